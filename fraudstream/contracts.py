@@ -1,0 +1,188 @@
+"""Topics and event schemas: the one source that producers, the streaming job and the tests share.
+
+Events are JSON objects in UTF-8, one a Kafka message. Times are ISO-8601 in UTC with milliseconds. The `Struct`s below
+are the schema: msgspec decodes and validates with them (`fraudstream.validation`), and `json_schema()` publishes them.
+Unknown fields are allowed, so that a producer may add some before the consumers know them.
+"""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+SCHEMA_VERSION = 1
+
+
+class Topic(StrEnum):
+    """Kafka topics. Created explicitly: auto-creation is off."""
+
+    BROWSE_EVENTS = "browse-events"
+    TRANSACTIONS = "transactions"
+    TRANSACTION_LABELS = "transaction-labels"
+    SIMULATION_TRUTH = "simulation-truth"
+    SCORED_TRANSACTIONS = "scored-transactions"
+    FRAUD_ALERTS = "fraud-alerts"
+    TOP_PRODUCTS = "top-products"
+    DEAD_LETTERS = "dead-letters"
+
+
+#: What the streaming job reads, in the order of its accounting.
+INPUT_TOPICS = (Topic.BROWSE_EVENTS, Topic.TRANSACTIONS, Topic.TRANSACTION_LABELS)
+
+Identifier = Annotated[str, Meta(min_length=1, max_length=64)]
+CountryCode = Annotated[str, Meta(pattern="^[A-Z]{2}$", description="ISO 3166-1 alpha-2")]
+Money = Annotated[float, Meta(ge=0, le=1e7, description="in units of `currency`")]
+UtcTime = Annotated[datetime, Meta(tz=True, description="ISO-8601 with a time zone")]
+
+#: GA4's e-commerce event names.
+BrowseEventType = Literal[
+    "page_view",
+    "scroll",
+    "search",
+    "view_item_list",
+    "view_item",
+    "view_promotion",
+    "add_to_wishlist",
+    "add_to_cart",
+    "remove_from_cart",
+    "begin_checkout",
+    "add_payment_info",
+]
+BROWSE_EVENT_TYPES: tuple[str, ...] = BrowseEventType.__args__  # type: ignore[attr-defined]
+
+PaymentMethod = Literal["card", "paypal", "bank_transfer", "gift_card", "cash_on_delivery"]
+PAYMENT_METHODS: tuple[str, ...] = PaymentMethod.__args__  # type: ignore[attr-defined]
+
+LabelSource = Literal["chargeback", "analyst", "customer"]
+
+
+class BrowseEvent(Struct, frozen=True, kw_only=True):
+    """One step of a shopper's session. Key: `customer_id`."""
+
+    schema_version: int = SCHEMA_VERSION
+    event_id: Identifier
+    session_id: Identifier
+    customer_id: Identifier
+    event_type: BrowseEventType
+    event_time: UtcTime
+    product_id: Identifier | None
+    traffic_source: Identifier
+    device_id: Identifier
+    device_type: Identifier
+
+
+class Item(Struct, frozen=True, kw_only=True):
+    """A line of a transaction."""
+
+    product_id: Identifier
+    quantity: Annotated[int, Meta(ge=1, le=10_000)]
+    unit_price: Money
+
+
+class Transaction(Struct, frozen=True, kw_only=True):
+    """A purchase at checkout. Key: `customer_id`. Never a card number: `card_token` is random."""
+
+    schema_version: int = SCHEMA_VERSION
+    transaction_id: Identifier
+    session_id: Identifier
+    customer_id: Identifier
+    event_time: UtcTime
+    amount: Annotated[float, Meta(gt=0, le=1e7, description="total charged, in units of `currency`")]
+    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$", description="ISO 4217")]
+    items: Annotated[list[Item], Meta(min_length=1, max_length=200)]
+    payment_method: PaymentMethod
+    card_token: Identifier | None
+    promo_code: Identifier | None
+    promo_amount: Money
+    shipping_fee: Money
+    shipping_city: Annotated[str, Meta(min_length=1, max_length=200)]
+    shipping_country: CountryCode
+    shipping_latitude: Annotated[float, Meta(ge=-90, le=90, description="degrees")]
+    shipping_longitude: Annotated[float, Meta(ge=-180, le=180, description="degrees")]
+    ip_country: CountryCode
+    device_id: Identifier
+
+
+class Label(Struct, frozen=True, kw_only=True):
+    """Delayed truth about a transaction. Key: `transaction_id`."""
+
+    schema_version: int = SCHEMA_VERSION
+    transaction_id: Identifier
+    is_fraud: bool
+    source: LabelSource
+    labelled_at: UtcTime
+
+
+class SimulationTruth(Struct, frozen=True, kw_only=True):
+    """Which scenario made a transaction; for evaluation only. Key: `transaction_id`."""
+
+    schema_version: int = SCHEMA_VERSION
+    transaction_id: Identifier
+    session_id: Identifier
+    customer_id: Identifier
+    event_time: UtcTime
+    is_fraud: bool
+    scenario: Annotated[str, Meta(description="`legitimate` or the name of a fraud scenario")]
+
+
+class Reason(Struct, frozen=True, kw_only=True):
+    """One of the strongest contributions to a flagged transaction's score."""
+
+    feature: str
+    value: float | None
+    contribution: Annotated[float, Meta(description="SHAP value, in log-odds")]
+    text: str
+
+
+Event = BrowseEvent | Transaction | Label
+
+#: The schema of each topic's value, where the platform's own code decodes it.
+SCHEMAS: dict[Topic, type[Struct]] = {
+    Topic.BROWSE_EVENTS: BrowseEvent,
+    Topic.TRANSACTIONS: Transaction,
+    Topic.TRANSACTION_LABELS: Label,
+    Topic.SIMULATION_TRUTH: SimulationTruth,
+}
+
+
+class DeadLetterReason(StrEnum):
+    """Why a message was refused. Stable codes: people filter and replay by them."""
+
+    MISSING_KEY = "MISSING_KEY"
+    KEY_MISMATCH = "KEY_MISMATCH"
+    EMPTY_VALUE = "EMPTY_VALUE"
+    TOO_LARGE = "TOO_LARGE"
+    INVALID_UTF8 = "INVALID_UTF8"
+    NUL_CHARACTER = "NUL_CHARACTER"
+    MALFORMED_JSON = "MALFORMED_JSON"
+    NOT_AN_OBJECT = "NOT_AN_OBJECT"
+    NOT_FINITE = "NOT_FINITE"
+    MISSING_VERSION = "MISSING_VERSION"
+    UNSUPPORTED_VERSION = "UNSUPPORTED_VERSION"
+    MISSING_FIELD = "MISSING_FIELD"
+    WRONG_TYPE = "WRONG_TYPE"
+    INVALID_VALUE = "INVALID_VALUE"
+    INVALID_TIME = "INVALID_TIME"
+    FUTURE_EVENT_TIME = "FUTURE_EVENT_TIME"
+    ANCIENT_EVENT_TIME = "ANCIENT_EVENT_TIME"
+
+
+def iso_milliseconds(moment: datetime) -> str:
+    """Formats an aware `moment` as the contract wants times: `2026-01-31T23:59:59.123Z`."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def encode(event: Struct) -> bytes:
+    """Encodes one event (any of the structs above) as a Kafka value."""
+    fields = msgspec.to_builtins(event, builtin_types=(datetime,))
+    for name, value in fields.items():
+        if isinstance(value, datetime):
+            fields[name] = iso_milliseconds(value)
+    return msgspec.json.encode(fields)
+
+
+def json_schema(topic: Topic) -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of `topic`'s value. Raises KeyError for a topic without a schema of its own."""
+    return msgspec.json.schema(SCHEMAS[topic])

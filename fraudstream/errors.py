@@ -1,0 +1,9 @@
+"""Errors that a person can act on."""
+
+
+class FraudstreamError(Exception):
+    """Base of this platform's own errors. The message says what, which value, and what to do; the CLI prints only it."""
+
+
+class SettingsError(FraudstreamError):
+    """A setting has a value that can't be used; the message names the setting."""

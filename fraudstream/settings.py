@@ -1,0 +1,242 @@
+"""One frozen, typed `Settings`: the only reader of the environment.
+
+Every field can be set by an environment variable, `FRAUDSTREAM_<GROUP>__<FIELD>` (for example
+`FRAUDSTREAM_KAFKA__PORT=19092`), or by the same names in a file `fraudstream.env` in the project's folder. Passwords that
+nobody sets are generated at the first `up` and kept under `var/secrets/` (`fraudstream.local.secrets`).
+"""
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from fraudstream.errors import SettingsError
+
+PROJECT_DIR = Path(__file__).resolve().parent.parent
+ENV_PREFIX = "FRAUDSTREAM_"
+
+
+class Group(BaseModel):
+    """A group of settings: frozen, and an unknown name is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class KafkaSettings(Group):
+    """Where Kafka is. Without `bootstrap_servers`, `up` starts an embedded single broker (KRaft)."""
+
+    bootstrap_servers: str = Field("", description="host:port[,host:port] of your own Kafka; empty: embedded")
+    port: int = Field(9092, ge=1, le=65535, description="embedded broker's port, on loopback")
+    controller_port: int = Field(9093, ge=1, le=65535, description="embedded KRaft controller's port, on loopback")
+    partitions: int = Field(4, ge=1, le=10_000, description="partitions of each topic that `up` creates")
+    replication_factor: int = Field(1, ge=1, le=10, description="replicas of each topic that `up` creates")
+    retention_hours: int = Field(168, ge=1, description="how long topics keep messages, hours")
+    heap_mb: int = Field(384, ge=128, description="embedded broker's Java heap, MiB")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    sasl_username: str = ""
+    sasl_password: SecretStr = SecretStr("")
+    ssl_ca_file: Path | None = Field(None, description="PEM file of the CA that signed the brokers' certificates")
+
+    @model_validator(mode="after")
+    def _sasl_needs_credentials(self) -> "KafkaSettings":
+        if self.security_protocol.startswith("SASL") and not (
+            self.sasl_username and self.sasl_password.get_secret_value()
+        ):
+            raise ValueError(f"security_protocol {self.security_protocol} needs sasl_username and sasl_password")
+        return self
+
+    @property
+    def embedded(self) -> bool:
+        """Whether `up` runs the broker itself."""
+        return not self.bootstrap_servers
+
+    @property
+    def bootstrap(self) -> str:
+        """What clients connect to."""
+        return self.bootstrap_servers or f"127.0.0.1:{self.port}"
+
+    def client_config(self) -> dict[str, str]:
+        """librdkafka's connection properties (confluent-kafka, and Airflow's Kafka connection)."""
+        config = {"bootstrap.servers": self.bootstrap, "security.protocol": self.security_protocol}
+        if self.security_protocol.startswith("SASL"):
+            config |= {
+                "sasl.mechanism": self.sasl_mechanism,
+                "sasl.username": self.sasl_username,
+                "sasl.password": self.sasl_password.get_secret_value(),
+            }
+        if self.ssl_ca_file:
+            config["ssl.ca.location"] = str(self.ssl_ca_file)
+        return config
+
+
+class PostgresSettings(Group):
+    """Where PostgreSQL is. Without `host`, `up` starts an embedded server on loopback."""
+
+    host: str = Field("", description="your own server's host; empty: embedded")
+    port: int = Field(5433, ge=1, le=65535)
+    database: str = "fraudstream"
+    owner: str = Field("fraud_owner", description="owns the schema; applies migrations")
+    writer: str = Field("fraud_writer", description="the streaming job's role")
+    reader: str = Field("fraud_reader", description="Superset's read-only role")
+    airflow_database: str = "airflow"
+    superset_database: str = "superset"
+    admin: str = Field("postgres", description="creates roles and databases, at `up` only")
+    admin_password: SecretStr = Field(SecretStr(""), description="needed with your own server; else generated")
+
+    @property
+    def embedded(self) -> bool:
+        """Whether `up` runs the server itself."""
+        return not self.host
+
+    @property
+    def address(self) -> str:
+        """The host that clients connect to."""
+        return self.host or "127.0.0.1"
+
+
+class StreamSettings(Group):
+    """The streaming job."""
+
+    trigger_seconds: float = Field(1.0, ge=0, le=10, description="micro-batch interval, seconds")
+    max_offsets_per_trigger: int = Field(20_000, ge=1, description="bound on a micro-batch, messages")
+    state_partitions: int = Field(2, ge=1, le=1000, description="Spark's state partitions; fixed with the checkpoint")
+    state_buckets: int = Field(128, ge=1, le=65536, description="hash buckets of customers; fixed with the checkpoint")
+    allowed_lateness_seconds: int = Field(600, ge=0, description="later events are scored and marked late")
+    max_future_seconds: int = Field(300, ge=0, description="events further ahead of Kafka's clock are refused")
+    heartbeat_timeout_seconds: int = Field(60, ge=5, description="no heartbeat for so long: the job is stalled")
+    startup_timeout_seconds: int = Field(180, ge=10, description="a first heartbeat must come within this time")
+    driver_memory_mb: int = Field(1024, ge=512, description="Spark driver's Java heap, MiB")
+    spark_ui_port: int = Field(4040, ge=0, le=65535, description="Spark UI on loopback; 0: off")
+    alert_capacity_ratio: float = Field(1.5, gt=0, description="alerts per fraud that the team can review")
+
+
+class ProducerSettings(Group):
+    """The simulated shop. The rate's default lies in the middle of 500–1,000 events every 5 s."""
+
+    events_per_second: float = Field(150.0, gt=0, le=100_000, description="browse events and transactions, per second")
+    fraud_rate: float = Field(0.01, ge=0, le=0.5, description="share of transactions that are fraud")
+    customers: int = Field(20_000, ge=100, le=10_000_000)
+    products: int = Field(1_000, ge=50, le=1_000_000)
+    seed: int = Field(42, ge=0)
+    label_delay_seconds: float = Field(120.0, ge=0, description="mean delay until a chargeback or verdict arrives")
+
+
+class AirflowSettings(Group):
+    """Airflow's web server and size."""
+
+    port: int = Field(8080, ge=1, le=65535)
+    parallelism: int = Field(4, ge=1, le=64, description="tasks that run at once")
+
+
+class SupersetSettings(Group):
+    """Superset's web server."""
+
+    port: int = Field(8088, ge=1, le=65535)
+    anonymous: bool = Field(False, description="whether anyone may view the dashboards without signing in")
+
+
+class Settings(BaseSettings):
+    """All settings of the platform. Build it once, at an entry point, with `load_settings()`, and hand it down."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        env_file=PROJECT_DIR / "fraudstream.env",
+        frozen=True,
+        extra="forbid",
+    )
+
+    var_dir: Path = Field(PROJECT_DIR / "var", description="all state: data, logs, secrets, environments")
+    kafka: KafkaSettings = KafkaSettings()
+    postgres: PostgresSettings = PostgresSettings()
+    stream: StreamSettings = StreamSettings()
+    producer: ProducerSettings = ProducerSettings()
+    airflow: AirflowSettings = AirflowSettings()
+    superset: SupersetSettings = SupersetSettings()
+
+    @cached_property
+    def paths(self) -> "Paths":
+        """Where things lie under `var_dir`."""
+        return Paths(self.var_dir.resolve())
+
+    @property
+    def airflow_url(self) -> str:
+        """Airflow's UI and API."""
+        return f"http://127.0.0.1:{self.airflow.port}"
+
+    @property
+    def superset_url(self) -> str:
+        """Superset's UI and API."""
+        return f"http://127.0.0.1:{self.superset.port}"
+
+    def dsn(self, role: str, database: str | None = None, *, driver: str = "") -> str:
+        """A connection URI for `role`, without a password: libpq reads that from the pass file (mode 0600).
+
+        `driver` is SQLAlchemy's, such as `+psycopg`.
+        """
+        pg = self.postgres
+        return (
+            f"postgresql{driver}://{quote(role)}@{pg.address}:{pg.port}/{quote(database or pg.database)}"
+            f"?passfile={quote(str(self.paths.pgpass), safe='/')}"
+        )
+
+    @property
+    def writer_dsn(self) -> str:
+        """The streaming job's connection."""
+        return self.dsn(self.postgres.writer)
+
+
+class Paths:
+    """The folders and files under `var/`."""
+
+    def __init__(self, var: Path) -> None:
+        self.var = var
+        self.project = PROJECT_DIR
+        self.venvs = var / "venvs"
+        self.jars = var / "jars"
+        self.logs = var / "logs"
+        self.run = var / "run"
+        self.secrets = var / "secrets"
+        self.pgpass = self.secrets / "pgpass"
+        self.credentials = self.secrets / "credentials.json"
+        self.postgres = var / "postgres"
+        self.kafka = var / "kafka"
+        self.airflow = var / "airflow"
+        self.superset = var / "superset"
+        self.stream = var / "stream"  # checkpoint, heartbeat, lock and identity of the streaming job
+        self.producer = var / "producer"  # lock, identity and progress of the producer
+        self.checkpoint = self.stream / "checkpoint"
+        self.models = var / "models"
+
+    def python(self, runtime: str) -> Path:
+        """The interpreter of a runtime: control, spark, airflow, superset or dev."""
+        return self.venvs / runtime / "bin" / "python"
+
+
+def load_settings() -> Settings:
+    """Reads the settings once. Raises SettingsError naming each wrong or unknown setting and its value."""
+    unknown = sorted(
+        name
+        for name in os.environ
+        if name.startswith(ENV_PREFIX) and name[len(ENV_PREFIX) :].split("__")[0].lower() not in Settings.model_fields
+    )
+    if unknown:
+        raise SettingsError(f"unknown setting {unknown[0]}: see the README's table of settings")
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError("; ".join(_describe(problem) for problem in error.errors())) from None
+
+
+def _describe(problem: object) -> str:
+    location = [str(part) for part in problem["loc"]]  # type: ignore[index]
+    name = ENV_PREFIX + "__".join(location).upper()
+    secret = any(word in name for word in ("PASSWORD", "SECRET"))
+    value = problem["input"]  # type: ignore[index]
+    shown = "" if secret or isinstance(value, dict | BaseModel) else f"={value!r}"
+    return f"{name}{shown}: {problem['msg']}"  # type: ignore[index]

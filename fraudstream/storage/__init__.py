@@ -1,0 +1,1 @@
+"""PostgreSQL: the schema `fraud` (tables, migrations), roles and connections."""

@@ -1,0 +1,317 @@
+"""The tables of schema `fraud`, as SQLAlchemy metadata. Alembic's migrations are tested equal to it.
+
+Money is `numeric(14, 2)`, in the transaction's currency; times are `timestamptz`; latitude and longitude are degrees.
+"""
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Double,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+SCHEMA = "fraud"
+metadata = MetaData(
+    schema=SCHEMA,
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+    },
+)
+
+Timestamp = DateTime(timezone=True)
+Money = Numeric(14, 2)
+
+
+def _created_at(name: str) -> Column[object]:
+    return Column(name, Timestamp, nullable=False, server_default=func.now())
+
+
+# --- static data, joined by the stream ---------------------------------------------------------------------------
+
+static_versions = Table(
+    "static_versions",
+    metadata,
+    Column("version", BigInteger, Identity(), primary_key=True),
+    _created_at("published_at"),
+    Column("customers", Integer, nullable=False),
+    Column("products", Integer, nullable=False),
+    comment="A row a refresh of the static data; the stream re-reads it when the newest version changes",
+)
+
+customers = Table(
+    "customers",
+    metadata,
+    Column("customer_id", Text, primary_key=True),
+    Column("registered_at", Timestamp, nullable=False),
+    Column("home_city", Text, nullable=False),
+    Column("home_country", Text, nullable=False),
+    Column("home_latitude", Double, nullable=False),
+    Column("home_longitude", Double, nullable=False),
+    Column("age_years", Integer, nullable=False),
+    comment="Registered customers",
+)
+
+products = Table(
+    "products",
+    metadata,
+    Column("product_id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("category", Text, nullable=False),
+    Column("list_price", Money, nullable=False),
+    comment="The catalogue",
+)
+
+entity_risk = Table(
+    "entity_risk",
+    metadata,
+    Column("entity_type", Text, primary_key=True, comment="device, shipping_address, card_token or category"),
+    Column("entity_id", Text, primary_key=True),
+    Column("as_of", Timestamp, nullable=False),
+    Column("transactions", Integer, nullable=False),
+    Column("frauds", Integer, nullable=False),
+    Column("risk", Double, nullable=False, comment="smoothed share of fraud, 0 to 1, from delayed labels"),
+    comment="How often an entity was in confirmed fraud",
+)
+
+# --- what the stream writes ---------------------------------------------------------------------------------------
+
+scored_transactions = Table(
+    "scored_transactions",
+    metadata,
+    Column("transaction_id", Text, primary_key=True),
+    Column("session_id", Text, nullable=False),
+    Column("customer_id", Text, nullable=False),
+    Column("event_time", Timestamp, nullable=False),
+    Column("amount", Money, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("items", JSONB, nullable=False, comment="[{product_id, quantity, unit_price}]"),
+    Column("payment_method", Text, nullable=False),
+    Column("card_token", Text),
+    Column("promo_code", Text),
+    Column("promo_amount", Money, nullable=False),
+    Column("shipping_fee", Money, nullable=False),
+    Column("shipping_city", Text, nullable=False),
+    Column("shipping_country", Text, nullable=False),
+    Column("shipping_latitude", Double, nullable=False),
+    Column("shipping_longitude", Double, nullable=False),
+    Column("ip_country", Text, nullable=False),
+    Column("device_id", Text, nullable=False),
+    Column("fraud_score", Double, nullable=False, comment="probability of fraud, 0 to 1"),
+    Column("is_fraud", Boolean, nullable=False, comment="the decision: fraud_score >= threshold"),
+    Column("threshold", Double, nullable=False),
+    Column("reasons", JSONB, nullable=False, comment="[{feature, value, contribution, text}] of flagged ones, else []"),
+    Column("model_version", Text, nullable=False),
+    Column("scored_at", Timestamp, nullable=False),
+    Column("late", Boolean, nullable=False, comment="arrived later than the allowed lateness"),
+    Column("ingest_time", Timestamp, nullable=False, comment="when Kafka appended it"),
+    Column("kafka_partition", Integer, nullable=False),
+    Column("kafka_offset", BigInteger, nullable=False),
+    Column("batch_id", BigInteger, nullable=False),
+    Column("counted_in_sales", Boolean, nullable=False, comment="whether product_sales includes it now"),
+    Column("committed_at", Timestamp, nullable=False, server_default=text("clock_timestamp()")),
+    CheckConstraint("fraud_score BETWEEN 0 AND 1", name="fraud_score"),
+    Index(None, "batch_id"),
+    Index(None, "session_id"),
+    Index(None, "event_time"),
+    Index("scored_transactions_ingest_time_idx", "ingest_time", postgresql_using="brin"),
+    comment="One row a transaction",
+)
+
+fraud_alerts = Table(
+    "fraud_alerts",
+    metadata,
+    Column("transaction_id", Text, primary_key=True),
+    Column("customer_id", Text, nullable=False),
+    Column("event_time", Timestamp, nullable=False),
+    Column("amount", Money, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("shipping_city", Text, nullable=False),
+    Column("shipping_country", Text, nullable=False),
+    Column("fraud_score", Double, nullable=False),
+    Column("reasons", JSONB, nullable=False),
+    Column("model_version", Text, nullable=False),
+    Column("status", Text, nullable=False, server_default="open"),
+    _created_at("created_at"),
+    Column("decided_at", Timestamp),
+    ForeignKeyConstraint(["transaction_id"], [scored_transactions.c.transaction_id], ondelete="CASCADE"),
+    CheckConstraint("status IN ('open', 'confirmed', 'dismissed')", name="status"),
+    Index(None, "event_time"),
+    comment="One row a flagged transaction",
+)
+
+flagged_sessions = Table(
+    "flagged_sessions",
+    metadata,
+    Column("session_id", Text, primary_key=True),
+    _created_at("flagged_at"),
+    comment="Sessions with a flagged or confirmed fraud; their sales don't count",
+)
+
+product_sales = Table(
+    "product_sales",
+    metadata,
+    Column("window_start", Timestamp, primary_key=True, comment="start of a 30-s window of event time"),
+    Column("product_id", Text, primary_key=True),
+    Column("units", BigInteger, nullable=False),
+    Column("revenue", Money, nullable=False),
+    comment="Sales of sessions that aren't flagged; retracted when fraud is confirmed later",
+)
+
+fraud_counts = Table(
+    "fraud_counts",
+    metadata,
+    Column("window_start", Timestamp, primary_key=True, comment="start of a 10-s window of event time"),
+    Column("transactions", BigInteger, nullable=False),
+    Column("flagged", BigInteger, nullable=False),
+    Column("amount", Money, nullable=False),
+    Column("flagged_amount", Money, nullable=False),
+    comment="Transactions and flagged ones per window",
+)
+
+fraud_locations = Table(
+    "fraud_locations",
+    metadata,
+    Column("window_start", Timestamp, primary_key=True, comment="start of a 60-s window of event time"),
+    Column("shipping_country", Text, primary_key=True),
+    Column("shipping_city", Text, primary_key=True),
+    Column("latitude", Double, nullable=False),
+    Column("longitude", Double, nullable=False),
+    Column("flagged", BigInteger, nullable=False),
+    Column("flagged_amount", Money, nullable=False),
+    comment="Flagged transactions per place and window",
+)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("topic", Text, primary_key=True),
+    Column("kafka_partition", Integer, primary_key=True),
+    Column("kafka_offset", BigInteger, primary_key=True),
+    Column("reason", Text, nullable=False, comment="a code of fraudstream.contracts.DeadLetterReason"),
+    Column("detail", Text, nullable=False),
+    Column("key", LargeBinary, comment="as received, redacted"),
+    Column("payload", LargeBinary, comment="as received, redacted"),
+    Column("ingest_time", Timestamp, nullable=False),
+    Column("batch_id", BigInteger, nullable=False),
+    _created_at("created_at"),
+    Column("replayed_at", Timestamp),
+    Index(None, "reason"),
+    comment="Messages that were refused, each with its reason",
+)
+
+transaction_labels = Table(
+    "transaction_labels",
+    metadata,
+    Column("label_id", BigInteger, Identity(), primary_key=True),
+    Column("transaction_id", Text, nullable=False),
+    Column("is_fraud", Boolean, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("labelled_at", Timestamp, nullable=False),
+    Column("ingest_time", Timestamp, nullable=False),
+    Column("kafka_partition", Integer, nullable=False),
+    Column("kafka_offset", BigInteger, nullable=False),
+    Column("batch_id", BigInteger, nullable=False),
+    UniqueConstraint("kafka_partition", "kafka_offset"),
+    Index(None, "transaction_id"),
+    comment="Delayed truth, as received",
+)
+
+# --- the ledger ---------------------------------------------------------------------------------------------------
+
+stream_queries = Table(
+    "stream_queries",
+    metadata,
+    Column("query", Text, primary_key=True),
+    Column("epoch", BigInteger, nullable=False, comment="bumped by each start; an older driver's commit is refused"),
+    Column("driver", Text, nullable=False, comment="host:pid of the driver that holds the epoch"),
+    Column("state_buckets", Integer, nullable=False, comment="fixed with the checkpoint"),
+    Column("state_partitions", Integer, nullable=False, comment="fixed with the checkpoint"),
+    Column("started_at", Timestamp, nullable=False),
+    Column("heartbeat_at", Timestamp, nullable=False),
+    comment="The fence: which driver may write",
+)
+
+stream_batches = Table(
+    "stream_batches",
+    metadata,
+    Column("query", Text, primary_key=True),
+    Column("batch_id", BigInteger, primary_key=True),
+    Column("epoch", BigInteger, nullable=False),
+    Column("offsets", JSONB, nullable=False, comment="{topic: {partition: [from, until]}}"),
+    Column("scored", BigInteger, nullable=False),
+    Column("late", BigInteger, nullable=False, comment="among the scored"),
+    Column("flagged", BigInteger, nullable=False, comment="among the scored"),
+    Column("browse_events", BigInteger, nullable=False),
+    Column("labels", BigInteger, nullable=False),
+    Column("dead_lettered", BigInteger, nullable=False),
+    Column("duplicates", BigInteger, nullable=False),
+    Column("model_version", Text, nullable=False),
+    Column("static_version", BigInteger, nullable=False),
+    Column("started_at", Timestamp, nullable=False),
+    Column("committed_at", Timestamp, nullable=False, server_default=text("clock_timestamp()")),
+    Column("duration_ms", Double, nullable=False, comment="from the micro-batch's start to this row"),
+    Column("latencies_ms", ARRAY(Double), nullable=False, comment="p50, p95, p99, max: Kafka arrival to commit"),
+    Column("published_at", Timestamp, comment="when Kafka acknowledged what this batch committed"),
+    Index("stream_batches_unpublished_idx", "query", "batch_id", postgresql_where=text("published_at IS NULL")),
+    Index(None, "committed_at"),
+    comment="The ledger: a row a committed micro-batch",
+)
+
+stream_offsets = Table(
+    "stream_offsets",
+    metadata,
+    Column("query", Text, primary_key=True),
+    Column("topic", Text, primary_key=True),
+    Column("kafka_partition", Integer, primary_key=True),
+    Column("next_offset", BigInteger, nullable=False, comment="the first offset not yet accounted for"),
+    Column("first_offset", BigInteger, nullable=False, comment="where the query began"),
+    Column("scored", BigInteger, nullable=False),
+    Column("browse_events", BigInteger, nullable=False),
+    Column("labels", BigInteger, nullable=False),
+    Column("dead_lettered", BigInteger, nullable=False),
+    Column("duplicates", BigInteger, nullable=False),
+    CheckConstraint(
+        "next_offset - first_offset = scored + browse_events + labels + dead_lettered + duplicates", name="accounting"
+    ),
+    comment="The accounting identity per partition, exact after every batch",
+)
+
+# --- the registry -------------------------------------------------------------------------------------------------
+
+model_versions = Table(
+    "model_versions",
+    metadata,
+    Column("version", Text, primary_key=True),
+    Column("status", Text, nullable=False),
+    Column("artifact", Text, nullable=False, comment="folder of the artifact"),
+    Column("sha256", Text, nullable=False),
+    Column("features", ARRAY(Text), nullable=False),
+    Column("threshold", Double, nullable=False),
+    Column("metrics", JSONB, nullable=False),
+    Column("trained_at", Timestamp, nullable=False),
+    _created_at("registered_at"),
+    Column("promoted_at", Timestamp),
+    CheckConstraint("status IN ('champion', 'challenger', 'archived')", name="status"),
+    Index("model_versions_one_champion_idx", "status", unique=True, postgresql_where=text("status = 'champion'")),
+    comment="Models; one champion at a time",
+)
