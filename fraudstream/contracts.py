@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+#: The version that this code reads and writes, in every event's `schema_version`.
 SCHEMA_VERSION = 1
 
 
@@ -61,7 +62,7 @@ LabelSource = Literal["chargeback", "analyst", "customer"]
 class BrowseEvent(Struct, frozen=True, kw_only=True):
     """One step of a shopper's session. Key: `customer_id`."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Literal[1]
     event_id: Identifier
     session_id: Identifier
     customer_id: Identifier
@@ -84,7 +85,7 @@ class Item(Struct, frozen=True, kw_only=True):
 class Transaction(Struct, frozen=True, kw_only=True):
     """A purchase at checkout. Key: `customer_id`. Never a card number: `card_token` is random."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Literal[1]
     transaction_id: Identifier
     session_id: Identifier
     customer_id: Identifier
@@ -108,7 +109,7 @@ class Transaction(Struct, frozen=True, kw_only=True):
 class Label(Struct, frozen=True, kw_only=True):
     """Delayed truth about a transaction. Key: `transaction_id`."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Literal[1]
     transaction_id: Identifier
     is_fraud: bool
     source: LabelSource
@@ -118,7 +119,7 @@ class Label(Struct, frozen=True, kw_only=True):
 class SimulationTruth(Struct, frozen=True, kw_only=True):
     """Which scenario made a transaction; for evaluation only. Key: `transaction_id`."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Literal[1]
     transaction_id: Identifier
     session_id: Identifier
     customer_id: Identifier
