@@ -1,0 +1,188 @@
+"""What the platform remembers of one customer, bounded and compact.
+
+- The last 3 sessions.
+- The last 32 transactions (time to the second, amount, 64-bit hash of the id): windows up to 1 day are exact unless more
+  than 32 transactions fall into them, and a repeat of one of the last 32 ids is recognised as a duplicate. An id is
+  taken for one of them by mistake with a chance of 32 in 2**64.
+- A count and a sum a day, for the last 30 days that had a transaction.
+- The 8 devices, cards and shipping places last used, as 32-bit hashes, and the 8 last countries.
+
+Money is kept in whole hundredths and times in whole milliseconds or seconds, so that a sum doesn't depend on the order of
+its parts. Most events are browsing events, which touch sessions only: the history stays encoded until a transaction needs it.
+"""
+
+from bisect import bisect_right
+from math import log
+
+import msgspec
+
+MAX_SESSIONS = 3
+MAX_RECENT = 32
+MAX_DAYS = 30
+MAX_KNOWN = 8
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+MAX_GAP_MS = HOUR_MS // 2  # a longer pause says no more, and the sum of squares stays below 2**63
+
+
+class Session(msgspec.Struct, array_like=True, gc=False):
+    """One browsing session. Times in epoch milliseconds."""
+
+    session_id: str
+    device: int
+    started: int
+    ended: int
+    events: list[int]  # a count for each of BROWSE_EVENT_TYPES
+    gap_sum: int = 0
+    gap_squares: int = 0
+    gap_min: int = MAX_GAP_MS
+    seen: int = 0  # 64-bit sketch of the products seen: one bit a product
+    transactions: int = 0
+
+
+class History(msgspec.Struct, array_like=True, gc=False):
+    """A customer's transactions so far.
+
+    `devices`, `cards` and `places` are flat lists of (hash, first use, last use), the most recent last; the uses in epoch
+    seconds.
+    """
+
+    transactions: int = 0
+    first: int = 0  # epoch milliseconds, of the earliest and the latest transaction
+    last: int = 0
+    cents: int = 0
+    cents_max: int = 0
+    log_mean: float = 0.0  # mean and sum of squared deviations of log(amount), by Welford's algorithm
+    log_squares: float = 0.0
+    promos: int = 0
+    latitude: float = 0.0  # of the last shipping place
+    longitude: float = 0.0
+    recent_times: list[int] = []  # epoch seconds, ascending
+    recent_cents: list[int] = []
+    recent_ids: list[int] = []  # in order of arrival
+    days: list[int] = []  # days since 1970, ascending
+    day_counts: list[int] = []
+    day_cents: list[int] = []
+    devices: list[int] = []
+    cards: list[int] = []
+    places: list[int] = []
+    shipping_countries: list[str] = []
+    ip_countries: list[str] = []
+
+
+class Profile(msgspec.Struct, array_like=True):
+    """One customer's recent sessions and (encoded) history. Mutable."""
+
+    sessions: list[Session] = []
+    history: bytes = b""
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_profile = msgspec.msgpack.Decoder(Profile).decode
+_decode_history = msgspec.msgpack.Decoder(History).decode
+
+
+def encode_profile(profile: Profile) -> bytes:
+    """The profile as MessagePack, exact to the bit: `decode_profile(encode_profile(p)) == p`."""
+    return _encode(profile)
+
+
+def decode_profile(data: bytes) -> Profile:
+    """The inverse of `encode_profile`. Raises msgspec.ValidationError for bytes of another layout."""
+    return _decode_profile(data)
+
+
+def read_history(profile: Profile) -> History:
+    """The history of `profile`; an empty one at first."""
+    return _decode_history(profile.history) if profile.history else History()
+
+
+def write_history(profile: Profile, history: History) -> None:
+    """Keeps `history` in `profile`."""
+    profile.history = _encode(history)
+
+
+def recall_session(sessions: list[Session], session_id: str) -> Session | None:
+    """The session, moved to the end as the most recent; None when it isn't known."""
+    for index in range(len(sessions) - 1, -1, -1):
+        session = sessions[index]
+        if session.session_id == session_id:
+            if index != len(sessions) - 1:
+                sessions.append(sessions.pop(index))
+            return session
+    return None
+
+
+def add_session(sessions: list[Session], session: Session) -> None:
+    """Adds a session as the most recent one and forgets the least recent above MAX_SESSIONS."""
+    sessions.append(session)
+    if len(sessions) > MAX_SESSIONS:
+        del sessions[0]
+
+
+def add_amount(history: History, at: int, cents: int, identifier: int) -> None:
+    """Counts a transaction of `cents` at `at` (epoch milliseconds) in totals, recent ones and days."""
+    count = history.transactions + 1
+    history.transactions = count
+    history.first = min(history.first, at) if count > 1 else at
+    history.last = max(history.last, at)
+    history.cents += cents
+    history.cents_max = max(history.cents_max, cents)
+    logarithm = log_amount(cents)
+    difference = logarithm - history.log_mean
+    history.log_mean += difference / count
+    history.log_squares += difference * (logarithm - history.log_mean)
+    _add_recent(history, at // 1000, cents, identifier)
+    _add_to_day(history, at // DAY_MS, cents)
+
+
+def log_amount(cents: int) -> float:
+    """Logarithm of an amount of at least one hundredth."""
+    return log(max(cents, 1) / 100)
+
+
+def add_known(known: list[int], key: int, second: int) -> None:
+    """Marks `key` as used at `second`, the most recent of `known`; forgets the least recent above MAX_KNOWN."""
+    first = last = second
+    keys = known[::3]
+    if key in keys:
+        index = 3 * keys.index(key)
+        first = min(first, known[index + 1])
+        last = max(last, known[index + 2])
+        del known[index : index + 3]
+    elif len(keys) == MAX_KNOWN:
+        del known[:3]
+    known += (key, first, last)
+
+
+def add_country(countries: list[str], country: str) -> None:
+    """Marks `country` as the most recent; forgets the least recent above MAX_KNOWN."""
+    if country in countries:
+        countries.remove(country)
+    elif len(countries) == MAX_KNOWN:
+        del countries[0]
+    countries.append(country)
+
+
+def _add_recent(history: History, second: int, cents: int, identifier: int) -> None:
+    history.recent_ids.append(identifier)
+    index = bisect_right(history.recent_times, second)
+    history.recent_times.insert(index, second)
+    history.recent_cents.insert(index, cents)
+    if len(history.recent_ids) > MAX_RECENT:
+        del history.recent_ids[0], history.recent_times[0], history.recent_cents[0]
+
+
+def _add_to_day(history: History, day: int, cents: int) -> None:
+    days = history.days
+    index = bisect_right(days, day)
+    if index and days[index - 1] == day:
+        history.day_counts[index - 1] += 1
+        history.day_cents[index - 1] += cents
+        return
+    days.insert(index, day)
+    history.day_counts.insert(index, 1)
+    history.day_cents.insert(index, cents)
+    if len(days) > MAX_DAYS:
+        del days[0], history.day_counts[0], history.day_cents[0]
