@@ -25,6 +25,7 @@ from msgspec import Struct
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.local.files import write_atomically
+from fraudstream.settings import PROJECT_DIR
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 LOG_LIMIT_BYTES = 64 * 2**20
@@ -72,12 +73,10 @@ class Exit(Struct, frozen=True):
 
 
 class Command(Struct, frozen=True):
-    """What to run in a slot, and the whole of its environment."""
+    """What to run in a slot, and where."""
 
     arguments: tuple[str, ...]
-    environment: dict[str, str]
     directory: str
-    log: str
 
 
 Stored = TypeVar("Stored", Identity, Heartbeat, Exit, Command)
@@ -145,16 +144,16 @@ class Slot:
             adopted = self._lock_or_adopt(lock, wait_seconds)
             if adopted:
                 return adopted, False
-            self._write("command.json", Command(tuple(arguments), dict(environment), str(directory), str(log)))
-            return self._start(lock, log), True
+            self._write("command.json", Command(tuple(arguments), str(directory)))
+            return self._start(lock, environment, log), True
         finally:
             os.close(lock)  # the process has its own descriptor of the lock
 
     def stop(self, identity: Identity, *, grace_seconds: float = 15) -> None:
         """Ends the process: SIGTERM to it alone, and SIGKILL to its whole group after `grace_seconds`.
 
-        Only the process itself is asked, since a SIGTERM to the group would take Spark's JVM away from its Python driver in
-        the middle of a micro-batch. Returns when it is gone. Raises ProcessError when even SIGKILL doesn't end it.
+        Only the process itself is asked, since a SIGTERM to the group would take Spark's JVM away from its Python
+        driver in the middle of a micro-batch. Returns when it is gone. Raises ProcessError when even SIGKILL fails.
         """
         if not identity.alive:
             return
@@ -182,13 +181,15 @@ class Slot:
             time.sleep(POLL_SECONDS)
         return None
 
-    def _start(self, lock: int, log: Path) -> Identity:
+    def _start(self, lock: int, environment: Mapping[str, str], log: Path) -> Identity:
         previous = self.identity
         _rotate(log)
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             parent = subprocess.Popen(
                 [sys.executable, "-m", "fraudstream.local.process", str(self.folder), str(lock)],
+                cwd=PROJECT_DIR,
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -216,7 +217,7 @@ class Slot:
 
 
 def boot_id() -> str:
-    """This boot of the machine."""
+    """The machine's current boot."""
     return BOOT_ID.read_text().strip()
 
 
@@ -258,13 +259,7 @@ def _run_and_remember(slot: Slot, lock: int) -> None:
     command = slot._read("command.json", Command)
     if command is None:
         raise ProcessError(f"{slot.folder}/command.json is missing")
-    child = subprocess.Popen(
-        command.arguments,
-        cwd=command.directory,
-        env=command.environment,
-        stdin=subprocess.DEVNULL,
-        pass_fds=(lock,),
-    )
+    child = subprocess.Popen(command.arguments, cwd=command.directory, stdin=subprocess.DEVNULL, pass_fds=(lock,))
     os.close(lock)
     ticks = start_ticks(child.pid) or 0  # 0: it has ended already
     identity = Identity(child.pid, ticks, boot_id(), os.getpgrp(), time.time())
