@@ -1,0 +1,149 @@
+"""Superset: what it needs before it starts, how it runs, and whether its dashboards answer."""
+
+import json
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass
+from secrets import token_urlsafe
+from typing import Any
+
+from fraudstream.errors import FraudstreamError
+from fraudstream.local.files import private_folder, write_atomically
+from fraudstream.local.programs import Program, log_file
+from fraudstream.local.secrets import WEB_USER, read
+from fraudstream.settings import Settings
+
+NAME = "superset"
+VIEWER = "viewer"
+HEALTHY_SECONDS = 180.0  # the first start builds the metadata: 15 s on an idle machine
+REQUEST_SECONDS = 60.0
+POLL_SECONDS = 0.5
+
+
+class SupersetUnavailableError(FraudstreamError):
+    """Superset doesn't answer, or a dashboard of it doesn't."""
+
+
+@dataclass(frozen=True)
+class ChartAnswer:
+    """What a chart answered: `rows` is None when its query failed, and `problem` then says why."""
+
+    dashboard: str
+    chart: str
+    rows: int | None
+    problem: str = ""
+
+
+def prepare(settings: Settings) -> None:
+    """Writes what `superset/runtime_file.py` reads. The rest happens in the server itself when it starts."""
+    folder = private_folder(settings.paths.superset)
+    viewer_password = folder / "viewer_password"
+    if not viewer_password.exists():
+        write_atomically(viewer_password, token_urlsafe(24))
+    write_atomically(folder / "runtime.json", json.dumps(_runtime(settings), indent=2) + "\n")
+
+
+def _runtime(settings: Settings) -> dict[str, str | int | bool]:
+    pg, paths = settings.postgres, settings.paths
+    return {
+        "port": settings.superset.port,
+        "metadata_uri": settings.dsn(pg.superset_database, pg.superset_database, driver="+psycopg2"),
+        "reader_uri": settings.dsn(pg.reader, driver="+psycopg2"),
+        "admin_username": WEB_USER,
+        "admin_password_file": str(paths.secrets / "superset_admin"),
+        "viewer_username": VIEWER,
+        "viewer_password_file": str(paths.superset / "viewer_password"),
+        "secret_key_file": str(paths.secrets / "superset_secret_key"),
+        "anonymous": settings.superset.anonymous,
+    }
+
+
+def programs(settings: Settings) -> list[Program]:
+    """The one process: gunicorn, which prepares the metadata and then serves."""
+    code = settings.paths.project / "superset"
+    command = (str(settings.paths.python(NAME)), "-m", "gunicorn", "--config", str(code / "gunicorn_config.py"))
+    environment = {
+        "SUPERSET_CONFIG_PATH": str(code / "superset_config.py"),
+        "SUPERSET_HOME": str(settings.paths.superset),
+        "SUPERSET_RUNTIME_FILE": str(settings.paths.superset / "runtime.json"),
+        "PYTHONPATH": str(code),
+        "PYTHONUNBUFFERED": "1",
+    }
+    return [Program(NAME, command, code, environment, priority=600, url=settings.superset_url)]
+
+
+def wait_healthy(settings: Settings, seconds: float = HEALTHY_SECONDS) -> None:
+    """Returns when the server answers. Raises SupersetUnavailableError."""
+    deadline = time.monotonic() + seconds
+    while not _healthy(settings):
+        if time.monotonic() > deadline:
+            raise SupersetUnavailableError(
+                f"Superset doesn't answer at {settings.superset_url}/health after {seconds:.0f} s: "
+                f"see {log_file(settings.paths.logs, NAME)}"
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def _healthy(settings: Settings) -> bool:
+    try:
+        with urllib.request.urlopen(f"{settings.superset_url}/health", timeout=5) as response:  # noqa: S310 (our URL)
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+def wait_for_charts(settings: Settings, seconds: float) -> None:
+    """Returns when every chart of every dashboard answers with at least a row. Raises SupersetUnavailableError."""
+    deadline = time.monotonic() + seconds
+    while blank := [answer for answer in chart_answers(settings) if not answer.rows]:
+        if time.monotonic() > deadline:
+            first = blank[0]
+            raise SupersetUnavailableError(
+                f"{len(blank)} charts have no rows after {seconds:.0f} s; the first: {first.chart!r} on {first.dashboard!r} "
+                f"({first.problem or 'an empty answer'}): see {log_file(settings.paths.logs, NAME)}"
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def chart_answers(settings: Settings) -> list[ChartAnswer]:
+    """Asks every chart of every dashboard for its data, past the cache. Raises SupersetUnavailableError."""
+    token = _request(
+        settings,
+        "/api/v1/security/login",
+        body={"username": WEB_USER, "password": read(settings, "superset_admin"), "provider": "db"},
+    )["access_token"]
+    dashboards = _request(settings, "/api/v1/dashboard/?q=(page_size:100)", token)["result"]
+    return [
+        _ask(settings, token, dashboard["dashboard_title"], chart)
+        for dashboard in dashboards
+        for chart in _request(settings, f"/api/v1/dashboard/{dashboard['id']}/charts", token)["result"]
+    ]
+
+
+def _ask(settings: Settings, token: str, dashboard: str, chart: dict[str, Any]) -> ChartAnswer:
+    name = chart["slice_name"]
+    try:
+        result = _request(settings, f"/api/v1/chart/{chart['id']}/data/?force=true", token)["result"][0]
+    except SupersetUnavailableError as error:
+        return ChartAnswer(dashboard, name, None, str(error))
+    if result["status"] != "success":
+        return ChartAnswer(dashboard, name, None, str(result.get("error") or result["status"]))
+    return ChartAnswer(dashboard, name, result["rowcount"])
+
+
+def _request(settings: Settings, path: str, token: str | None = None, body: dict[str, str] | None = None) -> Any:
+    request = urllib.request.Request(  # noqa: S310 (our URL)
+        settings.superset_url + path,
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {}),
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=REQUEST_SECONDS) as response:  # noqa: S310 (our URL)
+            return json.load(response)
+    except urllib.error.HTTPError as error:
+        answer = error.read().decode(errors="replace")[:300]
+        raise SupersetUnavailableError(f"Superset answered {error.code} to {path}: {answer}") from None
+    except (OSError, ValueError) as error:
+        raise SupersetUnavailableError(f"Superset gave no JSON answer to {path}: {error}") from None

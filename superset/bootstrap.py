@@ -1,0 +1,102 @@
+"""Brings Superset's metadata to what this version of the platform wants: tables, permissions, people, dashboards.
+
+It runs when the server starts. A stamp in the metadata database says what was done, so that the next start skips it;
+the stamp covers Superset's version, the assets, this code and the settings that it depends on.
+"""
+
+import hashlib
+import logging
+from importlib.metadata import version
+from pathlib import Path
+from uuid import UUID
+
+import bundle
+from flask import Flask
+from flask_appbuilder.security.sqla.models import Role
+from flask_migrate import upgrade
+from runtime_file import Runtime, secret
+from sqlalchemy import inspect
+from superset import db, security_manager
+from superset.commands.importers.v1.assets import ImportAssetsCommand
+from superset.daos.key_value import KeyValueDAO
+from superset.extensions import appbuilder
+from superset.key_value.models import KeyValueEntry
+from superset.key_value.types import JsonKeyValueCodec, KeyValueResource
+from superset.models.dashboard import Dashboard
+from superset.utils.core import override_user
+from werkzeug.security import check_password_hash
+
+log = logging.getLogger("fraudstream.superset")
+
+STAMP = UUID("d4b2a6c0-5f0e-4c52-9c2b-7d9a1f0e6b11")
+VIEWER_ROLE = "Viewer"
+#: What a viewer needs besides Superset's own set for anonymous readers: the list of dashboards, and what its pages send.
+VIEWER_PERMISSIONS = {
+    ("menu_access", "Dashboards"),
+    ("can_log", "Superset"),
+    ("can_recent_activity", "Log"),
+}
+
+
+def bootstrap(app: Flask, runtime: Runtime) -> None:
+    """Does what is missing. Raises what Superset raises; the server then doesn't start, and its log says why."""
+    wanted = _fingerprint(runtime)
+    with app.app_context():
+        if _stamp() == wanted:
+            log.info("Metadata is up to date")
+        else:
+            log.info("Updating metadata: tables, permissions, roles")
+            upgrade()
+            appbuilder.add_permissions(update_perms=True)
+            security_manager.sync_role_definitions()
+        _ensure_user(runtime.admin_username, "Admin", secret(runtime.admin_password_file))
+        if _stamp() != wanted:
+            log.info("Importing dashboards")
+            _ensure_viewer_role()
+            _import_assets(runtime)
+        _ensure_user(runtime.viewer_username, VIEWER_ROLE, secret(runtime.viewer_password_file))
+        KeyValueDAO.upsert_entry(KeyValueResource.APP, wanted, JsonKeyValueCodec(), STAMP)
+        db.session.commit()
+
+
+def _fingerprint(runtime: Runtime) -> str:
+    parts = [version("apache-superset"), str(runtime.anonymous), repr(bundle.read(runtime.reader_uri))]
+    parts += [Path(module).read_text() for module in (__file__, bundle.__file__, bundle.query_contexts.__file__)]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _stamp() -> str | None:
+    """What was done last, or None with an empty database."""
+    if not inspect(db.engine).has_table(KeyValueEntry.__tablename__):
+        return None
+    stamp: str | None = KeyValueDAO.get_value(KeyValueResource.APP, STAMP, JsonKeyValueCodec())
+    return stamp
+
+
+def _ensure_user(username: str, role: str, password: str) -> None:
+    user = security_manager.find_user(username)
+    if not user:
+        added = security_manager.add_user(
+            username, username.title(), "Fraudstream", f"{username}@localhost", security_manager.find_role(role), password
+        )
+        if not added:
+            raise RuntimeError(f"Superset refused to add the user {username!r}: see the line above in its log")
+    elif not check_password_hash(user.password, password):
+        security_manager.reset_password(user.id, password)
+
+
+def _ensure_viewer_role() -> Role:
+    role = security_manager.add_role(VIEWER_ROLE)
+    for permission, view in sorted(security_manager.PUBLIC_ROLE_PERMISSIONS | VIEWER_PERMISSIONS):
+        if found := security_manager.find_permission_view_menu(permission, view):
+            security_manager.add_permission_role(role, found)
+    return role
+
+
+def _import_assets(runtime: Runtime) -> None:
+    with override_user(security_manager.find_user(runtime.admin_username)):
+        ImportAssetsCommand(bundle.read(runtime.reader_uri)).run()
+    roles = [VIEWER_ROLE, "Public"] if runtime.anonymous else [VIEWER_ROLE]
+    for dashboard in db.session.query(Dashboard).filter(Dashboard.slug.in_(bundle.dashboard_slugs())):
+        dashboard.roles = [security_manager.find_role(role) for role in roles]
+    db.session.commit()

@@ -1,0 +1,31 @@
+"""Reads the dashboards, charts and datasets under `assets/` in the form that Superset imports."""
+
+from pathlib import Path
+from typing import Any
+
+import query_contexts
+import yaml
+
+ASSETS = Path(__file__).parent / "assets"
+READER_URI = "${READER_URI}"
+
+
+def read(reader_uri: str) -> dict[str, str]:
+    """Texts of the assets by relative path, with the charts' connection and their query contexts filled in."""
+    return {
+        path.relative_to(ASSETS).as_posix(): yaml.safe_dump(_complete(yaml.safe_load(path.read_text()), reader_uri))
+        for path in sorted(ASSETS.rglob("*.yaml"))
+    }
+
+
+def _complete(asset: dict[str, Any], reader_uri: str) -> dict[str, Any]:
+    if asset.get("sqlalchemy_uri") == READER_URI:
+        return asset | {"sqlalchemy_uri": reader_uri}
+    if "viz_type" in asset:
+        return asset | {"query_context": query_contexts.build(asset["params"])}
+    return asset
+
+
+def dashboard_slugs() -> list[str]:
+    """Slugs of the dashboards."""
+    return [yaml.safe_load(path.read_text())["slug"] for path in sorted(ASSETS.glob("dashboards/*.yaml"))]

@@ -1,0 +1,45 @@
+"""What the platform tells this Superset at run time: ports, connections and where its secrets lie.
+
+`fraudstream.local.superset.prepare` writes the file; Superset's environment has none of fraudstream's packages, so that JSON
+is what both read. It holds no secret.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+#: The environment variable that names the file.
+VARIABLE = "SUPERSET_RUNTIME_FILE"
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """The file's content."""
+
+    port: int
+    """Where to listen, on loopback."""
+    metadata_uri: str
+    """Superset's own database, without a password (libpq reads the pass file)."""
+    reader_uri: str
+    """The read-only connection that the charts use, without a password."""
+    admin_username: str
+    admin_password_file: str
+    viewer_username: str
+    viewer_password_file: str
+    secret_key_file: str
+    anonymous: bool
+    """Whether the dashboards may be viewed without signing in."""
+
+
+def load() -> Runtime:
+    """Reads the file that the environment names. Raises RuntimeError if it names none, TypeError on wrong keys."""
+    path = os.environ.get(VARIABLE)
+    if not path:
+        raise RuntimeError(f"{VARIABLE} isn't set: start Superset with ./fraudctl up")
+    return Runtime(**json.loads(Path(path).read_text()))
+
+
+def secret(path: str) -> str:
+    """The secret in the file at `path`."""
+    return Path(path).read_text().strip()

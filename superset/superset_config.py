@@ -1,0 +1,85 @@
+"""Apache Superset's settings: https://superset.apache.org/docs/configuration/configuring-superset.
+
+One process serves everything, nothing is fetched from or sent to the internet, and a chart's answer is kept for less than
+the dashboards' refresh interval, so that many viewers cost as much as one.
+"""
+
+from copy import deepcopy
+from typing import Any
+
+import runtime_file
+import views
+from event_log import PeopleEventLogger
+from superset.config import TALISMAN_CONFIG as DEFAULT_TALISMAN_CONFIG
+from superset.config import THEME_DEFAULT as DEFAULT_THEME
+
+RUNTIME = runtime_file.load()
+
+APP_NAME = "Fraudstream"
+SECRET_KEY = runtime_file.secret(RUNTIME.secret_key_file)
+SQLALCHEMY_DATABASE_URI = RUNTIME.metadata_uri
+SQLALCHEMY_ENGINE_OPTIONS = {"pool_pre_ping": True}
+
+# --- who may see what ---------------------------------------------------------------------------------------------
+
+FEATURE_FLAGS = {"DASHBOARD_RBAC": True}
+PUBLIC_ROLE_LIKE = "Public" if RUNTIME.anonymous else None
+SESSION_COOKIE_SAMESITE = "Strict"
+EVENT_LOGGER = PeopleEventLogger()
+
+# --- freshness: charts are cached in this process for a few seconds -----------------------------------------------
+
+DATA_CACHE_CONFIG = {
+    "CACHE_TYPE": "SimpleCache",
+    "CACHE_DEFAULT_TIMEOUT": 4,
+    "CACHE_THRESHOLD": 500,
+    "CACHE_KEY_PREFIX": "data_",
+}
+DASHBOARD_AUTO_REFRESH_MODE = "fetch"  # through the cache; "force" would query Postgres once for each viewer
+CELERY_CONFIG = None  # no alerts, reports or asynchronous queries: no workers
+
+# --- nothing leaves this machine ----------------------------------------------------------------------------------
+
+TALISMAN_CONFIG: dict[str, Any] = deepcopy(DEFAULT_TALISMAN_CONFIG)
+TALISMAN_CONFIG["content_security_policy"] |= {
+    "img-src": ["'self'", "blob:", "data:"],
+    "connect-src": ["'self'"],
+    "style-src": ["'self'", "'unsafe-inline'"],
+    "font-src": ["'self'", "data:"],
+}
+BLUEPRINTS = [views.blueprint]
+FLASK_APP_MUTATOR = views.register
+#: One slash on purpose: it resolves against the current host, and Explore accepts it as a tile server.
+DECKGL_BASE_MAP = [["tile://http:/tiles/{z}/{x}/{y}.png", "Countries"]]
+
+# --- looks --------------------------------------------------------------------------------------------------------
+
+THEME_DEFAULT = {
+    **DEFAULT_THEME,
+    "token": {
+        **DEFAULT_THEME["token"],
+        "brandAppName": APP_NAME,
+        "brandLogoAlt": APP_NAME,
+        "brandLogoUrl": "/fraudstream/logo.svg",
+        "colorPrimary": "#1F6F8B",
+        "colorLink": "#1F6F8B",
+        "colorError": "#D1495B",
+    },
+    # Counts are whole: no tick between two of them.
+    "echartsOptionsOverridesByChartType": {"echarts_timeseries_bar": {"yAxis": {"minInterval": 1}}},
+}
+THEME_DARK = None
+EXTRA_CATEGORICAL_COLOR_SCHEMES = [
+    {
+        "id": "fraud",
+        "label": "Fraud",
+        "description": "Warm reds",
+        "colors": ["#D1495B", "#EDAE49", "#8C2F39", "#F4845F", "#B23A48", "#FCB9B2"],
+    },
+    {
+        "id": "sales",
+        "label": "Sales",
+        "description": "Blues and teals, with accents that tell lines apart",
+        "colors": ["#1F6F8B", "#2A9D8F", "#5FA8D3", "#264653", "#8AB17D", "#7B8CDE", "#99C1B9", "#3D5A80", "#A3B9C9", "#62B6CB"],
+    },
+]
