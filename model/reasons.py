@@ -1,0 +1,59 @@
+"""Sentences that say, in plain English, what a feature's value means."""
+
+from math import isnan
+
+from fraudstream.contracts import PAYMENT_METHODS
+from model.specs import SPECS, FeatureSpec
+
+
+def sentence(name: str, value: float, usual: float | None) -> str:
+    """The sentence of feature `name` for `value`; `usual` is the value of an ordinary legitimate transaction."""
+    spec = SPECS[name]
+    if isnan(value):
+        return f"unknown: {spec.definition}"
+    if spec.unit == "flag":
+        return spec.template if value else spec.otherwise
+    shown = "unknown" if usual is None else format_value(spec, usual)
+    return spec.template.format(value=format_value(spec, value), usual=shown)
+
+
+def format_value(spec: FeatureSpec, value: float) -> str:
+    """`value` in the feature's unit, as a person would write it."""
+    return _FORMATS[spec.unit](value)
+
+
+def _number(value: float) -> str:
+    if value and abs(value) < 0.01:
+        return "under 0.01" if value > 0 else "above -0.01"
+    return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:,.3g}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    for size, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{_number(seconds / size)} {unit}"
+    return f"{_number(seconds)} s"
+
+
+def _clock(hour: float) -> str:
+    minutes = int(hour * 60)
+    return f"{minutes // 60:02d}:{minutes % 60:02d} UTC"
+
+
+_FORMATS = {
+    "count": _number,
+    "seconds": _duration,
+    "hours": lambda value: _duration(value * 3_600),
+    "days": lambda value: _duration(value * 86_400),
+    "money": lambda value: f"{value:,.2f}",
+    "ratio": _number,
+    "share": lambda value: f"{value:.0%}",
+    "deviations": _number,
+    "km": lambda value: f"{_number(value)} km",
+    "km/h": lambda value: f"{_number(value)} km/h",
+    "hour": _clock,
+    "flag": lambda value: "yes" if value else "no",
+    "method": lambda value: PAYMENT_METHODS[int(value)].replace("_", " "),
+}

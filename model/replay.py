@@ -1,0 +1,137 @@
+"""Replays a history directory through the feature code, on all cores.
+
+Every process takes the customers of one shard and merges their browsing events and transactions by time, as the stream
+would have met them; at the same time, browsing comes first. Profiles begin empty, as on a new platform.
+"""
+
+import heapq
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from multiprocessing.sharedctypes import Synchronized
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from fraudstream.contracts import SCHEMA_VERSION, BrowseEvent, Item, Transaction
+from fraudstream.errors import FraudstreamError
+from model.features import STATEFUL_FEATURES, Profile, observe_browse, observe_transaction
+
+BATCH_ROWS = 16_384
+_POLL_SECONDS = 0.5
+_BROWSE, _TRANSACTION = "browse_events", "transactions"
+
+
+class HistoryError(FraudstreamError):
+    """A history directory lacks a file or a column; the message names it."""
+
+
+@dataclass(frozen=True)
+class HistoryFolder:
+    """A history directory, as the simulator writes it."""
+
+    path: Path
+
+    def parts(self, name: str) -> list[Path]:
+        """The files of `name`, such as `transactions`. Raises HistoryError when there are none."""
+        parts = sorted((self.path / name).glob("part-*.parquet"))
+        if not parts:
+            raise HistoryError(
+                f"no {name}/part-*.parquet in {self.path}; write a history with "
+                "`python -m fraudstream.simulator produce --out DIR`"
+            )
+        return parts
+
+    def table(self, name: str) -> pd.DataFrame:
+        """All rows of `name`, from its parts or from the single file `name.parquet`."""
+        single = self.path / f"{name}.parquet"
+        tables = [pq.read_table(part) for part in ([single] if single.exists() else self.parts(name))]
+        return pa.concat_tables(tables).to_pandas()
+
+    def rows(self, name: str) -> int:
+        """How many rows `name` has, from the files' footers."""
+        return sum(pq.read_metadata(part).num_rows for part in self.parts(name))
+
+    def events(self) -> int:
+        """Browsing events and transactions."""
+        return self.rows(_BROWSE) + self.rows(_TRANSACTION)
+
+
+def replay(folder: HistoryFolder, processes: int, progress: Callable[[int], None]) -> pd.DataFrame:
+    """Stateful features: a row a transaction, indexed by transaction_id; a repeated transaction isn't in it.
+
+    Calls `progress` now and then with the number of events replayed so far. Raises HistoryError.
+    """
+    folder.parts(_BROWSE), folder.parts(_TRANSACTION)
+    context = multiprocessing.get_context("spawn")
+    counter = context.Value("q", 0)
+    with ProcessPoolExecutor(processes, context, _adopt_counter, (counter,)) as pool:
+        shards = [pool.submit(_replay_shard, folder, shard, processes) for shard in range(processes)]
+        waiting = set(shards)
+        while waiting:
+            waiting = wait(waiting, _POLL_SECONDS).not_done
+            progress(counter.value)
+        results = [shard.result() for shard in shards]
+    identifiers = np.concatenate([part[0] for part in results])
+    return pd.DataFrame(np.concatenate([part[1] for part in results]), identifiers, STATEFUL_FEATURES)
+
+
+_counter: Synchronized  # of events, shared by the processes of a pool
+
+
+def _adopt_counter(counter: Synchronized) -> None:
+    global _counter
+    _counter = counter
+
+
+def _replay_shard(folder: HistoryFolder, shard: int, shards: int) -> tuple[np.ndarray, np.ndarray]:
+    """Transaction ids and features of the customers whose row in customers.parquet is `shard` modulo `shards`."""
+    customers = pq.read_table(folder.path / "customers.parquet", columns=["customer_id"]).column(0).combine_chunks()
+    mine = customers.take(pa.array(range(shard, len(customers), shards)))
+    profiles: dict[str, Profile] = {str(customer): Profile() for customer in mine}
+    identifiers: list[str] = []
+    features: list[list[float]] = []
+    streams = [_browse_events(part, mine) for part in folder.parts(_BROWSE)]
+    streams += [_transactions(part, mine) for part in folder.parts(_TRANSACTION)]
+    for count, event in enumerate(heapq.merge(*streams, key=_event_time), 1):
+        profile = profiles[event.customer_id]
+        if type(event) is BrowseEvent:
+            observe_browse(profile, event)
+        elif (values := observe_transaction(profile, event)) is not None:
+            identifiers.append(event.transaction_id)
+            features.append(values)
+        if not count % BATCH_ROWS:
+            with _counter.get_lock():
+                _counter.value += BATCH_ROWS
+    return np.array(identifiers, object), np.array(features).reshape(-1, len(STATEFUL_FEATURES))
+
+
+def _event_time(event: BrowseEvent | Transaction) -> object:
+    return event.event_time
+
+
+def _browse_events(part: Path, customers: pa.Array) -> Iterator[BrowseEvent]:
+    for row in _rows(part, customers):
+        yield BrowseEvent(schema_version=SCHEMA_VERSION, **row)
+
+
+def _transactions(part: Path, customers: pa.Array) -> Iterator[Transaction]:
+    for row in _rows(part, customers):
+        row["items"] = [Item(**item) for item in row["items"]]
+        yield Transaction(schema_version=SCHEMA_VERSION, **row)
+
+
+def _rows(part: Path, customers: pa.Array) -> Iterator[dict[str, object]]:
+    """The rows of `customers` as mappings, a batch in memory at a time."""
+    with pq.ParquetFile(part) as file:
+        for batch in file.iter_batches(BATCH_ROWS):
+            mine = batch.filter(pc.is_in(batch.column("customer_id"), customers))
+            columns = [name for name in mine.schema.names if name != "schema_version"]
+            values = [mine.column(name).to_pylist() for name in columns]
+            for row in zip(*values, strict=True):
+                yield dict(zip(columns, row, strict=True))

@@ -1,0 +1,113 @@
+"""Scores transactions and explains the flagged ones, with a model that was checked before it is used."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import sklearn
+import skops.io
+from skops.io.exceptions import UntrustedTypesFoundException
+
+from fraudstream.contracts import Reason
+from model.artifact import ArtifactError, Metadata, check_sha256, decode_metadata, read_folder
+from model.features import FEATURE_NAMES
+from model.reasons import sentence
+
+if TYPE_CHECKING:
+    from shap import TreeExplainer
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+#: The only type beyond skops' own list that an artifact may hold.
+TRUSTED_TYPES = ("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",)
+REASONS = 3
+
+
+class Scorer:
+    """A model that is ready to score: features in, probability of fraud out."""
+
+    def __init__(self, model: "HistGradientBoostingClassifier", metadata: Metadata) -> None:
+        self.model = model
+        self.metadata = metadata
+        self.version = metadata.version
+        self.threshold = metadata.threshold
+        self.sha256 = metadata.sha256
+        self.features = tuple(metadata.features)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Scorer":
+        """Opens the model in `folder`. Raises ArtifactError when it can't be trusted or fits another code version."""
+        return cls.from_bytes(*read_folder(folder))
+
+    @classmethod
+    def from_bytes(cls, artifact: bytes, metadata: bytes) -> "Scorer":
+        """The same from the files' contents, `model.skops` and `metadata.json`."""
+        described = decode_metadata(metadata)
+        check_sha256(artifact, described)
+        _check_library(described)
+        _check_features(described)
+        try:
+            model = skops.io.loads(artifact, trusted=list(TRUSTED_TYPES))
+        except UntrustedTypesFoundException as error:
+            raise ArtifactError(f"model {described.version} holds types that aren't trusted: {error}") from error
+        return cls(model, described)
+
+    def score(self, features: np.ndarray) -> np.ndarray:
+        """Probability of fraud of each row; `features` is float64 [n, len(self.features)], NaN where unknown."""
+        if not len(features):
+            return np.empty(0)
+        return self.model.predict_proba(features)[:, 1]
+
+    @cached_property
+    def explainer(self) -> "TreeExplainer":
+        """SHAP's exact explainer for trees. Importing shap takes seconds, so it happens at the first use, or ahead of it."""
+        from shap import TreeExplainer
+
+        return TreeExplainer(self.model)
+
+    def contributions(self, features: np.ndarray) -> tuple[np.ndarray, float]:
+        """SHAP values [n, features] in log-odds, and the base value that they add to."""
+        values = self.explainer.shap_values(features, check_additivity=False)
+        return values, float(np.ravel(self.explainer.expected_value)[0])
+
+    def reasons(self, features: np.ndarray) -> list[list[Reason]]:
+        """For each row, what raised its score most: at most three, the strongest first."""
+        if not len(features):
+            return []
+        contributions, _ = self.contributions(features)
+        return [self._row_reasons(row, parts) for row, parts in zip(features, contributions, strict=True)]
+
+    def _row_reasons(self, row: np.ndarray, contributions: np.ndarray) -> list[Reason]:
+        strongest = np.argsort(-contributions, kind="stable")[:REASONS]
+        return [
+            self._reason(self.features[index], float(row[index]), float(contributions[index]))
+            for index in strongest
+            if contributions[index] > 0
+        ]
+
+    def _reason(self, name: str, value: float, contribution: float) -> Reason:
+        return Reason(
+            feature=name,
+            value=None if np.isnan(value) else value,
+            contribution=contribution,
+            text=sentence(name, value, self.metadata.usual.get(name)),
+        )
+
+
+def _check_library(metadata: Metadata) -> None:
+    trained, running = metadata.libraries.get("scikit-learn"), sklearn.__version__
+    if trained != running:
+        raise ArtifactError(
+            f"model {metadata.version} was trained with scikit-learn {trained}, but {running} is running: "
+            "install the locked version (requirements/spark.txt) or train the model again"
+        )
+
+
+def _check_features(metadata: Metadata) -> None:
+    trained, running = set(metadata.features), set(FEATURE_NAMES)
+    if tuple(metadata.features) != FEATURE_NAMES:
+        raise ArtifactError(
+            f"model {metadata.version} was trained with other features than this code computes: "
+            f"only in the model: {sorted(trained - running) or 'none'}; only in the code: {sorted(running - trained) or 'none'}"
+            f"{'; the order differs' if trained == running else ''}; train the model again or use the code of its version"
+        )

@@ -1,0 +1,118 @@
+"""Features from the static join: customers and products."""
+
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+import pandas as pd
+
+from model.geo import distances_km
+from model.specs import STATIC_SPECS
+
+_DAY_MS = 86_400_000
+CUSTOMER_COLUMNS = ("customer_id", "registered_at", "home_country", "home_latitude", "home_longitude", "age_years")
+PRODUCT_COLUMNS = ("product_id", "name", "category", "list_price")
+
+
+@dataclass(frozen=True)
+class StaticData:
+    """Customers and products, ready to be joined; picklable. `version` is the row of fraud.static_versions."""
+
+    version: int
+    customers: pd.DataFrame  # by customer_id: registered_ms, home_country, home_latitude, home_longitude, age_years
+    products: pd.DataFrame  # by product_id: name, category (a number), list_price, price_rank, category_price
+
+    @classmethod
+    def from_frames(cls, customers: pd.DataFrame, products: pd.DataFrame, version: int = 0) -> "StaticData":
+        """From tables as in fraud.customers and fraud.products. Raises KeyError when a column is missing."""
+        people = customers[list(CUSTOMER_COLUMNS)].set_index("customer_id")
+        people["registered_ms"] = _milliseconds(people.pop("registered_at"))
+        people = people.astype({"home_latitude": float, "home_longitude": float, "age_years": float})
+        goods = products[list(PRODUCT_COLUMNS)].set_index("product_id")
+        goods["list_price"] = goods["list_price"].astype(float)
+        by_category = goods.groupby("category")["list_price"]
+        size = by_category.transform("size")
+        goods["price_rank"] = ((by_category.rank() - 1) / (size - 1)).where(size > 1)
+        goods["category_price"] = by_category.transform("median")
+        goods["category"] = pd.factorize(goods["category"], sort=True)[0]
+        return cls(version, people, goods)
+
+    def features(self, transactions: pd.DataFrame) -> np.ndarray:
+        """STATIC_FEATURES of each transaction, float64 [n, features]; NaN for an unknown customer or product.
+
+        Needs the columns customer_id, event_time, amount, shipping_latitude, shipping_longitude, shipping_country,
+        ip_country and items (a list of mappings with product_id, quantity and unit_price).
+        """
+        if not len(transactions):
+            return np.empty((0, len(STATIC_SPECS)))
+        return np.column_stack([*self._customer_features(transactions), *self._product_features(transactions)])
+
+    def _customer_features(self, transactions: pd.DataFrame) -> list[np.ndarray]:
+        place = self.customers.index.get_indexer(transactions["customer_id"])
+        known = place >= 0
+
+        def joined(column: str) -> np.ndarray:
+            return np.where(known, self.customers[column].to_numpy()[place], np.nan)
+
+        home_country = self.customers["home_country"].to_numpy()[place]
+        abroad = [
+            np.where(known, (home_country != transactions[column].to_numpy()).astype(float), np.nan)
+            for column in ("shipping_country", "ip_country")
+        ]
+        kilometres = distances_km(
+            joined("home_latitude"),
+            joined("home_longitude"),
+            transactions["shipping_latitude"].to_numpy(float),
+            transactions["shipping_longitude"].to_numpy(float),
+        )
+        age_ms = _milliseconds(transactions["event_time"]).to_numpy() - joined("registered_ms")
+        return [kilometres, *abroad, np.maximum(age_ms, 0) / _DAY_MS, joined("age_years")]
+
+    def _product_features(self, transactions: pd.DataFrame) -> list[np.ndarray]:
+        lists = transactions["items"].tolist()
+        rows = len(lists)
+        lines = np.fromiter(map(len, lists), int, rows)
+        owner = np.repeat(np.arange(rows), lines)
+        starts = np.concatenate([[0], np.cumsum(lines)[:-1]])
+        items = list(chain.from_iterable(lists))
+        place = self.products.index.get_indexer([item["product_id"] for item in items])
+        quantity = np.array([item["quantity"] for item in items], float)
+        price = np.array([item["unit_price"] for item in items], float)
+
+        def joined(column: str) -> np.ndarray:
+            return np.where(place >= 0, self.products[column].to_numpy()[place], np.nan)
+
+        def total(values: np.ndarray) -> np.ndarray:
+            return np.bincount(owner, values, rows)
+
+        list_price = joined("list_price")
+        listed = total(list_price * quantity)
+        listed = np.where(listed > 0, listed, np.nan)
+        top_price = np.maximum.reduceat(list_price, starts)
+        # the first line with the highest list price; -1 stands for unknown, so that every row has one
+        ranked = np.where(np.isnan(list_price), -1.0, list_price)
+        is_top = ranked == np.maximum.reduceat(ranked, starts)[owner]
+        first_top = np.minimum.reduceat(np.where(is_top, np.arange(len(items)), len(items)), starts)
+        return [
+            top_price,
+            total(price * quantity) / listed,
+            transactions["amount"].to_numpy(float) / listed,
+            total(joined("price_rank")) / lines,
+            _largest_share(owner, joined("category"), list_price * quantity, rows) / listed,
+            joined("category_price")[first_top],
+        ]
+
+
+def _largest_share(owner: np.ndarray, category: np.ndarray, value: np.ndarray, rows: int) -> np.ndarray:
+    """The largest sum of `value` over one category, for each of the owners 0 … rows-1; NaN where one is unknown."""
+    codes = np.where(np.isnan(category), -1, category).astype(int) + 1
+    groups, inverse = np.unique(owner * (codes.max() + 1) + codes, return_inverse=True)
+    sums = np.bincount(inverse, value)
+    largest = np.full(rows, -np.inf)
+    np.maximum.at(largest, groups // (codes.max() + 1), sums)
+    return largest
+
+
+def _milliseconds(times: pd.Series) -> pd.Series:
+    """Epoch milliseconds of times with a zone."""
+    return times.astype("datetime64[ms, UTC]").astype("int64")
