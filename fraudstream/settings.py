@@ -61,7 +61,7 @@ class KafkaSettings(Group):
         return self.bootstrap_servers or f"127.0.0.1:{self.port}"
 
     def client_config(self) -> dict[str, str]:
-        """librdkafka's connection properties (confluent-kafka, and Airflow's Kafka connection)."""
+        """Librdkafka's connection properties (confluent-kafka, and Airflow's Kafka connection)."""
         config = {"bootstrap.servers": self.bootstrap, "security.protocol": self.security_protocol}
         if self.security_protocol.startswith("SASL"):
             config |= {
@@ -216,6 +216,12 @@ class Paths:
     def python(self, runtime: str) -> Path:
         """The interpreter of a runtime: control, spark, airflow, superset or dev."""
         return self.venvs / runtime / "bin" / "python"
+
+
+def exported_environment(settings: Settings) -> dict[str, str]:
+    """The settings that the environment holds now, for processes that outlive it. May hold secrets."""
+    inherited = {name: value for name, value in os.environ.items() if name.startswith(ENV_PREFIX)}
+    return inherited | {ENV_PREFIX + "VAR_DIR": str(settings.paths.var)}
 
 
 def load_settings() -> Settings:

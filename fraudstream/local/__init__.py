@@ -1,0 +1,1 @@
+"""The native runtime: environments, jars, secrets and processes. What `./fraudctl` calls."""

@@ -1,0 +1,67 @@
+"""Long-lived programs, as data: what supervisord keeps running for us."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+#: Seconds that a program must live before supervisord calls it running.
+START_SECONDS = 1
+LOG_BYTES = "20MB"
+LOG_BACKUPS = 2
+
+
+@dataclass(frozen=True)
+class Program:
+    """One long-lived process. `command[0]` is an absolute path or on the PATH; no secret may stand in `command`."""
+
+    name: str
+    command: tuple[str, ...]
+    directory: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    stop_signal: str = "TERM"
+    stop_seconds: int = 15
+    priority: int = 500
+    url: str | None = None
+
+
+def render(program: Program, logs: Path) -> str:
+    """The program's section of supervisord's configuration."""
+    lines = [
+        f"[program:{program.name}]",
+        f"command={' '.join(quote(word) for word in program.command)}",
+        f"directory={escape(str(program.directory))}",
+        "autostart=false",
+        "autorestart=true",
+        f"startsecs={START_SECONDS}",
+        f"stopsignal={program.stop_signal}",
+        f"stopwaitsecs={program.stop_seconds}",
+        f"priority={program.priority}",
+        "stopasgroup=true",
+        "killasgroup=true",
+        "redirect_stderr=true",
+        f"stdout_logfile={escape(str(log_file(logs, program.name)))}",
+        f"stdout_logfile_maxbytes={LOG_BYTES}",
+        f"stdout_logfile_backups={LOG_BACKUPS}",
+    ]
+    if program.environment:
+        pairs = (f"{name}={quote(value)}" for name, value in sorted(program.environment.items()))
+        lines.append(f"environment={','.join(pairs)}")
+    return "\n".join(lines) + "\n"
+
+
+def log_file(logs: Path, name: str) -> Path:
+    """Where a program's output goes."""
+    return logs / f"{name}.log"
+
+
+def escape(text: str) -> str:
+    """Supervisord expands `%(name)s` in every value, and starts a comment at ` ;`."""
+    if "\n" in text or " ;" in text:
+        raise ValueError(f"supervisord can't take a value with a line break or ' ;': {text!r}")
+    return text.replace("%", "%%")
+
+
+def quote(word: str) -> str:
+    """Quotes for supervisord's shlex, in which a backslash escapes inside double quotes."""
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + escape(escaped) + '"'
