@@ -1,0 +1,219 @@
+"""Writes a history: Parquet files of everything that happened in a span of time.
+
+The span is cut into cells (the generator's unit) and parts (runs of cells, one file each). A part's worker also generates
+the cells shortly before it, so that what began earlier and reaches into the part is in it: parts don't overlap, and each is
+sorted by time, without any talk between the workers.
+"""
+
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from datetime import datetime
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fraudstream.errors import FraudstreamError
+from fraudstream.simulator.columns import Array
+from fraudstream.simulator.generator import WINDOW_SHOPPERS, Cell, generate, in_order
+from fraudstream.simulator.labels import label
+from fraudstream.simulator.scenarios import MAX_LIFETIME_MS, SCENARIOS
+from fraudstream.simulator.sessions import BrowseEvents, Transactions
+from fraudstream.simulator.shop import HOUR_MS, Shop, build_shop
+from fraudstream.simulator.tables import Tables
+
+DATASETS = ("browse_events", "transactions", "labels", "truth")
+LABEL_DELAY_DAYS = 5.0
+
+_DAY_MS = 24 * HOUR_MS
+_PART_TRANSACTIONS = 40_000
+_MIN_PART_CELLS = 4  # in units of the longest lifetime, so that at most a fifth is generated twice
+
+
+class HistoryError(FraudstreamError):
+    """A history can't be written as asked."""
+
+
+@dataclass(frozen=True)
+class HistoryPlan:
+    """What to write: `transactions` over `days` until `end` (UTC)."""
+
+    seed: int
+    customers: int
+    products: int
+    transactions: int
+    fraud_rate: float
+    days: float
+    end: datetime
+
+    def __post_init__(self) -> None:
+        if self.transactions < 1:
+            raise HistoryError(f"--transactions {self.transactions}: at least 1 is needed")
+        if self.days * _DAY_MS < 4 * MAX_LIFETIME_MS:
+            raise HistoryError(f"--days {self.days}: at least {4 * MAX_LIFETIME_MS / _DAY_MS:.2f} are needed")
+
+    @property
+    def end_ms(self) -> int:
+        """The end, ms since the epoch."""
+        return int(self.end.timestamp() * 1000)
+
+    @property
+    def start_ms(self) -> int:
+        """The start, ms since the epoch."""
+        return self.end_ms - int(self.days * _DAY_MS)
+
+    @property
+    def run(self) -> int:
+        """What marks the identifiers: the same plan gives the same, other starts give others."""
+        return self.start_ms & (2**48 - 1)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file's span of time and the cells that reach into it."""
+
+    number: int
+    start_ms: int
+    end_ms: int
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a part came to."""
+
+    transactions: int
+    browse_events: int
+    frauds: int
+    labels: int
+
+
+def plan_parts(shop: Shop, plan: HistoryPlan) -> list[Part]:
+    """The parts of a history, with exactly `plan.transactions` purchases."""
+    cells = _plan_cells(shop, plan)
+    length = max(_MIN_PART_CELLS * MAX_LIFETIME_MS, (plan.end_ms - plan.start_ms) * _PART_TRANSACTIONS // plan.transactions)
+    count = max(1, round((plan.end_ms - plan.start_ms) / length))
+    edges = [cells[i].start_ms for i in np.linspace(0, len(cells), count, endpoint=False).astype(int)] + [plan.end_ms]
+    return [
+        Part(
+            number,
+            start,
+            end,
+            tuple(cell for cell in cells if cell.start_ms < end and cell.start_ms + cell.length_ms + MAX_LIFETIME_MS > start),
+        )
+        for number, (start, end) in enumerate(zip(edges[:-1], edges[1:], strict=True))
+    ]
+
+
+def _plan_cells(shop: Shop, plan: HistoryPlan) -> list[Cell]:
+    # Nothing begins in the last stretch that might not end before the history does.
+    last_start = plan.end_ms - MAX_LIFETIME_MS
+    starts = np.arange(plan.start_ms, last_start, HOUR_MS // 2)
+    lengths = np.minimum(HOUR_MS // 2, last_start - starts)
+    rhythm = np.array([float(shop.customers.activity @ shop.attendance(int(start))) for start in starts]) * lengths
+    rng = np.random.default_rng([plan.seed, 4, plan.start_ms])
+    frauds = round(plan.transactions * plan.fraud_rate)
+    attacks = [_plan_attacks(rng, number, count, rhythm) for number, count in enumerate(_split_frauds(frauds))]
+    purchases = _apportion(plan.transactions - frauds, rhythm)
+    visits = _apportion(round((plan.transactions - frauds) * WINDOW_SHOPPERS), rhythm)
+    return [
+        Cell(
+            number=number,
+            start_ms=int(starts[number]),
+            length_ms=int(lengths[number]),
+            purchases=int(purchases[number]),
+            visits=int(visits[number]),
+            attacks=tuple(size[cell == number] for size, cell in attacks),
+        )
+        for number in range(len(starts))
+    ]
+
+
+def _split_frauds(frauds: int) -> Array:
+    return _apportion(frauds, np.array([scenario.share for scenario in SCENARIOS]))
+
+
+def _plan_attacks(rng: np.random.Generator, scenario: int, frauds: int, rhythm: Array) -> tuple[Array, Array]:
+    """Sizes of one scenario's attacks, `frauds` purchases in all, and the cell that each begins in."""
+    size = SCENARIOS[scenario].sizes(rng, int(frauds / SCENARIOS[scenario].mean_size * 2) + 20)
+    size = size[: int(np.searchsorted(np.cumsum(size), frauds)) + 1]
+    size[-1] -= size.sum() - frauds
+    size = size[size > 0]
+    # Thieves keep to the shop's busy hours, half of the time.
+    weight = 0.5 * rhythm / rhythm.sum() + 0.5 / len(rhythm)
+    return size, rng.choice(len(rhythm), len(size), p=weight)
+
+
+def _apportion(total: int, weight: Array) -> Array:
+    """Splits `total` into whole numbers in proportion to `weight`."""
+    return np.diff(np.round(np.cumsum(weight) / weight.sum() * total), prepend=0).astype(np.int64)
+
+
+def write_history(directory: Path, plan: HistoryPlan, workers: int) -> Iterator[Written]:
+    """Writes the history into `directory`, and yields each part when it's done (in any order).
+
+    Raises HistoryError when the directory holds something else already.
+    """
+    _prepare(directory)
+    shop = build_shop(plan.seed, plan.customers, plan.products)
+    tables = Tables(shop, plan.run)
+    pq.write_table(tables.customers(), directory / "customers.parquet")
+    pq.write_table(tables.products(), directory / "products.parquet")
+    parts = plan_parts(shop, plan)
+    # fork, so that the workers share the shop's memory.
+    with ProcessPoolExecutor(workers, mp_context=get_context("fork"), initializer=_adopt, initargs=(tables,)) as pool:
+        pending = [pool.submit(_write_part, directory, part) for part in parts]
+        for done in as_completed(pending):
+            yield done.result()
+
+
+def _prepare(directory: Path) -> None:
+    known = {*DATASETS, "customers.parquet", "products.parquet"}
+    if directory.exists():
+        strangers = sorted(entry.name for entry in directory.iterdir() if entry.name not in known)
+        if strangers:
+            raise HistoryError(f"--out {directory} holds {strangers[0]}, which is no history: name an empty folder")
+    for dataset in DATASETS:
+        shutil.rmtree(directory / dataset, ignore_errors=True)
+        (directory / dataset).mkdir(parents=True)
+
+
+_tables: Tables | None = None
+
+
+def _adopt(tables: Tables) -> None:
+    global _tables
+    _tables = tables
+
+
+def _write_part(directory: Path, part: Part) -> Written:
+    assert _tables is not None
+    events, transactions = _part_columns(_tables.shop, part)
+    labels = label(
+        np.random.default_rng([_tables.shop.seed, 5, part.number, part.start_ms]), transactions, LABEL_DELAY_DAYS * _DAY_MS
+    )
+    labels = labels.take(np.argsort(labels.time, kind="stable"))
+    name = f"part-{part.number:05d}.parquet"
+    _write(directory / "browse_events" / name, _tables.browse_events(events))
+    _write(directory / "transactions" / name, _tables.transactions(transactions))
+    _write(directory / "labels" / name, _tables.labels(labels, transactions))
+    _write(directory / "truth" / name, _tables.truth(transactions))
+    return Written(len(transactions), len(events), int((transactions.scenario > 0).sum()), len(labels))
+
+
+def _part_columns(shop: Shop, part: Part) -> tuple[BrowseEvents, Transactions]:
+    events, transactions = [], []
+    for cell in part.cells:
+        browse, purchases = generate(shop, cell)
+        events.append(browse.take((browse.time >= part.start_ms) & (browse.time < part.end_ms)))
+        transactions.append(purchases.take((purchases.time >= part.start_ms) & (purchases.time < part.end_ms)))
+    return in_order(BrowseEvents.concat(events)), in_order(Transactions.concat(transactions))
+
+
+def _write(path: Path, table: pa.Table) -> None:
+    # Without Arrow's own schema in the file, dictionary columns read back as plain strings everywhere.
+    pq.write_table(table, path, compression="zstd", compression_level=1, store_schema=False, row_group_size=262_144)

@@ -1,0 +1,15 @@
+"""The fraud scenarios. To add one: a file with its class here, and a line in `SCENARIOS` (the shares sum to 1)."""
+
+from fraudstream.simulator.scenarios.account_takeover import AccountTakeover
+from fraudstream.simulator.scenarios.base import MAX_LIFETIME_MS, Attacks, Scenario
+from fraudstream.simulator.scenarios.bot_checkout import BotCheckout
+from fraudstream.simulator.scenarios.card_testing import CardTesting
+from fraudstream.simulator.scenarios.stolen_card_spree import StolenCardSpree
+from fraudstream.simulator.sessions import LEGITIMATE
+
+SCENARIOS: tuple[Scenario, ...] = (CardTesting(), AccountTakeover(), BotCheckout(), StolenCardSpree())
+
+#: Names by the code in the columns: 0 is legitimate.
+SCENARIO_NAMES = (LEGITIMATE, *(scenario.name for scenario in SCENARIOS))
+
+__all__ = ["MAX_LIFETIME_MS", "SCENARIOS", "SCENARIO_NAMES", "Attacks", "Scenario"]

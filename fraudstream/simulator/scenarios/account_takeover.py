@@ -1,0 +1,46 @@
+"""Account takeover: someone else signs in, changes the address and buys what can be resold."""
+
+from typing import ClassVar
+
+import numpy as np
+
+from fraudstream.simulator.columns import Array
+from fraudstream.simulator.legitimate import chance, fresh_identity
+from fraudstream.simulator.scenarios.base import Attacks, override, prepare_raid
+from fraudstream.simulator.sessions import Sessions
+from fraudstream.simulator.shop import Shop
+
+_RESOLD = np.array([0, 1, 2, 3, 6, 7])  # phones, laptops, audio, cameras, watches, jewellery
+
+
+class AccountTakeover:
+    """1 to 4 purchases above the customer's habit, on a new device, shipped to a new address after a short browse."""
+
+    name: ClassVar[str] = "account_takeover"
+    share: ClassVar[float] = 0.27
+    mean_size: ClassVar[float] = 1.6
+
+    def sizes(self, rng: np.random.Generator, attacks: int) -> Array:
+        """1 to 4, mean about 1.6."""
+        return np.minimum(rng.geometric(0.62, attacks), 4)
+
+    def sessions(self, shop: Shop, rng: np.random.Generator, attacks: Attacks) -> Sessions:
+        """The victim's account, the attacker's equipment."""
+        rows = int(attacks.size.sum())
+        raid = prepare_raid(shop, rng, attacks, 120 + rng.exponential(420, rows))
+        sessions = raid.sessions
+        dearer = raid.careless(rng, 0.95)
+        override(sessions.device, raid.careless(rng, 0.97), raid.device)
+        override(sessions.ip_country, raid.careless(rng, 0.65), raid.country)
+        moved = raid.careless(rng, 0.92)
+        override(sessions.city, moved, raid.city)
+        override(sessions.latitude, moved, raid.latitude)
+        override(sessions.longitude, moved, raid.longitude)
+        override(sessions.category, dearer & chance(rng, 0.6, rows), rng.choice(_RESOLD, rows).astype(np.int16))
+        override(sessions.price_level, dearer, sessions.price_level + rng.uniform(0.2, 0.45, rows))
+        override(sessions.bulk, dearer, 0.25)
+        override(sessions.card, chance(rng, 0.35, rows), fresh_identity(rng, len(attacks))[raid.attack])
+        override(sessions.steps, raid.careless(rng, 0.9), rng.integers(1, 5, rows))
+        override(sessions.pace, raid.careless(rng, 0.8), sessions.pace * 0.6)
+        override(sessions.express, chance(rng, 0.3, rows), True)
+        return sessions

@@ -1,0 +1,52 @@
+"""Bot checkout: a script buys the same sought-after thing several times, at an even pace."""
+
+from typing import ClassVar
+
+import numpy as np
+
+from fraudstream.simulator.columns import Array
+from fraudstream.simulator.legitimate import chance, fresh_identity
+from fraudstream.simulator.scenarios.base import Attacks, override, prepare_raid
+from fraudstream.simulator.sessions import CARD, DIRECT, Sessions
+from fraudstream.simulator.shop import Shop
+
+_SOUGHT = np.array([0, 2, 4, 6, 10])  # phones, audio, gaming, watches, shoes
+
+
+class BotCheckout:
+    """2 to 9 purchases, 15 to 60 s apart, without dwelling anywhere, on stolen cards or gift cards."""
+
+    name: ClassVar[str] = "bot_checkout"
+    share: ClassVar[float] = 0.2
+    mean_size: ClassVar[float] = 4.3
+
+    def sizes(self, rng: np.random.Generator, attacks: int) -> Array:
+        """2 to 9, mean about 4.3."""
+        return np.minimum(1 + rng.geometric(0.3, attacks), 9)
+
+    def sessions(self, shop: Shop, rng: np.random.Generator, attacks: Attacks) -> Sessions:
+        """Straight from the product to the checkout, each step as long as the last."""
+        rows = int(attacks.size.sum())
+        every = rng.uniform(15, 60, len(attacks))
+        raid = prepare_raid(shop, rng, attacks, np.repeat(every, attacks.size))
+        sessions = raid.sessions
+        everyone = np.ones(rows, dtype=bool)
+        override(sessions.device, raid.careless(rng, 0.7), raid.device)
+        override(sessions.ip_country, raid.careless(rng, 0.35), raid.country)
+        moved = raid.careless(rng, 0.6)
+        override(sessions.city, moved, raid.city)
+        override(sessions.latitude, moved, raid.latitude)
+        override(sessions.longitude, moved, raid.longitude)
+        override(sessions.source, chance(rng, 0.6, rows), np.int8(DIRECT))
+        override(sessions.steps, everyone, rng.integers(1, 4, len(attacks))[raid.attack])
+        override(sessions.pace, everyone, (0.7 + rng.gamma(2.0, 0.7, len(attacks)))[raid.attack])
+        override(sessions.pace_spread, everyone, (0.05 + 0.5 * raid.stealth)[raid.attack])
+        override(sessions.dwell, everyone, 0.0)
+        override(sessions.begins_checkout, everyone, True)
+        override(sessions.category, everyone, rng.choice(_SOUGHT, len(attacks)).astype(np.int16)[raid.attack])
+        override(sessions.price_level, everyone, rng.uniform(0.25, 0.9, len(attacks))[raid.attack])
+        sessions.price_spread[:] = 0.02
+        sessions.bulk[:] = 0.25
+        override(sessions.payment, chance(rng, 0.7, rows), np.int8(CARD))
+        override(sessions.card, chance(rng, 0.7, rows), fresh_identity(rng, len(attacks))[raid.attack])
+        return sessions

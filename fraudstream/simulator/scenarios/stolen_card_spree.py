@@ -1,0 +1,44 @@
+"""Stolen card spree: a stolen card is emptied in quick, dear purchases, before its owner notices."""
+
+from typing import ClassVar
+
+import numpy as np
+
+from fraudstream.simulator.columns import Array
+from fraudstream.simulator.legitimate import chance, fresh_identity
+from fraudstream.simulator.scenarios.base import Attacks, override, prepare_raid
+from fraudstream.simulator.sessions import CARD, Sessions
+from fraudstream.simulator.shop import Shop
+
+
+class StolenCardSpree:
+    """2 to 6 dear purchases, 1 to 10 min apart, with a card new to the account, shipped to a new address."""
+
+    name: ClassVar[str] = "stolen_card_spree"
+    share: ClassVar[float] = 0.23
+    mean_size: ClassVar[float] = 3.0
+
+    def sizes(self, rng: np.random.Generator, attacks: int) -> Array:
+        """2 to 6, mean about 3."""
+        return np.minimum(1 + rng.geometric(0.48, attacks), 6)
+
+    def sessions(self, shop: Shop, rng: np.random.Generator, attacks: Attacks) -> Sessions:
+        """Often on the account's own device: the account may be the thief's."""
+        rows = int(attacks.size.sum())
+        raid = prepare_raid(shop, rng, attacks, 60 + rng.exponential(200, rows))
+        sessions = raid.sessions
+        dearer = raid.careless(rng, 0.97)
+        override(sessions.device, raid.careless(rng, 0.5), raid.device)
+        override(sessions.ip_country, raid.careless(rng, 0.35), raid.country)
+        moved = raid.careless(rng, 0.9)
+        override(sessions.city, moved, raid.city)
+        override(sessions.latitude, moved, raid.latitude)
+        override(sessions.longitude, moved, raid.longitude)
+        override(sessions.payment, chance(rng, 0.97, rows), np.int8(CARD))
+        override(sessions.card, np.ones(rows, dtype=bool), fresh_identity(rng, len(attacks))[raid.attack])
+        override(sessions.price_level, dearer, rng.uniform(0.6, 0.97, rows))
+        override(sessions.bulk, dearer, 0.2)
+        override(sessions.steps, raid.careless(rng, 0.85), rng.integers(2, 7, rows))
+        override(sessions.pace, raid.careless(rng, 0.7), sessions.pace * 0.7)
+        override(sessions.express, chance(rng, 0.3, rows), True)
+        return sessions
