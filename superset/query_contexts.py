@@ -52,9 +52,8 @@ def _timeseries(params: Params) -> Query:
 
 
 def _table(params: Params) -> Query:
-    return {
+    return {  # without metrics: rows as they are, not grouped
         "columns": params["all_columns"],
-        "metrics": [],
         "orderby": [json.loads(column) for column in params["order_by_cols"]],
     }
 

@@ -49,6 +49,7 @@ TALISMAN_CONFIG["content_security_policy"] |= {
 }
 BLUEPRINTS = [views.blueprint]
 FLASK_APP_MUTATOR = views.register
+ADDITIONAL_MIDDLEWARE = [views.IgnoreContentTypeOfGet]
 #: One slash on purpose: it resolves against the current host, and Explore accepts it as a tile server.
 DECKGL_BASE_MAP = [["tile://http:/tiles/{z}/{x}/{y}.png", "Countries"]]
 

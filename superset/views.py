@@ -1,6 +1,8 @@
-"""The platform's own addresses inside Superset: map tiles and the logo, and one correction of Superset's API."""
+"""The platform's own addresses inside Superset: map tiles and the logo, and two corrections of Superset's API."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import map_tiles
 from flask import Blueprint, Flask, Response, abort, jsonify, request, send_from_directory
@@ -41,3 +43,19 @@ def _accept_label_colors() -> Response | None:
     if is_colors and not security_manager.can_access("can_write", "Dashboard"):
         return jsonify(result={})
     return None
+
+
+class IgnoreContentTypeOfGet:
+    """Drops the content type of a GET request: it has no body.
+
+    Many clients send `Content-Type: application/json` with every request; `GET /api/v1/chart/<id>/data/` would then try to
+    parse the empty body, and refuse the request.
+    """
+
+    def __init__(self, app: WSGIApplication) -> None:
+        self.app = app
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] == "GET":
+            environ.pop("CONTENT_TYPE", None)
+        return self.app(environ, start_response)
