@@ -1,0 +1,87 @@
+"""### Simulated shoppers
+
+Sends browse events, transactions, delayed labels and the simulation's truth to Kafka until it is stopped, or for a set time.
+At most one producer runs at a time, whoever triggers it.
+
+**Start** — *Trigger* and choose the rate: 100–200 events a second is 500–1,000 events every 5 s. `./fraudctl up` starts one
+with the defaults when none runs.
+
+**Stop** — mark the task *failed* (or *success*): the producer sends what it has, and ends within seconds.
+Clearing the task, or deleting the run, stops it too; clearing then starts it again.
+
+**Look at** — the task's log: the producer's own log, and a progress line a minute. *Stream health* in the menu shows what
+arrives on the other side.
+
+**Triage**
+
+| What you see | What it means | What to do |
+| --- | --- | --- |
+| attempt failed, "the job died (…)" | the producer crashed or was killed; a retry follows in 5 s | read the lines above it in the log |
+| attempt failed, "gave no heartbeat" | it hung, most often since Kafka is away; it was stopped and is started again | `./fraudctl status`: is Kafka up? |
+| "Adopted job producer" | another run's producer was still alive, and goes on with *its* parameters | stop that run first to change the rate |
+"""
+
+from datetime import timedelta
+
+from airflow.sdk import DAG, Param
+from fraudstream_airflow.operators import ProcessStreamOperator
+
+from fraudstream.settings import load_settings
+
+defaults = load_settings().producer
+
+with DAG(
+    "event_producer",
+    description="Simulated shoppers: browse events and transactions to Kafka",
+    doc_md=__doc__,
+    schedule=None,
+    max_active_runs=1,
+    is_paused_upon_creation=False,
+    default_args={"owner": "fraud-platform", "retries": 1000, "retry_delay": timedelta(seconds=5)},
+    tags=["fraudstream", "producer", "streaming"],
+    params={
+        "events_per_second": Param(
+            defaults.events_per_second,
+            type="number",
+            exclusiveMinimum=0,
+            maximum=100_000,
+            title="Events per second",
+            description="100–200 is 500–1,000 events every 5 s",
+        ),
+        "fraud_rate": Param(
+            defaults.fraud_rate,
+            type="number",
+            minimum=0,
+            maximum=0.5,
+            title="Fraud rate",
+            description="Share of transactions that are fraud: 0.01 is 1 %",
+        ),
+        "duration_seconds": Param(
+            0,
+            type="number",
+            minimum=0,
+            title="Duration, seconds",
+            description="0: until the task is stopped",
+        ),
+        "seed": Param(
+            defaults.seed,
+            type="integer",
+            minimum=0,
+            title="Seed",
+            description="The same seed makes the same customers, products and fraudsters",
+        ),
+    },
+):
+    ProcessStreamOperator(
+        task_id="produce",
+        job="producer",
+        module="fraudstream.simulator",
+        arguments=[
+            "produce",
+            "--events-per-second={{ params.events_per_second }}",
+            "--fraud-rate={{ params.fraud_rate }}",
+            "--duration={{ params.duration_seconds }}",
+            "--seed={{ params.seed }}",
+        ],
+        may_finish=True,
+    )

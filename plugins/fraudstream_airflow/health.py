@@ -1,0 +1,91 @@
+"""What the health page shows: the jobs' heartbeats, and the ledger in Postgres."""
+
+import time
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from fraudstream.local.jobs import Job, jobs
+from fraudstream.settings import Settings
+
+DB_SECONDS = 3
+DB_OPTIONS = "-c statement_timeout=3000 -c default_transaction_read_only=on"
+
+LAST_BATCH = """
+SELECT batch_id, model_version, static_version, duration_ms,
+       extract(epoch FROM now() - committed_at)::float8 AS age_s
+FROM fraud.stream_batches ORDER BY committed_at DESC LIMIT 1
+"""
+#: Over the last minute. Of the batches' percentiles: the median of p50, the largest p99.
+LAST_MINUTE = """
+SELECT coalesce(sum(scored), 0)::float8 / 60 AS scored_per_s,
+       coalesce(sum(scored + browse_events + labels + dead_lettered + duplicates), 0)::float8 / 60 AS rows_per_s,
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY latencies_ms[1]) FILTER (WHERE scored > 0) AS p50_ms,
+       max(latencies_ms[3]) FILTER (WHERE scored > 0) AS p99_ms
+FROM fraud.stream_batches WHERE committed_at > now() - interval '60 seconds'
+"""
+TOTALS = """
+SELECT coalesce(sum(next_offset - first_offset), 0)::bigint AS read, coalesce(sum(scored), 0)::bigint AS scored,
+       coalesce(sum(browse_events), 0)::bigint AS browse_events, coalesce(sum(labels), 0)::bigint AS labels,
+       coalesce(sum(dead_lettered), 0)::bigint AS dead_lettered, coalesce(sum(duplicates), 0)::bigint AS duplicates,
+       (SELECT count(*) FROM fraud.fraud_alerts) AS flagged
+FROM fraud.stream_offsets
+"""
+#: The last ten minutes in steps of ten seconds, for the small charts.
+HISTORY = """
+SELECT extract(epoch FROM step)::bigint AS at,
+       coalesce(sum(scored + browse_events + labels + dead_lettered + duplicates), 0)::float8 / 10 AS rows_per_s,
+       max(latencies_ms[3]) FILTER (WHERE scored > 0) AS p99_ms
+FROM generate_series(date_bin('10 s', now() - interval '10 min', 'epoch'),
+                     date_bin('10 s', now() - interval '10 s', 'epoch'), '10 s') AS step
+LEFT JOIN fraud.stream_batches ON committed_at >= step AND committed_at < step + interval '10 s'
+GROUP BY step ORDER BY step
+"""
+DEAD_LETTERS = """
+SELECT topic, kafka_partition AS partition, kafka_offset AS offset, reason, detail,
+       extract(epoch FROM now() - created_at)::float8 AS age_s
+FROM fraud.dead_letters ORDER BY created_at DESC LIMIT 8
+"""
+
+
+def collect(settings: Settings) -> dict[str, Any]:
+    """Everything on the page. Without Postgres, `ledger` is None and `problem` says why."""
+    shown = {name: job_state(job, settings) for name, job in jobs(settings).items()}
+    try:
+        return {"jobs": shown, "ledger": _ledger(settings), "problem": None}
+    except psycopg.Error as error:
+        return {"jobs": shown, "ledger": None, "problem": f"Postgres can't be read: {error}".strip()}
+
+
+def job_state(job: Job, settings: Settings) -> dict[str, Any]:
+    """One job: `state` is its heartbeat's, or `stopped`, `starting` or `stalled`."""
+    identity = job.slot.running
+    if identity is None:
+        return {"state": "stopped", "pid": None, "uptime_s": None, "heartbeat_age_s": None, "progress": ""}
+    heartbeat = job.slot.heartbeat_of(identity)
+    age = job.slot.heartbeat_age(identity)
+    state = heartbeat.state if heartbeat else "starting"
+    limit = settings.stream.heartbeat_timeout_seconds if heartbeat else settings.stream.startup_timeout_seconds
+    return {
+        "state": "stalled" if age > limit else state,
+        "pid": identity.pid,
+        "uptime_s": time.time() - identity.launched_at,
+        "heartbeat_age_s": age if heartbeat else None,
+        "progress": heartbeat.progress if heartbeat else "",
+    }
+
+
+def _ledger(settings: Settings) -> dict[str, Any]:
+    dsn = settings.dsn(settings.postgres.reader)
+    with (
+        psycopg.connect(dsn, connect_timeout=DB_SECONDS, options=DB_OPTIONS, row_factory=dict_row) as connection,
+        connection.cursor() as cursor,
+    ):
+        return {
+            "last_batch": cursor.execute(LAST_BATCH).fetchone(),
+            "last_minute": cursor.execute(LAST_MINUTE).fetchone(),
+            "totals": cursor.execute(TOTALS).fetchone(),
+            "history": cursor.execute(HISTORY).fetchall(),
+            "dead_letters": cursor.execute(DEAD_LETTERS).fetchall(),
+        }
