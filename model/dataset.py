@@ -1,0 +1,65 @@
+"""The training table of a history: features, truth, and what was known of it when."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from model.features import FEATURE_NAMES, STATEFUL_FEATURES
+from model.replay import HistoryFolder, replay
+from model.static import StaticData
+
+LEGITIMATE = "legitimate"
+_STATIC_CHUNK = 50_000
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One row a transaction, by time. Columns of `rows`: event_time, labelled_at, labelled_fraud, is_fraud, scenario."""
+
+    rows: pd.DataFrame
+    features: np.ndarray
+
+    def part(self, chosen: np.ndarray) -> "Dataset":
+        """The rows where `chosen` is true."""
+        return Dataset(self.rows[chosen], self.features[chosen])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def truth(self) -> np.ndarray:
+        """Which rows are fraud."""
+        return self.rows["is_fraud"].to_numpy(bool)
+
+    def known_fraud(self, moment: pd.Timestamp) -> np.ndarray:
+        """Which rows were labelled as fraud by `moment`; a transaction without a label counts as legitimate."""
+        return (self.rows["labelled_fraud"] & (self.rows["labelled_at"] <= moment)).to_numpy(bool)
+
+
+def build(folder: HistoryFolder, processes: int, progress: Callable[[int], None]) -> Dataset:
+    """Replays the history and joins static data, labels and truth. Raises HistoryError."""
+    stateful = replay(folder, processes, progress)
+    transactions = folder.table("transactions").drop_duplicates("transaction_id").set_index("transaction_id")
+    transactions = transactions.loc[transactions.index.isin(stateful.index)]
+    transactions = transactions.sort_values("event_time", kind="stable")
+    static = StaticData.from_frames(folder.table("customers"), folder.table("products"))
+    features = np.empty((len(transactions), len(FEATURE_NAMES)))
+    features[:, : len(STATEFUL_FEATURES)] = stateful.reindex(transactions.index).to_numpy()
+    for start in range(0, len(transactions), _STATIC_CHUNK):
+        chunk = transactions.iloc[start : start + _STATIC_CHUNK]
+        features[start : start + len(chunk), len(STATEFUL_FEATURES) :] = static.features(chunk)
+    return Dataset(_outcomes(folder, transactions["event_time"]), features)
+
+
+def _outcomes(folder: HistoryFolder, event_time: pd.Series) -> pd.DataFrame:
+    """The last label and the truth of each transaction."""
+    labels = folder.table("labels").sort_values("labelled_at", kind="stable").groupby("transaction_id")
+    rows = event_time.to_frame()
+    rows["labelled_at"] = labels["labelled_at"].last()
+    rows["labelled_fraud"] = labels["is_fraud"].last().reindex(rows.index).eq(True)
+    truth = folder.table("truth").drop_duplicates("transaction_id").set_index("transaction_id")
+    rows["is_fraud"] = truth["is_fraud"].reindex(rows.index).eq(True)
+    rows["scenario"] = truth["scenario"].reindex(rows.index).fillna(LEGITIMATE)
+    return rows
