@@ -23,7 +23,8 @@ from fraudstream.simulator.generator import WINDOW_SHOPPERS, Cell, generate, in_
 from fraudstream.simulator.labels import label
 from fraudstream.simulator.scenarios import MAX_LIFETIME_MS, SCENARIOS
 from fraudstream.simulator.sessions import BrowseEvents, Transactions
-from fraudstream.simulator.shop import HOUR_MS, Shop, build_shop
+from fraudstream.simulator.crowd import HOUR_MS
+from fraudstream.simulator.shop import Shop, build_shop
 from fraudstream.simulator.tables import Tables
 
 DATASETS = ("browse_events", "transactions", "labels", "truth")
@@ -112,9 +113,9 @@ def plan_parts(shop: Shop, plan: HistoryPlan) -> list[Part]:
 def _plan_cells(shop: Shop, plan: HistoryPlan) -> list[Cell]:
     # Nothing begins in the last stretch that might not end before the history does.
     last_start = plan.end_ms - MAX_LIFETIME_MS
-    starts = np.arange(plan.start_ms, last_start, HOUR_MS // 2)
-    lengths = np.minimum(HOUR_MS // 2, last_start - starts)
-    rhythm = np.array([float(shop.customers.activity @ shop.attendance(int(start))) for start in starts]) * lengths
+    starts = np.arange(plan.start_ms, last_start, HOUR_MS)
+    lengths = np.minimum(HOUR_MS, last_start - starts)
+    rhythm = np.array([shop.crowd.size(int(start)) for start in starts]) * lengths
     rng = np.random.default_rng([plan.seed, 4, plan.start_ms])
     frauds = round(plan.transactions * plan.fraud_rate)
     attacks = [_plan_attacks(rng, number, count, rhythm) for number, count in enumerate(_split_frauds(frauds))]
