@@ -4,6 +4,7 @@ import base64
 import subprocess
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 from confluent_kafka import KafkaError, KafkaException
@@ -48,11 +49,15 @@ def prepare(settings: Settings) -> None:
         raise KafkaUnavailableError(f"Kafka's storage {data} can't be formatted: {(done.stderr or done.stdout)[-300:]}")
 
 
-def wait_ready(settings: Settings, timeout: float = READY_SECONDS) -> None:
-    """Returns when the brokers answer. Raises KafkaUnavailableError after `timeout` seconds."""
+def wait_ready(settings: Settings, watch: Callable[[], None], timeout: float = READY_SECONDS) -> None:
+    """Returns when the brokers answer. Raises KafkaUnavailableError after `timeout` seconds.
+
+    `watch` is called between attempts, and raises when there is nothing left to wait for.
+    """
     admin = _admin(settings)
     deadline = time.monotonic() + timeout
     while True:
+        watch()
         try:
             admin.list_topics(timeout=2.0)
         except KafkaException as error:

@@ -9,6 +9,7 @@ import os
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -71,18 +72,22 @@ def prepare(settings: Settings) -> None:
     write_atomically(data / "postgresql.conf", _configuration(settings))
 
 
-def wait_ready(settings: Settings, timeout: float = READY_SECONDS) -> None:
-    """Returns when the administrator can sign in. Raises PostgresUnavailableError after `timeout` seconds."""
+def wait_ready(settings: Settings, watch: Callable[[], None], timeout: float = READY_SECONDS) -> None:
+    """Returns when the administrator can sign in. Raises PostgresUnavailableError after `timeout` seconds.
+
+    `watch` is called between attempts, and raises when there is nothing left to wait for.
+    """
     deadline = time.monotonic() + timeout
     pg = settings.postgres
     while True:
+        watch()
         try:
             connect(settings, pg.admin, "postgres").close()
         except psycopg.OperationalError as error:
             refused = "authentication failed" in str(error)
             if refused or time.monotonic() > deadline:
                 raise PostgresUnavailableError(
-                    f"PostgreSQL at {pg.address}:{pg.port} does not let {pg.admin} in ({_first_line(error)}): "
+                    f"PostgreSQL at {pg.address}:{pg.port} does not let {pg.admin} in ({first_line(error)}): "
                     f"{_advice(settings)}"
                 ) from None
             time.sleep(0.1)
@@ -96,7 +101,8 @@ def _advice(settings: Settings) -> str:
     return "check FRAUDSTREAM_POSTGRES__HOST, __PORT, __ADMIN and __ADMIN_PASSWORD"
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """The first line of a driver's message: the rest is advice for other set-ups."""
     return str(error).strip().splitlines()[0].strip()
 
 

@@ -1,0 +1,92 @@
+"""Our processes, found by what they carry, not by files that a `kill -9` may have left wrong.
+
+supervisord gives all that it starts its own address (SUPERVISOR_SERVER_URL), which every descendant inherits.
+PostgreSQL overwrites its environment to show its state in `ps`; it is found by its working folder, its data.
+"""
+
+import os
+import signal
+from collections.abc import Iterator
+
+import psutil
+
+from fraudstream.errors import FraudstreamError
+from fraudstream.local.jobs import jobs
+from fraudstream.local.supervisor import Supervisor
+from fraudstream.settings import Settings
+
+GRACE_SECONDS = 15
+
+
+class LeftoverError(FraudstreamError):
+    """A process of ours can't be ended."""
+
+
+def our_processes(settings: Settings) -> list[psutil.Process]:
+    """supervisord, the programs that it started, and all that these started, the long-lived jobs included."""
+    url = Supervisor(settings).server_url
+    config = str(Supervisor(settings).config)
+    return [process for process in _others() if _is_ours(settings, process, url, config)]
+
+
+def end_orphans(settings: Settings) -> list[str]:
+    """Ends programs that outlived their supervisord, and returns their names. The long-lived jobs are let live.
+
+    Those are found again by whoever watches them (`fraudstream.local.process`).
+    """
+    sessions = {job.slot.running.group for job in jobs(settings).values() if job.slot.running}
+    orphans = [process for process in our_processes(settings) if _session(process.pid) not in sessions]
+    return end(orphans)
+
+
+def end(processes: list[psutil.Process]) -> list[str]:
+    """Ends processes: politely, and after a while by force. Returns their names. Raises LeftoverError."""
+    names = sorted({name for process in processes if (name := _name(process))})
+    for process in processes:
+        # For PostgreSQL INT is the fast shutdown; TERM would wait for its clients.
+        _send(process, signal.SIGINT if _name(process) == "postgres" else signal.SIGTERM)
+    _, alive = psutil.wait_procs(processes, timeout=GRACE_SECONDS)
+    for process in alive:
+        _send(process, signal.SIGKILL)
+    _, alive = psutil.wait_procs(alive, timeout=GRACE_SECONDS)
+    if alive:
+        raise LeftoverError(f"processes {[process.pid for process in alive]} survive SIGKILL: look at them with ps")
+    return names
+
+
+def _others() -> Iterator[psutil.Process]:
+    mine = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    return (process for process in psutil.process_iter() if process.pid not in mine)
+
+
+def _is_ours(settings: Settings, process: psutil.Process, url: str, config: str) -> bool:
+    try:
+        if process.environ().get("SUPERVISOR_SERVER_URL") == url:
+            return True
+        if process.name().startswith("postgres"):
+            return process.cwd() == str(settings.paths.postgres)
+        command = process.cmdline()
+        return "supervisor.supervisord" in command and config in command
+    except (psutil.Error, FileNotFoundError):
+        return False  # it has ended meanwhile, or it is another user's
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return None
+
+
+def _name(process: psutil.Process) -> str | None:
+    try:
+        return process.name()
+    except psutil.NoSuchProcess:
+        return None
+
+
+def _send(process: psutil.Process, number: signal.Signals) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        return

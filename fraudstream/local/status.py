@@ -1,0 +1,216 @@
+"""What runs, how fast, and how much has been accounted for. Quick, also when parts are dead."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import psycopg
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+from psycopg.rows import dict_row
+
+from fraudstream.contracts import INPUT_TOPICS
+from fraudstream.local import postgres
+from fraudstream.local.jobs import jobs
+from fraudstream.local.process import Slot
+from fraudstream.local.supervisor import Supervisor, SupervisorError
+from fraudstream.local.up import programs
+from fraudstream.settings import Settings
+
+TIMEOUT_SECONDS = 1.5
+#: The latest micro-batches whose figures count.
+RECENT = "60 seconds"
+
+TOTALS = """
+    SELECT coalesce(sum(next_offset - first_offset), 0)::bigint AS ingested,
+           coalesce(sum(scored), 0)::bigint AS scored,
+           coalesce(sum(dead_lettered), 0)::bigint AS dead_lettered,
+           coalesce(sum(duplicates), 0)::bigint AS duplicate
+    FROM fraud.stream_offsets
+"""
+MARKS = """
+    SELECT coalesce(sum(flagged), 0)::bigint AS flagged, coalesce(sum(late), 0)::bigint AS late
+    FROM fraud.stream_batches
+"""
+RATES = """
+    SELECT extract(epoch FROM clock_timestamp() - max(committed_at))::float8 AS last_batch_age_s,
+           coalesce(sum(scored + browse_events + labels + dead_lettered + duplicates) FILTER (WHERE recent), 0)::float8
+               / extract(epoch FROM interval '{recent}')::float8 AS input_rows_per_s,
+           percentile_cont(0.5) WITHIN GROUP (ORDER BY latencies_ms[1]) FILTER (WHERE recent AND scored > 0)
+               AS latency_p50_ms,
+           max(latencies_ms[3]) FILTER (WHERE recent AND scored > 0) AS latency_p99_ms
+    FROM (SELECT *, committed_at > clock_timestamp() - interval '{recent}' AS recent
+          FROM fraud.stream_batches ORDER BY committed_at DESC LIMIT 1000) AS latest
+""".replace("{recent}", RECENT)
+OFFSETS = "SELECT topic, kafka_partition, next_offset FROM fraud.stream_offsets"
+
+
+@dataclass
+class Component:
+    """A part of the platform. `state` is supervisord's word, or the heartbeat's for the jobs."""
+
+    state: str
+    pid: int | None
+    url: str | None
+
+
+@dataclass
+class Stream:
+    """The streaming job. p50 is the median batch's, p99 the worst batch's, of the last minute, arrival to commit."""
+
+    state: str
+    last_batch_age_s: float | None = None
+    lag: int | None = None
+    input_rows_per_s: float | None = None
+    latency_p50_ms: float | None = None
+    latency_p99_ms: float | None = None
+
+
+@dataclass
+class Totals:
+    """Messages since the stream's first start. `ingested` = all that was read; `pending` = not read yet."""
+
+    ingested: int | None = None
+    scored: int | None = None
+    flagged: int | None = None
+    dead_lettered: int | None = None
+    late: int | None = None
+    duplicate: int | None = None
+    pending: int | None = None
+
+
+@dataclass
+class Status:
+    """What `fraudctl status` shows; `as_json` is its contract."""
+
+    components: dict[str, Component]
+    stream: Stream
+    totals: Totals = field(default_factory=Totals)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether everything that should run does."""
+        return not self.problems
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields that tests and tools rely on."""
+        return {"healthy": self.healthy, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class _Ledger:
+    rates: dict[str, Any]
+    totals: dict[str, Any]
+    next_offsets: dict[tuple[str, int], int]
+
+
+def collect(settings: Settings) -> Status:
+    """Asks supervisord, the jobs' heartbeats, Postgres and Kafka, each with a short timeout, at the same time."""
+    with ThreadPoolExecutor() as pool:
+        ledger_answer = pool.submit(_ledger, settings)
+        ends_answer = pool.submit(_end_offsets, settings)
+        status = _processes(settings)
+        ledger, ends = ledger_answer.result(), ends_answer.result()
+    if isinstance(ledger, str):
+        status.problems.append(ledger)
+    else:
+        for name, value in ledger.rates.items():
+            setattr(status.stream, name, None if value is None else round(value, 1))
+        for name, value in ledger.totals.items():
+            setattr(status.totals, name, value)
+    if isinstance(ends, str):
+        status.problems.append(ends)
+    elif isinstance(ledger, _Ledger):
+        status.stream.lag = status.totals.pending = _lag(ends, ledger.next_offsets)
+    return status
+
+
+def _processes(settings: Settings) -> Status:
+    components, problems = _components(settings)
+    for name, job in jobs(settings).items():
+        state, job_problem = _job_state(settings, job.slot)
+        running = job.slot.running
+        components[name] = Component(state, running.pid if running else None, None)
+        if name == "stream" and job_problem:
+            problems.append(f"the stream {job_problem}: read {job.log}, or run ./fraudctl up")
+    return Status(components, Stream(components["stream"].state), problems=problems)
+
+
+def _components(settings: Settings) -> tuple[dict[str, Component], list[str]]:
+    urls = {program.name: program.url for program in programs(settings)}
+    try:
+        states = Supervisor(settings).states()
+    except SupervisorError:
+        stopped = {name: Component("STOPPED", None, url) for name, url in urls.items()}
+        return stopped, ["the platform isn't running (no supervisord): run ./fraudctl up"]
+    components = {}
+    problems = []
+    for name, url in urls.items():
+        state = states.get(name)
+        components[name] = Component(state.state if state else "STOPPED", state.pid if state else None, url)
+        if components[name].state != "RUNNING":
+            log = settings.paths.logs / f"{name}.log"
+            problems.append(f"{name} is {components[name].state.lower()}: read {log}, or run ./fraudctl up")
+    return components, problems
+
+
+def _job_state(settings: Settings, slot: Slot) -> tuple[str, str | None]:
+    """The job's state, and what is wrong with it."""
+    running = slot.running
+    if running is None:
+        return "stopped", "is not running"
+    heartbeat = slot.heartbeat_of(running)
+    age = slot.heartbeat_age(running)
+    limit = settings.stream.heartbeat_timeout_seconds if heartbeat else settings.stream.startup_timeout_seconds
+    if age > limit:
+        return "stalled", f"gave no sign of life for {age:.0f} s"
+    if heartbeat is None:
+        return "starting", "is still starting"
+    return heartbeat.state, None if heartbeat.state in {"running", "idle"} else f"is {heartbeat.state}"
+
+
+def _ledger(settings: Settings) -> _Ledger | str:
+    try:
+        with psycopg.connect(
+            settings.dsn(settings.postgres.reader),
+            connect_timeout=2,
+            options=f"-c statement_timeout={round(TIMEOUT_SECONDS * 1000)}",
+            row_factory=dict_row,
+        ) as connection:
+            rates = connection.execute(RATES).fetchone() or {}
+            totals = {
+                **(connection.execute(TOTALS).fetchone() or {}),
+                **(connection.execute(MARKS).fetchone() or {}),
+            }
+            rows = connection.execute(OFFSETS).fetchall()
+    except psycopg.Error as error:
+        return f"PostgreSQL doesn't answer ({postgres.first_line(error)}): run ./fraudctl up"
+    return _Ledger(rates, totals, {(row["topic"], row["kafka_partition"]): row["next_offset"] for row in rows})
+
+
+def _end_offsets(settings: Settings) -> dict[tuple[str, int], int] | str:
+    """The end of every partition that the stream reads, or what is wrong."""
+    admin = AdminClient(settings.kafka.client_config() | {"log_level": 0})
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    try:
+        topics = admin.list_topics(timeout=TIMEOUT_SECONDS).topics
+        wanted = {
+            TopicPartition(topic.value, partition): OffsetSpec.latest()
+            for topic in INPUT_TOPICS
+            if topic.value in topics
+            for partition in topics[topic.value].partitions
+        }
+        answers = admin.list_offsets(wanted, request_timeout=TIMEOUT_SECONDS) if wanted else {}
+        return {
+            (place.topic, place.partition): answer.result(timeout=max(0.1, deadline - time.monotonic())).offset
+            for place, answer in answers.items()
+        }
+    except (KafkaException, TimeoutError):
+        return f"Kafka at {settings.kafka.bootstrap} doesn't answer: run ./fraudctl up"
+
+
+def _lag(ends: dict[tuple[str, int], int], next_offsets: dict[tuple[str, int], int]) -> int:
+    """Messages that are in Kafka and not yet accounted for. Offsets may have gaps: it is an upper bound."""
+    return sum(max(0, end - next_offsets.get(place, 0)) for place, end in ends.items())

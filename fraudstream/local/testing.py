@@ -1,0 +1,34 @@
+"""`fraudctl test`: makes the environment for tests, and runs what was asked for."""
+
+import subprocess
+from collections.abc import Callable, Sequence
+
+from fraudstream.errors import FraudstreamError
+from fraudstream.local import environments
+from fraudstream.settings import Settings
+
+SUITES = ("unit", "integration", "e2e", "browser")
+#: Checks of the code itself: modules of the dev environment, each with its arguments.
+CHECKS = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",), ("importlinter.cli",))
+
+
+class SuiteError(FraudstreamError):
+    """There is no such suite."""
+
+
+def run_tests(settings: Settings, suite: str, arguments: Sequence[str], tell: Callable[[str], None]) -> int:
+    """Runs a suite, or the checks and every suite. Returns the first exit status that isn't 0. Raises SuiteError."""
+    if suite != "all" and suite not in SUITES:
+        raise SuiteError(f"no test suite {suite!r}: choose one of {', '.join(SUITES)}, or none for all")
+    environments.install(settings, "dev", tell)
+    python = str(settings.paths.python("dev"))
+    commands = [(python, "-m", *check) for check in CHECKS] if suite == "all" else []
+    chosen = SUITES if suite == "all" else (suite,)
+    present = (name for name in chosen if (settings.paths.project / "tests" / name).is_dir())
+    commands.extend((python, "-m", "pytest", f"tests/{name}", *arguments) for name in present)
+    for command in commands:
+        tell(f"$ {' '.join(command[1:])}")
+        done = subprocess.run(command, cwd=settings.paths.project, check=False)
+        if done.returncode:
+            return done.returncode
+    return 0

@@ -1,0 +1,205 @@
+"""Bringing the platform up: what has to happen, what waits for what, and when it is done."""
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from functools import partial
+
+import psycopg
+
+from fraudstream.errors import FraudstreamError
+from fraudstream.local import airflow, doctor, environments, jars, kafka, leftovers, postgres, secrets, superset
+from fraudstream.local.airflow_api import AirflowApi
+from fraudstream.local.jobs import jobs
+from fraudstream.local.programs import Program
+from fraudstream.local.steps import Step, Tell
+from fraudstream.local.supervisor import Supervisor
+from fraudstream.settings import Settings
+from fraudstream.storage import migrate, roles
+from fraudstream.storage.connect import connect
+from model import registry
+
+RUNTIMES = ("spark", "airflow", "superset")
+#: The Dags that keep data flowing.
+DAGS = ("fraud_scoring_stream", "event_producer", "refresh_static_data")
+SCORED_SECONDS = 240.0
+CHARTS_SECONDS = 120.0
+POLL_SECONDS = 0.5
+
+
+class UpError(FraudstreamError):
+    """A step of `up` failed."""
+
+
+def programs(settings: Settings) -> list[Program]:
+    """Everything that supervisord keeps."""
+    found = [*airflow.programs(settings), *superset.programs(settings)]
+    if settings.kafka.embedded:
+        found.append(kafka.program(settings))
+    if settings.postgres.embedded:
+        found.append(postgres.program(settings))
+    return found
+
+
+def prepare_machine(settings: Settings) -> Iterator[str]:
+    """What must be right before any step: yields a line for whatever was put in order. Raises DoctorError."""
+    supervisor = Supervisor(settings)
+    if not supervisor.answers():
+        ended = leftovers.end_orphans(settings)
+        if ended:
+            yield f"ended processes that had lost their supervisor: {', '.join(ended)}"
+    doctor.check(settings)
+    secrets.ensure(settings)
+    supervisor.apply(programs(settings))
+
+
+def steps(settings: Settings) -> list[Step]:
+    """The steps of `up`, for `fraudstream.local.steps.run`."""
+    run = Up(settings)
+    install = [Step(f"{name} environment", partial(environments.install, settings, name)) for name in RUNTIMES]
+    return [
+        *install,
+        Step("PostgreSQL", run.postgres),
+        Step("Kafka", run.kafka, after=("spark environment",)),
+        Step("Spark's Kafka connector", run.connector, after=("spark environment",)),
+        Step("schema", run.schema, after=("PostgreSQL",)),
+        Step("static data", run.static_data, after=("schema", "spark environment")),
+        Step("model", run.model, after=("schema",)),
+        Step("Airflow", run.airflow, after=("PostgreSQL", "airflow environment")),
+        Step("Superset", run.superset, after=("PostgreSQL", "superset environment")),
+        Step("Dags", run.dags, after=("Airflow", "Kafka", "Spark's Kafka connector", "static data", "model")),
+        Step("scored transactions", run.scored, after=("Dags",)),
+        Step("dashboards", run.dashboards, after=("Superset", "scored transactions")),
+    ]
+
+
+class Up:
+    """The steps' work. Every method may run again at any time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._supervisor = Supervisor(settings)
+        self._started_at: datetime | None = None
+
+    def postgres(self, tell: Tell) -> None:
+        """Server, roles and databases."""
+        settings, pg = self._settings, self._settings.postgres
+        if pg.embedded:
+            postgres.prepare(settings)
+            self._start(postgres.NAME)
+        tell("waiting for the server")
+        postgres.wait_ready(settings, self._watch(postgres.NAME) if pg.embedded else _nothing)
+        passwords = {role: secrets.read(settings, name) for role, name in secrets.database_roles(settings).items()}
+        del passwords[pg.admin]
+        roles.ensure_roles(settings, passwords)
+        with connect(settings, pg.admin) as connection:
+            row = connection.execute("SELECT clock_timestamp()").fetchone()
+        self._started_at = row[0] if row else None
+
+    def kafka(self, tell: Tell) -> None:
+        """Broker and topics."""
+        settings = self._settings
+        if settings.kafka.embedded:
+            if not jars.ready(settings, kafka.NAME):
+                tell("fetching the broker")
+                jars.install(settings, kafka.NAME)
+            kafka.prepare(settings)
+            self._start(kafka.NAME)
+        tell("waiting for the broker")
+        kafka.wait_ready(settings, self._watch(kafka.NAME) if settings.kafka.embedded else _nothing)
+        kafka.create_topics(settings)
+
+    def connector(self, _: Tell) -> None:
+        """The jars with which Spark reads Kafka."""
+        jars.install(self._settings, "spark-kafka")
+
+    def schema(self, _: Tell) -> None:
+        """Tables, and who may use them."""
+        roles.ensure_schema(self._settings)
+        migrate.migrate(self._settings)
+
+    def static_data(self, tell: Tell) -> None:
+        """Customers, products and entity risk, once; later the Dag `refresh_static_data` renews them."""
+        if self._exists("SELECT FROM fraud.static_versions"):
+            return
+        tell("publishing customers and products")
+        log = self._settings.paths.logs / "static-data.log"
+        with log.open("a") as output:
+            command = [str(self._settings.paths.python("spark")), "-m", "fraudstream.simulator", "static"]
+            done = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False)
+        if done.returncode:
+            raise UpError(f"the static data can't be published: read {log}, then run ./fraudctl up again")
+
+    def model(self, _: Tell) -> None:
+        """The model that ships becomes the champion when there is none yet."""
+        with connect(self._settings, self._settings.postgres.writer) as connection:
+            if registry.champion(connection) is None:
+                registry.register(connection, registry.PRETRAINED, status="champion")
+
+    def airflow(self, tell: Tell) -> None:
+        """Airflow's database and processes."""
+        tell("preparing its database")
+        airflow.prepare(self._settings)
+        self._start(*(program.name for program in airflow.programs(self._settings)))
+        tell("waiting for its processes")
+        airflow.wait_healthy(self._settings)
+
+    def superset(self, tell: Tell) -> None:
+        """Superset, with the dashboards."""
+        superset.prepare(self._settings)
+        self._start(superset.NAME)
+        tell("waiting for its server")
+        superset.wait_healthy(self._settings)
+
+    def dags(self, tell: Tell) -> None:
+        """The Dags that keep data flowing."""
+        api = AirflowApi(self._settings)
+        for dag in DAGS:
+            tell(f"starting {dag}")
+            api.start(dag)
+
+    def scored(self, tell: Tell) -> None:
+        """Waits for transactions that were scored since this `up` began."""
+        deadline = time.monotonic() + SCORED_SECONDS
+        while not self._exists("SELECT FROM fraud.scored_transactions WHERE committed_at > %s", self._started_at):
+            if time.monotonic() > deadline:
+                raise UpError(
+                    f"nothing was scored within {SCORED_SECONDS:.0f} s: read {jobs(self._settings)['stream'].log}, "
+                    f"and look at fraud_scoring_stream and event_producer in {self._settings.airflow_url}"
+                )
+            tell(self._waiting_for())
+            time.sleep(POLL_SECONDS)
+
+    def dashboards(self, tell: Tell) -> None:
+        """Waits until every chart answers with rows."""
+        tell("waiting for the first rows in every chart")
+        superset.wait_for_charts(self._settings, CHARTS_SECONDS)
+
+    def _waiting_for(self) -> str:
+        for name in ("producer", "stream"):
+            slot = jobs(self._settings)[name].slot
+            if slot.running is None:
+                return f"waiting for Airflow to launch the {name}"
+            heartbeat = slot.heartbeat_of(slot.running)
+            if heartbeat is None or heartbeat.state == "starting":
+                return f"the {name} is starting"
+        return "the stream is at work"
+
+    def _start(self, *names: str) -> None:
+        self._supervisor.start(*names)
+
+    def _watch(self, name: str) -> Callable[[], None]:
+        return partial(self._supervisor.check, name)
+
+    def _exists(self, query: str, *parameters: object) -> bool:
+        try:
+            with connect(self._settings, self._settings.postgres.reader) as connection:
+                found = connection.execute(f"SELECT EXISTS ({query})", parameters).fetchone()
+        except psycopg.OperationalError as error:
+            raise UpError(f"PostgreSQL went away: {error}; read {self._settings.paths.logs / 'postgres.log'}") from None
+        return bool(found and found[0])
+
+
+def _nothing() -> None:
+    """An external server has no supervisor that could have given it up."""
