@@ -37,7 +37,8 @@ class UsageError(FraudstreamError):
 def main() -> None:
     """The entry point: a failure is one line and exit status 1; a defect of ours leaves its traceback in a log."""
     sys.excepthook = _report
-    app(prog_name="fraudctl")
+    # Not app(): Typer would put its own hook in the place of ours.
+    typer.main.get_command(app)(prog_name="fraudctl")
 
 
 @app.command()
@@ -210,9 +211,6 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Really delete.")] = F
 def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if issubclass(kind, FraudstreamError):
         print(f"fraudctl: {error}", file=sys.stderr)  # noqa: T201 - the command line speaks here
-        return
-    if issubclass(kind, KeyboardInterrupt):
-        print("fraudctl: stopped by Ctrl-C", file=sys.stderr)  # noqa: T201
         return
     log = load_settings().paths.logs / "fraudctl.log"
     log.parent.mkdir(parents=True, exist_ok=True)
