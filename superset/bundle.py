@@ -7,11 +7,11 @@ import query_contexts
 import yaml
 
 ASSETS = Path(__file__).parent / "assets"
-READER_URI = "${READER_URI}"
+READER_URI = "${READER_URI}"  # stands in the database's asset for the charts' connection
 
 
 def read(reader_uri: str) -> dict[str, str]:
-    """Texts of the assets by relative path, with the charts' connection and their query contexts filled in."""
+    """Texts of the assets by relative path: the charts' connection, query contexts and the dashboards' style filled in."""
     return {
         path.relative_to(ASSETS).as_posix(): yaml.safe_dump(_complete(yaml.safe_load(path.read_text()), reader_uri))
         for path in sorted(ASSETS.rglob("*.yaml"))
@@ -23,6 +23,8 @@ def _complete(asset: dict[str, Any], reader_uri: str) -> dict[str, Any]:
         return asset | {"sqlalchemy_uri": reader_uri}
     if "viz_type" in asset:
         return asset | {"query_context": query_contexts.build(asset["params"])}
+    if "dashboard_title" in asset:
+        return asset | {"css": (ASSETS / "dashboard.css").read_text()}
     return asset
 
 

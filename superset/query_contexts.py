@@ -80,7 +80,6 @@ QUERIES: dict[str, Callable[[Params], Query]] = {
     "big_number_total": _big_number,
     "echarts_timeseries_bar": _timeseries,
     "echarts_timeseries_line": _timeseries,
-    "echarts_area": _timeseries,
     "table": _table,
     "pie": _pie,
     "deck_scatter": _scatter_map,

@@ -47,6 +47,7 @@ TALISMAN_CONFIG["content_security_policy"] |= {
     "style-src": ["'self'", "'unsafe-inline'"],
     "font-src": ["'self'", "data:"],
 }
+ENABLE_CORS = False
 BLUEPRINTS = [views.blueprint]
 FLASK_APP_MUTATOR = views.register
 ADDITIONAL_MIDDLEWARE = [views.IgnoreContentTypeOfGet]
