@@ -137,6 +137,50 @@ class Reason(Struct, frozen=True, kw_only=True):
     text: str
 
 
+class ScoredTransaction(Struct, frozen=True, kw_only=True):
+    """A transaction with its score and the decision. Key: `transaction_id`. A flagged one is also a fraud alert."""
+
+    schema_version: Literal[1]
+    transaction_id: Identifier
+    session_id: Identifier
+    customer_id: Identifier
+    event_time: UtcTime
+    amount: float
+    currency: str
+    items: list[Item]
+    payment_method: PaymentMethod
+    card_token: Identifier | None
+    promo_code: Identifier | None
+    promo_amount: Money
+    shipping_fee: Money
+    shipping_city: str
+    shipping_country: CountryCode
+    shipping_latitude: float
+    shipping_longitude: float
+    ip_country: CountryCode
+    device_id: Identifier
+    fraud_score: Annotated[float, Meta(ge=0, le=1, description="probability of fraud")]
+    is_fraud: Annotated[bool, Meta(description="the decision: fraud_score >= threshold")]
+    threshold: float
+    reasons: Annotated[list[Reason], Meta(description="the strongest three, for flagged ones")]
+    model_version: str
+    scored_at: UtcTime
+
+
+class ProductWindow(Struct, frozen=True, kw_only=True):
+    """A product's sales so far in a 30-s window, from sessions that aren't flagged. Key: `product_id`.
+
+    Each message replaces the earlier ones about the same window and product.
+    """
+
+    schema_version: Literal[1]
+    product_id: Identifier
+    window_start: UtcTime
+    window_end: UtcTime
+    units: int
+    revenue: float
+
+
 Event = BrowseEvent | Transaction | Label
 
 #: The schema of each topic's value, where the platform's own code decodes it.
@@ -145,6 +189,9 @@ SCHEMAS: dict[Topic, type[Struct]] = {
     Topic.TRANSACTIONS: Transaction,
     Topic.TRANSACTION_LABELS: Label,
     Topic.SIMULATION_TRUTH: SimulationTruth,
+    Topic.SCORED_TRANSACTIONS: ScoredTransaction,
+    Topic.FRAUD_ALERTS: ScoredTransaction,
+    Topic.TOP_PRODUCTS: ProductWindow,
 }
 
 

@@ -174,6 +174,8 @@ product_sales = Table(
     Column("product_id", Text, primary_key=True),
     Column("units", BigInteger, nullable=False),
     Column("revenue", Money, nullable=False),
+    Column("batch_id", BigInteger, nullable=False, comment="the micro-batch that changed it last"),
+    Index(None, "batch_id"),
     comment="Sales of sessions that aren't flagged; retracted when fraud is confirmed later",
 )
 
@@ -216,6 +218,7 @@ dead_letters = Table(
     _created_at("created_at"),
     Column("replayed_at", Timestamp),
     Index(None, "reason"),
+    Index(None, "batch_id"),
     comment="Messages that were refused, each with its reason",
 )
 

@@ -42,6 +42,7 @@ def upgrade() -> None:
         schema="fraud",
         comment="Messages that were refused, each with its reason",
     )
+    op.create_index(op.f("dead_letters_batch_id_idx"), "dead_letters", ["batch_id"], unique=False, schema="fraud")
     op.create_index(op.f("dead_letters_reason_idx"), "dead_letters", ["reason"], unique=False, schema="fraud")
     op.create_table(
         "entity_risk",
@@ -126,10 +127,12 @@ def upgrade() -> None:
         sa.Column("product_id", sa.Text(), nullable=False),
         sa.Column("units", sa.BigInteger(), nullable=False),
         sa.Column("revenue", sa.Numeric(precision=14, scale=2), nullable=False),
+        sa.Column("batch_id", sa.BigInteger(), nullable=False, comment="the micro-batch that changed it last"),
         sa.PrimaryKeyConstraint("window_start", "product_id", name=op.f("product_sales_pkey")),
         schema="fraud",
         comment="Sales of sessions that aren't flagged; retracted when fraud is confirmed later",
     )
+    op.create_index(op.f("product_sales_batch_id_idx"), "product_sales", ["batch_id"], unique=False, schema="fraud")
     op.create_table(
         "products",
         sa.Column("product_id", sa.Text(), nullable=False),
@@ -383,6 +386,7 @@ def downgrade() -> None:
     op.drop_index(op.f("scored_transactions_batch_id_idx"), table_name="scored_transactions", schema="fraud")
     op.drop_table("scored_transactions", schema="fraud")
     op.drop_table("products", schema="fraud")
+    op.drop_index(op.f("product_sales_batch_id_idx"), table_name="product_sales", schema="fraud")
     op.drop_table("product_sales", schema="fraud")
     op.drop_index(
         "model_versions_one_champion_idx",
@@ -396,5 +400,6 @@ def downgrade() -> None:
     op.drop_table("flagged_sessions", schema="fraud")
     op.drop_table("entity_risk", schema="fraud")
     op.drop_index(op.f("dead_letters_reason_idx"), table_name="dead_letters", schema="fraud")
+    op.drop_index(op.f("dead_letters_batch_id_idx"), table_name="dead_letters", schema="fraud")
     op.drop_table("dead_letters", schema="fraud")
     op.drop_table("customers", schema="fraud")
