@@ -1,11 +1,10 @@
 """The runtimes' virtual environments, each from its own hash-pinned lock, made by uv."""
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from fraudstream.errors import FraudstreamError
@@ -15,13 +14,6 @@ from fraudstream.settings import Settings
 #: Runtimes in which `fraudstream`, `model` and `spark_jobs` can be imported; Superset's doesn't need them.
 WITH_PROJECT = frozenset({"spark", "airflow", "dev"})
 PATH_FILE = "fraudstream.pth"
-#: uv doesn't read pip's settings; who set up pip for a mirror or a proxy's certificate means uv, too.
-PIP_TO_UV = {
-    "PIP_INDEX_URL": "UV_DEFAULT_INDEX",
-    "PIP_EXTRA_INDEX_URL": "UV_INDEX",
-    "PIP_FIND_LINKS": "UV_FIND_LINKS",
-    "PIP_CERT": "SSL_CERT_FILE",
-}
 
 
 class InstallError(FraudstreamError):
@@ -87,16 +79,10 @@ def _uv(settings: Settings, runtime: str, *arguments: str) -> None:
             [str(uv), "--no-progress", *arguments],
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=_uv_environment(os.environ),
             check=False,
         )
     if done.returncode:
         raise InstallError(f"the {runtime} environment can't be made: {_last_line(log)}; read {log}, then run it again")
-
-
-def _uv_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    given = {uv: environment[pip] for pip, uv in PIP_TO_UV.items() if environment.get(pip)}
-    return {**given, "UV_HTTP_TIMEOUT": "180", "UV_NO_CONFIG": "1", "UV_PYTHON_DOWNLOADS": "never", **environment}
 
 
 def _last_line(log: Path) -> str:
