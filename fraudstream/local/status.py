@@ -12,10 +12,10 @@ from psycopg.rows import dict_row
 
 from fraudstream.contracts import INPUT_TOPICS
 from fraudstream.local import postgres
+from fraudstream.local.components import programs
 from fraudstream.local.jobs import jobs
 from fraudstream.local.process import Slot
 from fraudstream.local.supervisor import Supervisor, SupervisorError
-from fraudstream.local.up import programs
 from fraudstream.settings import Settings
 
 TIMEOUT_SECONDS = 1.5

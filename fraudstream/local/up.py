@@ -11,8 +11,8 @@ import psycopg
 from fraudstream.errors import FraudstreamError
 from fraudstream.local import airflow, doctor, environments, jars, kafka, leftovers, postgres, secrets, superset
 from fraudstream.local.airflow_api import AirflowApi
+from fraudstream.local.components import programs
 from fraudstream.local.jobs import jobs
-from fraudstream.local.programs import Program
 from fraudstream.local.steps import Step, Tell
 from fraudstream.local.supervisor import Supervisor
 from fraudstream.settings import Settings
@@ -30,16 +30,6 @@ POLL_SECONDS = 0.5
 
 class UpError(FraudstreamError):
     """A step of `up` failed."""
-
-
-def programs(settings: Settings) -> list[Program]:
-    """Everything that supervisord keeps."""
-    found = [*airflow.programs(settings), *superset.programs(settings)]
-    if settings.kafka.embedded:
-        found.append(kafka.program(settings))
-    if settings.postgres.embedded:
-        found.append(postgres.program(settings))
-    return found
 
 
 def prepare_machine(settings: Settings) -> Iterator[str]:

@@ -3,7 +3,6 @@
 from typing import Any
 
 import psycopg
-import sqlalchemy
 
 from fraudstream.settings import Settings
 
@@ -16,9 +15,3 @@ def connect(
     """A psycopg connection as `role`, to the platform's database unless another is named."""
     dsn = settings.dsn(role, database)
     return psycopg.connect(dsn, autocommit=autocommit, connect_timeout=CONNECT_SECONDS, application_name="fraudctl")
-
-
-def engine(settings: Settings, role: str, database: str | None = None) -> sqlalchemy.Engine:
-    """A SQLAlchemy engine as `role`, without a pool."""
-    url = settings.dsn(role, database, driver="+psycopg")
-    return sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)

@@ -1,15 +1,15 @@
 """Alembic's entry: connects as the administrator and works as the schema's owner."""
 
 from alembic import context
-from sqlalchemy import text
+from sqlalchemy import NullPool, create_engine, text
 
 from fraudstream.settings import Settings
-from fraudstream.storage.connect import engine
 from fraudstream.storage.tables import SCHEMA, metadata
 
 
 def _run(settings: Settings) -> None:
-    with engine(settings, settings.postgres.admin).connect() as connection:
+    url = settings.dsn(settings.postgres.admin, driver="+psycopg")
+    with create_engine(url, poolclass=NullPool).connect() as connection:
         quote = connection.dialect.identifier_preparer.quote
         connection.execute(text(f"SET ROLE {quote(settings.postgres.owner)}"))
         connection.commit()
