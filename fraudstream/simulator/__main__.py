@@ -1,45 +1,240 @@
-"""`python -m fraudstream.simulator`: produces events, or writes a history."""
+"""`python -m fraudstream.simulator`: the simulated shop's command line."""
 
+import logging
 import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
+import psycopg
+import pyarrow as pa
+import pyarrow.parquet as pq
 import typer
-from rich.progress import Progress, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBar
 
-from fraudstream.settings import load_settings
+from fraudstream.errors import FraudstreamError
+from fraudstream.settings import ProducerSettings, Settings, load_settings
+from fraudstream.simulator.flow import Flow, FlowOptions
 from fraudstream.simulator.history import HistoryPlan, write_history
+from fraudstream.simulator.live import TOPICS, Limits, LiveProducer
+from fraudstream.simulator.progress import Progress
+from fraudstream.simulator.publisher import Publisher
+from fraudstream.simulator.replay import Pace, recorded_topics, replay
+from fraudstream.simulator.shop import build_shop
+from fraudstream.simulator.tables import Tables
+from fraudstream.storage.static_data import StaticDataError, publish
 
-app = typer.Typer(no_args_is_help=True, add_completion=False)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
+log = logging.getLogger("fraudstream.simulator")
+
+_TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"]
 
 
-@app.callback()
-def simulator() -> None:
-    """The simulated shop."""
+class UsageError(FraudstreamError):
+    """Options that don't go together."""
+
+
+@dataclass(frozen=True)
+class _ShopOptions:
+    seed: int
+    customers: int
+    products: int
+    fraud_rate: float
+
+
+def main() -> None:
+    """The entry point: an error is one line and exit status 1."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    try:
+        app()
+    except FraudstreamError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
 
 
 @app.command()
 def produce(
-    out: Annotated[Path, typer.Option(help="write a history into this folder")],
-    transactions: Annotated[int, typer.Option()] = 1_000_000,
-    days: Annotated[float, typer.Option()] = 60.0,
-    end: Annotated[datetime | None, typer.Option()] = None,
+    rate: Annotated[
+        float | None, typer.Option("--rate", "--events-per-second", help="Browse events and transactions a second.")
+    ] = None,
+    fraud_rate: Annotated[float | None, typer.Option(min=0, max=0.5, help="Share of transactions that are fraud.")] = None,
+    duration: Annotated[float, typer.Option(min=0, help="Stop after so many seconds; 0: when told to.")] = 0.0,
+    events: Annotated[int, typer.Option(min=0, help="Stop after so many events; 0: when told to.")] = 0,
+    seed: Annotated[int | None, typer.Option(min=0, help="The same seed makes the same shop.")] = None,
+    customers: Annotated[int | None, typer.Option(min=100, help="Customers of the shop.")] = None,
+    products: Annotated[int | None, typer.Option(min=50, help="Products of the shop.")] = None,
+    start: Annotated[
+        datetime | None, typer.Option(formats=_TIMES, help="UTC time of the first event, for reproducible output; else now.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write a history (Parquet) into this folder, not to Kafka.")] = None,
+    transactions: Annotated[int, typer.Option(min=1, help="With --out: transactions to write.")] = 1_000_000,
+    days: Annotated[float, typer.Option(help="With --out: days that the history spans.")] = 60.0,
+    end: Annotated[datetime | None, typer.Option(formats=_TIMES, help="With --out: its end (UTC); else now.")] = None,
+    workers: Annotated[int, typer.Option(min=0, help="With --out: processes; 0: one a core.")] = 0,
+    recording: Annotated[
+        Path | None, typer.Option("--replay", help='A history\'s folder, or a file of {"topic","key","value"} lines.')
+    ] = None,
+    speed: Annotated[float, typer.Option(min=0, help="With --replay: 1 is the original pace; 0: at once.")] = 1.0,
+    shift_times: Annotated[bool, typer.Option("--shift-times", help="With --replay: move the times to now.")] = False,
 ) -> None:
-    """Writes a history."""
-    producer = load_settings().producer
-    moment = end.replace(tzinfo=UTC) if end else datetime.now(UTC)
-    plan = HistoryPlan(
-        producer.seed, producer.customers, producer.products, transactions, producer.fraud_rate, days, moment
+    """Simulate shoppers: into Kafka, live; or into files, with --out. Or replay what was recorded.
+
+    Examples:
+
+      produce                                            live, at the rate of the settings, until stopped
+
+      produce --rate 1000 --duration 60                  a minute, 1,000 events a second
+
+      produce --out history --transactions 1000000       60 days of Parquet files for training
+
+      produce --replay history --speed 0 --shift-times   a history into Kafka, as fast as possible, as if it were now
+    """
+    if out and recording:
+        raise UsageError(f"--out {out} and --replay {recording} don't go together: choose one")
+    settings = load_settings()
+    shop = _shop_options(settings.producer, seed, customers, products, fraud_rate)
+    if out:
+        _write_history(out, shop, transactions, days, _utc(end), workers or os.cpu_count() or 1)
+    elif recording:
+        _replay(settings, recording, Pace(speed, shift_times), events)
+    else:
+        _produce_live(settings, shop, rate or settings.producer.events_per_second, start, Limits(events, duration))
+
+
+@app.command()
+def static(
+    source: Annotated[
+        Path | None, typer.Option(help="Folder with customers.parquet and products.parquet; else the simulated shop.")
+    ] = None,
+) -> None:
+    """Publish customers and products to Postgres, where the stream reads them.
+
+    Examples:
+
+      static                    the simulated shop of the settings
+
+      static --source my-shop   your own shop's files
+    """
+    settings = load_settings()
+    if source:
+        customers, products = (_read(source / name) for name in ("customers.parquet", "products.parquet"))
+    else:
+        defaults = settings.producer
+        tables = Tables(build_shop(defaults.seed, defaults.customers, defaults.products), run=0)
+        customers, products = tables.customers(), tables.products()
+    try:
+        with psycopg.connect(settings.writer_dsn, connect_timeout=10, application_name="static_data") as connection:
+            published = publish(connection, customers, products)
+    except psycopg.OperationalError as error:
+        raise StaticDataError(f"Postgres at {settings.postgres.address}:{settings.postgres.port}: {error}") from error
+    news = "new version" if published.new else "nothing changed since version"
+    typer.echo(f"{news} {published.version}: {published.customers} customers, {published.products} products")
+
+
+def _shop_options(
+    defaults: ProducerSettings, seed: int | None, customers: int | None, products: int | None, fraud_rate: float | None
+) -> _ShopOptions:
+    return _ShopOptions(
+        seed=defaults.seed if seed is None else seed,
+        customers=customers or defaults.customers,
+        products=products or defaults.products,
+        fraud_rate=defaults.fraud_rate if fraud_rate is None else fraud_rate,
     )
-    totals = [0, 0, 0]
-    with Progress(*Progress.get_default_columns(), TimeElapsedColumn(), TimeRemainingColumn()) as progress:
-        task = progress.add_task("transactions", total=transactions)
-        for written in write_history(out, plan, os.cpu_count() or 1):
-            progress.advance(task, written.transactions)
-            totals = [totals[0] + written.transactions, totals[1] + written.browse_events, totals[2] + written.frauds]
-    typer.echo(f"{totals[0]} transactions ({totals[2]} fraud), {totals[1]} browse events in {out}")
+
+
+def _utc(moment: datetime | None) -> datetime:
+    return moment.replace(tzinfo=UTC) if moment else datetime.now(UTC)
+
+
+def _read(path: Path) -> pa.Table:
+    if not path.is_file():
+        raise StaticDataError(f"--source: there is no {path}")
+    return pq.read_table(path)
+
+
+def _write_history(
+    out: Path, shop: _ShopOptions, transactions: int, days: float, end: datetime, workers: int
+) -> None:
+    plan = HistoryPlan(shop.seed, shop.customers, shop.products, transactions, shop.fraud_rate, days, end)
+    done = frauds = browsed = 0
+    columns = (
+        TextColumn("writing"), BarColumn(), MofNCompleteColumn(), TextColumn("transactions,"),
+        TextColumn("{task.fields[rate]:,.0f}/s,"), TimeRemainingColumn(), TextColumn("left"),
+    )  # fmt: skip
+    begun = time.monotonic()
+    with ProgressBar(*columns) as bar:
+        task = bar.add_task("history", total=transactions, rate=0.0)
+        for part in write_history(out, plan, workers):
+            done, frauds, browsed = done + part.transactions, frauds + part.frauds, browsed + part.browse_events
+            bar.update(task, completed=done, rate=done / (time.monotonic() - begun))
+    typer.echo(
+        f"{out}: {done} transactions ({frauds} of them fraud), {browsed} browse events, "
+        f"in {time.monotonic() - begun:.0f} s"
+    )
+
+
+def _replay(settings: Settings, path: Path, pace: Pace, limit: int) -> None:
+    stopped = _stop_signal()
+    publisher, progress = _connect(settings, recorded_topics(path))
+    replay(path, pace, publisher, progress, stopped, limit)
+    _finish(publisher, progress)
+
+
+def _produce_live(
+    settings: Settings, options: _ShopOptions, rate: float, start: datetime | None, limits: Limits
+) -> None:
+    stopped = _stop_signal()
+    publisher, progress = _connect(settings, {str(topic) for topic in TOPICS})
+    shop = build_shop(options.seed, options.customers, options.products)
+    chosen_ms = int(_utc(start).timestamp() * 1000) if start else None
+    start_ms = int(time.time() * 1000) if chosen_ms is None else chosen_ms
+    delay_ms = settings.producer.label_delay_seconds * 1000
+    flow = Flow(shop, FlowOptions(rate, options.fraud_rate, start_ms, delay_ms))
+    producer = LiveProducer(flow, Tables(shop, run=start_ms), publisher, chosen_ms)
+    log.info("producing %.0f events/s from %d customers to %s", rate, options.customers, settings.kafka.bootstrap)
+    producer.run(limits, progress, stopped)
+    _finish(publisher, progress)
+
+
+def _connect(settings: Settings, topics: set[str]) -> tuple[Publisher, Progress]:
+    publisher = Publisher(settings.kafka)
+    progress = Progress(settings.paths.producer / "heartbeat.json", publisher)
+    progress.write("starting")
+    publisher.check(topics)
+    return publisher, progress
+
+
+def _finish(publisher: Publisher, progress: Progress) -> None:
+    progress.write("stopping")
+    publisher.close()
+    typer.echo(publisher.report)
+
+
+def _stop_signal() -> "_Stop":
+    stop = _Stop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+class _Stop:
+    """Whether a signal asked to stop."""
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    def set(self) -> None:
+        """Asks."""
+        self._asked = True
+
+    def __call__(self) -> bool:
+        return self._asked
 
 
 if __name__ == "__main__":
-    app()
+    main()

@@ -1,0 +1,44 @@
+"""What a running producer says about itself: a heartbeat file, and a line in the log."""
+
+import json
+import logging
+import time
+from pathlib import Path
+
+from fraudstream.local.files import write_atomically
+from fraudstream.simulator.publisher import Publisher
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_SECONDS = 1.0
+LOG_SECONDS = 10.0
+
+
+class Progress:
+    """Writes the heartbeat while the broker's acknowledgements progress: a producer that gets nowhere looks stalled."""
+
+    def __init__(self, heartbeat: Path, publisher: Publisher) -> None:
+        self._heartbeat = heartbeat
+        self._publisher = publisher
+        self._beat_at = self._logged_at = time.monotonic()
+        self._beat_acknowledged = self._logged_acknowledged = 0
+        self._beats = 0
+
+    def write(self, state: str) -> None:
+        """Writes the heartbeat now."""
+        self._beats += 1
+        beat = {"at": time.time(), "batch_id": self._beats, "state": state, "progress": self._publisher.report}
+        write_atomically(self._heartbeat, json.dumps(beat), mode=0o644)
+
+    def tick(self) -> None:
+        """Writes and logs what is due."""
+        now = time.monotonic()
+        acknowledged = self._publisher.acknowledged
+        if now - self._beat_at >= HEARTBEAT_SECONDS and acknowledged > self._beat_acknowledged:
+            self._beat_at, self._beat_acknowledged = now, acknowledged
+            self.write("running")
+        if now - self._logged_at >= LOG_SECONDS:
+            rate = (acknowledged - self._logged_acknowledged) / (now - self._logged_at)
+            self._logged_at, self._logged_acknowledged = now, acknowledged
+            level = logging.INFO if rate else logging.WARNING
+            log.log(level, "%s, %.0f messages/s acknowledged", self._publisher.report, rate)

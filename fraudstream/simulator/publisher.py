@@ -1,0 +1,115 @@
+"""Kafka's side of the producer: idempotent, every delivery counted, nothing lost in silence."""
+
+import logging
+import time
+from collections.abc import Iterable
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import Message as KafkaMessage
+
+from fraudstream.errors import FraudstreamError
+from fraudstream.settings import KafkaSettings
+from fraudstream.simulator.messages import Message
+
+log = logging.getLogger(__name__)
+
+CONNECT_SECONDS = 30.0
+#: How long a message is retried before the run fails: much longer than a broker's restart.
+DELIVERY_SECONDS = 300
+FLUSH_SECONDS = 12.0  # supervisors give a stopping process 15 s
+
+
+class KafkaDeliveryError(FraudstreamError):
+    """Kafka can't be reached, or didn't take a message."""
+
+
+class Publisher:
+    """Sends messages, and counts what was sent, acknowledged and failed."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._bootstrap = settings.bootstrap
+        self.sent = 0
+        self.acknowledged = 0
+        self.failed = 0
+        self._failure = ""
+        self._fatal = ""
+        self._producer = Producer(
+            {
+                **settings.client_config(),
+                "client.id": "fraudstream-producer",
+                "enable.idempotence": True,
+                "acks": "all",
+                "linger.ms": 20,
+                "compression.type": "lz4",
+                "message.timeout.ms": DELIVERY_SECONDS * 1000,
+                "queue.buffering.max.messages": 500_000,
+                "queue.buffering.max.kbytes": 262_144,
+                "error_cb": self._on_error,
+            },
+            logger=log,
+        )
+
+    def check(self, topics: Iterable[str]) -> None:
+        """Raises KafkaDeliveryError when no broker answers, or one of `topics` is missing."""
+        deadline = time.monotonic() + CONNECT_SECONDS
+        while True:
+            try:
+                known = self._producer.list_topics(timeout=5.0).topics
+                break
+            except KafkaException as error:
+                if time.monotonic() > deadline:
+                    raise KafkaDeliveryError(
+                        f"Kafka at {self._bootstrap} didn't answer within {CONNECT_SECONDS:.0f} s "
+                        f"({error.args[0].str()}): start it with ./fraudctl up"
+                    ) from None
+        missing = sorted(set(topics) - set(known))
+        if missing:
+            raise KafkaDeliveryError(f"Kafka at {self._bootstrap} has no topic {missing[0]}: create it with ./fraudctl up")
+
+    def send(self, message: Message) -> None:
+        """Queues `message`; waits while the queue is full. Raises KafkaDeliveryError when an earlier one failed."""
+        while True:
+            try:
+                self._producer.produce(message.topic, message.value, message.key, on_delivery=self._on_delivery)
+                break
+            except BufferError:
+                self._producer.poll(0.1)
+                self._raise_failure()
+        self.sent += 1
+
+    def serve(self) -> None:
+        """Handles what Kafka reported since. Raises KafkaDeliveryError when a message could not be delivered."""
+        self._producer.poll(0)
+        self._raise_failure()
+
+    def close(self) -> None:
+        """Sends what is queued. Raises KafkaDeliveryError when not all of it was acknowledged in time."""
+        left = self._producer.flush(FLUSH_SECONDS)
+        self._raise_failure()
+        if left:
+            raise KafkaDeliveryError(
+                f"{left} of {self.sent} messages were not acknowledged within {FLUSH_SECONDS:.0f} s: "
+                f"is Kafka at {self._bootstrap} running?"
+            )
+
+    @property
+    def report(self) -> str:
+        """One line of counts."""
+        return f"sent {self.sent}, acknowledged {self.acknowledged}, failed {self.failed}"
+
+    def _on_delivery(self, error: KafkaError | None, message: KafkaMessage) -> None:
+        if error is None:
+            self.acknowledged += 1
+        else:
+            self.failed += 1
+            self._failure = f"a message for {message.topic()} was not delivered: {error.str()}"
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.fatal():
+            self._fatal = f"Kafka's client can't go on: {error.str()}"
+        else:
+            log.warning("Kafka: %s", error.str())
+
+    def _raise_failure(self) -> None:
+        if self._fatal or self._failure:
+            raise KafkaDeliveryError(f"{self._fatal or self._failure} ({self.report})")

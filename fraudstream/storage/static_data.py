@@ -1,0 +1,91 @@
+"""Publishes customers and products to Postgres, in one transaction and as a new version."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psycopg
+import pyarrow as pa
+from psycopg import sql
+from sqlalchemy import Table
+
+from fraudstream.errors import FraudstreamError
+from fraudstream.storage.tables import SCHEMA, customers, products, static_versions
+
+#: Held by a publisher, so that two at a time make two versions one after the other.
+_LOCK = 0x5741_7469  # any number, the same everywhere
+
+
+class StaticDataError(FraudstreamError):
+    """The static data can't be published."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a publication came to: the newest version, and whether this publication made it."""
+
+    version: int
+    new: bool
+    customers: int
+    products: int
+
+
+def publish(connection: psycopg.Connection[tuple[object, ...]], customer_rows: pa.Table, product_rows: pa.Table) -> Published:
+    """Makes `fraud.customers` and `fraud.products` hold the given rows; who isn't among them stays.
+
+    A repeat that changes no row makes no new version. Raises StaticDataError when a column is missing.
+    """
+    with connection.transaction(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        changed = _upsert(cursor, customers, customer_rows) + _upsert(cursor, products, product_rows)
+        counts = (_count(cursor, customers), _count(cursor, products))
+        versions = sql.Identifier(SCHEMA, static_versions.name)
+        cursor.execute(sql.SQL("SELECT max(version) FROM {}").format(versions))
+        newest = cursor.fetchone()
+        if not changed and newest and newest[0] is not None:
+            return Published(int(str(newest[0])), False, *counts)
+        cursor.execute(
+            sql.SQL("INSERT INTO {} (customers, products) VALUES (%s, %s) RETURNING version").format(versions), counts
+        )
+        made = cursor.fetchone()
+        assert made is not None
+        return Published(int(str(made[0])), True, *counts)
+
+
+def _upsert(cursor: psycopg.Cursor[tuple[object, ...]], table: Table, rows: pa.Table) -> int:
+    """Inserts new rows and updates those that differ; returns how many."""
+    columns = [column.name for column in table.columns]
+    missing = [name for name in columns if name not in rows.column_names]
+    if missing:
+        raise StaticDataError(f"the data for {SCHEMA}.{table.name} has no column {missing[0]}; it needs {', '.join(columns)}")
+    key, *others = columns
+    names = {
+        "target": sql.Identifier(SCHEMA, table.name),
+        "staged": sql.Identifier(f"staged_{table.name}"),
+        "columns": _comma(columns),
+        "key": sql.Identifier(key),
+        "assignments": sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in others),
+        "old": sql.SQL(", ").join(sql.SQL("old.{}").format(sql.Identifier(name)) for name in others),
+        "new": sql.SQL(", ").join(sql.SQL("excluded.{}").format(sql.Identifier(name)) for name in others),
+    }
+    cursor.execute(sql.SQL("CREATE TEMP TABLE {staged} (LIKE {target}) ON COMMIT DROP").format(**names))
+    with cursor.copy(sql.SQL("COPY {staged} ({columns}) FROM STDIN").format(**names)) as copy:
+        for row in zip(*(rows[name].to_pylist() for name in columns), strict=True):
+            copy.write_row(row)
+    cursor.execute(
+        sql.SQL(
+            "INSERT INTO {target} AS old ({columns}) SELECT {columns} FROM {staged} "
+            "ON CONFLICT ({key}) DO UPDATE SET {assignments} WHERE ({old}) IS DISTINCT FROM ({new})"
+        ).format(**names)
+    )
+    return cursor.rowcount
+
+
+def _comma(columns: Sequence[str]) -> sql.Composed:
+    return sql.SQL(", ").join(map(sql.Identifier, columns))
+
+
+def _count(cursor: psycopg.Cursor[tuple[object, ...]], table: Table) -> int:
+    cursor.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(SCHEMA, table.name)))
+    row = cursor.fetchone()
+    assert row is not None
+    return int(str(row[0]))
