@@ -25,7 +25,7 @@ latency.
 | dead letters grow | a producer sends what the contract refuses | *Stream health*: reasons of the newest ones |
 """
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import DAG
 from fraudstream_airflow.operators import SparkStreamOperator
@@ -35,6 +35,8 @@ with DAG(
     description="Keeps the Spark job that scores transactions running",
     doc_md=__doc__,
     schedule="@continuous",
+    # Without a start the second run would get the first one's logical date, and never begin.
+    start_date=datetime(2025, 1, 1, tzinfo=UTC),
     max_active_runs=1,
     catchup=False,
     is_paused_upon_creation=True,
