@@ -68,7 +68,10 @@ THEME_DEFAULT = {
         "colorError": "#D1495B",
     },
     # Counts are whole: no tick between two of them.
-    "echartsOptionsOverridesByChartType": {"echarts_timeseries_bar": {"yAxis": {"minInterval": 1}}},
+    "echartsOptionsOverridesByChartType": {
+        "echarts_timeseries_bar": {"yAxis": {"minInterval": 1}},
+        "echarts_timeseries_line": {"yAxis": {"minInterval": 1}},
+    },
 }
 THEME_DARK = None
 EXTRA_CATEGORICAL_COLOR_SCHEMES = [
