@@ -12,7 +12,6 @@ from uuid import UUID
 
 import bundle
 from flask import Flask
-from flask_appbuilder.security.sqla.models import Role
 from flask_migrate import upgrade
 from runtime_file import Runtime, secret
 from sqlalchemy import inspect
@@ -28,7 +27,7 @@ from werkzeug.security import check_password_hash
 
 log = logging.getLogger("fraudstream.superset")
 
-STAMP = UUID("d4b2a6c0-5f0e-4c52-9c2b-7d9a1f0e6b11")
+STAMP = UUID("7b0f1c1e-2f5d-4f0a-9c57-3a4f6b8d2e90")
 VIEWER_ROLE = "Viewer"
 #: What a viewer needs besides Superset's own set for anonymous readers: the list of dashboards, and what its pages send.
 VIEWER_PERMISSIONS = {
@@ -40,37 +39,44 @@ VIEWER_PERMISSIONS = {
 
 def bootstrap(app: Flask, runtime: Runtime) -> None:
     """Does what is missing. Raises what Superset raises; the server then doesn't start, and its log says why."""
-    wanted = _fingerprint(runtime)
+    wanted = {"platform": _platform(runtime), "dashboards": _dashboards(runtime)}
     with app.app_context():
-        if _stamp() == wanted:
-            log.info("Metadata is up to date")
-        else:
-            log.info("Updating metadata: tables, permissions, roles")
+        done = _stamp()
+        if done.get("platform") != wanted["platform"]:
+            log.info("Updating tables, permissions and roles")
             upgrade()
             appbuilder.add_permissions(update_perms=True)
             security_manager.sync_role_definitions()
-        _ensure_user(runtime.admin_username, "Admin", secret(runtime.admin_password_file))
-        if _stamp() != wanted:
-            log.info("Importing dashboards")
             _ensure_viewer_role()
-            _import_assets(runtime)
+        _ensure_user(runtime.admin_username, "Admin", secret(runtime.admin_password_file))
         _ensure_user(runtime.viewer_username, VIEWER_ROLE, secret(runtime.viewer_password_file))
-        KeyValueDAO.upsert_entry(KeyValueResource.APP, wanted, JsonKeyValueCodec(), STAMP)
+        if done != wanted:
+            log.info("Importing dashboards")
+            _import_assets(runtime)
+            KeyValueDAO.upsert_entry(KeyValueResource.APP, wanted, JsonKeyValueCodec(), STAMP)
         db.session.commit()
 
 
-def _fingerprint(runtime: Runtime) -> str:
-    parts = [version("apache-superset"), str(runtime.anonymous), repr(bundle.read(runtime.reader_uri))]
-    parts += [Path(module).read_text() for module in (__file__, bundle.__file__, bundle.query_contexts.__file__)]
+def _platform(runtime: Runtime) -> str:
+    """What tables, permissions and roles depend on."""
+    return _hash(version("apache-superset"), str(runtime.anonymous), Path(__file__).read_text())
+
+
+def _dashboards(runtime: Runtime) -> str:
+    """What the imported assets are."""
+    return _hash(repr(bundle.read(runtime.reader_uri)))
+
+
+def _hash(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def _stamp() -> str | None:
-    """What was done last, or None with an empty database."""
+def _stamp() -> dict[str, str]:
+    """What was done last; empty with an empty database."""
     if not inspect(db.engine).has_table(KeyValueEntry.__tablename__):
-        return None
-    stamp: str | None = KeyValueDAO.get_value(KeyValueResource.APP, STAMP, JsonKeyValueCodec())
-    return stamp
+        return {}
+    stamp: dict[str, str] | None = KeyValueDAO.get_value(KeyValueResource.APP, STAMP, JsonKeyValueCodec())
+    return stamp or {}
 
 
 def _ensure_user(username: str, role: str, password: str) -> None:
@@ -85,12 +91,11 @@ def _ensure_user(username: str, role: str, password: str) -> None:
         security_manager.reset_password(user.id, password)
 
 
-def _ensure_viewer_role() -> Role:
+def _ensure_viewer_role() -> None:
     role = security_manager.add_role(VIEWER_ROLE)
     for permission, view in sorted(security_manager.PUBLIC_ROLE_PERMISSIONS | VIEWER_PERMISSIONS):
         if found := security_manager.find_permission_view_menu(permission, view):
             security_manager.add_permission_role(role, found)
-    return role
 
 
 def _import_assets(runtime: Runtime) -> None:
