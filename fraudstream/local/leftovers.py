@@ -1,12 +1,14 @@
 """Our processes, found by what they carry, not by files that a `kill -9` may have left wrong.
 
-supervisord gives all that it starts its own address (SUPERVISOR_SERVER_URL), which every descendant inherits.
-PostgreSQL overwrites its environment to show its state in `ps`; it is found by its working folder, its data.
+supervisord gives all that it starts its own address (SUPERVISOR_SERVER_URL), which every descendant inherits. Some
+overwrite their environment to show a title in `ps`: Airflow's are found by their session, which is supervisord's,
+PostgreSQL's by their working folder, which is the data's.
 """
 
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import psutil
 
@@ -16,6 +18,8 @@ from fraudstream.local.supervisor import Supervisor
 from fraudstream.settings import Settings
 
 GRACE_SECONDS = 15
+#: supervisord writes its pid file a little after it has started.
+START_MARGIN_SECONDS = 5
 
 
 class LeftoverError(FraudstreamError):
@@ -24,9 +28,9 @@ class LeftoverError(FraudstreamError):
 
 def our_processes(settings: Settings) -> list[psutil.Process]:
     """supervisord, the programs that it started, and all that these started, the long-lived jobs included."""
-    url = Supervisor(settings).server_url
-    config = str(Supervisor(settings).config)
-    return [process for process in _others() if _is_ours(settings, process, url, config)]
+    supervisor = Supervisor(settings)
+    session = _session(supervisor)
+    return [process for process in _others() if _is_ours(settings, process, supervisor, session)]
 
 
 def end_orphans(settings: Settings) -> list[str]:
@@ -35,7 +39,7 @@ def end_orphans(settings: Settings) -> list[str]:
     Those are found again by whoever watches them (`fraudstream.local.process`).
     """
     sessions = {job.slot.running.group for job in jobs(settings).values() if job.slot.running}
-    orphans = [process for process in our_processes(settings) if _session(process.pid) not in sessions]
+    orphans = [process for process in our_processes(settings) if _session_of(process.pid) not in sessions]
     return end(orphans)
 
 
@@ -59,19 +63,48 @@ def _others() -> Iterator[psutil.Process]:
     return (process for process in psutil.process_iter() if process.pid not in mine)
 
 
-def _is_ours(settings: Settings, process: psutil.Process, url: str, config: str) -> bool:
+@dataclass(frozen=True)
+class _Session:
+    """The session that supervisord leads, or led: nothing in it is older than `since`."""
+
+    leader: int
+    since: float
+
+
+def _session(supervisor: Supervisor) -> _Session | None:
+    """The newest supervisord's session. A pid stays taken as long as its session has members."""
     try:
-        if process.environ().get("SUPERVISOR_SERVER_URL") == url:
+        leader = int(supervisor.pid_file.read_text())
+        since = supervisor.pid_file.stat().st_mtime - START_MARGIN_SECONDS
+    except FileNotFoundError:
+        return None
+    try:
+        if not _is_supervisor(psutil.Process(leader), supervisor):
+            return None  # a stranger has the pid: the session has ended
+    except psutil.NoSuchProcess:
+        pass  # supervisord was killed; its session may live on
+    return _Session(leader, since)
+
+
+def _is_ours(settings: Settings, process: psutil.Process, supervisor: Supervisor, session: _Session | None) -> bool:
+    try:
+        if process.environ().get("SUPERVISOR_SERVER_URL") == supervisor.server_url:
+            return True
+        if session and _session_of(process.pid) == session.leader and process.create_time() >= session.since:
             return True
         if process.name().startswith("postgres"):
             return process.cwd() == str(settings.paths.postgres)
-        command = process.cmdline()
-        return "supervisor.supervisord" in command and config in command
+        return _is_supervisor(process, supervisor)
     except (psutil.Error, FileNotFoundError):
         return False  # it has ended meanwhile, or it is another user's
 
 
-def _session(pid: int) -> int | None:
+def _is_supervisor(process: psutil.Process, supervisor: Supervisor) -> bool:
+    command = process.cmdline()
+    return "supervisor.supervisord" in command and str(supervisor.config) in command
+
+
+def _session_of(pid: int) -> int | None:
     try:
         return os.getsid(pid)
     except ProcessLookupError:

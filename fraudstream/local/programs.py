@@ -28,7 +28,7 @@ def render(program: Program, logs: Path) -> str:
     """The program's section of supervisord's configuration."""
     lines = [
         f"[program:{program.name}]",
-        f"command={' '.join(quote(word) for word in program.command)}",
+        f"command={' '.join(_quote(word) for word in program.command)}",
         f"directory={escape(str(program.directory))}",
         "autostart=false",
         "autorestart=true",
@@ -44,14 +44,24 @@ def render(program: Program, logs: Path) -> str:
         f"stdout_logfile_backups={LOG_BACKUPS}",
     ]
     if program.environment:
-        pairs = (f"{name}={quote(value)}" for name, value in sorted(program.environment.items()))
-        lines.append(f"environment={','.join(pairs)}")
+        lines.append(f"environment={render_environment(program.environment)}")
     return "\n".join(lines) + "\n"
 
 
 def log_file(logs: Path, name: str) -> Path:
     """Where a program's output goes."""
     return logs / f"{name}.log"
+
+
+def render_environment(environment: Mapping[str, str]) -> str:
+    """The value of an `environment` line. Supervisord knows no escapes there: quotes must be of the other kind."""
+    pairs = []
+    for name, value in sorted(environment.items()):
+        mark = "'" if '"' in value else '"'
+        if mark in value:
+            raise ValueError(f"supervisord can't take both kinds of quotes in one value: {name}")
+        pairs.append(f"{name}={mark}{escape(value)}{mark}")
+    return ",".join(pairs)
 
 
 def escape(text: str) -> str:
@@ -61,7 +71,7 @@ def escape(text: str) -> str:
     return text.replace("%", "%%")
 
 
-def quote(word: str) -> str:
+def _quote(word: str) -> str:
     """Quotes for supervisord's shlex, in which a backslash escapes inside double quotes."""
     escaped = word.replace("\\", "\\\\").replace('"', '\\"')
     return '"' + escape(escaped) + '"'

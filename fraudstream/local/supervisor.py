@@ -181,7 +181,6 @@ class Supervisor:
 
     def _render(self, programs: Iterable[Program]) -> str:
         environment = exported_environment(self._settings)
-        exported = ",".join(f"{name}={rendering.quote(value)}" for name, value in sorted(environment.items()))
         head = (
             "[unix_http_server]\n"
             f"file={rendering.escape(str(self.socket))}\nchmod=0700\n"
@@ -191,7 +190,7 @@ class Supervisor:
             f"logfile={rendering.escape(str(self.log))}\nlogfile_maxbytes=5MB\nlogfile_backups=2\nloglevel=info\n"
             f"pidfile={rendering.escape(str(self.pid_file))}\nchildlogdir={rendering.escape(str(self.log.parent))}\n"
             f"directory={rendering.escape(str(self._settings.paths.project))}\nminfds=4096\numask=022\n"
-            f"environment={exported}\n"
+            f"environment={rendering.render_environment(environment)}\n"
         )
         return head + "".join(rendering.render(program, self.log.parent) for program in programs)
 
