@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 #: The version that this code reads and writes, in every event's `schema_version`.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 
 
 class Topic(StrEnum):

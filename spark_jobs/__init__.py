@@ -1,0 +1,1 @@
+"""PySpark jobs. Pure transforms in the middle; IO only in source, sink, publisher and `main()`."""

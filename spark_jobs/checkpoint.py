@@ -1,0 +1,86 @@
+"""Reads a query's checkpoint: which Kafka offsets make up a micro-batch.
+
+`foreachBatch` isn't told; Spark writes them to `offsets/<batch_id>` before it runs the batch, and the offsets where the
+query began to `sources/0/0`. Both start with a line that names the format's version.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from py4j.java_gateway import JavaObject
+from py4j.protocol import Py4JJavaError
+from pyspark.sql import SparkSession
+
+from fraudstream.errors import FraudstreamError
+
+Offsets = dict[tuple[str, int], int]
+
+
+class CheckpointError(FraudstreamError):
+    """The checkpoint can't be read, or isn't in the format that this code knows."""
+
+
+@dataclass(frozen=True)
+class OffsetRange:
+    """Offsets `start` (inclusive) to `until` (exclusive) of a topic partition."""
+
+    topic: str
+    partition: int
+    start: int
+    until: int
+
+
+class Checkpoint:
+    """A query's checkpoint folder, on any file system that Hadoop knows."""
+
+    def __init__(self, spark: SparkSession, location: str) -> None:
+        self.location = location
+        self._jvm: Any = spark._jvm
+        self._session: Any = spark._jsparkSession
+
+    def last_planned(self) -> int | None:
+        """The newest micro-batch that Spark planned; None for a checkpoint that doesn't exist or has none yet."""
+        folder = self._path("offsets")
+        if not self._file_system().exists(folder):
+            return None
+        names = [status.getPath().getName() for status in self._file_system().listStatus(folder)]
+        return max((int(name) for name in names if name.isdigit()), default=None)
+
+    def ranges(self, batch_id: int) -> list[OffsetRange]:
+        """The offset ranges of a micro-batch, by topic and partition. Raises CheckpointError."""
+        until = self._offsets(f"offsets/{batch_id}")
+        start = self._offsets(f"offsets/{batch_id - 1}" if batch_id else "sources/0/0")
+        first = self._offsets("sources/0/0") if batch_id else start
+        return [
+            OffsetRange(topic, partition, start.get((topic, partition), first.get((topic, partition), 0)), end)
+            for (topic, partition), end in sorted(until.items())
+        ]
+
+    def _offsets(self, name: str) -> Offsets:
+        lines = self._read(name).splitlines()
+        try:
+            by_topic = json.loads(lines[-1])
+            return {
+                (topic, int(partition)): offset
+                for topic, partitions in by_topic.items()
+                for partition, offset in partitions.items()
+            }
+        except (IndexError, ValueError, AttributeError) as error:
+            raise CheckpointError(f"{self.location}/{name} isn't an offset file of Kafka's source: {error}") from error
+
+    def _read(self, name: str) -> str:
+        try:
+            stream = self._file_system().open(self._path(name))
+            try:
+                return str(self._jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8"))
+            finally:
+                stream.close()
+        except Py4JJavaError as error:
+            raise CheckpointError(f"can't read {self.location}/{name}: {error.java_exception}") from error
+
+    def _path(self, name: str) -> JavaObject:
+        return self._jvm.org.apache.hadoop.fs.Path(f"{self.location}/{name}")
+
+    def _file_system(self) -> JavaObject:
+        return self._path("offsets").getFileSystem(self._session.sessionState().newHadoopConf())

@@ -1,0 +1,59 @@
+"""The stateful stage: the profiles of each bucket of customers, kept in Spark's state store."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from pyspark.sql import DataFrame, Row
+from pyspark.sql.streaming.stateful_processor import StatefulProcessor, StatefulProcessorHandle
+
+from fraudstream.settings import StreamSettings
+from spark_jobs.bucket import Bucket, Limits, Message
+from spark_jobs.schemas import BUCKET_STATE, OUTCOME
+
+
+def update_profiles(messages: DataFrame, stream: StreamSettings) -> DataFrame:
+    """Applies messages (from `source.read_events`) to the profiles; what became of them, in schema `OUTCOME`."""
+    return messages.groupBy("bucket").transformWithState(
+        statefulProcessor=ProfileUpdater(
+            Limits(timedelta(seconds=stream.max_future_seconds), stream.allowed_lateness_seconds * 1000)
+        ),
+        outputStructType=OUTCOME,
+        outputMode="Append",
+        timeMode="None",
+    )
+
+
+class ProfileUpdater(StatefulProcessor):
+    """Runs `Bucket.handle` on the messages of a bucket. One state value a bucket: few, larger reads and writes."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+
+    def init(self, handle: StatefulProcessorHandle) -> None:
+        """Opens the state."""
+        self._state = handle.getValueState("bucket", BUCKET_STATE)
+
+    def handleInputRows(self, key: Any, rows: Any, timerValues: Any) -> Iterator[Row]:  # noqa: N802, N803
+        """Updates one bucket."""
+        stored = self._state.get()
+        bucket = Bucket(stored[0] if stored else None)
+        for outcome in bucket.handle(map(_message, rows), self._limits):
+            yield _OUTCOME_ROW(*outcome)
+        self._state.update((bucket.encode(),))
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+#: By position, since a row's fields by name cost a search each.
+_OUTCOME_ROW = Row(*OUTCOME.fieldNames())
+
+
+def _message(row: Row) -> Message:
+    _, topic, partition, offset, ingest_ms, key, value = row
+    return Message(topic, partition, offset, ingest_ms, _bytes(key), _bytes(value))
+
+
+def _bytes(value: bytearray | bytes | None) -> bytes | None:
+    return None if value is None else bytes(value)

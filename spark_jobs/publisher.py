@@ -1,0 +1,107 @@
+"""Publishes to Kafka what a batch committed to Postgres: read back from there, so that a repeat is byte-identical."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import msgspec
+from confluent_kafka import KafkaError, Producer
+from confluent_kafka import Message as KafkaMessage
+from psycopg.rows import dict_row
+
+from fraudstream.contracts import SCHEMA_VERSION, Item, ProductWindow, Reason, ScoredTransaction, Topic, encode
+from fraudstream.errors import FraudstreamError
+from fraudstream.settings import KafkaSettings
+from spark_jobs import ledger, statements
+from spark_jobs.ledger import Postgres
+
+FLUSH_SECONDS = 30
+SALES_WINDOW = timedelta(seconds=30)
+
+
+class PublishError(FraudstreamError):
+    """Kafka didn't acknowledge what was committed; it is published again at the next start."""
+
+
+class _Outgoing(NamedTuple):
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, str | bytes | None]]
+
+
+class Publisher:
+    """An idempotent producer for the output topics."""
+
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self._producer = Producer(
+            kafka.client_config() | {"enable.idempotence": True, "linger.ms": 5, "compression.type": "lz4"}
+        )
+        self._failures: list[KafkaError] = []
+
+    def publish(self, connection: Postgres, batch_id: int) -> None:
+        """Sends all that batch `batch_id` committed and notes it in the ledger. Raises PublishError."""
+        for message in _messages(connection, batch_id):
+            self._produce(message)
+        left = self._producer.flush(FLUSH_SECONDS)
+        if self._failures or left:
+            reason = self._failures[0].str() if self._failures else f"no acknowledgement within {FLUSH_SECONDS} s"
+            raise PublishError(f"{left + len(self._failures)} messages of batch {batch_id} weren't published: {reason}")
+        ledger.mark_published(connection, batch_id)
+
+    def _produce(self, message: _Outgoing) -> None:
+        while True:
+            try:
+                self._producer.produce(
+                    message.topic, message.value, message.key, headers=message.headers, on_delivery=self._on_delivery
+                )
+            except BufferError:
+                self._producer.poll(1)  # the local queue is full: let deliveries make room
+            else:
+                return
+
+    def _on_delivery(self, error: KafkaError | None, _message: KafkaMessage) -> None:
+        if error is not None:
+            self._failures.append(error)
+
+
+def _messages(connection: Postgres, batch_id: int) -> Iterator[_Outgoing]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        for row in cursor.execute(statements.SCORED_TO_PUBLISH, (batch_id,)).fetchall():
+            value = encode(_scored(row))
+            key = row["transaction_id"].encode()
+            yield _Outgoing(Topic.SCORED_TRANSACTIONS, key, value, [])
+            if row["is_fraud"]:
+                yield _Outgoing(Topic.FRAUD_ALERTS, key, value, [])
+        for row in cursor.execute(statements.SALES_TO_PUBLISH, (batch_id,)).fetchall():
+            yield _Outgoing(Topic.TOP_PRODUCTS, row["product_id"].encode(), encode(_window(row)), [])
+        for row in cursor.execute(statements.DEAD_LETTERS_TO_PUBLISH, (batch_id,)).fetchall():
+            yield _Outgoing(Topic.DEAD_LETTERS, row["key"], row["payload"], _dead_letter_headers(row))
+
+
+def _scored(row: dict[str, Any]) -> ScoredTransaction:
+    money = {name: float(row[name]) for name in ("amount", "promo_amount", "shipping_fee")}
+    items = msgspec.convert(row["items"], list[Item])
+    reasons = msgspec.convert(row["reasons"], list[Reason])
+    return ScoredTransaction(**(row | money | {"items": items, "reasons": reasons}), schema_version=SCHEMA_VERSION)
+
+
+def _window(row: dict[str, Any]) -> ProductWindow:
+    return ProductWindow(
+        schema_version=SCHEMA_VERSION,
+        product_id=row["product_id"],
+        window_start=row["window_start"],
+        window_end=row["window_start"] + SALES_WINDOW,
+        units=row["units"],
+        revenue=float(row["revenue"]),
+    )
+
+
+def _dead_letter_headers(row: dict[str, Any]) -> list[tuple[str, str | bytes | None]]:
+    fields = {
+        "reason": row["reason"],
+        "source_topic": row["topic"],
+        "partition": str(row["kafka_partition"]),
+        "offset": str(row["kafka_offset"]),
+    }
+    return [(name, value.encode()) for name, value in fields.items()]

@@ -1,0 +1,46 @@
+"""The Spark schemas between the stages of the streaming job."""
+
+from pyspark.sql.types import (
+    ArrayType,
+    BinaryType,
+    BooleanType,
+    DataType,
+    DoubleType,
+    IntegerType,
+    LongType,
+    StringType,
+    StructField,
+    StructType,
+)
+
+
+def _struct(**fields: DataType) -> StructType:
+    return StructType([StructField(name, type_) for name, type_ in fields.items()])
+
+
+#: One row a bucket of customers: its encoded profiles.
+BUCKET_STATE = _struct(profiles=BinaryType())
+
+#: `spark_jobs.bucket.Outcome`.
+OUTCOME = _struct(
+    kind=StringType(),
+    topic=StringType(),
+    partition=IntegerType(),
+    offset=LongType(),
+    ingest_ms=LongType(),
+    late=BooleanType(),
+    key=BinaryType(),
+    value=BinaryType(),
+    features=ArrayType(DoubleType()),
+    reason=StringType(),
+    detail=StringType(),
+    messages=LongType(),
+)
+
+#: An outcome after scoring: `fraud_score` to `reasons` are null but for transactions; `reasons` is JSON.
+SCORED = StructType(
+    [
+        *(field for field in OUTCOME.fields if field.name != "features"),
+        *_struct(fraud_score=DoubleType(), is_fraud=BooleanType(), reasons=BinaryType()).fields,
+    ]
+)

@@ -1,0 +1,92 @@
+"""The stateless stage: joins static data, scores with the champion, explains what is flagged."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyspark import Broadcast
+from pyspark.sql import DataFrame
+from pyspark.sql.pandas.types import to_arrow_schema
+
+from fraudstream.contracts import Reason, Transaction
+from model.scoring import Scorer
+from model.static import StaticData
+from spark_jobs.bucket import Kind
+from spark_jobs.schemas import SCORED
+
+_decode_transaction = msgspec.json.Decoder(Transaction).decode
+_encode_reasons = msgspec.json.Encoder().encode
+_SCORED_SCHEMA = to_arrow_schema(SCORED)
+
+
+@dataclass(frozen=True)
+class ScoringData:
+    """What a micro-batch is scored with: one model and one version of the static data, broadcast to the workers."""
+
+    artifact: bytes  # model.skops
+    metadata: bytes  # metadata.json; names the artifact's SHA-256, which each worker checks
+    static: StaticData
+
+
+def score(outcomes: DataFrame, data: Broadcast[ScoringData]) -> DataFrame:
+    """Scores the transactions among `outcomes` (schema `OUTCOME`); all rows pass through, in schema `SCORED`."""
+    return outcomes.mapInArrow(_scorer_of(data), SCORED)
+
+
+def _scorer_of(data: Broadcast[ScoringData]) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def score_partition(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            if batch.num_rows:
+                scoring = data.value
+                yield score_batch(batch, load_scorer(scoring.artifact, scoring.metadata), scoring.static)
+
+    return score_partition
+
+
+@lru_cache(maxsize=2)
+def load_scorer(artifact: bytes, metadata: bytes) -> Scorer:
+    """The model, loaded and verified once a worker."""
+    return Scorer.from_bytes(artifact, metadata)
+
+
+def score_batch(batch: pa.RecordBatch, scorer: Scorer, static: StaticData) -> pa.RecordBatch:
+    """Adds score, decision and reasons to the transactions of `batch` (Arrow, schema `OUTCOME`)."""
+    rows = np.flatnonzero(batch.column("kind").to_numpy(zero_copy_only=False) == Kind.TRANSACTION.value)
+    scores: list[Any] = [None] * batch.num_rows
+    decisions: list[Any] = [None] * batch.num_rows
+    reasons: list[Any] = [None] * batch.num_rows
+    if len(rows):
+        chosen = batch.take(pa.array(rows))
+        features = np.hstack([_stateful_features(chosen), static.features(_transactions(chosen))])
+        probabilities = scorer.score(features)
+        flagged = probabilities >= scorer.threshold
+        explained = iter(scorer.reasons(features[flagged]))
+        for row, probability, is_fraud in zip(rows, probabilities, flagged, strict=True):
+            why: list[Reason] = next(explained) if is_fraud else []
+            scores[row], decisions[row], reasons[row] = float(probability), bool(is_fraud), _encode_reasons(why)
+    columns = {name: batch.column(name) for name in batch.schema.names if name != "features"}
+    return pa.RecordBatch.from_pydict(
+        columns | {"fraud_score": scores, "is_fraud": decisions, "reasons": reasons}, schema=_SCORED_SCHEMA
+    )
+
+
+def _stateful_features(transactions: pa.RecordBatch) -> np.ndarray:
+    """float64 [transactions, stateful features]; an unknown value is NaN."""
+    column = transactions.column("features")
+    flat: np.ndarray = column.flatten().to_numpy(zero_copy_only=False)
+    return flat.astype(np.float64).reshape(len(column), -1)
+
+
+def _transactions(batch: pa.RecordBatch) -> pd.DataFrame:
+    """What the static join needs of each transaction."""
+    events = [_decode_transaction(value) for value in batch.column("value").to_pylist()]
+    names = ("customer_id", "amount", "shipping_latitude", "shipping_longitude", "shipping_country", "ip_country")
+    frame = pd.DataFrame({name: [getattr(event, name) for event in events] for name in names})
+    frame["event_time"] = pd.to_datetime([event.event_time for event in events], utc=True)
+    frame["items"] = [msgspec.to_builtins(event.items) for event in events]
+    return frame

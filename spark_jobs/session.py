@@ -1,0 +1,75 @@
+"""The Spark session of the streaming job."""
+
+import os
+import sys
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from fraudstream.errors import FraudstreamError
+from fraudstream.settings import Settings
+
+LOGGING = Path(__file__).with_name("log4j2.properties")
+
+
+def build_session(settings: Settings, master: str) -> SparkSession:
+    """Starts Spark on `master`. Raises FraudstreamError when the Kafka connector's jars are missing."""
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the parallelism is Spark's
+    local = master.startswith("local")
+    if local:
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    builder = SparkSession.builder.master(master).appName("fraud_scoring_stream")
+    for name, value in (_config(settings) | (_local_config() if local else {})).items():
+        builder = builder.config(name, value)
+    spark = builder.getOrCreate()
+    spark.sparkContext.setLogLevel("WARN")
+    return spark
+
+
+def _config(settings: Settings) -> dict[str, str]:
+    stream = settings.stream
+    return {
+        "spark.jars": ",".join(_connector_jars(settings)),
+        "spark.driver.memory": f"{stream.driver_memory_mb}m",
+        # Spark's own regular expression over a Python error's text overflows the default stack (seen).
+        "spark.driver.extraJavaOptions": (
+            f"-Xss4m -XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError -Dlog4j2.configurationFile={LOGGING.as_uri()}"
+        ),
+        "spark.ui.enabled": str(stream.spark_ui_port > 0).lower(),
+        "spark.ui.port": str(stream.spark_ui_port or 4040),
+        "spark.ui.showConsoleProgress": "false",
+        # A job of months: keep little of each micro-batch's past in memory.
+        "spark.ui.retainedJobs": "20",
+        "spark.ui.retainedStages": "40",
+        "spark.ui.retainedTasks": "400",
+        "spark.sql.ui.retainedExecutions": "10",
+        "spark.sql.streaming.numRecentProgressUpdates": "10",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.adaptive.enabled": "false",  # not for streaming, and planning costs time
+        "spark.sql.shuffle.partitions": str(stream.state_partitions),
+        "spark.sql.streaming.stateStore.providerClass": (
+            "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
+        ),
+        "spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled": "true",
+        "spark.sql.streaming.minBatchesToRetain": "20",
+        # Renames instead of Hadoop's FileContext, whose every file costs child processes (chmod) without libhadoop.
+        "spark.sql.streaming.checkpointFileManagerClass": (
+            "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
+        ),
+        "spark.sql.execution.arrow.maxRecordsPerBatch": "10000",
+        "spark.python.daemon.module": "spark_jobs.daemon",
+        "spark.redaction.regex": "(?i)secret|password|token|access[.]?key|jaas",
+    }
+
+
+def _local_config() -> dict[str, str]:
+    return {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+
+
+def _connector_jars(settings: Settings) -> list[str]:
+    folder = settings.paths.jars / "spark-kafka"
+    jars = sorted(str(path) for path in folder.glob("*.jar"))
+    if not jars:
+        raise FraudstreamError(f"no jars in {folder}: run ./fraudctl up, which fetches them")
+    return jars
