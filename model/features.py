@@ -9,7 +9,7 @@ a customer without a known transaction has no "new" device, since a platform tha
 from bisect import bisect_right
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
-from math import nan, sqrt
+from math import exp, log, nan, sqrt
 from zlib import crc32
 
 from fraudstream.contracts import BROWSE_EVENT_TYPES, PAYMENT_METHODS, BrowseEvent, Transaction
@@ -17,6 +17,7 @@ from model.geo import distance_km
 from model.profile import (
     DAY_MS,
     HOUR_MS,
+    KNOWN_FIELDS,
     MAX_GAP_MS,
     History,
     Profile,
@@ -111,10 +112,12 @@ def observe_transaction(profile: Profile, transaction: Transaction) -> list[floa
     place = _place_key(transaction.shipping_latitude, transaction.shipping_longitude)
     session = recall_session(profile.sessions, transaction.session_id)
 
+    log_pace = _log_pace(session)
+
     values = _NO_SESSION.copy() if session is None else _session_features(session, transaction, at, device)
     if history.transactions:
         values += _window_features(history, second)
-        values += _habit_features(history, transaction, at, cents)
+        values += _habit_features(history, transaction, at, cents, log_pace)
         values += _familiarity_features(history, transaction, second, device, card, place)
     else:
         values += _NO_HISTORY
@@ -123,6 +126,9 @@ def observe_transaction(profile: Profile, transaction: Transaction) -> list[floa
     if session is not None:
         session.transactions += 1
     add_amount(history, at, cents, identifier)
+    if log_pace == log_pace:  # not NaN
+        history.pace_count += 1
+        history.pace_mean += (log_pace - history.pace_mean) / history.pace_count
     history.promos += transaction.promo_code is not None
     history.latitude = transaction.shipping_latitude
     history.longitude = transaction.shipping_longitude
@@ -134,6 +140,13 @@ def observe_transaction(profile: Profile, transaction: Transaction) -> list[floa
     add_country(history.ip_countries, transaction.ip_country)
     write_history(profile, history)
     return values
+
+
+def _log_pace(session: Session | None) -> float:
+    """Logarithm of the mean time between clicks, in seconds; NaN where there weren't two."""
+    if session is None or not session.gap_sum:
+        return nan
+    return log(session.gap_sum / (sum(session.events) - 1) / 1000)
 
 
 def _session_features(session: Session, transaction: Transaction, at: int, device: int) -> list[float]:
@@ -205,7 +218,9 @@ def _window_features(history: History, now: int) -> list[float]:
     ]  # fmt: skip
 
 
-def _habit_features(history: History, transaction: Transaction, at: int, cents: int) -> list[float]:
+def _habit_features(
+    history: History, transaction: Transaction, at: int, cents: int, log_pace: float
+) -> list[float]:
     """The customer's own pace, amounts and places."""
     count = history.transactions
     since_last = max(0, at - history.last)
@@ -227,6 +242,7 @@ def _habit_features(history: History, transaction: Transaction, at: int, cents: 
         cents * count / max(history.cents, 1),
         cents / max(history.cents_max, 1),
         deviation,
+        exp(log_pace - history.pace_mean) if history.pace_count else nan,
         history.promos / count,
         kilometres,
         kilometres / (max(since_last, _MIN_TRAVEL_MS) / HOUR_MS),
@@ -236,10 +252,11 @@ def _habit_features(history: History, transaction: Transaction, at: int, cents: 
 def _familiarity_features(
     history: History, transaction: Transaction, now: int, device: int, card: int | None, place: int
 ) -> list[float]:
-    """Whether device, card, place and countries are new, how long they are known, and how many came in 1 day."""
-    new_device, device_hours, devices = _familiarity(history.devices, device, now)
-    new_card, card_hours, cards = _familiarity(history.cards, card, now)
-    new_place, place_hours, places = _familiarity(history.places, place, now)
+    """Whether device, card, place and countries are new, how known they are, and how many came in 1 h and 1 d."""
+    new_device, device_hours, device_uses, devices_1h, devices_1d = _familiarity(history.devices, device, now)
+    new_card, card_hours, card_uses, cards_1h, cards_1d = _familiarity(history.cards, card, now)
+    new_place, place_hours, place_uses, places_1h, places_1d = _familiarity(history.places, place, now)
+    count = history.transactions
     return [
         new_device,
         new_card,
@@ -249,24 +266,36 @@ def _familiarity_features(
         device_hours,
         card_hours,
         place_hours,
-        devices,
-        cards,
-        places,
+        device_uses / count,
+        nan if card is None else card_uses / count,
+        place_uses / count,
+        float(devices_1h),
+        float(cards_1h),
+        float(places_1h),
+        float(devices_1d),
+        float(cards_1d),
+        float(places_1d),
     ]
 
 
-def _familiarity(known: list[int], key: int | None, now: int) -> tuple[float, float, float]:
-    """Whether `key` is new, hours since its first use, and the distinct keys in 1 day with this one."""
+def _familiarity(known: list[int], key: int | None, now: int) -> tuple[float, float, int, int, int]:
+    """Whether `key` is new, hours since its first use, its uses, and the distinct keys in 1 h and 1 d with this one."""
     is_new = 1.0 if known and key is not None else nan
     hours = nan
-    distinct = 0 if key is None else 1
-    for index in range(0, len(known), 3):
+    uses = 0
+    in_hour = in_day = 0 if key is None else 1
+    for index in range(0, len(known), KNOWN_FIELDS):
         if known[index] == key:
             is_new = 0.0
             hours = max(0, now - known[index + 1]) / _HOUR
-        elif now - known[index + 2] < _DAY:
-            distinct += 1
-    return is_new, hours, float(distinct)
+            uses = known[index + 3]
+        else:
+            age = now - known[index + 2]
+            if age < _DAY:
+                in_day += 1
+                if age < _HOUR:
+                    in_hour += 1
+    return is_new, hours, uses, in_hour, in_day
 
 
 def _purchase_features(transaction: Transaction, at: int) -> list[float]:

@@ -5,7 +5,8 @@
   than 32 transactions fall into them, and a repeat of one of the last 32 ids is recognised as a duplicate. An id is
   taken for one of them by mistake with a chance of 32 in 2**64.
 - A count and a sum a day, for the last 30 days that had a transaction.
-- The 8 devices, cards and shipping places last used, as 32-bit hashes, and the 8 last countries.
+- 8 devices, cards and shipping places, as 32-bit hashes, with first and last use and the number of uses; the least used
+  make room for new ones, so that a burst of new cards doesn't push out the customer's own. And the 8 last countries.
 
 Money is kept in whole hundredths and times in whole milliseconds or seconds, so that a sum doesn't depend on the order of
 its parts. Most events are browsing events, which touch sessions only: the history stays encoded until a transaction needs it.
@@ -20,6 +21,7 @@ MAX_SESSIONS = 3
 MAX_RECENT = 32
 MAX_DAYS = 30
 MAX_KNOWN = 8
+KNOWN_FIELDS = 4  # hash, first use, last use, number of uses
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -44,8 +46,8 @@ class Session(msgspec.Struct, array_like=True, gc=False):
 class History(msgspec.Struct, array_like=True, gc=False):
     """A customer's transactions so far.
 
-    `devices`, `cards` and `places` are flat lists of (hash, first use, last use), the most recent last; the uses in epoch
-    seconds.
+    `devices`, `cards` and `places` are flat lists of (hash, first use, last use, number of uses), the most recent last; times
+    in epoch seconds.
     """
 
     transactions: int = 0
@@ -55,6 +57,8 @@ class History(msgspec.Struct, array_like=True, gc=False):
     cents_max: int = 0
     log_mean: float = 0.0  # mean and sum of squared deviations of log(amount), by Welford's algorithm
     log_squares: float = 0.0
+    pace_mean: float = 0.0  # mean of log(mean time between clicks), over the sessions that ended in a purchase
+    pace_count: int = 0
     promos: int = 0
     latitude: float = 0.0  # of the last shipping place
     longitude: float = 0.0
@@ -143,17 +147,20 @@ def log_amount(cents: int) -> float:
 
 
 def add_known(known: list[int], key: int, second: int) -> None:
-    """Marks `key` as used at `second`, the most recent of `known`; forgets the least recent above MAX_KNOWN."""
-    first = last = second
-    keys = known[::3]
+    """Counts a use of `key` at `second`. Above MAX_KNOWN, the least used is forgotten; the least recent one of several."""
+    first, last, uses = second, second, 1
+    keys = known[::KNOWN_FIELDS]
     if key in keys:
-        index = 3 * keys.index(key)
+        index = KNOWN_FIELDS * keys.index(key)
         first = min(first, known[index + 1])
         last = max(last, known[index + 2])
-        del known[index : index + 3]
+        uses += known[index + 3]
+        del known[index : index + KNOWN_FIELDS]
     elif len(keys) == MAX_KNOWN:
-        del known[:3]
-    known += (key, first, last)
+        all_uses = known[3::KNOWN_FIELDS]
+        index = KNOWN_FIELDS * all_uses.index(min(all_uses))
+        del known[index : index + KNOWN_FIELDS]
+    known += (key, first, last, uses)
 
 
 def add_country(countries: list[str], country: str) -> None:

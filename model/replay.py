@@ -9,8 +9,10 @@ import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, wait
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,6 +25,7 @@ from fraudstream.errors import FraudstreamError
 from model.features import STATEFUL_FEATURES, Profile, observe_browse, observe_transaction
 
 BATCH_ROWS = 16_384
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _POLL_SECONDS = 0.5
 _BROWSE, _TRANSACTION = "browse_events", "transactions"
 
@@ -116,22 +119,31 @@ def _event_time(event: BrowseEvent | Transaction) -> object:
 
 
 def _browse_events(part: Path, customers: pa.Array) -> Iterator[BrowseEvent]:
-    for row in _rows(part, customers):
+    for row in _rows(part, customers, BrowseEvent):
         yield BrowseEvent(schema_version=SCHEMA_VERSION, **row)
 
 
 def _transactions(part: Path, customers: pa.Array) -> Iterator[Transaction]:
-    for row in _rows(part, customers):
+    for row in _rows(part, customers, Transaction):
         row["items"] = [Item(**item) for item in row["items"]]
         yield Transaction(schema_version=SCHEMA_VERSION, **row)
 
 
-def _rows(part: Path, customers: pa.Array) -> Iterator[dict[str, object]]:
-    """The rows of `customers` as mappings, a batch in memory at a time."""
+def _rows(part: Path, customers: pa.Array, event: type[BrowseEvent | Transaction]) -> Iterator[dict[str, Any]]:
+    """The rows of `customers` as the event's fields, a batch in memory at a time."""
+    names = [name for name in event.__struct_fields__ if name != "schema_version"]
     with pq.ParquetFile(part) as file:
-        for batch in file.iter_batches(BATCH_ROWS):
+        for batch in file.iter_batches(BATCH_ROWS, columns=names):
             mine = batch.filter(pc.is_in(batch.column("customer_id"), customers))
-            columns = [name for name in mine.schema.names if name != "schema_version"]
-            values = [mine.column(name).to_pylist() for name in columns]
-            for row in zip(*values, strict=True):
-                yield dict(zip(columns, row, strict=True))
+            for row in zip(*(_values(mine.column(name)) for name in names), strict=True):
+                yield dict(zip(names, row, strict=True))
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """The same as `column.to_pylist()`, several times faster for times and texts."""
+    if pa.types.is_timestamp(column.type):
+        milliseconds = column.cast(pa.timestamp("ms", "UTC")).cast(pa.int64()).to_numpy()
+        return [_EPOCH + timedelta(milliseconds=value) for value in milliseconds.tolist()]
+    if pa.types.is_string(column.type):
+        return column.to_numpy(zero_copy_only=False).tolist()
+    return column.to_pylist()

@@ -108,6 +108,8 @@ HISTORY_SPECS = (
              "amount is {value} times the customer's maximum; usual: {usual}"),
     _history("amount_deviation", "deviation of the amount's logarithm from the customer's own", "deviations",
              "amount is {value} standard deviations above the customer's habit; usual: {usual}"),
+    _history("pace_to_habit", "mean time between clicks over the customer's own (geometric mean)", "ratio",
+             "clicks at {value} times the customer's usual interval; usual: {usual}"),
     _history("promo_share", "share of the customer's earlier transactions with a promotion", "share",
              "{value} of earlier transactions used a promotion; usual: {usual}"),
     _history("km_since_last", "from the last shipping place to this one", "km",
@@ -128,12 +130,18 @@ HISTORY_SPECS = (
              "card first used {value} ago; usual: {usual}"),
     _history("place_hours", "since the customer first shipped to this place", "hours",
              "shipping place first used {value} ago; usual: {usual}"),
-    FeatureSpec("devices_1d", "distinct devices, this one included", "count", "1 day",
-                "{value} devices in 1 day; usual: {usual}"),
-    FeatureSpec("cards_1d", "distinct cards, this one included", "count", "1 day",
-                "{value} cards in 1 day; usual: {usual}"),
-    FeatureSpec("places_1d", "distinct shipping places, this one included", "count", "1 day",
-                "{value} shipping places in 1 day; usual: {usual}"),
+    _history("device_share", "share of the customer's earlier transactions from this device", "share",
+             "device used in {value} of earlier transactions; usual: {usual}"),
+    _history("card_share", "share of the customer's earlier transactions with this card", "share",
+             "card used in {value} of earlier transactions; usual: {usual}"),
+    _history("place_share", "share of the customer's earlier transactions to this place", "share",
+             "shipping place used in {value} of earlier transactions; usual: {usual}"),
+    *(
+        FeatureSpec(f"{things}_{short}", f"distinct {words}, this one included", "count", window,
+                    f"{{value}} {words} in {window}; usual: {{usual}}")
+        for short, window in (("1h", "1 h"), ("1d", "1 day"))
+        for things, words in (("devices", "devices"), ("cards", "cards"), ("places", "shipping places"))
+    ),
 )  # fmt: skip
 
 PURCHASE_SPECS = (
