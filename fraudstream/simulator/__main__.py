@@ -22,6 +22,7 @@ from fraudstream.settings import ProducerSettings, Settings, load_settings
 from fraudstream.simulator.flow import Flow, FlowOptions
 from fraudstream.simulator.history import HistoryPlan, write_history
 from fraudstream.simulator.live import TOPICS, Limits, LiveProducer
+from fraudstream.simulator.pending import PendingLabels
 from fraudstream.simulator.progress import Progress
 from fraudstream.simulator.publisher import Publisher
 from fraudstream.simulator.replay import Pace, recorded_topics, replay
@@ -62,14 +63,15 @@ def produce(
     rate: Annotated[
         float | None, typer.Option("--rate", "--events-per-second", help="Browse events and transactions a second.")
     ] = None,
-    fraud_rate: Annotated[float | None, typer.Option(min=0, max=0.5, help="Share of transactions that are fraud.")] = None,
+    fraud_rate: Annotated[float | None, typer.Option(min=0, max=0.5, help="Share of fraud among transactions.")] = None,
     duration: Annotated[float, typer.Option(min=0, help="Stop after so many seconds; 0: when told to.")] = 0.0,
     events: Annotated[int, typer.Option(min=0, help="Stop after so many events; 0: when told to.")] = 0,
     seed: Annotated[int | None, typer.Option(min=0, help="The same seed makes the same shop.")] = None,
     customers: Annotated[int | None, typer.Option(min=100, help="Customers of the shop.")] = None,
     products: Annotated[int | None, typer.Option(min=50, help="Products of the shop.")] = None,
     start: Annotated[
-        datetime | None, typer.Option(formats=_TIMES, help="UTC time of the first event, for reproducible output; else now.")
+        datetime | None,
+        typer.Option(formats=_TIMES, help="UTC time of the first event, for output that repeats; else now."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write a history (Parquet) into this folder, not to Kafka.")] = None,
     transactions: Annotated[int, typer.Option(min=1, help="With --out: transactions to write.")] = 1_000_000,
@@ -85,7 +87,6 @@ def produce(
     """Simulate shoppers: into Kafka, live; or into files, with --out. Or replay what was recorded.
 
     Examples:
-
       produce                                            live, at the rate of the settings, until stopped
 
       produce --rate 1000 --duration 60                  a minute, 1,000 events a second
@@ -115,7 +116,6 @@ def static(
     """Publish customers and products to Postgres, where the stream reads them.
 
     Examples:
-
       static                    the simulated shop of the settings
 
       static --source my-shop   your own shop's files
@@ -157,9 +157,7 @@ def _read(path: Path) -> pa.Table:
     return pq.read_table(path)
 
 
-def _write_history(
-    out: Path, shop: _ShopOptions, transactions: int, days: float, end: datetime, workers: int
-) -> None:
+def _write_history(out: Path, shop: _ShopOptions, transactions: int, days: float, end: datetime, workers: int) -> None:
     plan = HistoryPlan(shop.seed, shop.customers, shop.products, transactions, shop.fraud_rate, days, end)
     done = frauds = browsed = 0
     columns = (
@@ -195,9 +193,14 @@ def _produce_live(
     start_ms = int(time.time() * 1000) if chosen_ms is None else chosen_ms
     delay_ms = settings.producer.label_delay_seconds * 1000
     flow = Flow(shop, FlowOptions(rate, options.fraud_rate, start_ms, delay_ms))
-    producer = LiveProducer(flow, Tables(shop, run=start_ms), publisher, chosen_ms)
+    labels = PendingLabels(settings.paths.producer / "pending-labels.json")
+    if chosen_ms is None:  # a run at a chosen time has labels of its own time only
+        labels.load()
+    producer = LiveProducer(flow, Tables(shop, run=start_ms), publisher, labels, chosen_ms)
     log.info("producing %.0f events/s from %d customers to %s", rate, options.customers, settings.kafka.bootstrap)
     producer.run(limits, progress, stopped)
+    if chosen_ms is None:
+        labels.save()
     _finish(publisher, progress)
 
 

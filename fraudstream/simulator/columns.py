@@ -21,8 +21,8 @@ class Columns:
     def __len__(self) -> int:
         return len(getattr(self, fields(self)[0].name))
 
-    def take(self, index: Array) -> Self:
-        """The rows that `index` names (positions, or a mask)."""
+    def take(self, index: Array | slice) -> Self:
+        """The rows that `index` names (positions, a mask or a slice)."""
         return type(self)(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
 
     @classmethod
@@ -38,16 +38,16 @@ class Columns:
 def mix(*keys: Array | int) -> Array:
     """Hashes integer columns into one column of 64 bits (SplitMix64's finaliser, chained): stable for ever.
 
-    What a customer keeps (devices, cards, friends, trips) is a hash of who and when, so it needs no memory between slices.
+    What a customer keeps (devices, cards, friends, trips) is a hash of who and when, so it needs no memory.
     """
     with np.errstate(over="ignore"):
-        state = np.uint64(0)
+        state: Array = np.zeros(1, np.uint64)
         for key in keys:
             state = (state ^ np.asarray(key).astype(np.uint64)) + _GOLDEN
             state = (state ^ (state >> np.uint64(30))) * _MIX_1
             state = (state ^ (state >> np.uint64(27))) * _MIX_2
             state = state ^ (state >> np.uint64(31))
-    return np.asarray(state)
+    return state
 
 
 def mix_uniform(*keys: Array | int) -> Array:

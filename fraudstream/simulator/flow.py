@@ -1,17 +1,18 @@
 """The live shop as an endless flow of events at an exact rate.
 
-The generator makes sessions as they come: by chance, more or fewer a second. The flow takes its events in order, in blocks
-of as many, and stretches each block's time to the length that the rate demands. So the rate holds from the first second,
-no event overtakes another, and pace and dwell are those of the generator within a few percent.
+The generator makes sessions as they come: by chance, more or fewer a second. The flow takes its events in order, in
+blocks of as many, and stretches each block's time to the length that the rate demands. So the rate holds from the first
+second, no event overtakes another, and pace and dwell are those of the generator within a few percent.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import count
 
 import numpy as np
 from numpy.random import Generator
 
-from fraudstream.simulator.columns import Array
 from fraudstream.simulator.generator import WINDOW_SHOPPERS, Cell, Rows, generate, in_order
 from fraudstream.simulator.labels import Labels, label
 from fraudstream.simulator.scenarios import SCENARIOS
@@ -23,7 +24,10 @@ _EVENTS_PER_PURCHASE = 13.0
 _BLOCK_SECONDS = 2.0
 _BLOCK_EVENTS = (50, 5_000)
 #: Sessions that began before the start are in progress at it; at high rates not all of that time is made up.
-_MAX_WARMUP_EVENTS = 1_000_000
+_MAX_WARMUP_EVENTS = 2_000_000
+_FEWEST_EVENTS_AHEAD = 2
+
+Pair = tuple[BrowseEvents, Transactions]
 
 
 @dataclass(frozen=True)
@@ -54,16 +58,17 @@ class Flow:
         self._shop = shop
         self._options = options
         self._block_events = int(np.clip(options.rate * _BLOCK_SECONDS, *_BLOCK_EVENTS))
+        self._cell_ms = max(1, int(1000 * self._block_events / options.rate))
         self._cells = self._generated_cells()
         self._rng = np.random.default_rng([shop.seed, 6, options.start_ms])
         self._clock_ms = float(options.start_ms)
         self._position_ms = float(options.start_ms)
-        self._frontier_ms = options.start_ms
-        self._pending: tuple[BrowseEvents, Transactions] | None = None
+        self._later: dict[int, list[Pair]] = defaultdict(list)  # events of the cells so far, by the cell they fall into
+        self._ready: Pair | None = None  # events that nothing can precede any more
 
     def warm_up(self) -> None:
         """Makes the sessions that are in progress at the start; the longest single piece of work (about a second)."""
-        self._pending = self._grow()
+        self._distribute(next(self._cells))
 
     def next_block(self, not_before_ms: float = 0.0) -> Block:
         """The next events. The block starts where the last one ended, or at `not_before_ms` when that is later."""
@@ -75,48 +80,50 @@ class Flow:
             start_ms, end_ms, events, transactions, label(self._rng, transactions, self._options.label_delay_ms)
         )
 
-    def _take(self, start_ms: float, end_ms: float) -> tuple[BrowseEvents, Transactions]:
-        while True:
-            events, transactions = self._pending or self._grow()
-            times = np.sort(np.concatenate([events.time, transactions.time]))
-            if np.searchsorted(times, self._frontier_ms) > self._block_events:
-                break
-            self._pending = self._grow()
-        # The boundary lies just before the first event of the next block.
-        until = float(times[self._block_events])
+    def _take(self, start_ms: float, end_ms: float) -> Pair:
+        while self._ready is None or len(self._ready[0]) + len(self._ready[1]) <= self._block_events:
+            self._complete_cell()
+        events, transactions = self._ready
+        # The boundary is the first event of the next block.
+        until = float(np.sort(np.concatenate([events.time, transactions.time]))[self._block_events])
         stretch = (end_ms - start_ms) / max(until - self._position_ms, 1.0)
-        taken, left = [], []
-        for rows in (events, transactions):
-            now = np.arange(len(rows)) < np.searchsorted(rows.time, until)
-            moved = start_ms + (rows.time[now] - self._position_ms) * stretch
-            taken.append(replace(rows.take(now), time=moved.astype(np.int64)))
-            left.append(rows.take(~now))
-        self._position_ms = until
-        self._pending = (left[0], left[1])
-        return taken[0], taken[1]
 
-    def _grow(self) -> tuple[BrowseEvents, Transactions]:
-        """The pending events with those of one more cell."""
+        def moved(rows: Rows) -> Rows:
+            past = rows.take(rows.time < until)
+            return replace(past, time=(start_ms + (past.time - self._position_ms) * stretch).astype(np.int64))
+
+        block = moved(events), moved(transactions)
+        self._ready = events.take(events.time >= until), transactions.take(transactions.time >= until)
+        self._position_ms = until
+        return block
+
+    def _complete_cell(self) -> None:
+        """Generates one more cell. Later cells can't reach back into it, so that its events are ready."""
         cell = next(self._cells)
-        events, transactions = (_since(rows, self._options.start_ms) for rows in generate(self._shop, cell))
-        self._frontier_ms = cell.start_ms + cell.length_ms
-        if self._pending is None:
-            return events, transactions
-        return (
-            in_order(BrowseEvents.concat([self._pending[0], events])),
-            in_order(Transactions.concat([self._pending[1], transactions])),
-        )
+        self._distribute(cell)
+        parts = self._later.pop(cell.number, [])
+        if self._ready is not None:
+            parts = [self._ready, *parts]
+        if parts:
+            events, transactions = zip(*parts, strict=True)
+            self._ready = in_order(BrowseEvents.concat(events)), in_order(Transactions.concat(transactions))
+
+    def _distribute(self, cell: Cell) -> None:
+        events, transactions = generate(self._shop, cell)
+        if cell.number == 0:
+            events, transactions = _in_progress(events, transactions, self._options.start_ms)
+        numbers = [1 + (rows.time - self._options.start_ms) // self._cell_ms for rows in (events, transactions)]
+        for number in np.unique(np.concatenate(numbers)).tolist():
+            spans = [slice(*np.searchsorted(of, [number, number + 1])) for of in numbers]
+            self._later[number].append((events.take(spans[0]), transactions.take(spans[1])))
 
     def _generated_cells(self) -> Iterator[Cell]:
         options = self._options
         rng = np.random.default_rng([self._shop.seed, 7, options.start_ms])
         warmup_ms = int(min(MAX_SESSION_MS, 1000 * _MAX_WARMUP_EVENTS / options.rate))
         yield self._cell(rng, 0, options.start_ms - warmup_ms, warmup_ms)
-        length_ms = max(1, int(1000 * self._block_events / options.rate))
-        number, start_ms = 1, options.start_ms
-        while True:
-            yield self._cell(rng, number, start_ms, length_ms)
-            number, start_ms = number + 1, start_ms + length_ms
+        for number in count(1):
+            yield self._cell(rng, number, options.start_ms + (number - 1) * self._cell_ms, self._cell_ms)
 
     def _cell(self, rng: Generator, number: int, start_ms: int, length_ms: int) -> Cell:
         options = self._options
@@ -129,6 +136,10 @@ class Flow:
         return Cell(number, start_ms, length_ms, purchases, int(rng.poisson(purchases * WINDOW_SHOPPERS)), attacks)
 
 
-def _since(rows: Rows, start_ms: int) -> Rows:
-    keep: Array = rows.time >= start_ms
-    return rows.take(keep)
+def _in_progress(events: BrowseEvents, transactions: Transactions, start_ms: int) -> Pair:
+    """What is still to come at `start_ms`, without purchases whose browsing is over: they would come out of nowhere."""
+    events = events.take(events.time >= start_ms)
+    session, ahead = np.unique(events.session, return_counts=True)
+    seen = np.isin(transactions.session, session[ahead >= _FEWEST_EVENTS_AHEAD])
+    late = np.isin(events.session, transactions.session[(transactions.time >= start_ms) & ~seen])
+    return events.take(~late), transactions.take((transactions.time >= start_ms) & seen)

@@ -8,7 +8,7 @@ import numpy as np
 from fraudstream.simulator.columns import Array
 from fraudstream.simulator.journeys import journeys
 from fraudstream.simulator.legitimate import legitimate_sessions
-from fraudstream.simulator.scenarios import SCENARIOS, Attacks
+from fraudstream.simulator.scenarios import MAX_LIFETIME_MS, SCENARIOS, Attacks
 from fraudstream.simulator.sessions import BrowseEvents, Sessions, Transactions
 from fraudstream.simulator.shop import Shop
 
@@ -30,6 +30,10 @@ class Cell:
     purchases: int
     visits: int
     attacks: tuple[Array, ...]
+
+    def reaches(self, start_ms: int, end_ms: int) -> bool:
+        """Whether something that begins here may happen between `start_ms` and `end_ms`."""
+        return self.start_ms < end_ms and self.start_ms + self.length_ms + MAX_LIFETIME_MS > start_ms
 
 
 def generate(shop: Shop, cell: Cell) -> tuple[BrowseEvents, Transactions]:

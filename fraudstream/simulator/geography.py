@@ -59,11 +59,12 @@ def load_geography() -> Geography:
 def _weights(codes: Array, population: Array) -> Array:
     # Online shoppers are spread a little wider than people are: population to the power 0.8.
     size = population**0.8
-    weight = np.zeros(len(codes))
+    weight: Array = np.zeros(len(codes))
     for code, share in COUNTRY_SHARES.items():
         here = codes == code
         weight[here] = share * size[here] / size[here].sum()
     elsewhere = ~np.isin(codes, list(COUNTRY_SHARES))
     rest = 1 - sum(COUNTRY_SHARES.values())
     weight[elsewhere] = rest * size[elsewhere] / size[elsewhere].sum()
-    return weight / weight.sum()
+    weight /= weight.sum()
+    return weight

@@ -1,8 +1,8 @@
 """Writes a history: Parquet files of everything that happened in a span of time.
 
-The span is cut into cells (the generator's unit) and parts (runs of cells, one file each). A part's worker also generates
-the cells shortly before it, so that what began earlier and reaches into the part is in it: parts don't overlap, and each is
-sorted by time, without any talk between the workers.
+The span is cut into cells (the generator's unit) and parts (runs of cells, one file each). A part's worker also
+generates the cells shortly before it, so that what began earlier and reaches into the part is in it: parts don't
+overlap, and each is sorted by time, without any talk between the workers.
 """
 
 import shutil
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -19,11 +20,11 @@ import pyarrow.parquet as pq
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.simulator.columns import Array
+from fraudstream.simulator.crowd import HOUR_MS
 from fraudstream.simulator.generator import WINDOW_SHOPPERS, Cell, generate, in_order
 from fraudstream.simulator.labels import label
 from fraudstream.simulator.scenarios import MAX_LIFETIME_MS, SCENARIOS
 from fraudstream.simulator.sessions import BrowseEvents, Transactions
-from fraudstream.simulator.crowd import HOUR_MS
 from fraudstream.simulator.shop import Shop, build_shop
 from fraudstream.simulator.tables import Tables
 
@@ -32,7 +33,7 @@ LABEL_DELAY_DAYS = 5.0
 
 _DAY_MS = 24 * HOUR_MS
 _PART_TRANSACTIONS = 40_000
-_MIN_PART_CELLS = 4  # in units of the longest lifetime, so that at most a fifth is generated twice
+_MIN_PART_LIFETIMES = 4  # so that at most about a quarter is generated twice
 
 
 class HistoryError(FraudstreamError):
@@ -96,17 +97,13 @@ class Written:
 def plan_parts(shop: Shop, plan: HistoryPlan) -> list[Part]:
     """The parts of a history, with exactly `plan.transactions` purchases."""
     cells = _plan_cells(shop, plan)
-    length = max(_MIN_PART_CELLS * MAX_LIFETIME_MS, (plan.end_ms - plan.start_ms) * _PART_TRANSACTIONS // plan.transactions)
-    count = max(1, round((plan.end_ms - plan.start_ms) / length))
-    edges = [cells[i].start_ms for i in np.linspace(0, len(cells), count, endpoint=False).astype(int)] + [plan.end_ms]
+    span = plan.end_ms - plan.start_ms
+    length = max(_MIN_PART_LIFETIMES * MAX_LIFETIME_MS, span * _PART_TRANSACTIONS // plan.transactions)
+    first = np.linspace(0, len(cells), max(1, round(span / length)), endpoint=False).astype(int)
+    edges = [*(cells[number].start_ms for number in first), plan.end_ms]
     return [
-        Part(
-            number,
-            start,
-            end,
-            tuple(cell for cell in cells if cell.start_ms < end and cell.start_ms + cell.length_ms + MAX_LIFETIME_MS > start),
-        )
-        for number, (start, end) in enumerate(zip(edges[:-1], edges[1:], strict=True))
+        Part(number, start, end, tuple(cell for cell in cells if cell.reaches(start, end)))
+        for number, (start, end) in enumerate(pairwise(edges))
     ]
 
 
@@ -151,7 +148,21 @@ def _plan_attacks(rng: np.random.Generator, scenario: int, frauds: int, rhythm: 
 
 def _apportion(total: int, weight: Array) -> Array:
     """Splits `total` into whole numbers in proportion to `weight`."""
-    return np.diff(np.round(np.cumsum(weight) / weight.sum() * total), prepend=0).astype(np.int64)
+    edges: Array = np.round(np.cumsum(weight) / weight.sum() * total)
+    return np.diff(edges, prepend=0).astype(np.int64)
+
+
+class _Worker:
+    """What a worker process needs for every part: handed over once, at its fork."""
+
+    tables: Tables
+
+    def adopt(self, tables: Tables) -> None:
+        """Keeps `tables`."""
+        self.tables = tables
+
+
+_worker = _Worker()
 
 
 def write_history(directory: Path, plan: HistoryPlan, workers: int) -> Iterator[Written]:
@@ -166,7 +177,9 @@ def write_history(directory: Path, plan: HistoryPlan, workers: int) -> Iterator[
     pq.write_table(tables.products(), directory / "products.parquet")
     parts = plan_parts(shop, plan)
     # fork, so that the workers share the shop's memory.
-    with ProcessPoolExecutor(workers, mp_context=get_context("fork"), initializer=_adopt, initargs=(tables,)) as pool:
+    with ProcessPoolExecutor(
+        workers, mp_context=get_context("fork"), initializer=_worker.adopt, initargs=(tables,)
+    ) as pool:
         pending = [pool.submit(_write_part, directory, part) for part in parts]
         for done in as_completed(pending):
             yield done.result()
@@ -183,26 +196,17 @@ def _prepare(directory: Path) -> None:
         (directory / dataset).mkdir(parents=True)
 
 
-_tables: Tables | None = None
-
-
-def _adopt(tables: Tables) -> None:
-    global _tables
-    _tables = tables
-
-
 def _write_part(directory: Path, part: Part) -> Written:
-    assert _tables is not None
-    events, transactions = _part_columns(_tables.shop, part)
-    labels = label(
-        np.random.default_rng([_tables.shop.seed, 5, part.number, part.start_ms]), transactions, LABEL_DELAY_DAYS * _DAY_MS
-    )
+    tables = _worker.tables
+    events, transactions = _part_columns(tables.shop, part)
+    rng = np.random.default_rng([tables.shop.seed, 5, part.number, part.start_ms])
+    labels = label(rng, transactions, LABEL_DELAY_DAYS * _DAY_MS)
     labels = labels.take(np.argsort(labels.time, kind="stable"))
     name = f"part-{part.number:05d}.parquet"
-    _write(directory / "browse_events" / name, _tables.browse_events(events))
-    _write(directory / "transactions" / name, _tables.transactions(transactions))
-    _write(directory / "labels" / name, _tables.labels(labels, transactions))
-    _write(directory / "truth" / name, _tables.truth(transactions))
+    _write(directory / "browse_events" / name, tables.browse_events(events))
+    _write(directory / "transactions" / name, tables.transactions(transactions))
+    _write(directory / "labels" / name, tables.labels(labels, transactions))
+    _write(directory / "truth" / name, tables.truth(transactions))
     return Written(len(transactions), len(events), int((transactions.scenario > 0).sum()), len(labels))
 
 

@@ -74,8 +74,8 @@ def _steps(shop: Shop, rng: np.random.Generator, sessions: Sessions) -> _Steps:
     last = position == sessions.steps[session] - 1
     cart = (rng.random(rows) < sessions.cart_share[session]) & (position > 0)
     cart = np.where(last, sessions.buys[session] | cart, cart)
-    before = np.cumsum(cart) - cart
-    rank = before - before[np.flatnonzero(position == 0)][session]
+    before: Array = np.cumsum(cart) - cart
+    rank: Array = before - before[np.flatnonzero(position == 0)][session]
     cart &= (rank < MAX_LINES - 1) | last
     landing = rng.choice(len(_LANDING), rows, p=list(_LANDING.values()))
     browsing = rng.choice(len(_DISCOVERY), rows, p=list(_DISCOVERY.values()))
@@ -174,9 +174,7 @@ def _purchases(
     )
 
 
-def _lines(
-    shop: Shop, rng: np.random.Generator, sessions: Sessions, steps: _Steps
-) -> tuple[Array, Array, Array]:
+def _lines(shop: Shop, rng: np.random.Generator, sessions: Sessions, steps: _Steps) -> tuple[Array, Array, Array]:
     """Product, quantity and unit price of each buyer's lines: what is in the cart at the end."""
     kept = steps.cart & ~steps.removed & sessions.buys[steps.session]
     owner = steps.session[kept]

@@ -1,8 +1,8 @@
 """Legitimate sessions: habits, and the noise that looks like fraud.
 
 Travellers show another country, gifts go to other people's addresses, phones and cards are replaced, some people clear
-their cookies, use a VPN, splurge, or rush through a checkout. What a customer keeps for a while (a phone, a card, a trip)
-is a hash of customer and period, so that two slices of time agree without sharing memory.
+their cookies, use a VPN, splurge, or rush through a checkout. What a customer keeps for a while (a phone, a card, a
+trip) is a hash of customer and period, so that two slices of time agree without sharing memory.
 """
 
 from dataclasses import dataclass

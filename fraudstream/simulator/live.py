@@ -1,6 +1,5 @@
 """The live producer: the flow's events, each sent at its own event time."""
 
-import heapq
 import time
 from collections import deque
 from collections.abc import Callable
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from fraudstream.contracts import Topic
 from fraudstream.simulator.flow import Block, Flow
 from fraudstream.simulator.messages import Message, encode_table
+from fraudstream.simulator.pending import PendingLabels
 from fraudstream.simulator.progress import Progress
 from fraudstream.simulator.publisher import Publisher
 from fraudstream.simulator.tables import Tables
@@ -31,11 +31,13 @@ class Limits:
 class LiveProducer:
     """Sends the flow's events until told to stop, or a limit is reached.
 
-    A flow that starts now (`start_ms` None) keeps to the wall's clock. One that starts at a chosen time keeps its distance
-    from it, and gives up no lost time: its output is always the same.
+    A flow that starts now (`start_ms` None) keeps to the wall's clock. One that starts at a chosen time keeps its
+    distance from it, and gives up no lost time: its output is always the same.
     """
 
-    def __init__(self, flow: Flow, tables: Tables, publisher: Publisher, start_ms: int | None) -> None:
+    def __init__(
+        self, flow: Flow, tables: Tables, publisher: Publisher, labels: PendingLabels, start_ms: int | None
+    ) -> None:
         self._flow = flow
         self._tables = tables
         self._publisher = publisher
@@ -43,7 +45,7 @@ class LiveProducer:
         self._lag_ms = 0.0
         self._block_end_ms = 0.0
         self._queue: deque[Message] = deque()
-        self._labels: list[Message] = []
+        self._labels = labels
         self.events = 0
 
     def run(self, limits: Limits, progress: Progress, stopped: Callable[[], bool]) -> None:
@@ -71,10 +73,10 @@ class LiveProducer:
         self._block_end_ms = block.end_ms
         self._queue.extend(sorted(self._messages(block), key=lambda message: message.due_ms))
         for message in encode_table(Topic.TRANSACTION_LABELS, self._tables.labels(block.labels, block.transactions)):
-            heapq.heappush(self._labels, message)
+            self._labels.add(message)
 
     def _messages(self, block: Block) -> list[Message]:
-        # Sorting keeps the order of equal times: what was browsed before what was bought, and a purchase before its truth.
+        # Sorting keeps the order of equal times: browsing before the purchase, and that before its truth.
         return [
             *encode_table(Topic.BROWSE_EVENTS, self._tables.browse_events(block.events)),
             *encode_table(Topic.TRANSACTIONS, self._tables.transactions(block.transactions)),
@@ -90,8 +92,8 @@ class LiveProducer:
                 return
             self._publisher.send(message)
             self.events += counts
-        while self._labels and self._labels[0].due_ms <= now:
-            self._publisher.send(heapq.heappop(self._labels))
+        while label := self._labels.pop_due(now):
+            self._publisher.send(label)
 
     def _pause_seconds(self) -> float:
         due = self._queue[0].due_ms if self._queue else self._block_end_ms - _LEAD_MS

@@ -64,7 +64,7 @@ class Publisher:
                     ) from None
         missing = sorted(set(topics) - set(known))
         if missing:
-            raise KafkaDeliveryError(f"Kafka at {self._bootstrap} has no topic {missing[0]}: create it with ./fraudctl up")
+            raise KafkaDeliveryError(f"Kafka at {self._bootstrap} has no topic {missing[0]}: ./fraudctl up creates it")
 
     def send(self, message: Message) -> None:
         """Queues `message`; waits while the queue is full. Raises KafkaDeliveryError when an earlier one failed."""

@@ -1,8 +1,6 @@
 """Columns to Arrow tables with the contracts' names and types: what history files hold and messages are made of."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,12 +24,31 @@ _TIME = pa.timestamp("ms", tz="UTC")
 _RUN_DIGITS, _SESSION_DIGITS, _NUMBER_DIGITS, _IDENTITY_DIGITS = 12, 12, 3, 16
 
 
-@dataclass(frozen=True)
+class _Vocabulary:
+    """The words of the dictionary columns, made once."""
+
+    def __init__(self, shop: Shop) -> None:
+        self.customers = _words(shop.customers.customer_id)
+        self.products = _words(shop.catalogue.products.product_id)
+        self.cities = _words(shop.geography.cities.name)
+        self.countries = _words(shop.geography.countries)
+        self.event_types = _words(BROWSE_EVENT_TYPES)
+        self.traffic_sources = _words(TRAFFIC_SOURCES)
+        self.device_types = _words(DEVICE_TYPES)
+        self.currencies = _words((CURRENCY,))
+        self.payments = _words(PAYMENT_METHODS)
+        self.promos = _words(PROMO_CODES)
+        self.scenarios = _words(SCENARIO_NAMES)
+        self.sources = _words(SOURCES)
+
+
 class Tables:
     """Writes columns of `shop` as tables. `run` (48 bits) marks every identifier of this run."""
 
-    shop: Shop
-    run: int
+    def __init__(self, shop: Shop, run: int) -> None:
+        self.shop = shop
+        self.run = run
+        self._words = _Vocabulary(shop)
 
     def browse_events(self, events: BrowseEvents) -> pa.Table:
         """Columns of `contracts.BrowseEvent`, without schema_version."""
@@ -40,39 +57,39 @@ class Tables:
             {
                 "event_id": _strings(identifiers("e-", session, hexadecimal(events.number, _NUMBER_DIGITS))),
                 "session_id": _strings(identifiers("s-", session)),
-                "customer_id": _coded(events.customer, self.shop.customers.customer_id),
-                "event_type": _coded(events.type, BROWSE_EVENT_TYPES),
+                "customer_id": _coded(events.customer, self._words.customers),
+                "event_type": _coded(events.type, self._words.event_types),
                 "event_time": _times(events.time),
-                "product_id": _coded(events.product, self.shop.catalogue.products.product_id),
-                "traffic_source": _coded(events.source, TRAFFIC_SOURCES),
+                "product_id": _coded(events.product, self._words.products),
+                "traffic_source": _coded(events.source, self._words.traffic_sources),
                 "device_id": _identities("d-", events.device),
-                "device_type": _coded(events.device_type, DEVICE_TYPES),
+                "device_type": _coded(events.device_type, self._words.device_types),
             }
         )
 
     def transactions(self, rows: Transactions) -> pa.Table:
         """Columns of `contracts.Transaction`, without schema_version."""
-        cities, countries = self.shop.geography.cities, self.shop.geography.countries
+        cities = self.shop.geography.cities
         session = self._session(rows.session)
         return pa.table(
             {
                 "transaction_id": self._transaction_ids(rows),
                 "session_id": _strings(identifiers("s-", session)),
-                "customer_id": _coded(rows.customer, self.shop.customers.customer_id),
+                "customer_id": _coded(rows.customer, self._words.customers),
                 "event_time": _times(rows.time),
                 "amount": rows.amount,
-                "currency": _coded(np.zeros(len(rows), np.int8), (CURRENCY,)),
+                "currency": _coded(np.zeros(len(rows), np.int8), self._words.currencies),
                 "items": self._items(rows),
-                "payment_method": _coded(rows.payment, PAYMENT_METHODS),
+                "payment_method": _coded(rows.payment, self._words.payments),
                 "card_token": _identities("k-", rows.card, missing=rows.card == 0),
-                "promo_code": _coded(rows.promo, PROMO_CODES),
+                "promo_code": _coded(rows.promo, self._words.promos),
                 "promo_amount": rows.promo_amount,
                 "shipping_fee": rows.shipping_fee,
-                "shipping_city": _coded(rows.city, cities.name),
-                "shipping_country": _coded(cities.country[rows.city], countries),
+                "shipping_city": _coded(rows.city, self._words.cities),
+                "shipping_country": _coded(cities.country[rows.city], self._words.countries),
                 "shipping_latitude": rows.latitude,
                 "shipping_longitude": rows.longitude,
-                "ip_country": _coded(rows.ip_country, countries),
+                "ip_country": _coded(rows.ip_country, self._words.countries),
                 "device_id": _identities("d-", rows.device),
             }
         )
@@ -83,10 +100,10 @@ class Tables:
             {
                 "transaction_id": self._transaction_ids(rows),
                 "session_id": _strings(identifiers("s-", self._session(rows.session))),
-                "customer_id": _coded(rows.customer, self.shop.customers.customer_id),
+                "customer_id": _coded(rows.customer, self._words.customers),
                 "event_time": _times(rows.time),
                 "is_fraud": rows.scenario > 0,
-                "scenario": _coded(rows.scenario, SCENARIO_NAMES),
+                "scenario": _coded(rows.scenario, self._words.scenarios),
             }
         )
 
@@ -96,7 +113,7 @@ class Tables:
             {
                 "transaction_id": self._transaction_ids(transactions.take(labels.transaction)),
                 "is_fraud": labels.is_fraud,
-                "source": _coded(labels.source, SOURCES),
+                "source": _coded(labels.source, self._words.sources),
                 "labelled_at": _times(labels.time),
             }
         )
@@ -143,7 +160,7 @@ class Tables:
         offsets = np.concatenate([[0], np.cumsum(used.sum(axis=1))]).astype(np.int32)
         lines = pa.StructArray.from_arrays(
             [
-                _coded(rows.product[used], self.shop.catalogue.products.product_id).cast(pa.string()),
+                _coded(rows.product[used], self._words.products).cast(pa.string()),
                 pa.array(rows.quantity[used], pa.int32()),
                 pa.array(rows.unit_price[used]),
             ],
@@ -166,11 +183,15 @@ def _identities(prefix: str, values: Array, missing: Array | None = None) -> pa.
     return pa.DictionaryArray.from_arrays(pa.array(code.astype(np.int32), mask=missing), words)
 
 
-def _coded(codes: Array, words: Sequence[Any] | Array) -> pa.DictionaryArray:
+def _coded(codes: Array, words: pa.Array) -> pa.DictionaryArray:
     """A dictionary column; a negative code is null."""
     negative = codes < 0
     indices = pa.array(codes.astype(np.int32), mask=negative if negative.any() else None)
-    return pa.DictionaryArray.from_arrays(indices, pa.array(list(words), pa.string()))
+    return pa.DictionaryArray.from_arrays(indices, words)
+
+
+def _words(values: Sequence[str] | Array) -> pa.Array:
+    return pa.array(values, pa.string())
 
 
 def _times(milliseconds: Array) -> pa.Array:

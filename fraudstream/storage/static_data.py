@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, LiteralString
 
 import psycopg
 import pyarrow as pa
@@ -29,7 +30,7 @@ class Published:
     products: int
 
 
-def publish(connection: psycopg.Connection[tuple[object, ...]], customer_rows: pa.Table, product_rows: pa.Table) -> Published:
+def publish(connection: psycopg.Connection[Any], customer_rows: pa.Table, product_rows: pa.Table) -> Published:
     """Makes `fraud.customers` and `fraud.products` hold the given rows; who isn't among them stays.
 
     A repeat that changes no row makes no new version. Raises StaticDataError when a column is missing.
@@ -40,32 +41,30 @@ def publish(connection: psycopg.Connection[tuple[object, ...]], customer_rows: p
         counts = (_count(cursor, customers), _count(cursor, products))
         versions = sql.Identifier(SCHEMA, static_versions.name)
         cursor.execute(sql.SQL("SELECT max(version) FROM {}").format(versions))
-        newest = cursor.fetchone()
-        if not changed and newest and newest[0] is not None:
-            return Published(int(str(newest[0])), False, *counts)
-        cursor.execute(
-            sql.SQL("INSERT INTO {} (customers, products) VALUES (%s, %s) RETURNING version").format(versions), counts
-        )
-        made = cursor.fetchone()
-        assert made is not None
-        return Published(int(str(made[0])), True, *counts)
+        newest = _single(cursor)
+        if newest is not None and not changed:
+            return Published(newest, False, *counts)
+        insert = sql.SQL("INSERT INTO {} (customers, products) VALUES (%s, %s) RETURNING version")
+        cursor.execute(insert.format(versions), counts)
+        return Published(_single(cursor), True, *counts)
 
 
-def _upsert(cursor: psycopg.Cursor[tuple[object, ...]], table: Table, rows: pa.Table) -> int:
+def _upsert(cursor: psycopg.Cursor[Any], table: Table, rows: pa.Table) -> int:
     """Inserts new rows and updates those that differ; returns how many."""
     columns = [column.name for column in table.columns]
     missing = [name for name in columns if name not in rows.column_names]
     if missing:
-        raise StaticDataError(f"the data for {SCHEMA}.{table.name} has no column {missing[0]}; it needs {', '.join(columns)}")
+        needed = ", ".join(columns)
+        raise StaticDataError(f"the data for {SCHEMA}.{table.name} has no column {missing[0]}; it needs {needed}")
     key, *others = columns
     names = {
         "target": sql.Identifier(SCHEMA, table.name),
         "staged": sql.Identifier(f"staged_{table.name}"),
-        "columns": _comma(columns),
+        "columns": _listed("{0}", columns),
         "key": sql.Identifier(key),
-        "assignments": sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in others),
-        "old": sql.SQL(", ").join(sql.SQL("old.{}").format(sql.Identifier(name)) for name in others),
-        "new": sql.SQL(", ").join(sql.SQL("excluded.{}").format(sql.Identifier(name)) for name in others),
+        "assignments": _listed("{0} = excluded.{0}", others),
+        "old": _listed("old.{0}", others),
+        "new": _listed("excluded.{0}", others),
     }
     cursor.execute(sql.SQL("CREATE TEMP TABLE {staged} (LIKE {target}) ON COMMIT DROP").format(**names))
     with cursor.copy(sql.SQL("COPY {staged} ({columns}) FROM STDIN").format(**names)) as copy:
@@ -80,12 +79,16 @@ def _upsert(cursor: psycopg.Cursor[tuple[object, ...]], table: Table, rows: pa.T
     return cursor.rowcount
 
 
-def _comma(columns: Sequence[str]) -> sql.Composed:
-    return sql.SQL(", ").join(map(sql.Identifier, columns))
+def _listed(form: LiteralString, columns: Sequence[str]) -> sql.Composed:
+    return sql.SQL(", ").join(sql.SQL(form).format(sql.Identifier(name)) for name in columns)
 
 
-def _count(cursor: psycopg.Cursor[tuple[object, ...]], table: Table) -> int:
+def _count(cursor: psycopg.Cursor[Any], table: Table) -> int:
     cursor.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(SCHEMA, table.name)))
+    return int(_single(cursor))
+
+
+def _single(cursor: psycopg.Cursor[Any]) -> Any:
+    """The value of a query that always returns one row with one column."""
     row = cursor.fetchone()
-    assert row is not None
-    return int(str(row[0]))
+    return row[0] if row else None

@@ -109,12 +109,14 @@ def _equipment(
     latitude, longitude = random_spot(shop, rng, city)
     shared = chance(rng, 0.3, rows)
     ring_city = geography.draw(mix(_RING_CITY, ring).astype(np.float64) / 2**64)
-    shift = mix(_RING_SPOT, ring).astype(np.float64) / 2**64 - 0.5
+    shift = 0.06 * (mix(_RING_SPOT, ring).astype(np.float64) / 2**64 - 0.5)
+    ring_latitude = np.round(np.clip(geography.cities.latitude[ring_city] + shift, -90, 90), 4)
+    ring_longitude = np.round(np.clip(geography.cities.longitude[ring_city] + shift, -180, 180), 4)
     return (
         device,
         np.where(shared, ring_city, city).astype(np.int32),
-        np.where(shared, np.round(np.clip(geography.cities.latitude[ring_city] + 0.06 * shift, -90, 90), 4), latitude),
-        np.where(shared, np.round(np.clip(geography.cities.longitude[ring_city] + 0.08 * shift, -180, 180), 4), longitude),
+        np.where(shared, ring_latitude, latitude),
+        np.where(shared, ring_longitude, longitude),
     )
 
 
@@ -126,6 +128,6 @@ def _compatriots(shop: Shop, rng: np.random.Generator, victim: Array) -> Array:
     return order[first + np.floor(rng.random(len(victim)) * (last - first)).astype(np.int64)]
 
 
-def override(column: Array, rows: Array, values: Array | float | int) -> None:
+def override(column: Array, rows: Array, values: Array | np.generic | float) -> None:
     """Sets `column` to `values` where `rows` is true."""
     np.copyto(column, values, where=rows, casting="same_kind")
