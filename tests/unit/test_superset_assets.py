@@ -1,0 +1,116 @@
+"""The dashboards' YAML holds together: what one file names, another defines."""
+
+import importlib
+import json
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from fraudstream.settings import PROJECT_DIR
+
+sys.path.insert(0, str(PROJECT_DIR / "superset"))
+bundle = importlib.import_module("bundle")
+query_contexts = importlib.import_module("query_contexts")
+
+ASSETS = PROJECT_DIR / "superset" / "assets"
+Asset = dict[str, Any]
+
+
+def read(folder: str) -> dict[str, Asset]:
+    return {path.stem: yaml.safe_load(path.read_text()) for path in sorted((ASSETS / folder).glob("*.yaml"))}
+
+
+CHARTS, DATASETS, DASHBOARDS, DATABASES = (read(folder) for folder in ("charts", "datasets", "dashboards", "databases"))
+
+
+def holders(dashboard: Asset) -> list[Asset]:
+    """The places for charts on a dashboard."""
+    return [item for item in dashboard["position"].values() if isinstance(item, dict) and item["type"] == "CHART"]
+
+
+def dataset_of(chart: Asset) -> Asset:
+    return next(dataset for dataset in DATASETS.values() if dataset["uuid"] == chart["dataset_uuid"])
+
+
+def test_uuids_are_unique() -> None:
+    assets = [*CHARTS.values(), *DATASETS.values(), *DASHBOARDS.values(), *DATABASES.values()]
+    assert {uuid: n for uuid, n in Counter(asset["uuid"] for asset in assets).items() if n > 1} == {}
+
+
+def test_chart_ids_are_unique() -> None:
+    ids = Counter(holder["meta"]["chartId"] for board in DASHBOARDS.values() for holder in holders(board))
+    assert {number: n for number, n in ids.items() if n > 1} == {}
+
+
+def test_every_chart_has_exactly_one_place() -> None:
+    placed = Counter(holder["meta"]["uuid"] for board in DASHBOARDS.values() for holder in holders(board))
+    assert placed == Counter(chart["uuid"] for chart in CHARTS.values())
+
+
+@pytest.mark.parametrize(("dashboard", "seconds"), [("fraud_monitor", 10), ("sales", 30)])
+def test_dashboards_refresh_themselves(dashboard: str, seconds: int) -> None:
+    metadata = DASHBOARDS[dashboard]["metadata"]
+    assert (metadata["refresh_frequency"], metadata["stagger_refresh"]) == (seconds, False)
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_rows_fill_the_grid_and_know_their_children(name: str) -> None:
+    position = DASHBOARDS[name]["position"]
+    for row in (position[child] for child in position["GRID_ID"]["children"]):
+        children = [position[child] for child in row["children"]]
+        assert sum(child["meta"]["width"] for child in children) == 12
+        assert all(child["parents"][-1] == row["id"] for child in children)
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_charts_ask_for_what_their_dataset_has(name: str) -> None:
+    chart = CHARTS[name]
+    dataset = dataset_of(chart)
+    columns = {column["column_name"] for column in dataset["columns"]}
+    metrics = {metric["metric_name"] for metric in dataset["metrics"]}
+    query = json.loads(query_contexts.build(chart["params"]))["queries"][0]
+    asked = [column if isinstance(column, str) else column["sqlExpression"] for column in query["columns"]]
+    assert set(asked) <= columns
+    assert set(query.get("metrics", [])) <= metrics
+    assert {term for term, _ in query.get("orderby", [])} <= columns | metrics
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_charts_describe_themselves(name: str) -> None:
+    chart = CHARTS[name]
+    assert chart["params"]["viz_type"] == chart["viz_type"]
+    assert chart["description"]
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_colors_depend_on_comparisons_that_superset_knows(name: str) -> None:
+    """Superset ignores a rule with another operator, such as `>=`, without a word."""
+    operators = {rule["operator"] for rule in CHARTS[name]["params"].get("conditional_formatting", [])}
+    assert operators <= {"None", "<", ">", "≥", "≤", "=", "≠", "< x <", "≤ x ≤", "≤ x <", "< x ≤"}
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_queries_look_at_a_bounded_part_of_history(name: str) -> None:
+    assert re.search(r"interval '(20 minutes|30 minutes|1 hour)'|LIMIT \d+", DATASETS[name]["sql"])
+
+
+@pytest.mark.parametrize("path", sorted(ASSETS.rglob("*.yaml")), ids=lambda path: path.stem)
+def test_no_asset_names_a_host_or_a_password(path: Path) -> None:
+    assert not re.search(r"postgres(ql)?(\+\w+)?://|localhost|127\.0\.0\.1|password:", path.read_text())
+
+
+def test_the_bundle_fills_in_what_the_files_leave_open() -> None:
+    texts = bundle.read("postgresql+psycopg2://reader@db:5433/shop?passfile=/x")
+    database = yaml.safe_load(texts["databases/fraudstream.yaml"])
+    assert database["sqlalchemy_uri"] == "postgresql+psycopg2://reader@db:5433/shop?passfile=/x"
+    for name in CHARTS:
+        context = json.loads(yaml.safe_load(texts[f"charts/{name}.yaml"])["query_context"])
+        assert context["form_data"] == CHARTS[name]["params"]
+    for name in DASHBOARDS:
+        assert "dashboard-filters-panel" in yaml.safe_load(texts[f"dashboards/{name}.yaml"])["css"]
+    assert set(bundle.dashboard_slugs()) == {"fraud-monitor", "sales"}
