@@ -23,7 +23,7 @@ from model import registry
 RUNTIMES = ("spark", "airflow", "superset")
 #: The Dags that keep data flowing.
 DAGS = ("fraud_scoring_stream", "event_producer", "refresh_static_data")
-SCORED_SECONDS = 240.0
+SCORED_SECONDS = 300.0
 CHARTS_SECONDS = 120.0
 POLL_SECONDS = 0.5
 
@@ -122,9 +122,10 @@ class Up:
             raise UpError(f"the static data can't be published: read {log}, then run ./fraudctl up again")
 
     def model(self, _: Tell) -> None:
-        """The model that ships becomes the champion when there is none yet."""
+        """The model that ships becomes the champion when there is none yet, or when it is a newer one that ships."""
         with connect(self._settings, self._settings.postgres.writer) as connection:
-            if registry.champion(connection) is None:
+            champion = registry.champion(connection)
+            if champion is None or champion.artifact == registry.PRETRAINED:
                 registry.register(connection, registry.PRETRAINED, status="champion")
 
     def airflow(self, tell: Tell) -> None:
