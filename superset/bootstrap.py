@@ -29,7 +29,7 @@ log = logging.getLogger("fraudstream.superset")
 
 STAMP = UUID("7b0f1c1e-2f5d-4f0a-9c57-3a4f6b8d2e90")
 VIEWER_ROLE = "Viewer"
-#: What a viewer needs besides Superset's own set for anonymous readers: the list of dashboards, and what its pages send.
+#: What a viewer needs besides Superset's set for anonymous readers: the list of dashboards, and what its pages send.
 VIEWER_PERMISSIONS = {
     ("menu_access", "Dashboards"),
     ("can_log", "Superset"),
@@ -83,7 +83,12 @@ def _ensure_user(username: str, role: str, password: str) -> None:
     user = security_manager.find_user(username)
     if not user:
         added = security_manager.add_user(
-            username, username.title(), "Fraudstream", f"{username}@localhost", security_manager.find_role(role), password
+            username,
+            username.title(),
+            "Fraudstream",
+            f"{username}@localhost",
+            security_manager.find_role(role),
+            password,
         )
         if not added:
             raise RuntimeError(f"Superset refused to add the user {username!r}: see the line above in its log")

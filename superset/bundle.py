@@ -11,7 +11,7 @@ READER_URI = "${READER_URI}"  # stands in the database's asset for the charts' c
 
 
 def read(reader_uri: str) -> dict[str, str]:
-    """Texts of the assets by relative path: the charts' connection, query contexts and the dashboards' style filled in."""
+    """Texts of the assets by relative path, with the connection, query contexts and the dashboards' style filled in."""
     return {
         path.relative_to(ASSETS).as_posix(): yaml.safe_dump(_complete(yaml.safe_load(path.read_text()), reader_uri))
         for path in sorted(ASSETS.rglob("*.yaml"))

@@ -9,7 +9,7 @@ REFRESHES = ("ChartDataRestApi", "log")
 
 
 class PeopleEventLogger(DBEventLogger):
-    """Logs what people do (sign in, edit, export) to the metadata database, and leaves out what their browsers repeat."""
+    """Logs what people do (sign in, edit, export) to the metadata database, not what their browsers repeat."""
 
     def log(self, user_id: int | None, action: str, *args: Any, **kwargs: Any) -> None:
         """Records one event, unless it comes from a refresh."""

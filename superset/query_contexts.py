@@ -1,7 +1,7 @@
 """Derives the query context of a chart from its parameters.
 
-Superset's pages build the query in the browser from `params`. `GET /api/v1/chart/<id>/data/` uses a saved `query_context`
-instead. It is derived here when the assets are imported, so that there is one definition of each chart.
+Superset's pages build the query in the browser from `params`. `GET /api/v1/chart/<id>/data/` uses a saved
+`query_context` instead. It is derived here when the assets are imported, so that there is one definition of each chart.
 """
 
 import json

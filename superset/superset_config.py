@@ -1,7 +1,7 @@
 """Apache Superset's settings: https://superset.apache.org/docs/configuration/configuring-superset.
 
-One process serves everything, nothing is fetched from or sent to the internet, and a chart's answer is kept for less than
-the dashboards' refresh interval, so that many viewers cost as much as one.
+One process serves everything, nothing is fetched from or sent to the internet, and a chart's answer is kept for less
+than the dashboards' refresh interval, so that many viewers cost as much as one.
 """
 
 from copy import deepcopy
@@ -85,6 +85,6 @@ EXTRA_CATEGORICAL_COLOR_SCHEMES = [
         "id": "sales",
         "label": "Sales",
         "description": "Blues and teals, with accents that tell lines apart",
-        "colors": ["#1F6F8B", "#2A9D8F", "#5FA8D3", "#264653", "#8AB17D", "#7B8CDE", "#99C1B9", "#3D5A80", "#A3B9C9", "#62B6CB"],
+        "colors": ["#1F6F8B", "#2A9D8F", "#5FA8D3", "#264653", "#8AB17D", "#7B8CDE", "#99C1B9", "#3D5A80", "#A3B9C9"],
     },
 ]

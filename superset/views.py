@@ -34,8 +34,8 @@ def register(app: Flask) -> None:
 def _accept_label_colors() -> Response | None:
     """Answers a viewer's request to save label colours, which changes nothing.
 
-    The page of a dashboard sends it when it is left. Superset refuses it to whoever may not edit, and the page then takes a
-    viewer who did nothing wrong to the sign-in.
+    The page of a dashboard sends it when it is left. Superset refuses it to whoever may not edit, and the page then takes
+    a viewer who did nothing wrong to the sign-in.
     """
     from superset import security_manager
 
@@ -48,14 +48,15 @@ def _accept_label_colors() -> Response | None:
 class IgnoreContentTypeOfGet:
     """Drops the content type of a GET request: it has no body.
 
-    Many clients send `Content-Type: application/json` with every request; `GET /api/v1/chart/<id>/data/` would then try to
-    parse the empty body, and refuse the request.
+    Many clients send `Content-Type: application/json` with every request; `GET /api/v1/chart/<id>/data/` would then try
+    to parse the empty body, and refuse the request.
     """
 
     def __init__(self, app: WSGIApplication) -> None:
         self.app = app
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Passes the request on (WSGI)."""
         if environ["REQUEST_METHOD"] == "GET":
             environ.pop("CONTENT_TYPE", None)
         return self.app(environ, start_response)

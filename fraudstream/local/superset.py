@@ -101,8 +101,8 @@ def wait_for_charts(settings: Settings, seconds: float) -> None:
         if time.monotonic() > deadline:
             first = blank[0]
             raise SupersetUnavailableError(
-                f"{len(blank)} charts have no rows after {seconds:.0f} s; the first: {first.chart!r} on {first.dashboard!r} "
-                f"({first.problem or 'an empty answer'}): see {log_file(settings.paths.logs, NAME)}"
+                f"{len(blank)} charts have no rows after {seconds:.0f} s. The first is {first.chart!r} on "
+                f"{first.dashboard!r} ({first.problem or 'an empty answer'}): see {log_file(settings.paths.logs, NAME)}"
             )
         time.sleep(POLL_SECONDS)
 

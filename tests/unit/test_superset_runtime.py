@@ -62,5 +62,6 @@ def test_a_missing_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_server_that_does_not_answer_is_named(settings: Settings) -> None:
-    with pytest.raises(superset.SupersetUnavailableError, match=r"http://127\.0\.0\.1:18088/health after 0 s: see .*superset\.log"):
+    expected = r"http://127\.0\.0\.1:18088/health after 0 s: see .*superset\.log"
+    with pytest.raises(superset.SupersetUnavailableError, match=expected):
         superset.wait_healthy(settings, seconds=0)
