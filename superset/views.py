@@ -34,8 +34,8 @@ def register(app: Flask) -> None:
 def _accept_label_colors() -> Response | None:
     """Answers a viewer's request to save label colours, which changes nothing.
 
-    The page of a dashboard sends it when it is left. Superset refuses it to whoever may not edit, and the page then takes
-    a viewer who did nothing wrong to the sign-in.
+    The page of a dashboard sends it when it is left. Superset refuses it to whoever may not edit, and the page then
+    takes a viewer who did nothing wrong to the sign-in.
     """
     from superset import security_manager
 
