@@ -1,6 +1,7 @@
 """The registry of models, table fraud.model_versions: which is the champion, and where its artifact lies.
 
-Needs no scikit-learn: it also runs where nothing is scored. Every function commits its own transaction.
+Needs no scikit-learn: it also runs where nothing is scored. Every function is a transaction of its own, or a part of the
+caller's when one is open.
 """
 
 from dataclasses import dataclass
@@ -62,21 +63,23 @@ def register(connection: psycopg.Connection[Any], folder: Path, status: str = "c
     """Registers the model in `folder`, or takes over the folder of a version that is registered already.
 
     With `status="champion"` it is promoted too. Raises ArtifactError when the folder's files don't belong together and
-    RegistryError when another artifact is registered under the same version.
+    RegistryError for another status, or when another artifact is registered under the same version.
     """
+    if status not in ("challenger", "champion"):
+        raise RegistryError(f"a model can't be registered as {status!r}; use challenger or champion")
     metadata = read_metadata(folder)
     with connection.transaction():
         _insert(connection, metadata, folder)
         if status == "champion":
             _make_champion(connection, metadata.version)
-    return find(connection, metadata.version)
+        return find(connection, metadata.version)
 
 
 def promote(connection: psycopg.Connection[Any], version: str) -> ModelVersion:
     """Makes `version` the champion and archives the one before. Raises RegistryError when it isn't registered."""
     with connection.transaction():
         _make_champion(connection, version)
-    return find(connection, version)
+        return find(connection, version)
 
 
 def ensure_pretrained(connection: psycopg.Connection[Any], folder: Path = PRETRAINED) -> ModelVersion:
@@ -85,12 +88,12 @@ def ensure_pretrained(connection: psycopg.Connection[Any], folder: Path = PRETRA
     A champion that was trained here stays. Repeating it changes nothing.
     """
     shipped = read_metadata(folder)
-    current = champion(connection)
-    if current is not None:
-        replaceable = current.artifact == folder.resolve() and current.trained_at < shipped.trained_at
-        if not replaceable:
-            return current
-    return register(connection, folder, "champion")
+    with connection.transaction():
+        _lock(connection)
+        current = champion(connection)
+        if current is None or (current.artifact == folder.resolve() and current.trained_at < shipped.trained_at):
+            return register(connection, folder, "champion")
+        return current
 
 
 def _insert(connection: psycopg.Connection[Any], metadata: Metadata, folder: Path) -> None:
@@ -101,7 +104,7 @@ def _insert(connection: psycopg.Connection[Any], metadata: Metadata, folder: Pat
         "WHERE model_versions.sha256 = excluded.sha256 RETURNING version",
         (
             metadata.version,
-            _stored(folder),
+            stored_path(folder),
             metadata.sha256,
             metadata.features,
             metadata.threshold,
@@ -114,8 +117,7 @@ def _insert(connection: psycopg.Connection[Any], metadata: Metadata, folder: Pat
 
 
 def _make_champion(connection: psycopg.Connection[Any], version: str) -> None:
-    # SHARE ROW EXCLUSIVE: two promotions at once take turns, and reading goes on
-    connection.execute("LOCK TABLE fraud.model_versions IN SHARE ROW EXCLUSIVE MODE")
+    _lock(connection)
     connection.execute(
         "UPDATE fraud.model_versions SET status = 'archived' WHERE status = 'champion' AND version <> %s", (version,)
     )
@@ -128,12 +130,17 @@ def _make_champion(connection: psycopg.Connection[Any], version: str) -> None:
         find(connection, version)
 
 
-def _stored(folder: Path) -> str:
-    """How the folder is stored: relative inside the project, so that a moved checkout works."""
+def stored_path(folder: Path) -> str:
+    """How a folder is stored: relative inside the project, so that a moved checkout works."""
     resolved = folder.resolve()
     return resolved.relative_to(PROJECT_DIR).as_posix() if resolved.is_relative_to(PROJECT_DIR) else str(resolved)
 
 
+def _lock(connection: psycopg.Connection[Any]) -> None:
+    """Two promotions at once take turns, until the transaction ends; reading goes on."""
+    connection.execute("LOCK TABLE fraud.model_versions IN SHARE ROW EXCLUSIVE MODE")
+
+
 def _one(connection: psycopg.Connection[Any], query: str, parameters: tuple[str, ...] = ()) -> ModelVersion | None:
-    with connection.cursor(row_factory=class_row(ModelVersion)) as cursor:
+    with connection.transaction(), connection.cursor(row_factory=class_row(ModelVersion)) as cursor:
         return cursor.execute(query, parameters).fetchone()

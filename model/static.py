@@ -89,8 +89,8 @@ class StaticData:
         listed = total(list_price * quantity)
         listed = np.where(listed > 0, listed, np.nan)
         top_price = np.maximum.reduceat(list_price, starts)
-        # the first line with the highest list price; -1 stands for unknown, so that every row has one
-        ranked = np.where(np.isnan(list_price), -1.0, list_price)
+        # the first line with the highest list price; an unknown one counts as highest, and makes the feature unknown
+        ranked = np.where(np.isnan(list_price), np.inf, list_price)
         is_top = ranked == np.maximum.reduceat(ranked, starts)[owner]
         first_top = np.minimum.reduceat(np.where(is_top, np.arange(len(items)), len(items)), starts)
         return [
@@ -98,18 +98,18 @@ class StaticData:
             total(price * quantity) / listed,
             transactions["amount"].to_numpy(float) / listed,
             total(joined("price_rank")) / lines,
-            _largest_share(owner, joined("category"), list_price * quantity, rows) / listed,
+            _largest_sum(owner, joined("category"), np.nan_to_num(list_price) * quantity, rows) / listed,
             joined("category_price")[first_top],
         ]
 
 
-def _largest_share(owner: np.ndarray, category: np.ndarray, value: np.ndarray, rows: int) -> np.ndarray:
-    """The largest sum of `value` over one category, for each of the owners 0 … rows-1; NaN where one is unknown."""
-    codes = np.where(np.isnan(category), -1, category).astype(int) + 1
-    groups, inverse = np.unique(owner * (codes.max() + 1) + codes, return_inverse=True)
-    sums = np.bincount(inverse, value)
-    largest = np.full(rows, -np.inf)
-    np.maximum.at(largest, groups // (codes.max() + 1), sums)
+def _largest_sum(owner: np.ndarray, category: np.ndarray, value: np.ndarray, rows: int) -> np.ndarray:
+    """The largest sum of `value` over one category, for each of the owners 0 … rows-1."""
+    codes = np.nan_to_num(category, nan=-1).astype(int) + 1
+    categories = codes.max() + 1
+    groups, inverse = np.unique(owner * categories + codes, return_inverse=True)
+    largest = np.zeros(rows)
+    np.maximum.at(largest, groups // categories, np.bincount(inverse, value))
     return largest
 
 

@@ -1,0 +1,118 @@
+"""The scorer refuses what it can't trust, and its reasons are what the model used."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sklearn
+
+from fraudstream.settings import PROJECT_DIR
+from model.artifact import ARTIFACT_FILE, METADATA_FILE, ArtifactError, read_folder, sha256_of
+from model.features import FEATURE_NAMES
+from model.scoring import Scorer
+from model.specs import SPECS
+
+PRETRAINED = PROJECT_DIR / "model" / "pretrained"
+
+
+@pytest.fixture(scope="module")
+def scorer() -> Scorer:
+    return Scorer.load(PRETRAINED)
+
+
+def random_features(rows: int) -> np.ndarray:
+    random = np.random.default_rng(1)
+    features = random.lognormal(0, 2, (rows, len(FEATURE_NAMES)))
+    features[random.random(features.shape) < 0.2] = np.nan
+    for index, name in enumerate(FEATURE_NAMES):
+        if SPECS[name].unit in ("flag", "method"):
+            features[:, index] = random.integers(0, 2, rows)
+    return features
+
+
+def changed(**fields: Any) -> bytes:
+    return json.dumps(json.loads((PRETRAINED / METADATA_FILE).read_bytes()) | fields).encode()
+
+
+def test_the_shipped_model_scores(scorer: Scorer) -> None:
+    scores = scorer.score(random_features(50))
+    assert scores.shape == (50,)
+    assert scores.dtype == np.float64
+    assert ((scores >= 0) & (scores <= 1)).all()
+    assert scorer.features == FEATURE_NAMES
+    assert len(scorer.score(random_features(0))) == 0
+
+
+def test_the_shipped_model_keeps_its_promise(scorer: Scorer) -> None:
+    for history, metrics in scorer.metadata.metrics["histories"].items():
+        assert metrics["average_precision"] >= 0.75, history
+
+
+def test_a_row_alone_scores_as_in_a_batch(scorer: Scorer) -> None:
+    features = random_features(64)
+    alone = np.concatenate([scorer.score(row[None]) for row in features])
+    assert alone.tobytes() == scorer.score(features).tobytes()
+
+
+def test_contributions_add_to_the_log_odds(scorer: Scorer) -> None:
+    features = random_features(200)
+    contributions, base = scorer.contributions(features)
+    scores = scorer.score(features)
+    np.testing.assert_allclose(contributions.sum(axis=1) + base, np.log(scores / (1 - scores)), rtol=0, atol=1e-6)
+
+
+def test_reasons_are_the_strongest_contributions_in_words(scorer: Scorer) -> None:
+    features = random_features(20)
+    contributions, _ = scorer.contributions(features)
+    for row, parts, reasons in zip(features, contributions, scorer.reasons(features), strict=True):
+        assert [reason.contribution for reason in reasons] == sorted(parts[parts > 0], reverse=True)[:3]
+        for reason in reasons:
+            value = row[FEATURE_NAMES.index(reason.feature)]
+            assert reason.value == value or (reason.value is None and np.isnan(value))
+            assert reason.text
+            assert "{" not in reason.text
+
+
+def test_a_tampered_artifact_is_refused() -> None:
+    artifact, metadata = read_folder(PRETRAINED)
+    with pytest.raises(ArtifactError, match="SHA-256"):
+        Scorer.from_bytes(artifact[:-1] + bytes([artifact[-1] ^ 1]), metadata)
+
+
+def test_a_pickle_in_the_artifacts_place_is_refused() -> None:
+    import skops.io
+
+    class Foreign:
+        pass
+
+    artifact = skops.io.dumps(Foreign())
+    with pytest.raises(ArtifactError, match="trusted"):
+        Scorer.from_bytes(artifact, changed(sha256=sha256_of(artifact)))
+
+
+def test_other_features_are_refused_by_name() -> None:
+    artifact, _ = read_folder(PRETRAINED)
+    features = [*FEATURE_NAMES[1:], "phase_of_moon"]
+    with pytest.raises(ArtifactError, match=rf"only in the model: \['phase_of_moon'\].*\['{FEATURE_NAMES[0]}'\]"):
+        Scorer.from_bytes(artifact, changed(features=features))
+
+
+def test_the_same_features_in_another_order_are_refused() -> None:
+    artifact, _ = read_folder(PRETRAINED)
+    with pytest.raises(ArtifactError, match="order differs"):
+        Scorer.from_bytes(artifact, changed(features=list(reversed(FEATURE_NAMES))))
+
+
+def test_another_scikit_learn_is_refused_saying_both_versions() -> None:
+    artifact, _ = read_folder(PRETRAINED)
+    with pytest.raises(ArtifactError, match=rf"trained with scikit-learn 1\.0.*{sklearn.__version__}.*train the model"):
+        Scorer.from_bytes(artifact, changed(libraries={"scikit-learn": "1.0"}))
+
+
+def test_a_missing_file_and_damaged_metadata_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=ARTIFACT_FILE):
+        Scorer.load(tmp_path)
+    with pytest.raises(ArtifactError, match=METADATA_FILE):
+        Scorer.from_bytes(b"", b'{"version": 3}')
