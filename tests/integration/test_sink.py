@@ -1,0 +1,196 @@
+"""The sink's transaction against a real Postgres: once, all or nothing, and rollups that follow the rows."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+import pytest
+from pyspark.sql.pandas.types import to_arrow_schema
+
+from fraudstream.contracts import Topic
+from fraudstream.settings import Settings
+from spark_jobs import ledger, sink
+from spark_jobs.bucket import Kind
+from spark_jobs.checkpoint import OffsetRange
+from spark_jobs.ledger import Driver, FencedError, LedgerError
+from spark_jobs.schemas import SCORED
+from tests.messages import NOW, as_bytes, label, transaction
+
+INGEST_MS = int(NOW.timestamp() * 1000) + 250
+Postgres = psycopg.Connection[Any]
+
+pytestmark = pytest.mark.usefixtures("empty_tables")
+
+
+@pytest.fixture
+def driver(settings: Settings, writer: Postgres) -> Driver:
+    sink.prepare(writer)
+    return ledger.take_over(writer, settings.stream, None, "nowhere")
+
+
+def row(kind: Kind, topic: Topic, offset: int | None, **fields: Any) -> dict[str, Any]:
+    empty: dict[str, Any] = dict.fromkeys(SCORED.fieldNames())
+    known = {"kind": kind.value, "topic": topic.value, "partition": 0, "offset": offset, "messages": 1}
+    return empty | known | {"ingest_ms": INGEST_MS} | fields
+
+
+def scored(offset: int, *, is_fraud: bool = False, **fields: Any) -> dict[str, Any]:
+    value = as_bytes(transaction(**({"transaction_id": f"tx-{offset}"} | fields)))
+    decision = {"fraud_score": 0.9 if is_fraud else 0.1, "is_fraud": is_fraud, "reasons": b"[]", "late": False}
+    return row(Kind.TRANSACTION, Topic.TRANSACTIONS, offset, key=b"c-1", value=value, **decision)
+
+
+def labelled(offset: int, **fields: Any) -> dict[str, Any]:
+    return row(Kind.LABEL, Topic.TRANSACTION_LABELS, offset, value=as_bytes(label(**fields)))
+
+
+def dead(offset: int, value: bytes) -> dict[str, Any]:
+    return row(Kind.DEAD, Topic.TRANSACTIONS, offset, value=value, reason="WRONG_TYPE", detail="a detail")
+
+
+def batch(batch_id: int, *ranges: tuple[Topic, int, int]) -> sink.Batch:
+    """A batch of partition 0 of the topics, from one offset until another."""
+    return sink.Batch(
+        batch_id, [OffsetRange(t.value, 0, start, until) for t, start, until in ranges], "m-1", 0.5, 1, NOW.timestamp()
+    )
+
+
+def commit(writer: Postgres, driver: Driver, what: sink.Batch, rows: Sequence[dict[str, Any]]) -> Any:
+    return sink.commit(writer, driver, what, pa.Table.from_pylist(list(rows), schema=to_arrow_schema(SCORED)))
+
+
+def one(writer: Postgres, query: str) -> Any:
+    found = writer.execute(query).fetchone()
+    return found[0] if found and len(found) == 1 else found
+
+
+def sales(writer: Postgres) -> Any:
+    return one(writer, "SELECT coalesce(sum(units), 0), coalesce(sum(revenue), 0) FROM fraud.product_sales")
+
+
+def test_a_batch_leaves_rows_rollups_ledger_and_exact_accounting(writer: Postgres, driver: Driver) -> None:
+    first = batch(0, (Topic.TRANSACTIONS, 0, 4), (Topic.BROWSE_EVENTS, 0, 7))
+    rows = [
+        scored(0),
+        scored(1, is_fraud=True, session_id="s-2", amount=100),
+        dead(2, b"{"),
+        row(Kind.DUPLICATE, Topic.TRANSACTIONS, 3),
+        row(Kind.BROWSE, Topic.BROWSE_EVENTS, None, messages=7),
+    ]
+    record = commit(writer, driver, first, rows)
+    assert (record.totals.scored, record.flagged, record.totals.dead_lettered) == (2, 1, 1)
+    assert one(writer, "SELECT count(*), sum(is_fraud::int) FROM fraud.scored_transactions") == (2, 1)
+    assert one(writer, "SELECT transaction_id, status FROM fraud.fraud_alerts") == ("tx-1", "open")
+    assert one(writer, "SELECT transactions, flagged, flagged_amount FROM fraud.fraud_counts") == (2, 1, 100)
+    assert one(writer, "SELECT shipping_city, flagged FROM fraud.fraud_locations") == ("Zürich", 1)
+    assert sales(writer) == (2, 40)
+    columns = "topic, next_offset, scored, browse_events, dead_lettered, duplicates"
+    offsets = writer.execute(f"SELECT {columns} FROM fraud.stream_offsets ORDER BY 1").fetchall()
+    assert offsets == [("browse-events", 7, 0, 7, 0, 0), ("transactions", 4, 2, 0, 1, 1)]
+
+
+def test_a_repeated_batch_changes_nothing(writer: Postgres, driver: Driver) -> None:
+    what, rows = batch(0, (Topic.TRANSACTIONS, 0, 1)), [scored(0)]
+    assert commit(writer, driver, what, rows) is not None
+    assert commit(writer, driver, what, rows) is None
+    assert one(writer, "SELECT count(*) FROM fraud.scored_transactions") == 1
+    assert one(writer, "SELECT transactions FROM fraud.fraud_counts") == 1
+    assert sales(writer) == (2, 40)
+
+
+def test_a_batch_that_does_not_follow_the_ledger_is_refused(writer: Postgres, driver: Driver) -> None:
+    commit(writer, driver, batch(0, (Topic.TRANSACTIONS, 0, 1)), [scored(0)])
+    with pytest.raises(LedgerError, match=r"transactions/0 at offset 5, but the ledger is at 1"):
+        commit(writer, driver, batch(1, (Topic.TRANSACTIONS, 5, 6)), [scored(5)])
+    assert one(writer, "SELECT count(*) FROM fraud.scored_transactions") == 1
+
+
+def test_a_message_that_is_not_accounted_for_fails_the_whole_batch(writer: Postgres, driver: Driver) -> None:
+    with pytest.raises(psycopg.errors.CheckViolation, match="accounting"):
+        commit(writer, driver, batch(0, (Topic.TRANSACTIONS, 0, 2)), [scored(0)])
+    assert one(writer, "SELECT count(*) FROM fraud.scored_transactions") == 0
+    assert one(writer, "SELECT count(*) FROM fraud.stream_batches") == 0
+
+
+def test_an_id_known_from_an_earlier_batch_counts_as_a_duplicate(writer: Postgres, driver: Driver) -> None:
+    commit(writer, driver, batch(0, (Topic.TRANSACTIONS, 0, 1)), [scored(0)])
+    record = commit(writer, driver, batch(1, (Topic.TRANSACTIONS, 1, 2)), [scored(1, transaction_id="tx-0", amount=9)])
+    assert (record.totals.scored, record.totals.duplicates) == (0, 1)
+    assert one(writer, "SELECT amount FROM fraud.scored_transactions") == 42.5
+    assert sales(writer) == (2, 40)
+
+
+def test_an_id_twice_in_a_batch_is_stored_once(writer: Postgres, driver: Driver) -> None:
+    rows = [scored(0), scored(1, transaction_id="tx-0", customer_id="c-2")]
+    record = commit(writer, driver, batch(0, (Topic.TRANSACTIONS, 0, 2)), rows)
+    assert (record.totals.scored, record.totals.duplicates) == (1, 1)
+    assert one(writer, "SELECT customer_id FROM fraud.scored_transactions") == "c-1"
+
+
+def test_an_older_driver_is_fenced(settings: Settings, writer: Postgres, driver: Driver) -> None:
+    newer = ledger.take_over(writer, settings.stream, None, "nowhere")
+    with pytest.raises(FencedError, match=rf"epoch {driver.epoch}\), was replaced by .* \(epoch {newer.epoch}\)"):
+        commit(writer, driver, batch(0, (Topic.TRANSACTIONS, 0, 1)), [scored(0)])
+    assert one(writer, "SELECT count(*) FROM fraud.scored_transactions") == 0
+    assert commit(writer, newer, batch(0, (Topic.TRANSACTIONS, 0, 1)), [scored(0)]) is not None
+
+
+def test_sales_of_a_session_are_taken_back_when_it_is_flagged_later(writer: Postgres, driver: Driver) -> None:
+    commit(writer, driver, batch(0, (Topic.TRANSACTIONS, 0, 1)), [scored(0)])
+    assert sales(writer) == (2, 40)
+    commit(writer, driver, batch(1, (Topic.TRANSACTIONS, 1, 3)), [scored(1, is_fraud=True), scored(2)])
+    assert sales(writer) == (0, 0)
+
+
+def test_a_confirmed_fraud_takes_sales_back_and_decides_the_alert(writer: Postgres, driver: Driver) -> None:
+    rows = [scored(0), scored(1, is_fraud=True, session_id="s-2"), scored(2, is_fraud=True, session_id="s-3")]
+    commit(writer, driver, batch(0, (Topic.TRANSACTIONS, 0, 3)), rows)
+    labels = [
+        labelled(0, transaction_id="tx-0"),
+        labelled(1, transaction_id="tx-1"),
+        labelled(2, transaction_id="tx-2", is_fraud=False, source="analyst"),
+    ]
+    commit(writer, driver, batch(1, (Topic.TRANSACTION_LABELS, 0, 3)), labels)
+    assert sales(writer) == (0, 0)
+    statuses = writer.execute("SELECT transaction_id, status FROM fraud.fraud_alerts ORDER BY 1").fetchall()
+    assert statuses == [("tx-1", "confirmed"), ("tx-2", "dismissed")]
+
+
+def test_a_label_may_come_before_its_transaction(writer: Postgres, driver: Driver) -> None:
+    commit(writer, driver, batch(0, (Topic.TRANSACTION_LABELS, 0, 1)), [labelled(0, transaction_id="tx-0")])
+    commit(writer, driver, batch(1, (Topic.TRANSACTIONS, 0, 1)), [scored(0)])
+    assert sales(writer) == (0, 0)
+
+
+def test_card_numbers_do_not_reach_the_dead_letters(writer: Postgres, driver: Driver) -> None:
+    commit(writer, driver, batch(0, (Topic.TRANSACTIONS, 0, 1)), [dead(0, b'{"card": "4111 1111 1111 1111"}')])
+    assert one(writer, "SELECT payload FROM fraud.dead_letters") == b'{"card": "**** **** **** ****"}'
+
+
+def test_latency_is_measured_from_kafka_s_clock(writer: Postgres, driver: Driver) -> None:
+    ingested = datetime.now(UTC).timestamp() * 1000 - 1500
+    record = commit(writer, driver, batch(0, (Topic.TRANSACTIONS, 0, 1)), [scored(0) | {"ingest_ms": int(ingested)}])
+    assert 1500 <= record.latencies_ms[0] < 10_000
+
+
+@pytest.mark.parametrize(
+    ("planned", "message"),
+    [(None, "there is no checkpoint"), (5, "the checkpoint .* is at batch 5, but the ledger in Postgres at 0")],
+)
+def test_ledger_and_checkpoint_of_different_histories_are_refused(
+    settings: Settings, writer: Postgres, driver: Driver, planned: int | None, message: str
+) -> None:
+    commit(writer, driver, batch(0, (Topic.TRANSACTIONS, 0, 1)), [scored(0)])
+    with pytest.raises(LedgerError, match=message):
+        ledger.take_over(writer, settings.stream, planned, "nowhere")
+
+
+def test_the_number_of_buckets_is_fixed_with_the_checkpoint(
+    settings: Settings, writer: Postgres, driver: Driver
+) -> None:
+    commit(writer, driver, batch(0, (Topic.TRANSACTIONS, 0, 1)), [scored(0)])
+    changed = settings.stream.model_copy(update={"state_buckets": settings.stream.state_buckets + 1})
+    with pytest.raises(LedgerError, match="FRAUDSTREAM_STREAM__STATE_BUCKETS"):
+        ledger.take_over(writer, changed, 1, "nowhere")

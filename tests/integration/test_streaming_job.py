@@ -1,0 +1,210 @@
+"""The streaming job itself, on real Kafka, Postgres and Spark: everything is scored or refused, exactly once."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from fraudstream.contracts import Topic, iso_milliseconds
+from fraudstream.settings import PROJECT_DIR, Settings
+from model.registry import ensure_pretrained
+from tests.polling import poll
+from tests.messages import as_bytes, bad_values, browse_event, label, transaction
+
+Postgres = psycopg.Connection[Any]
+READY_SECONDS = 180.0
+
+
+class Job:
+    """The streaming job as its supervisor would run it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.log = Path(settings.paths.logs) / "test-stream.log"
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "spark_jobs.score_transactions", "--master", "local[2,4]"],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=PROJECT_DIR,
+                start_new_session=True,
+            )
+
+    def end(self, number: signal.Signals) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(60)
+
+    def until(self, look: Callable[[], Any], what: str) -> Any:
+        """Polls `look`, and fails at once when the job has ended."""
+
+        def alive_and() -> Any:
+            assert self.process.poll() is None, f"the job ended: {self.log.read_text()[-3000:]}"
+            return look()
+
+        return poll(alive_and, READY_SECONDS, what)
+
+
+class Shop:
+    """Sends messages and remembers how many."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._producer = Producer(settings.kafka.client_config() | {"enable.idempotence": True})
+        self.sent: Counter[str] = Counter()
+
+    def send(self, topic: Topic, key: bytes | None, value: bytes | None) -> None:
+        self._producer.produce(topic, value, key)
+        self.sent[topic] += 1
+
+    def buy(self, name: str, **fields: Any) -> None:
+        """A session with two browse events and a purchase."""
+        now = iso_milliseconds(datetime.now(UTC))
+        who = {"customer_id": f"c-{name}", "session_id": f"s-{name}", "event_time": now}
+        key = who["customer_id"].encode()
+        for step in ("view_item", "begin_checkout"):
+            event = browse_event(event_id=f"e-{name}-{step}", event_type=step, **who)
+            self.send(Topic.BROWSE_EVENTS, key, as_bytes(event))
+        self.send(Topic.TRANSACTIONS, key, as_bytes(transaction(**({"transaction_id": f"tx-{name}"} | who | fields))))
+
+    def flush(self) -> None:
+        assert self._producer.flush(30) == 0
+
+
+@pytest.fixture(scope="module")
+def database(settings: Settings) -> Iterator[Postgres]:
+    with psycopg.connect(settings.writer_dsn, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def job(settings: Settings, database: Postgres) -> Iterator[list[Job]]:
+    """A list of the one running job, so that a test can replace it."""
+    ensure_pretrained(database)
+    running = [Job(settings)]
+    yield running
+    running[-1].end(signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def shop(settings: Settings) -> Shop:
+    return Shop(settings)
+
+
+def count(database: Postgres, query: str) -> int:
+    found = database.execute(query).fetchone()
+    return int(found[0]) if found and found[0] is not None else 0
+
+
+def accounted(database: Postgres) -> int:
+    return count(database, "SELECT sum(next_offset - first_offset) FROM fraud.stream_offsets")
+
+
+def messages(settings: Settings, topic: Topic) -> list[tuple[bytes | None, bytes | None, dict[str, bytes]]]:
+    """All messages of a topic: key, value, headers."""
+    consumer = Consumer(settings.kafka.client_config() | {"group.id": "test", "enable.auto.commit": False})
+    partitions = [TopicPartition(topic, p, 0) for p in consumer.list_topics(topic, 10).topics[topic].partitions]
+    ends = {p.partition: consumer.get_watermark_offsets(p, 10)[1] for p in partitions}
+    consumer.assign(partitions)
+    found = []
+    while len(found) < sum(ends.values()):
+        message = consumer.poll(10)
+        assert message is not None, f"{topic}: {len(found)} of {sum(ends.values())}"
+        assert message.error() is None
+        found.append((message.key(), message.value(), dict(message.headers() or [])))
+    consumer.close()
+    return found
+
+
+def test_purchases_are_scored_with_their_session(job: list[Job], shop: Shop, database: Postgres) -> None:
+    for number in range(50):
+        shop.buy(f"a{number}")
+    shop.send(Topic.TRANSACTION_LABELS, b"tx-a0", as_bytes(label(transaction_id="tx-a0")))
+    shop.flush()
+    job[-1].until(lambda: accounted(database) == shop.sent.total(), "the first purchases")
+    rows = database.execute(
+        "SELECT DISTINCT fraud_score BETWEEN 0 AND 1, model_version, late FROM fraud.scored_transactions"
+    )
+    (champion,) = database.execute("SELECT version FROM fraud.model_versions WHERE status = 'champion'").fetchone() or (
+        "",
+    )
+    assert rows.fetchall() == [(True, champion, False)]
+    assert count(database, "SELECT count(*) FROM fraud.scored_transactions") == 50
+    assert count(database, "SELECT sum(browse_events) FROM fraud.stream_offsets") == 100
+    assert count(database, "SELECT count(*) FROM fraud.transaction_labels WHERE is_fraud") == 1
+
+
+def test_bad_messages_become_dead_letters_and_the_stream_goes_on(
+    job: list[Job], shop: Shop, database: Postgres, settings: Settings
+) -> None:
+    bad = bad_values(datetime.now(UTC))
+    for value, _ in bad.values():
+        shop.send(Topic.TRANSACTIONS, b"c-1", value)
+    shop.send(Topic.TRANSACTIONS, None, as_bytes(transaction()))
+    shop.send(Topic.BROWSE_EVENTS, b"somebody else", as_bytes(browse_event()))
+    shop.send(Topic.BROWSE_EVENTS, b"\xff\xfe", b"\x00\x01\x02")
+    shop.buy("after-bad")
+    shop.flush()
+    job[-1].until(lambda: accounted(database) == shop.sent.total(), "the bad messages")
+    expected = Counter(reason.value for _, reason in bad.values())
+    expected += Counter(["MISSING_KEY", "KEY_MISMATCH", "INVALID_UTF8"])
+    stored = dict(database.execute("SELECT reason, count(*) FROM fraud.dead_letters GROUP BY 1").fetchall())
+    assert stored == dict(expected)
+    published = job[-1].until(
+        lambda: (found := messages(settings, Topic.DEAD_LETTERS)) and len(found) == expected.total() and found,
+        "the dead letters in Kafka",
+    )
+    assert Counter(headers["reason"].decode() for _, _, headers in published) == expected
+    assert {*published[0][2]} == {"reason", "source_topic", "partition", "offset"}
+    assert count(database, "SELECT count(*) FROM fraud.scored_transactions WHERE transaction_id = 'tx-after-bad'") == 1
+
+
+def test_duplicates_are_counted_and_not_stored(job: list[Job], shop: Shop, database: Postgres) -> None:
+    for _ in range(3):
+        shop.buy("twice", transaction_id="tx-twice")
+    shop.flush()
+    job[-1].until(lambda: accounted(database) == shop.sent.total(), "the duplicates")
+    assert count(database, "SELECT count(*) FROM fraud.scored_transactions WHERE transaction_id = 'tx-twice'") == 1
+    assert count(database, "SELECT sum(duplicates) FROM fraud.stream_offsets") == 2
+
+
+def test_a_stop_is_clean(job: list[Job]) -> None:
+    assert job[-1].end(signal.SIGTERM) == 0
+    assert "Traceback" not in job[-1].log.read_text()
+
+
+def test_a_killed_job_goes_on_where_it_was(job: list[Job], shop: Shop, database: Postgres, settings: Settings) -> None:
+    job.append(Job(settings))
+    for number in range(300):
+        shop.buy(f"b{number}")
+    shop.flush()
+    before = accounted(database)
+    job[-1].until(lambda: accounted(database) > before, "a batch after the restart")
+    job[-1].end(signal.SIGKILL)
+    for number in range(300, 400):
+        shop.buy(f"b{number}")
+    shop.flush()
+    job.append(Job(settings))
+    job[-1].until(lambda: accounted(database) == shop.sent.total(), "everything after the kill")
+    job[-1].until(
+        lambda: not count(database, "SELECT count(*) FROM fraud.stream_batches WHERE published_at IS NULL"),
+        "everything published",
+    )
+    distinct = count(database, "SELECT count(DISTINCT transaction_id) FROM fraud.scored_transactions")
+    assert distinct == 50 + 1 + 1 + 400
+    published = messages(settings, Topic.SCORED_TRANSACTIONS)
+    contents: dict[bytes | None, set[bytes | None]] = {}
+    for key, value, _ in published:
+        contents.setdefault(key, set()).add(value)
+    assert len(contents) == distinct
+    assert all(len(values) == 1 for values in contents.values())
+    assert json.loads(published[0][1] or b"")["schema_version"] == 1
+    assert count(database, "SELECT sum(transactions) FROM fraud.fraud_counts") == distinct
