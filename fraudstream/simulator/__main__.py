@@ -25,7 +25,8 @@ from fraudstream.simulator.live import TOPICS, Limits, LiveProducer
 from fraudstream.simulator.pending import PendingLabels
 from fraudstream.simulator.progress import Progress
 from fraudstream.simulator.publisher import Publisher
-from fraudstream.simulator.replay import Pace, recorded_topics, replay
+from fraudstream.simulator.recording import open_recording
+from fraudstream.simulator.replay import Pace, replay
 from fraudstream.simulator.shop import build_shop
 from fraudstream.simulator.tables import Tables
 from fraudstream.storage.static_data import StaticDataError, publish
@@ -178,8 +179,9 @@ def _write_history(out: Path, shop: _ShopOptions, transactions: int, days: float
 
 def _replay(settings: Settings, path: Path, pace: Pace, limit: int) -> None:
     stopped = _stop_signal()
-    publisher, progress = _connect(settings, recorded_topics(path))
-    replay(path, pace, publisher, progress, stopped, limit)
+    recording = open_recording(path)
+    publisher, progress = _connect(settings, recording.topics)
+    replay(recording, pace, publisher, progress, stopped, limit)
     _finish(publisher, progress)
 
 
