@@ -21,7 +21,7 @@ NAME = "kafka"
 LOGGING = Path(__file__).with_name("kafka-log4j2.properties")
 #: Every topic's records carry the broker's clock: `ingest_time`, and with it every latency, means arrival.
 TOPIC_CONFIG = {"message.timestamp.type": "LogAppendTime"}
-READY_SECONDS = 60.0
+READY_SECONDS = 180.0
 REQUEST_SECONDS = 30.0
 
 

@@ -23,7 +23,7 @@ from fraudstream.settings import Settings
 from fraudstream.storage.connect import connect
 
 NAME = "postgres"
-READY_SECONDS = 60.0
+READY_SECONDS = 180.0
 NAMESPACE = ("unshare", "--user", "--map-user=1000", "--map-group=1000", "--")
 
 
