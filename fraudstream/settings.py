@@ -36,10 +36,14 @@ class KafkaSettings(Group):
     replication_factor: int = Field(1, ge=1, le=10, description="replicas of each topic that `up` creates")
     retention_hours: int = Field(168, ge=1, description="how long topics keep messages, hours")
     heap_mb: int = Field(384, ge=128, description="embedded broker's Java heap, MiB")
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
-    sasl_username: str = ""
-    sasl_password: SecretStr = SecretStr("")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL; for your own Kafka"
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
+    )
+    sasl_username: str = Field("", description="needed with SASL")
+    sasl_password: SecretStr = Field(SecretStr(""), description="needed with SASL")
     ssl_ca_file: Path | None = Field(None, description="PEM file of the CA that signed the brokers' certificates")
 
     @model_validator(mode="after")
@@ -78,13 +82,13 @@ class PostgresSettings(Group):
     """Where PostgreSQL is. Without `host`, `up` starts an embedded server on loopback."""
 
     host: str = Field("", description="your own server's host; empty: embedded")
-    port: int = Field(5433, ge=1, le=65535)
-    database: str = "fraudstream"
+    port: int = Field(5433, ge=1, le=65535, description="the embedded server's, on loopback, or your own's")
+    database: str = Field("fraudstream", description="holds the schema `fraud`")
     owner: str = Field("fraud_owner", description="owns the schema; applies migrations")
     writer: str = Field("fraud_writer", description="the streaming job's role")
     reader: str = Field("fraud_reader", description="Superset's read-only role")
-    airflow_database: str = "airflow"
-    superset_database: str = "superset"
+    airflow_database: str = Field("airflow", description="Airflow's metadata; its role has the same name")
+    superset_database: str = Field("superset", description="Superset's metadata; its role has the same name")
     admin: str = Field("postgres", description="creates roles and databases, at `up` only")
     admin_password: SecretStr = Field(SecretStr(""), description="needed with your own server; else generated")
 
@@ -120,23 +124,23 @@ class ProducerSettings(Group):
 
     events_per_second: float = Field(150.0, gt=0, le=100_000, description="browse events and transactions, per second")
     fraud_rate: float = Field(0.01, ge=0, le=0.5, description="share of transactions that are fraud")
-    customers: int = Field(20_000, ge=100, le=10_000_000)
-    products: int = Field(1_000, ge=50, le=1_000_000)
-    seed: int = Field(42, ge=0)
+    customers: int = Field(20_000, ge=100, le=10_000_000, description="customers of the shop")
+    products: int = Field(1_000, ge=50, le=1_000_000, description="products of the shop")
+    seed: int = Field(42, ge=0, description="the same seed makes the same shop")
     label_delay_seconds: float = Field(120.0, ge=0, description="mean delay until a chargeback or verdict arrives")
 
 
 class AirflowSettings(Group):
     """Airflow's web server and size."""
 
-    port: int = Field(8080, ge=1, le=65535)
+    port: int = Field(8080, ge=1, le=65535, description="UI and API, on loopback")
     parallelism: int = Field(4, ge=1, le=64, description="tasks that run at once")
 
 
 class SupersetSettings(Group):
     """Superset's web server."""
 
-    port: int = Field(8088, ge=1, le=65535)
+    port: int = Field(8088, ge=1, le=65535, description="UI and API, on loopback")
     anonymous: bool = Field(False, description="whether anyone may view the dashboards without signing in")
 
 

@@ -1,0 +1,56 @@
+"""Writes the table of all settings, `docs/settings.md`, from `Settings` itself.
+
+python -m fraudstream.settings_reference > docs/settings.md
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+from fraudstream.settings import ENV_PREFIX, PROJECT_DIR, Group, Settings
+
+HEADER = """# Settings
+
+Written by `python -m fraudstream.settings_reference`; a test holds it equal to the code.
+
+Set them in the environment, or as the same lines in a file `fraudstream.env` in the project's folder; the environment wins. A wrong
+value or name is refused by name. Passwords that you don't set are generated at the first `./fraudctl up`, in files under `var/secrets/`.
+"""
+
+
+def reference() -> str:
+    """The page, in Markdown."""
+    parts = [HEADER, *_table(_own_fields())]
+    for name, field in Settings.model_fields.items():
+        group = field.annotation
+        if isinstance(group, type) and issubclass(group, Group):
+            parts += [f"## {name.capitalize()}", "", (group.__doc__ or "").strip(), ""]
+            parts += _table((f"{name}__{key}", value) for key, value in group.model_fields.items())
+    return "\n".join(parts)
+
+
+def _own_fields() -> Iterator[tuple[str, FieldInfo]]:
+    for name, field in Settings.model_fields.items():
+        if not (isinstance(field.annotation, type) and issubclass(field.annotation, Group)):
+            yield name, field
+
+
+def _table(fields: Iterator[tuple[str, FieldInfo]]) -> list[str]:
+    rows = [f"| `{ENV_PREFIX}{name.upper()}` | {_default(field)} | {field.description} |" for name, field in fields]
+    return ["| setting | default | what |", "| --- | --- | --- |", *rows, ""]
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.default
+    if isinstance(value, Path):
+        return f"`{value.relative_to(PROJECT_DIR)}`"
+    if isinstance(value, SecretStr) or value in (None, ""):
+        return ""
+    return f"`{value}`"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())

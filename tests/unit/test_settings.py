@@ -1,0 +1,52 @@
+"""Settings: a wrong one is refused by name, secrets stay out of what people see, and all are documented."""
+
+import pytest
+
+from fraudstream.errors import SettingsError
+from fraudstream.settings import PROJECT_DIR, Settings, load_settings
+from fraudstream.settings_reference import reference
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "named"),
+    [
+        ("FRAUDSTREAM_KAFKA__PORT", "many", "FRAUDSTREAM_KAFKA__PORT='many'"),
+        ("FRAUDSTREAM_KAFKA__PORT", "70000", "FRAUDSTREAM_KAFKA__PORT='70000'"),
+        ("FRAUDSTREAM_KAFKA__PROT", "9092", "FRAUDSTREAM_KAFKA__PROT"),
+        ("FRAUDSTREAM_KAFK__PORT", "9092", "unknown setting FRAUDSTREAM_KAFK__PORT"),
+        ("FRAUDSTREAM_STREAM__TRIGGER_SECONDS", "11", "FRAUDSTREAM_STREAM__TRIGGER_SECONDS"),
+        ("FRAUDSTREAM_KAFKA__SECURITY_PROTOCOL", "SASL_SSL", "needs sasl_username and sasl_password"),
+    ],
+)
+def test_a_wrong_setting_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str, named: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as error:
+        load_settings()
+    assert named in str(error.value)
+
+
+def test_a_refused_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRAUDSTREAM_KAFKA__SASL_PASSWORD__NESTED", "hunter2")
+    with pytest.raises(SettingsError) as error:
+        load_settings()
+    assert "FRAUDSTREAM_KAFKA__SASL_PASSWORD" in str(error.value)
+    assert "hunter2" not in str(error.value)
+
+
+def test_secrets_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRAUDSTREAM_KAFKA__SASL_PASSWORD", "hunter2")
+    settings = load_settings()
+    assert "hunter2" not in repr(settings)
+    assert settings.kafka.sasl_password.get_secret_value() == "hunter2"
+
+
+def test_connection_uris_hold_no_password() -> None:
+    dsn = Settings().dsn("fraud writer", driver="+psycopg")
+    assert dsn.startswith("postgresql+psycopg://fraud%20writer@127.0.0.1:")
+    assert "passfile=" in dsn
+
+
+def test_the_table_of_settings_is_up_to_date() -> None:
+    written = (PROJECT_DIR / "docs" / "settings.md").read_text()
+    assert written == reference(), "run: python -m fraudstream.settings_reference > docs/settings.md"
+    assert "| None |" not in written
