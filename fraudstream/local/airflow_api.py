@@ -10,7 +10,7 @@ from fraudstream.errors import FraudstreamError
 from fraudstream.local import secrets
 from fraudstream.settings import Settings
 
-TIMEOUT_SECONDS = 10
+TIMEOUT_SECONDS = 30
 POLL_SECONDS = 0.5
 COMPONENTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 
@@ -57,9 +57,12 @@ class AirflowApi:
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """One call under /api/v2. Returns the decoded answer; raises AirflowApiError for any status but 2xx."""
-        if self._token is None:
-            self._token = self._send("POST", "/auth/token", self._credentials)["access_token"]
-        return self._send(method, f"/api/v2{path}", body)
+        try:
+            if self._token is None:
+                self._token = self._send("POST", "/auth/token", self._credentials)["access_token"]
+            return self._send(method, f"/api/v2{path}", body)
+        except OSError as error:
+            raise AirflowApiError(f"Airflow did not answer {method} {path} at {self.url}: {error}") from error
 
     def _parsed(self, dag_id: str, seconds: float) -> Any:
         deadline = time.monotonic() + seconds
