@@ -17,8 +17,8 @@ HEADER = """# Settings
 Written by `python -m fraudstream.settings_reference`; a test holds it equal to the code.
 
 Set them in the environment, or as the same lines in a file `fraudstream.env` in the project's folder; the environment
-wins. A wrong value or name is refused by name. Passwords that you don't set are generated at the first `./fraudctl up`, in
-files under `var/secrets/`.
+wins. A wrong value or name is refused by name. Passwords that you don't set are generated at the first
+`./fraudctl up`, in files under `var/secrets/`.
 """
 
 
