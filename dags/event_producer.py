@@ -1,24 +1,24 @@
-"""### Simulated shoppers
+"""Simulated shoppers.
 
-Sends browse events, transactions, delayed labels and the simulation's truth to Kafka until it is stopped, or for a set time.
-At most one producer runs at a time, whoever triggers it.
+Sends browse events, transactions, delayed labels and the simulation's truth to Kafka until it is stopped, or for a set
+time. At most one producer runs at a time, whoever triggers it.
 
-**Start** — *Trigger* and choose the rate: 100–200 events a second is 500–1,000 events every 5 s. `./fraudctl up` starts one
-with the defaults when none runs.
+**Start**: *Trigger*, and choose the rate: 100 to 200 events a second are 500 to 1,000 events every 5 s. `./fraudctl up`
+starts one with the defaults when none runs.
 
-**Stop** — mark the task *failed* (or *success*): the producer sends what it has, and ends within seconds.
-Clearing the task, or deleting the run, stops it too; clearing then starts it again.
+**Stop**: mark the task *failed* (or *success*): the producer sends what it has, and ends within seconds. Clearing the
+task stops it, too, and starts it again.
 
-**Look at** — the task's log: the producer's own log, and a progress line a minute. *Stream health* in the menu shows what
+**Look at** the task's log: the producer's own log, and a progress line a minute. *Stream* in the menu shows what
 arrives on the other side.
 
-**Triage**
+### Triage
 
-| What you see | What it means | What to do |
-| --- | --- | --- |
-| attempt failed, "the job died (…)" | the producer crashed or was killed; a retry follows in 5 s | read the lines above it in the log |
-| attempt failed, "gave no heartbeat" | it hung, most often since Kafka is away; it was stopped and is started again | `./fraudctl status`: is Kafka up? |
-| "Adopted job producer" | another run's producer was still alive, and goes on with *its* parameters | stop that run first to change the rate |
+- *The job died (…)*: it crashed or was killed. A retry follows in 5 s; the lines above say why.
+- *The job gave no heartbeat*: it hung, most often because Kafka is away. It was stopped, and is started again. Ask
+  `./fraudctl status` whether Kafka is up.
+- *Adopted job producer*: another run's producer was still alive, and goes on with *its* parameters. Stop that run
+  first.
 """
 
 from datetime import timedelta
@@ -46,7 +46,7 @@ with DAG(
             exclusiveMinimum=0,
             maximum=100_000,
             title="Events per second",
-            description="100–200 is 500–1,000 events every 5 s",
+            description="100 to 200 are 500 to 1,000 events every 5 s",
         ),
         "fraud_rate": Param(
             defaults.fraud_rate,

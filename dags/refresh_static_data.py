@@ -1,15 +1,18 @@
-"""### Customers and products
+"""Customers and products.
 
-Publishes a new version of the static data that the stream joins. The running stream reads it with its next micro-batches;
-nothing needs a restart.
+Publishes a new version of the static data that the stream joins. The running stream reads it with its next
+micro-batches; nothing needs a restart.
 
-**Start** — every hour, or *Trigger*. With `source` empty the simulated shop's data is written; else a folder that this machine
-can read, with `customers.parquet` and `products.parquet`.
+**Start**: every hour, or *Trigger*. With `source` empty the simulated shop's data is written; else a folder that this
+machine can read, with `customers.parquet` and `products.parquet`.
 
-**Look at** — the task's log: how many customers and products, and their version. *Stream health* shows which version is joined.
+**Look at** the task's log: how many customers and products, and their version. *Stream* in the menu shows which
+version is joined.
 
-**Triage** — a failed run changes nothing: the stream goes on with the version before. The log's last line says what was refused
-(a missing file or column, an empty table); correct it, and clear the task.
+### Triage
+
+A failed run changes nothing: the stream goes on with the version before. The log's last line says what was refused (a
+missing file or column, an empty table); correct it, and clear the task.
 """
 
 from datetime import timedelta

@@ -7,6 +7,7 @@ from fraudstream_airflow.lazy_app import LazyApp
 from fraudstream.settings import load_settings
 
 SUPERSET = load_settings().superset_url
+TOP = {"nav_top_level": True}
 
 
 class FraudstreamPlugin(AirflowPlugin):
@@ -18,24 +19,8 @@ class FraudstreamPlugin(AirflowPlugin):
         {"app": LazyApp("fraudstream_airflow.web:app"), "url_prefix": "/fraudstream", "name": "fraudstream"}
     ]
     external_views = [  # noqa: RUF012
-        {
-            "name": "Stream health",
-            "href": "/fraudstream/",
-            "destination": "nav",
-            "url_route": "stream-health",
-            "nav_top_level": True,
-        },
+        {"name": "Stream", "href": "/fraudstream/", "destination": "nav", "url_route": "stream-health", **TOP},
         {"name": "Stream", "href": "/fraudstream/", "destination": "dag_run", "url_route": "stream"},
-        {
-            "name": "Fraud monitor",
-            "href": f"{SUPERSET}/superset/dashboard/fraud-monitor/",
-            "destination": "nav",
-            "category": "browse",
-        },
-        {
-            "name": "Sales",
-            "href": f"{SUPERSET}/superset/dashboard/sales/",
-            "destination": "nav",
-            "category": "browse",
-        },
+        {"name": "Fraud", "href": f"{SUPERSET}/superset/dashboard/fraud-monitor/", "destination": "nav", **TOP},
+        {"name": "Sales", "href": f"{SUPERSET}/superset/dashboard/sales/", "destination": "nav", **TOP},
     ]

@@ -77,7 +77,8 @@ def wait_healthy(settings: Settings, seconds: float = HEALTHY_SECONDS) -> None:
     while unhealthy := api.unhealthy():
         if time.monotonic() > deadline:
             raise AirflowError(
-                f"Airflow is not healthy after {seconds:.0f} s: {', '.join(unhealthy)}; see {settings.paths.logs}/airflow-*.log"
+                f"Airflow is not healthy after {seconds:.0f} s: {', '.join(unhealthy)}; "
+                f"read {settings.paths.logs}/airflow-*.log"
             )
         time.sleep(POLL_SECONDS)
 

@@ -1,11 +1,23 @@
 """The long-lived jobs that Airflow launches and watches, and that `down` stops."""
 
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from fraudstream.local.process import Slot
 from fraudstream.settings import Settings
+
+
+@dataclass(frozen=True)
+class JobState:
+    """What a job does now. `state` is its heartbeat's word, or `stopped`, `starting` or `stalled`; times in seconds."""
+
+    state: str
+    pid: int | None = None
+    uptime_s: float | None = None
+    heartbeat_age_s: float | None = None
+    progress: str = ""
 
 
 @dataclass(frozen=True)
@@ -15,6 +27,20 @@ class Job:
     name: str
     slot: Slot
     log: Path
+
+    def state(self, settings: Settings) -> JobState:
+        """The job's state, from its process and its heartbeat."""
+        identity = self.slot.running
+        if identity is None:
+            return JobState("stopped")
+        heartbeat = self.slot.heartbeat_of(identity)
+        age = self.slot.heartbeat_age(identity)
+        uptime = time.time() - identity.launched_at
+        if heartbeat is None:
+            late = age > settings.stream.startup_timeout_seconds
+            return JobState("stalled" if late else "starting", identity.pid, uptime)
+        late = age > settings.stream.heartbeat_timeout_seconds
+        return JobState("stalled" if late else heartbeat.state, identity.pid, uptime, age, heartbeat.progress)
 
 
 def jobs(settings: Settings) -> dict[str, Job]:

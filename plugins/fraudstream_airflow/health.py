@@ -1,12 +1,12 @@
 """What the health page shows: the jobs' heartbeats, and the ledger in Postgres."""
 
-import time
+from dataclasses import asdict
 from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
 
-from fraudstream.local.jobs import Job, jobs
+from fraudstream.local.jobs import jobs
 from fraudstream.settings import Settings
 
 DB_SECONDS = 3
@@ -51,29 +51,11 @@ FROM fraud.dead_letters ORDER BY created_at DESC LIMIT 8
 
 def collect(settings: Settings) -> dict[str, Any]:
     """Everything on the page. Without Postgres, `ledger` is None and `problem` says why."""
-    shown = {name: job_state(job, settings) for name, job in jobs(settings).items()}
+    shown = {name: asdict(job.state(settings)) for name, job in jobs(settings).items()}
     try:
         return {"jobs": shown, "ledger": _ledger(settings), "problem": None}
     except psycopg.Error as error:
         return {"jobs": shown, "ledger": None, "problem": f"Postgres can't be read: {error}".strip()}
-
-
-def job_state(job: Job, settings: Settings) -> dict[str, Any]:
-    """One job: `state` is its heartbeat's, or `stopped`, `starting` or `stalled`."""
-    identity = job.slot.running
-    if identity is None:
-        return {"state": "stopped", "pid": None, "uptime_s": None, "heartbeat_age_s": None, "progress": ""}
-    heartbeat = job.slot.heartbeat_of(identity)
-    age = job.slot.heartbeat_age(identity)
-    state = heartbeat.state if heartbeat else "starting"
-    limit = settings.stream.heartbeat_timeout_seconds if heartbeat else settings.stream.startup_timeout_seconds
-    return {
-        "state": "stalled" if age > limit else state,
-        "pid": identity.pid,
-        "uptime_s": time.time() - identity.launched_at,
-        "heartbeat_age_s": age if heartbeat else None,
-        "progress": heartbeat.progress if heartbeat else "",
-    }
 
 
 def _ledger(settings: Settings) -> dict[str, Any]:

@@ -28,8 +28,8 @@ class JobEndedError(AirflowException):
 class ProcessStreamOperator(BaseOperator):
     """Launches a long-lived job once, or adopts the one that runs, and defers to a trigger that watches it.
 
-    The job belongs to no Airflow process: scheduler, triggerer and API server may come and go. An attempt fails when the
-    job dies, or gives no heartbeat for too long (it is stopped then). Ending the task by hand stops the job.
+    The job belongs to no Airflow process: scheduler, triggerer and API server may come and go. An attempt fails when
+    the job dies, or gives no heartbeat for too long (it is stopped then). Ending the task by hand stops the job.
 
     :param job: name of the job in `fraudstream.local.jobs`
     :param module: Python module that is run in the Spark environment
@@ -132,7 +132,11 @@ class SparkStreamOperator(ProcessStreamOperator):
     def _target(self) -> SparkTarget:
         connection = BaseHook.get_connection(self.spark_conn_id)
         return spark_target(
-            self.spark_conn_id, connection.conn_type, connection.host, connection.port, connection.extra_dejson
+            self.spark_conn_id,
+            connection.conn_type or "spark",
+            connection.host,
+            connection.port,
+            connection.extra_dejson,
         )
 
 

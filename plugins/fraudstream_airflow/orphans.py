@@ -1,7 +1,7 @@
 """Stops jobs whose task was ended while no triggerer ran to notice it.
 
-A trigger's `on_kill` stops the job when a user ends its task. With the triggerer down nobody calls that, so every component
-of Airflow that starts looks for such jobs once: alive, but with an owner that is finished or gone.
+A trigger's `on_kill` stops the job when a user ends its task. With the triggerer down nobody calls that, so every
+component of Airflow that starts looks for such jobs once: alive, but with an owner that is finished or gone.
 """
 
 import logging

@@ -1,7 +1,7 @@
-"""Brings Airflow's database up to date: schema, then the connections that nobody made yet. Prints the schema's revision.
+"""Brings Airflow's database up to date: its schema, and the connections that nobody made yet.
 
-Run in Airflow's environment by `fraudstream.local.airflow`: one process, since each call of Airflow's own command line costs
-seconds.
+Run in Airflow's environment by `fraudstream.local.airflow`: one process, since each call of Airflow's own command
+line costs seconds. The last line of its output is the schema's revision.
 """
 
 import json
@@ -25,7 +25,7 @@ def connections(settings: Settings) -> list[dict[str, Any]]:
             "conn_type": "spark",
             "host": SPARK_MASTER,
             "extra": json.dumps({"deploy-mode": "client"}),
-            "description": "Where fraud_scoring_stream runs: local[N,retries], spark://host:7077, yarn or k8s://https://host:port",
+            "description": "Where fraud_scoring_stream runs: local[N,retries], spark://…, yarn or k8s://…",
         },
         {
             "conn_id": "kafka_default",

@@ -53,10 +53,8 @@ def spark_target(
 
 
 def _master(conn_id: str, conn_type: str, host: str | None, port: int | None) -> str:
-    if conn_type == "spark" and host and ("://" in host or not port):
-        master = host
-    else:
-        master = f"{conn_type}://{host or ''}"
+    is_url = conn_type == "spark" and host and ("://" in host or not port)
+    master = str(host) if is_url else f"{conn_type}://{host or ''}"
     master = f"{master}:{port}" if port else master
     if bare := BARE_LOCAL.fullmatch(master):
         # Spark gives up a whole local query at a task's first failure unless told how often to retry.

@@ -17,7 +17,7 @@ from fraudstream_airflow.tail import LogTail
 POLL_SECONDS = 1.0
 PROGRESS_SECONDS = 60.0
 EXIT_STATUS_SECONDS = 2.0
-STOP_GRACE_SECONDS = 15.0  # below [triggerer] on_kill_timeout
+STOP_GRACE_SECONDS = 25.0  # below [triggerer] on_kill_timeout
 
 
 @dataclass(frozen=True)

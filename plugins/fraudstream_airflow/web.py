@@ -8,9 +8,9 @@ from airflow.api_fastapi.auth.managers.models.resource_details import AccessView
 from airflow.api_fastapi.core_api.security import requires_access_view
 from fastapi import Depends, FastAPI
 from fastapi.responses import HTMLResponse
-from fraudstream_airflow import health
 
 from fraudstream.settings import Settings, load_settings
+from fraudstream_airflow import health
 
 PAGE = Path(__file__).with_name("health.html")
 

@@ -1,0 +1,68 @@
+"""A real child process that behaves like a job: heartbeats, a log, a clean end at SIGTERM."""
+
+import asyncio
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fraudstream.local.process import Identity, Slot
+
+JOB = """
+import json, pathlib, signal, sys, time
+ends = []
+signal.signal(signal.SIGTERM, lambda *_: ends.append(True))
+heartbeat, lines = pathlib.Path("heartbeat.json"), int(sys.argv[1])
+print("hello from the job", flush=True)
+for number in range(lines):
+    print("line", number, flush=True)
+while not ends:
+    new = heartbeat.with_suffix(".new")
+    new.write_text(json.dumps({"at": time.time(), "state": "running", "batch_id": 7, "progress": "7 rows"}))
+    new.replace(heartbeat)
+    time.sleep(0.05)
+print("goodbye", flush=True)
+"""
+
+
+@contextmanager
+def running_job(script: str = JOB, lines: int = 0) -> Iterator[tuple[Slot, Identity, Path]]:
+    """Launches the job in a slot of its own; ends it on leaving."""
+    with tempfile.TemporaryDirectory() as folder:
+        slot, log = Slot(folder), Path(folder) / "job.log"
+        identity, _ = slot.launch(
+            [sys.executable, "-c", script, str(lines)], environment=dict(os.environ), directory=slot.folder, log=log
+        )
+        try:
+            yield slot, identity, log
+        finally:
+            if slot.running:
+                slot.stop(slot.running, grace_seconds=1)
+            until(lambda: slot.exit_of(identity) or not identity.alive)
+
+
+def until(condition: Callable[[], object], seconds: float = 20) -> None:
+    """Polls until it is so."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError("did not happen in time")
+        time.sleep(0.02)
+
+
+async def until_async(condition: Callable[[], object], seconds: float = 20) -> None:
+    """Polls until it is so, and lets others work."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError("did not happen in time")
+        await asyncio.sleep(0.02)
+
+
+def write_heartbeat(slot: Slot, at: float) -> None:
+    """A heartbeat of the given time."""
+    (slot.folder / "heartbeat.json").write_text(json.dumps({"at": at, "state": "running", "progress": ""}))

@@ -1,0 +1,59 @@
+"""Every Dag: it loads fast, explains itself, belongs to somebody, is retried, and takes only typed parameters."""
+
+import unittest
+from pathlib import Path
+
+from airflow.dag_processing.dagbag import DagBag
+
+from fraudstream.settings import PROJECT_DIR
+
+DAGS = {"event_producer", "fraud_scoring_stream", "refresh_static_data"}
+
+
+class DagsTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.bag = DagBag(PROJECT_DIR / "dags")
+
+    def test_all_dags_load(self) -> None:
+        self.assertEqual(self.bag.import_errors, {})
+        self.assertLessEqual(DAGS, set(self.bag.dags))
+
+    def test_each_has_a_file_of_its_name(self) -> None:
+        for dag_id, dag in self.bag.dags.items():
+            self.assertEqual(Path(dag.fileloc), PROJECT_DIR / "dags" / f"{dag_id}.py")
+
+    def test_each_explains_itself(self) -> None:
+        for dag_id, dag in self.bag.dags.items():
+            with self.subTest(dag_id):
+                self.assertIn("### Triage", dag.doc_md or "")
+                self.assertTrue(dag.description)
+                self.assertIn("fraudstream", dag.tags)
+
+    def test_each_task_has_an_owner_and_is_retried(self) -> None:
+        for dag in self.bag.dags.values():
+            for task in dag.tasks:
+                with self.subTest(dag.dag_id, task=task.task_id):
+                    self.assertEqual(task.owner, "fraud-platform")
+                    self.assertGreaterEqual(task.retries, 1)
+
+    def test_each_parameter_is_typed_and_described(self) -> None:
+        for dag in self.bag.dags.values():
+            for name in dag.params:
+                with self.subTest(dag.dag_id, param=name):
+                    schema = dag.params.get_param(name).schema
+                    self.assertLessEqual({"type", "title"}, set(schema))
+                    self.assertTrue(dag.params.get_param(name).description)
+
+    def test_streams_run_once_at_a_time(self) -> None:
+        for dag_id in ("event_producer", "fraud_scoring_stream"):
+            self.assertEqual(self.bag.dags[dag_id].max_active_runs, 1)
+
+    def test_parsing_is_quick(self) -> None:
+        # Sorted by duration: the first file pays for the imports of all.
+        for stat in self.bag.dagbag_stats[1:]:
+            self.assertLess(stat.duration.total_seconds(), 1, stat.file)
+
+
+if __name__ == "__main__":
+    unittest.main()
