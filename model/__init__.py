@@ -1,0 +1,1 @@
+"""The fraud model: features, training, evaluation, scoring with reasons, and the registry."""

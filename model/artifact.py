@@ -1,7 +1,7 @@
-"""A model's folder: `model.skops`, `metadata.json`, `README.md`. What is written, and what is checked before it is used.
+"""A model's folder: `model.skops`, `metadata.json`, `README.md`. What is in it, and what is checked before it is used.
 
-The artifact is opened with skops and a fixed list of trusted types, never with pickle: a file that somebody changed can't run
-code. This module needs neither scikit-learn nor skops, so that the registry works without them.
+The artifact is opened with skops and a fixed list of trusted types, never with pickle: a file that somebody changed
+can't run code. This module needs neither scikit-learn nor skops, so that the registry works without them.
 """
 
 import hashlib
@@ -60,7 +60,8 @@ def read_folder(folder: Path) -> tuple[bytes, bytes]:
         return (folder / ARTIFACT_FILE).read_bytes(), (folder / METADATA_FILE).read_bytes()
     except OSError as error:
         raise ArtifactError(
-            f"cannot read the model in {folder}: {error}; train one with `python -m model.train --history DIR --out {folder}`"
+            f"cannot read the model in {folder}: {error}; "
+            f"train one with `python -m model.train --history DIR --out {folder}`"
         ) from error
 
 
@@ -77,6 +78,6 @@ def check_sha256(artifact: bytes, metadata: Metadata) -> None:
     found = sha256_of(artifact)
     if found != metadata.sha256:
         raise ArtifactError(
-            f"model {metadata.version}: SHA-256 of {ARTIFACT_FILE} is {found}, but {METADATA_FILE} says {metadata.sha256}: "
-            "the file was changed or damaged; restore it or train the model again"
+            f"model {metadata.version}: SHA-256 of {ARTIFACT_FILE} is {found}, but {METADATA_FILE} says "
+            f"{metadata.sha256}: the file was changed or damaged; restore it or train the model again"
         )

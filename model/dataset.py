@@ -16,7 +16,7 @@ _STATIC_CHUNK = 50_000
 
 @dataclass(frozen=True)
 class Dataset:
-    """One row a transaction, by time. Columns of `rows`: event_time, labelled_at, labelled_fraud, is_fraud, scenario."""
+    """One row a transaction, by time. `rows` has event_time, labelled_at, labelled_fraud, is_fraud and scenario."""
 
     rows: pd.DataFrame
     features: np.ndarray

@@ -55,8 +55,7 @@ def split_by_time(data: Dataset) -> Split:
     times = data.rows["event_time"]
     start, end = times.min(), times.max()
     trained_at = end - (end - start) * TEST_SHARE
-    frauds = data.rows[data.rows["labelled_fraud"]]
-    delay = (frauds["labelled_at"] - frauds["event_time"]).quantile(MATURITY) if len(frauds) else pd.Timedelta(0)
+    delay = _label_delay(data)
     labelled_by = trained_at
     if delay > (end - start) / 2:  # a short history: the model is trained later, when the labels have come
         labelled_by, delay = pd.Timestamp.max.tz_localize("UTC"), pd.Timedelta(0)
@@ -74,6 +73,15 @@ def split_by_time(data: Dataset) -> Split:
                 f"needed (labels arrive after {delay}): use a longer history"
             )
     return Split(**parts, labelled_by=labelled_by, delay=delay)
+
+
+def _label_delay(data: Dataset) -> pd.Timedelta:
+    """Within this time, the MATURITY share of the frauds' labels arrive."""
+    frauds = data.rows[data.rows["labelled_fraud"]]
+    if frauds.empty:
+        return pd.Timedelta(0)
+    delays = (frauds["labelled_at"] - frauds["event_time"]).dt.total_seconds()
+    return pd.Timedelta(seconds=float(delays.quantile(MATURITY)))
 
 
 def choose_threshold(scores: np.ndarray, frauds: int, capacity_ratio: float) -> float:

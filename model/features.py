@@ -1,9 +1,9 @@
 """The feature code: one event at a time, the same function in the stream and in training, so that they can't drift.
 
-`observe_transaction` computes a transaction's features from what the customer's profile held *before* it. Windows of 10 min,
-1 h and 1 day look back from the transaction's own time; those of 7 and 30 days begin at midnight UTC, 6 and 29 days
-before. An event that arrives out of order counts as a gap of 0 and never gives a negative time. What isn't known is NaN:
-a customer without a known transaction has no "new" device, since a platform that has just started knows nobody.
+`observe_transaction` computes a transaction's features from what the customer's profile held *before* it. Windows of
+10 min, 1 h and 1 day look back from the transaction's own time; those of 7 and 30 days begin at midnight UTC, 6 and 29
+days before. An event that arrives out of order counts as a gap of 0 and never gives a negative time. What isn't known
+is NaN: a customer without a known transaction has no "new" device, since a platform that has just started knows nobody.
 """
 
 from bisect import bisect_right
@@ -218,9 +218,7 @@ def _window_features(history: History, now: int) -> list[float]:
     ]  # fmt: skip
 
 
-def _habit_features(
-    history: History, transaction: Transaction, at: int, cents: int, log_pace: float
-) -> list[float]:
+def _habit_features(history: History, transaction: Transaction, at: int, cents: int, log_pace: float) -> list[float]:
     """The customer's own pace, amounts and places."""
     count = history.transactions
     since_last = max(0, at - history.last)

@@ -22,4 +22,5 @@ def distances_km(
     a = np.sin(np.radians(other_latitude - latitude) / 2) ** 2
     b = np.sin(np.radians(other_longitude - longitude) / 2) ** 2
     h = a + np.cos(np.radians(latitude)) * np.cos(np.radians(other_latitude)) * b
-    return EARTH_DIAMETER_KM * np.arcsin(np.minimum(1.0, np.sqrt(h)))
+    kilometres: np.ndarray = EARTH_DIAMETER_KM * np.arcsin(np.minimum(1.0, np.sqrt(h)))
+    return kilometres

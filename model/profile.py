@@ -1,15 +1,16 @@
 """What the platform remembers of one customer, bounded and compact.
 
 - The last 3 sessions.
-- The last 32 transactions (time to the second, amount, 64-bit hash of the id): windows up to 1 day are exact unless more
-  than 32 transactions fall into them, and a repeat of one of the last 32 ids is recognised as a duplicate. An id is
-  taken for one of them by mistake with a chance of 32 in 2**64.
+- The last 32 transactions (time to the second, amount, 64-bit hash of the id): windows up to 1 day are exact unless
+  more than 32 transactions fall into them, and a repeat of one of the last 32 ids is recognised as a duplicate. An id
+  is taken for one of them by mistake with a chance of 32 in 2**64.
 - A count and a sum a day, for the last 30 days that had a transaction.
 - 8 devices, cards and shipping places, as 32-bit hashes, with first and last use and the number of uses; the least used
   make room for new ones, so that a burst of new cards doesn't push out the customer's own. And the 8 last countries.
 
-Money is kept in whole hundredths and times in whole milliseconds or seconds, so that a sum doesn't depend on the order of
-its parts. Most events are browsing events, which touch sessions only: the history stays encoded until a transaction needs it.
+Money is kept in whole hundredths and times in whole milliseconds or seconds, so that a sum doesn't depend on the order
+of its parts. Most events are browsing events, which touch sessions only: the history stays encoded until a transaction
+needs it.
 """
 
 from bisect import bisect_right
@@ -46,8 +47,8 @@ class Session(msgspec.Struct, array_like=True, gc=False):
 class History(msgspec.Struct, array_like=True, gc=False):
     """A customer's transactions so far.
 
-    `devices`, `cards` and `places` are flat lists of (hash, first use, last use, number of uses), the most recent last; times
-    in epoch seconds.
+    `devices`, `cards` and `places` are flat lists of (hash, first use, last use, number of uses), the most recent last;
+    times in epoch seconds.
     """
 
     transactions: int = 0
@@ -147,7 +148,7 @@ def log_amount(cents: int) -> float:
 
 
 def add_known(known: list[int], key: int, second: int) -> None:
-    """Counts a use of `key` at `second`. Above MAX_KNOWN, the least used is forgotten; the least recent one of several."""
+    """Counts a use of `key` at `second`. Above MAX_KNOWN, the least used is forgotten; of several, the least recent."""
     first, last, uses = second, second, 1
     keys = known[::KNOWN_FIELDS]
     if key in keys:

@@ -1,9 +1,10 @@
 """Sentences that say, in plain English, what a feature's value means."""
 
+from collections.abc import Callable
 from math import isnan
 
 from fraudstream.contracts import PAYMENT_METHODS
-from model.specs import SPECS, FeatureSpec
+from model.specs import SPECS, FeatureSpec, Unit
 
 
 def sentence(name: str, value: float, usual: float | None) -> str:
@@ -42,7 +43,7 @@ def _clock(hour: float) -> str:
     return f"{minutes // 60:02d}:{minutes % 60:02d} UTC"
 
 
-_FORMATS = {
+_FORMATS: dict[Unit, Callable[[float], str]] = {
     "count": _number,
     "seconds": _duration,
     "hours": lambda value: _duration(value * 3_600),

@@ -1,7 +1,7 @@
 """The registry of models, table fraud.model_versions: which is the champion, and where its artifact lies.
 
-Needs no scikit-learn: it also runs where nothing is scored. Every function is a transaction of its own, or a part of the
-caller's when one is open.
+Needs no scikit-learn: it also runs where nothing is scored. Every function is a transaction of its own, or a part of
+the caller's when one is open.
 """
 
 from dataclasses import dataclass
@@ -43,7 +43,13 @@ class ModelVersion:
 
 
 _COLUMNS = "version, status, artifact, sha256, features, threshold, metrics, trained_at"
-_SELECT = f"SELECT {_COLUMNS} FROM fraud.model_versions"  # noqa: S608 (constants)
+_SELECT = f"SELECT {_COLUMNS} FROM fraud.model_versions"  # noqa: S608 (a constant)
+_INSERT = (
+    f"INSERT INTO fraud.model_versions ({_COLUMNS}) "  # noqa: S608 (a constant)
+    "VALUES (%s, 'challenger', %s, %s, %s, %s, %s, %s) "
+    "ON CONFLICT (version) DO UPDATE SET artifact = excluded.artifact "
+    "WHERE model_versions.sha256 = excluded.sha256 RETURNING version"
+)
 
 
 def champion(connection: psycopg.Connection[Any]) -> ModelVersion | None:
@@ -99,9 +105,7 @@ def ensure_pretrained(connection: psycopg.Connection[Any], folder: Path = PRETRA
 def _insert(connection: psycopg.Connection[Any], metadata: Metadata, folder: Path) -> None:
     """A new version begins as challenger; one that exists keeps its status and takes over the folder."""
     row = connection.execute(
-        f"INSERT INTO fraud.model_versions ({_COLUMNS}) VALUES (%s, 'challenger', %s, %s, %s, %s, %s, %s) "
-        "ON CONFLICT (version) DO UPDATE SET artifact = excluded.artifact "
-        "WHERE model_versions.sha256 = excluded.sha256 RETURNING version",
+        _INSERT,
         (
             metadata.version,
             stored_path(folder),
@@ -113,7 +117,9 @@ def _insert(connection: psycopg.Connection[Any], metadata: Metadata, folder: Pat
         ),
     ).fetchone()
     if row is None:
-        raise RegistryError(f"model {metadata.version} is registered with another SHA-256; give the new one a new version")
+        raise RegistryError(
+            f"model {metadata.version} is registered with another SHA-256; give the new one a new version"
+        )
 
 
 def _make_champion(connection: psycopg.Connection[Any], version: str) -> None:

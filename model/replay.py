@@ -54,7 +54,8 @@ class HistoryFolder:
         """All rows of `name`, from its parts or from the single file `name.parquet`."""
         single = self.path / f"{name}.parquet"
         tables = [pq.read_table(part) for part in ([single] if single.exists() else self.parts(name))]
-        return pa.concat_tables(tables).to_pandas()
+        frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
+        return frame
 
     def rows(self, name: str) -> int:
         """How many rows `name` has, from the files' footers."""
@@ -84,10 +85,10 @@ def replay(folder: HistoryFolder, processes: int, progress: Callable[[int], None
     return pd.DataFrame(np.concatenate([part[1] for part in results]), identifiers, STATEFUL_FEATURES)
 
 
-_counter: Synchronized  # of events, shared by the processes of a pool
+_counter: "Synchronized[int]"  # of events, shared by the processes of a pool
 
 
-def _adopt_counter(counter: Synchronized) -> None:
+def _adopt_counter(counter: "Synchronized[int]") -> None:
     global _counter
     _counter = counter
 
@@ -99,11 +100,11 @@ def _replay_shard(folder: HistoryFolder, shard: int, shards: int) -> tuple[np.nd
     profiles: dict[str, Profile] = {str(customer): Profile() for customer in mine}
     identifiers: list[str] = []
     features: list[list[float]] = []
-    streams = [_browse_events(part, mine) for part in folder.parts(_BROWSE)]
+    streams: list[Iterator[BrowseEvent | Transaction]] = [_browse_events(part, mine) for part in folder.parts(_BROWSE)]
     streams += [_transactions(part, mine) for part in folder.parts(_TRANSACTION)]
     for count, event in enumerate(heapq.merge(*streams, key=_event_time), 1):
         profile = profiles[event.customer_id]
-        if type(event) is BrowseEvent:
+        if isinstance(event, BrowseEvent):
             observe_browse(profile, event)
         elif (values := observe_transaction(profile, event)) is not None:
             identifiers.append(event.transaction_id)
@@ -114,7 +115,7 @@ def _replay_shard(folder: HistoryFolder, shard: int, shards: int) -> tuple[np.nd
     return np.array(identifiers, object), np.array(features).reshape(-1, len(STATEFUL_FEATURES))
 
 
-def _event_time(event: BrowseEvent | Transaction) -> object:
+def _event_time(event: BrowseEvent | Transaction) -> datetime:
     return event.event_time
 
 
@@ -145,5 +146,5 @@ def _values(column: pa.Array) -> list[Any]:
         milliseconds = column.cast(pa.timestamp("ms", "UTC")).cast(pa.int64()).to_numpy()
         return [_EPOCH + timedelta(milliseconds=value) for value in milliseconds.tolist()]
     if pa.types.is_string(column.type):
-        return column.to_numpy(zero_copy_only=False).tolist()
-    return column.to_pylist()
+        return list(column.to_numpy(zero_copy_only=False))
+    return list(column.to_pylist())

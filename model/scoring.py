@@ -56,11 +56,12 @@ class Scorer:
         """Probability of fraud of each row; `features` is float64 [n, len(self.features)], NaN where unknown."""
         if not len(features):
             return np.empty(0)
-        return self.model.predict_proba(features)[:, 1]
+        scores: np.ndarray = self.model.predict_proba(features)[:, 1]
+        return scores
 
     @cached_property
     def explainer(self) -> "TreeExplainer":
-        """SHAP's exact explainer for trees. Importing shap takes seconds, so it happens at the first use, or ahead of it."""
+        """SHAP's exact explainer for trees, made at its first use: importing shap takes seconds."""
         from shap import TreeExplainer
 
         return TreeExplainer(self.model)
@@ -104,10 +105,16 @@ def _check_library(metadata: Metadata) -> None:
 
 
 def _check_features(metadata: Metadata) -> None:
-    trained, running = set(metadata.features), set(FEATURE_NAMES)
-    if tuple(metadata.features) != FEATURE_NAMES:
-        raise ArtifactError(
-            f"model {metadata.version} was trained with other features than this code computes: "
-            f"only in the model: {sorted(trained - running) or 'none'}; only in the code: {sorted(running - trained) or 'none'}"
-            f"{'; the order differs' if trained == running else ''}; train the model again or use the code of its version"
-        )
+    if tuple(metadata.features) == FEATURE_NAMES:
+        return
+    only_trained = sorted(set(metadata.features) - set(FEATURE_NAMES))
+    only_running = sorted(set(FEATURE_NAMES) - set(metadata.features))
+    difference = (
+        f"only in the model: {only_trained}; only in the code: {only_running}"
+        if only_trained or only_running
+        else "the order differs"
+    )
+    raise ArtifactError(
+        f"model {metadata.version} was trained with other features than this code computes ({difference}): "
+        "train the model again or use the code of its version"
+    )

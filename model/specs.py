@@ -7,15 +7,17 @@ The order here is the order of the values: `features.observe_transaction` comput
 from dataclasses import dataclass
 from typing import Literal
 
-Unit = Literal["count", "seconds", "hours", "days", "money", "ratio", "share", "deviations", "km", "km/h", "hour", "flag", "method"]
+Unit = Literal[
+    "count", "seconds", "hours", "days", "money", "ratio", "share", "deviations", "km", "km/h", "hour", "flag", "method"
+]
 
 
 @dataclass(frozen=True)
 class FeatureSpec:
     """One feature.
 
-    `template` is the sentence for a reason; `{value}` and `{usual}` (the median of legitimate training transactions) are
-    written in the feature's unit. A flag has two sentences, `template` for 1 and `otherwise` for 0.
+    `template` is the sentence for a reason; `{value}` and `{usual}` (the median of legitimate training transactions)
+    are written in the feature's unit. A flag has two sentences, `template` for 1 and `otherwise` for 0.
     """
 
     name: str
@@ -100,7 +102,7 @@ HISTORY_SPECS = (
              "customer known for {value}; usual: {usual}"),
     _history("since_last", "since the customer's last transaction", "seconds",
              "{value} since the last transaction; usual: {usual}"),
-    _history("pace_ratio", "time since the last transaction over the customer's mean time between transactions", "ratio",
+    _history("pace_ratio", "time since the last transaction over the customer's mean time between them", "ratio",
              "time since the last transaction is {value} times the customer's own mean; usual: {usual}"),
     _history("amount_to_mean", "amount over the customer's own mean", "ratio",
              "amount is {value} times the customer's mean; usual: {usual}"),
@@ -164,7 +166,7 @@ PURCHASE_SPECS = (
 
 STATEFUL_SPECS = SESSION_SPECS + HISTORY_SPECS + PURCHASE_SPECS
 
-#: Product categories are the shop's own, so that features are about prices, not about names of categories.
+#: Categories differ from shop to shop: the features are about their prices, not about their names.
 STATIC_SPECS = (
     _purchase("home_km", "from the customer's home to the shipping place", "km",
               "shipped {value} from home; usual: {usual}"),
@@ -180,7 +182,7 @@ STATIC_SPECS = (
               "paid {value} times the list prices; usual: {usual}"),
     _purchase("amount_to_list", "amount charged over list prices", "ratio",
               "charged {value} times the list prices; usual: {usual}"),
-    _purchase("price_rank_mean", "rank of the products' list prices within their category, 0 lowest to 1 highest", "share",
+    _purchase("price_rank_mean", "rank of the products' list prices in their category, 0 lowest to 1 highest", "share",
               "products at {value} of their category's price range; usual: {usual}"),
     _purchase("top_category_share", "share of the value in its largest category", "share",
               "{value} of the value in one category; usual: {usual}"),

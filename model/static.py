@@ -48,7 +48,7 @@ class StaticData:
         return np.column_stack([*self._customer_features(transactions), *self._product_features(transactions)])
 
     def _customer_features(self, transactions: pd.DataFrame) -> list[np.ndarray]:
-        place = self.customers.index.get_indexer(transactions["customer_id"])
+        place = self.customers.index.get_indexer(pd.Index(transactions["customer_id"]))
         known = place >= 0
 
         def joined(column: str) -> np.ndarray:
@@ -75,7 +75,7 @@ class StaticData:
         owner = np.repeat(np.arange(rows), lines)
         starts = np.concatenate([[0], np.cumsum(lines)[:-1]])
         items = list(chain.from_iterable(lists))
-        place = self.products.index.get_indexer([item["product_id"] for item in items])
+        place = self.products.index.get_indexer(pd.Index([item["product_id"] for item in items]))
         quantity = np.array([item["quantity"] for item in items], float)
         price = np.array([item["unit_price"] for item in items], float)
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import pandas as pd
 import sklearn
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from sklearn.ensemble import HistGradientBoostingClassifier
+from threadpoolctl import threadpool_limits
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.settings import load_settings
@@ -38,7 +38,7 @@ Examples:
 
 
 def fit(features: np.ndarray, truth: np.ndarray, seed: int) -> HistGradientBoostingClassifier:
-    """Fits the classifier: small trees and regularised leaves, since frauds are few. The same input gives the same model."""
+    """Fits the classifier: small trees and regularised leaves, since frauds are few. Repeatable."""
     model = HistGradientBoostingClassifier(
         learning_rate=0.06,
         max_iter=250,
@@ -49,7 +49,8 @@ def fit(features: np.ndarray, truth: np.ndarray, seed: int) -> HistGradientBoost
         early_stopping=False,
         random_state=seed,
     )
-    return model.fit(features, truth)
+    with threadpool_limits(1, "openmp"):  # threads wait for each other at every node: on a busy machine, for very long
+        return model.fit(features, truth)
 
 
 def train(splits: dict[str, Split], seed: int, capacity_ratio: float) -> tuple[bytes, Metadata]:
@@ -62,7 +63,8 @@ def train(splits: dict[str, Split], seed: int, capacity_ratio: float) -> tuple[b
     model = fit(features, labels, seed)
 
     def score(part: Dataset) -> np.ndarray:
-        return model.predict_proba(part.features)[:, 1]
+        scores: np.ndarray = model.predict_proba(part.features)[:, 1]
+        return scores
 
     threshold = choose_threshold(
         np.concatenate([score(split.validation) for split in splits.values()]),

@@ -40,7 +40,11 @@ def test_a_new_platform_gets_the_shipped_model_once(connection: psycopg.Connecti
     first = ensure_pretrained(connection)
     shipped = read_metadata(PRETRAINED)
     assert (first.version, first.status, first.artifact) == (shipped.version, "champion", PRETRAINED)
-    assert (first.sha256, first.threshold, list(first.features)) == (shipped.sha256, shipped.threshold, shipped.features)
+    assert (first.sha256, first.threshold, list(first.features)) == (
+        shipped.sha256,
+        shipped.threshold,
+        shipped.features,
+    )
     assert ensure_pretrained(connection) == first == champion(connection)
     assert statuses(connection) == {shipped.version: "champion"}
 

@@ -3,11 +3,18 @@
 from math import exp, isnan, log, nan, sqrt
 
 import pytest
-from model_events import browse, purchase
 
 from fraudstream.contracts import BrowseEvent, Item, Transaction
-from model.features import FEATURE_NAMES, STATEFUL_FEATURES, Profile, encode_profile, observe_browse, observe_transaction
+from model.features import (
+    FEATURE_NAMES,
+    STATEFUL_FEATURES,
+    Profile,
+    encode_profile,
+    observe_browse,
+    observe_transaction,
+)
 from model.profile import MAX_KNOWN, MAX_RECENT
+from tests.unit.model_events import browse, purchase
 
 
 def features(profile: Profile, transaction: Transaction) -> dict[str, float]:
@@ -92,7 +99,15 @@ def test_another_device_than_browsed_and_a_second_purchase_in_the_session() -> N
 
 def test_an_unknown_customer_has_no_habits_rather_than_new_things() -> None:
     found = features(Profile(), purchase(0))
-    for name in ("new_device", "new_card", "new_place", "new_ip_country", "transactions_10m", "amount_30d", "since_last"):
+    for name in (
+        "new_device",
+        "new_card",
+        "new_place",
+        "new_ip_country",
+        "transactions_10m",
+        "amount_30d",
+        "since_last",
+    ):
         assert isnan(found[name]), name
 
 

@@ -1,12 +1,19 @@
-"""What holds for any order of events: the profile can be stored at any time, stays small, and never gives nonsense."""
+"""What holds for any order of events: the profile can be stored any time, stays small and gives no nonsense."""
 
 from math import isfinite, isnan
 
 import pytest
-from model_events import browse, purchase, random_events
 
 from fraudstream.contracts import BrowseEvent, Transaction
-from model.features import STATEFUL_FEATURES, Profile, decode_profile, encode_profile, observe_browse, observe_transaction
+from model.features import (
+    STATEFUL_FEATURES,
+    Profile,
+    decode_profile,
+    encode_profile,
+    observe_browse,
+    observe_transaction,
+)
+from tests.unit.model_events import browse, purchase, random_events
 
 SEEDS = range(8)
 EVENTS = 400

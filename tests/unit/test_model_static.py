@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from model_events import START
 
 from model.features import STATIC_FEATURES
 from model.static import StaticData
+from tests.unit.model_events import START
 
 CUSTOMERS = pd.DataFrame(
     {

@@ -1,0 +1,38 @@
+"""Writes docs/features.md from the features' declarations: `python -m model.features_doc`."""
+
+from fraudstream.settings import PROJECT_DIR
+from model.specs import STATEFUL_SPECS, STATIC_SPECS, FeatureSpec
+
+DOCUMENT = PROJECT_DIR / "docs" / "features.md"
+
+_HEAD = """\
+# Features
+
+What the model looks at, in the order of its columns. Written by `python -m model.features_doc` from `model/specs.py`;
+`model/features.py` and `model/static.py` say how each is computed. A feature is NaN where it isn't known, such as a new
+device of a customer whose devices aren't known yet.
+"""
+
+
+def features_document() -> str:
+    """The document, in Markdown."""
+    return "\n".join(
+        [
+            _HEAD,
+            "## From the customer's events",
+            "",
+            *_table(STATEFUL_SPECS),
+            "## From static data",
+            "",
+            *_table(STATIC_SPECS),
+        ]
+    )
+
+
+def _table(specs: tuple[FeatureSpec, ...]) -> list[str]:
+    rows = (f"| `{spec.name}` | {spec.definition} | {spec.unit} | {spec.window} |" for spec in specs)
+    return ["| feature | definition | unit | window |", "| --- | --- | --- | --- |", *rows, ""]
+
+
+if __name__ == "__main__":
+    DOCUMENT.write_text(features_document())
