@@ -55,6 +55,12 @@ CATEGORIES = (
 )  # fmt: skip
 
 
+def category_numbers(*names: str) -> Array:
+    """The codes of categories in the simulator's columns. Raises ValueError for a name that isn't one."""
+    known = [category.name for category in CATEGORIES]
+    return np.array([known.index(name) for name in names])
+
+
 @dataclass
 class Products(Columns):
     """One row a product, sorted by category and price; `category` indexes `CATEGORIES`. Prices in EUR."""

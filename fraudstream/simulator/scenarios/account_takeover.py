@@ -6,11 +6,9 @@ import numpy as np
 
 from fraudstream.simulator.columns import Array
 from fraudstream.simulator.legitimate import chance, fresh_identity
-from fraudstream.simulator.scenarios.base import Attacks, override, prepare_raid
+from fraudstream.simulator.scenarios.base import RESOLD, Attacks, override, prepare_raid
 from fraudstream.simulator.sessions import Sessions
 from fraudstream.simulator.shop import Shop
-
-_RESOLD = np.array([0, 1, 2, 3, 6, 7])  # phones, laptops, audio, cameras, watches, jewellery
 
 
 class AccountTakeover:
@@ -36,7 +34,7 @@ class AccountTakeover:
         override(sessions.city, moved, raid.city)
         override(sessions.latitude, moved, raid.latitude)
         override(sessions.longitude, moved, raid.longitude)
-        override(sessions.category, dearer & chance(rng, 0.6, rows), rng.choice(_RESOLD, rows).astype(np.int16))
+        override(sessions.category, dearer & chance(rng, 0.6, rows), rng.choice(RESOLD, rows).astype(np.int16))
         override(sessions.price_level, dearer, sessions.price_level + rng.uniform(0.2, 0.45, rows))
         override(sessions.bulk, dearer, 0.25)
         override(sessions.card, chance(rng, 0.35, rows), fresh_identity(rng, len(attacks))[raid.attack])

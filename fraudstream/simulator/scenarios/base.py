@@ -5,6 +5,7 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
+from fraudstream.simulator.catalogue import category_numbers
 from fraudstream.simulator.columns import Array, counts_to_groups, mix
 from fraudstream.simulator.legitimate import DAY_MS, chance, fresh_identity, legitimate_sessions, random_spot
 from fraudstream.simulator.sessions import MAX_SESSION_MS, Sessions
@@ -14,6 +15,9 @@ from fraudstream.simulator.shop import Shop
 MAX_ATTACK_MS = 45 * 60_000
 #: No event of anything that starts at a time comes later than this after it.
 MAX_LIFETIME_MS = MAX_ATTACK_MS + MAX_SESSION_MS
+
+#: Categories whose goods are easily sold on.
+RESOLD = category_numbers("Smartphones", "Laptops", "Audio", "Cameras", "Watches", "Jewellery")
 
 _RINGS = 60
 _RING_PERIOD_MS = 6 * DAY_MS

@@ -4,13 +4,14 @@ from typing import ClassVar
 
 import numpy as np
 
+from fraudstream.simulator.catalogue import category_numbers
 from fraudstream.simulator.columns import Array
 from fraudstream.simulator.legitimate import chance, fresh_identity
 from fraudstream.simulator.scenarios.base import Attacks, override, prepare_raid
 from fraudstream.simulator.sessions import CARD, DIRECT, Sessions
 from fraudstream.simulator.shop import Shop
 
-_SOUGHT = np.array([0, 2, 4, 6, 10])  # phones, audio, gaming, watches, shoes
+_SOUGHT = category_numbers("Smartphones", "Audio", "Gaming", "Watches", "Shoes")
 
 
 class BotCheckout:

@@ -34,7 +34,7 @@ class CardTesting:
         override(sessions.device, raid.careless(rng, 0.65), raid.device)
         override(sessions.ip_country, raid.careless(rng, 0.4), raid.country)
         override(sessions.payment, chance(rng, 0.9, rows), np.int8(CARD))
-        override(sessions.card, chance(rng, 0.8, rows), fresh_identity(rng, rows))
+        override(sessions.card, chance(rng, 0.72, rows), fresh_identity(rng, rows))
         override(sessions.category, everyone, rng.choice(_CHEAP, rows).astype(np.int16))
         override(sessions.price_level, everyone, rng.uniform(0.0, 0.45, rows))
         override(sessions.steps, everyone, rng.integers(1, 4, rows))

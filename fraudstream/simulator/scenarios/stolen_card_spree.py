@@ -6,7 +6,7 @@ import numpy as np
 
 from fraudstream.simulator.columns import Array
 from fraudstream.simulator.legitimate import chance, fresh_identity
-from fraudstream.simulator.scenarios.base import Attacks, override, prepare_raid
+from fraudstream.simulator.scenarios.base import RESOLD, Attacks, override, prepare_raid
 from fraudstream.simulator.sessions import CARD, Sessions
 from fraudstream.simulator.shop import Shop
 
@@ -36,6 +36,7 @@ class StolenCardSpree:
         override(sessions.longitude, moved, raid.longitude)
         override(sessions.payment, chance(rng, 0.97, rows), np.int8(CARD))
         override(sessions.card, np.ones(rows, dtype=bool), fresh_identity(rng, len(attacks))[raid.attack])
+        override(sessions.category, dearer & chance(rng, 0.4, rows), rng.choice(RESOLD, rows).astype(np.int16))
         override(sessions.price_level, dearer, rng.uniform(0.6, 0.97, rows))
         override(sessions.bulk, dearer, 0.2)
         override(sessions.steps, raid.careless(rng, 0.85), rng.integers(2, 7, rows))
