@@ -1,0 +1,112 @@
+"""The dashboards as a viewer sees them: drawn, without errors, and fresh."""
+
+import math
+import time
+from collections.abc import Callable
+from io import BytesIO
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from PIL import Image, ImageColor
+from playwright.sync_api import Page, Request, expect
+
+from fraudstream.settings import Settings
+
+CHARTS = {"fraud-monitor": 9, "sales": 8}
+DRAWN_MS = 120_000
+LAND, SEA = (ImageColor.getrgb(color) for color in ("#f6f5f1", "#d6e4ee"))
+
+
+def open_dashboard(page: Page, platform: Settings, slug: str) -> None:
+    """Opens a dashboard, and returns when every chart is drawn."""
+    page.goto(f"{platform.superset_url}/superset/dashboard/{slug}/")
+    expect(page.locator('[data-test="slice-container"]')).to_have_count(CHARTS[slug], timeout=DRAWN_MS)
+    expect(page.locator('[data-test="loading-indicator"]')).to_have_count(0, timeout=DRAWN_MS)
+
+
+def wait_until(page: Page, happened: Callable[[], bool], seconds: float) -> bool:
+    """Whether it happened in time. Playwright delivers the page's events meanwhile."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        if time.monotonic() > deadline:
+            return False
+        page.wait_for_timeout(200)
+    return True
+
+
+def near(color: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    return math.dist(color[:3], other[:3]) < 12
+
+
+@pytest.mark.parametrize("slug", CHARTS)
+def test_every_chart_is_drawn(page: Page, platform: Settings, screenshots: Path, slug: str) -> None:
+    open_dashboard(page, platform, slug)
+    expect(page.locator('.ant-alert-error, [data-test="error-alert"], .ant-empty')).to_have_count(0)
+    page.wait_for_load_state("networkidle")
+    page.screenshot(path=screenshots / f"{slug}.png")
+    overflowing = page.locator('[data-test="slice-container"]').evaluate_all(
+        "found => found.filter(e => e.scrollHeight > e.clientHeight + 1).map(e => e.innerText)"
+    )
+    assert overflowing == []
+
+
+@pytest.mark.parametrize("slug", CHARTS)
+def test_a_dashboard_fits_the_screen(page: Page, platform: Settings, slug: str) -> None:
+    open_dashboard(page, platform, slug)
+    last = page.locator('[data-test="dashboard-component-chart-holder"]').last.bounding_box()
+    assert last
+    assert last["y"] + last["height"] <= 900
+
+
+def test_the_map_shows_land_sea_and_fraud(page: Page, platform: Settings) -> None:
+    open_dashboard(page, platform, "fraud-monitor")
+    canvas = page.locator('[data-test-viz-type="deck_scatter"] canvas').first
+
+    def missing() -> list[str]:
+        image = Image.open(BytesIO(canvas.screenshot())).convert("RGB")
+        counted = image.getcolors(image.width * image.height) or []
+        share = dict.fromkeys(("land", "sea", "fraud"), 0)
+        for pixels, color in counted:
+            red, green, blue = color  # type: ignore[misc]
+            share["land"] += pixels * near((red, green, blue), LAND)
+            share["sea"] += pixels * near((red, green, blue), SEA)
+            share["fraud"] += pixels * (red > green + 60 and red > blue + 40)
+        enough = {"land": 5_000, "sea": 5_000, "fraud": 30}
+        return [name for name, pixels in share.items() if pixels < enough[name]]
+
+    assert wait_until(page, lambda: not missing(), 90), missing()
+
+
+@pytest.mark.parametrize(("slug", "seconds", "refreshes"), [("fraud-monitor", 10, 3), ("sales", 30, 2)])
+def test_charts_are_asked_again(page: Page, platform: Settings, slug: str, seconds: int, refreshes: int) -> None:
+    open_dashboard(page, platform, slug)
+    rounds: list[float] = []
+
+    def note(request: Request) -> None:
+        now = time.monotonic()
+        if "/api/v1/chart/data" in request.url and (not rounds or now - rounds[-1] > seconds / 2):
+            rounds.append(now)
+
+    page.on("request", note)
+    assert wait_until(page, lambda: len(rounds) >= refreshes, seconds * (refreshes + 2)), rounds
+    pauses = [later - earlier for earlier, later in pairwise(rounds)]
+    # the next pause begins when the charts are drawn, which takes a busy machine some seconds
+    assert all(seconds - 2 <= pause < 2 * seconds for pause in pauses), pauses
+
+
+def test_nothing_is_loaded_from_elsewhere(page: Page, platform: Settings) -> None:
+    answered: list[str] = []
+    page.on("requestfinished", lambda request: answered.append(request.url))
+    open_dashboard(page, platform, "fraud-monitor")
+    ours = urlsplit(platform.superset_url).netloc
+    assert answered
+    assert [url for url in answered if urlsplit(url).scheme.startswith("http") and urlsplit(url).netloc != ours] == []
+
+
+def test_leaving_a_dashboard_does_not_ask_a_viewer_to_sign_in(page: Page, platform: Settings) -> None:
+    open_dashboard(page, platform, "sales")
+    page.locator('a[href="/dashboard/list/"]').first.click()
+    expect(page.locator('a[href*="/fraud-monitor/"]').first).to_be_visible(timeout=60_000)
+    assert "/login" not in page.url

@@ -1,0 +1,152 @@
+"""A real Superset on a real Postgres: every chart answers, and viewers see dashboards and nothing else."""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from fraudstream.local import kafka, postgres, superset
+from fraudstream.local.supervisor import Supervisor
+from fraudstream.settings import Settings
+
+Postgres = psycopg.Connection[tuple[object, ...]]
+
+#: What the stream writes for one ordinary and one flagged transaction, now.
+ROWS = """
+INSERT INTO fraud.products VALUES ('p1', 'Kettle', 'Home', 20) ON CONFLICT DO NOTHING;
+INSERT INTO fraud.scored_transactions
+SELECT id, 's-' || id, 'c1', now(), 20, 'EUR', '[]', 'card', NULL, NULL, 0, 0, city, 'FR', 48.9, 2.4, 'FR', 'd1',
+       score, score > 0.5, 0.5, '[]', 'v1', now(), false, now(), 0, 0, 1, score <= 0.5
+FROM (VALUES ('t1', 'Paris', 0.1), ('t2', 'Lyon', 0.9)) AS given (id, city, score);
+INSERT INTO fraud.fraud_counts VALUES (date_bin('10 s', now(), 'epoch'), 2, 1, 40, 20);
+INSERT INTO fraud.product_sales (window_start, product_id, units, revenue, batch_id)
+VALUES (date_bin('30 s', now(), 'epoch'), 'p1', 1, 20, 1);
+INSERT INTO fraud.fraud_locations VALUES (date_bin('60 s', now(), 'epoch'), 'FR', 'Lyon', 45.8, 4.8, 1, 20);
+INSERT INTO fraud.fraud_alerts (transaction_id, customer_id, event_time, amount, currency, shipping_city,
+                                shipping_country, fraud_score, reasons, model_version)
+VALUES ('t2', 'c1', now(), 20, 'EUR', 'Lyon', 'FR', 0.9,
+        '[{"text": "card new to this customer"}, {"text": "amount 20.00; usual: 5.00"}]', 'v1');
+"""
+
+
+@pytest.fixture(scope="module")
+def server(settings: Settings) -> Iterator[Settings]:
+    """Superset beside the suite's Kafka and Postgres."""
+    superset.prepare(settings)
+    supervisor = Supervisor(settings)
+    supervisor.apply([kafka.program(settings), postgres.program(settings), *superset.programs(settings)])
+    supervisor.start(superset.NAME)
+    superset.wait_healthy(settings)
+    yield settings
+    supervisor.stop(superset.NAME)
+
+
+def request(server: Settings, path: str, token: str = "", body: dict[str, object] | None = None) -> tuple[int, Any]:
+    """Status and JSON of an answer of Superset's API."""
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    data = None if body is None else json.dumps(body).encode()
+    try:
+        with urllib.request.urlopen(urllib.request.Request(server.superset_url + path, data, headers)) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, None
+
+
+def sign_in(server: Settings, username: str, password: str) -> str:
+    account: dict[str, object] = {"username": username, "password": password, "provider": "db"}
+    return str(request(server, "/api/v1/security/login", body=account)[1]["access_token"])
+
+
+@pytest.fixture
+def viewer(server: Settings) -> str:
+    return sign_in(server, superset.VIEWER, (server.paths.superset / "viewer_password").read_text())
+
+
+@pytest.fixture
+def admin(server: Settings) -> str:
+    account = json.loads(server.paths.credentials.read_text())["superset"]
+    return sign_in(server, account["username"], account["password"])
+
+
+def first_row(server: Settings, token: str, chart: str) -> dict[str, Any]:
+    charts = request(server, "/api/v1/chart/?q=(page_size:100)", token)[1]["result"]
+    number = next(found["id"] for found in charts if found["slice_name"] == chart)
+    rows = request(server, f"/api/v1/chart/{number}/data/?force=true", token)[1]["result"][0]["data"]
+    return dict(rows[0])
+
+
+@pytest.mark.usefixtures("empty_tables")
+def test_without_data_totals_are_zero_and_no_chart_fails(server: Settings) -> None:
+    answers = {answer.chart: answer for answer in superset.chart_answers(server)}
+    assert {answer.problem for answer in answers.values()} == {""}
+    assert {answers[name].rows for name in ("Scored", "Flagged", "Revenue", "Latest alerts")} == {1}
+
+
+@pytest.mark.usefixtures("empty_tables")
+def test_every_chart_shows_what_was_scored(server: Settings, writer: Postgres, admin: str) -> None:
+    writer.execute(ROWS)
+    superset.wait_for_charts(server, seconds=0)
+    assert first_row(server, admin, "Scored") == {"transactions_total": 2}
+    assert first_row(server, admin, "Flag rate") == {"flag_rate_total": 0.5}
+    assert first_row(server, admin, "Best sellers") == {"product": "Kettle", "units": 1, "revenue": 20.0}
+    assert first_row(server, admin, "Where flagged transactions ship to")["place"] == "Lyon, FR"
+    alert = first_row(server, admin, "Latest alerts")
+    assert alert["Why it was flagged"] == "Card new to this customer · Amount 20.00"
+
+
+def test_dashboards_refresh_themselves(server: Settings, admin: str) -> None:
+    boards = [request(server, f"/api/v1/dashboard/{slug}", admin)[1]["result"] for slug in ("fraud-monitor", "sales")]
+    assert [json.loads(board["json_metadata"])["refresh_frequency"] for board in boards] == [10, 30]
+
+
+def test_viewers_see_the_dashboards(server: Settings, viewer: str) -> None:
+    boards = request(server, "/api/v1/dashboard/", viewer)[1]["result"]
+    assert {board["slug"] for board in boards} == {"fraud-monitor", "sales"}
+
+
+@pytest.mark.parametrize("path", ["/api/v1/database/", "/api/v1/dataset/", "/api/v1/query/", "/api/v1/security/users/"])
+def test_viewers_see_nothing_else(server: Settings, viewer: str, path: str) -> None:
+    status, answer = request(server, path, viewer)
+    assert status in {401, 403} or answer["result"] == []
+
+
+def test_nobody_sees_anything_without_signing_in(server: Settings) -> None:
+    assert request(server, "/api/v1/dashboard/fraud-monitor")[0] in {401, 403, 404}
+    status, answer = request(server, "/api/v1/chart/")
+    assert status == 401 or answer["result"] == []
+
+
+def test_the_charts_connection_can_not_write(server: Settings) -> None:
+    with (
+        psycopg.connect(server.dsn(server.postgres.reader)) as connection,
+        pytest.raises(psycopg.errors.ReadOnlySqlTransaction),
+    ):
+        connection.execute("DELETE FROM fraud.fraud_counts")
+
+
+def test_the_page_loads_nothing_from_elsewhere(server: Settings) -> None:
+    with urllib.request.urlopen(f"{server.superset_url}/login/") as answer:
+        policy = answer.headers["Content-Security-Policy"]
+    assert "//" not in policy.replace("nonce-", "")
+
+
+def test_the_map_has_tiles(server: Settings) -> None:
+    with urllib.request.urlopen(f"{server.superset_url}/tiles/1/0/0.png") as answer:
+        assert (answer.headers["Content-Type"], answer.read(4)) == ("image/png", b"\x89PNG")
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(f"{server.superset_url}/tiles/1/2/0.png")
+
+
+def test_a_second_start_changes_nothing(server: Settings, admin: str) -> None:
+    before = request(server, "/api/v1/chart/?q=(page_size:100)", admin)[1]["result"]
+    supervisor = Supervisor(server)
+    supervisor.stop(superset.NAME)
+    supervisor.start(superset.NAME)
+    superset.wait_healthy(server)
+    after = request(server, "/api/v1/chart/?q=(page_size:100)", admin)[1]["result"]
+    changed = {chart["id"]: chart["changed_on_utc"] for chart in after}
+    assert changed == {chart["id"]: chart["changed_on_utc"] for chart in before}
