@@ -1,0 +1,155 @@
+"""Roles, schema and topics on real servers: who may do what, and that migrations and tables agree."""
+
+import subprocess
+
+import psycopg
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+
+from fraudstream.contracts import Topic
+from fraudstream.local import kafka, postgres, secrets
+from fraudstream.settings import Settings
+from fraudstream.storage import migrate, roles
+from fraudstream.storage.connect import connect
+from fraudstream.storage.tables import metadata
+
+
+def test_migrations_and_tables_agree(settings: Settings) -> None:
+    migrate.check(settings)
+
+
+def test_setting_up_twice_changes_nothing(settings: Settings) -> None:
+    passwords = {role: secrets.read(settings, name) for role, name in secrets.database_roles(settings).items()}
+    roles.ensure_roles(settings, passwords)
+    roles.ensure_schema(settings)
+    migrate.migrate(settings)
+    kafka.create_topics(settings)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE fraud.x (i int)",
+        "CREATE TABLE public.x (i int)",
+        "DROP TABLE fraud.products",
+        "TRUNCATE fraud.products",
+        "CREATE ROLE intruder",
+        "SET ROLE fraud_owner",
+        "COPY fraud.products TO PROGRAM 'cat'",
+    ],
+)
+def test_the_writer_only_changes_rows(settings: Settings, statement: str) -> None:
+    with connect(settings, settings.postgres.writer) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute(statement)
+
+
+def test_the_writer_may_use_temporary_tables_and_every_table(settings: Settings) -> None:
+    with connect(settings, settings.postgres.writer) as connection:
+        connection.execute("CREATE TEMP TABLE staged (i int) ON COMMIT DROP")
+        for table in metadata.sorted_tables:
+            connection.execute(f"DELETE FROM {table.fullname} WHERE false")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM fraud.products",
+        "CREATE TEMP TABLE x (i int)",
+        "SELECT nextval('fraud.static_versions_version_seq')",
+    ],
+)
+def test_the_reader_only_reads_even_when_it_asks_for_writing(settings: Settings, statement: str) -> None:
+    with connect(settings, settings.postgres.reader) as connection:
+        connection.execute("SET TRANSACTION READ WRITE")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute(statement)
+
+
+def test_the_reader_reads_every_table_and_begins_read_only_with_a_time_limit(settings: Settings) -> None:
+    with connect(settings, settings.postgres.reader) as connection:
+        for table in metadata.sorted_tables:
+            connection.execute(f"SELECT FROM {table.fullname} LIMIT 1")
+        assert connection.execute("SHOW transaction_read_only").fetchone() == ("on",)
+        assert connection.execute("SHOW statement_timeout").fetchone() == ("15s",)
+
+
+def test_a_table_that_a_later_migration_adds_is_covered(settings: Settings) -> None:
+    with connect(settings, settings.postgres.admin, autocommit=True) as admin:
+        admin.execute("SET ROLE fraud_owner")
+        admin.execute("CREATE TABLE fraud.later (i int GENERATED ALWAYS AS IDENTITY, j int)")
+        try:
+            with connect(settings, settings.postgres.writer) as writer:
+                writer.execute("INSERT INTO fraud.later (j) VALUES (1)")
+            with connect(settings, settings.postgres.reader) as reader:
+                assert reader.execute("SELECT j FROM fraud.later").fetchall() == [(1,)]
+        finally:
+            admin.execute("DROP TABLE fraud.later")
+
+
+@pytest.mark.parametrize(
+    ("role", "database"),
+    [
+        ("fraud_reader", "airflow"),
+        ("fraud_reader", "superset"),
+        ("fraud_writer", "superset"),
+        ("airflow", "fraudstream"),
+        ("superset", "airflow"),
+        ("superset", "fraudstream"),
+    ],
+)
+def test_a_role_cannot_enter_anothers_database(settings: Settings, role: str, database: str) -> None:
+    with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+        connect(settings, role, database)
+
+
+def test_nobody_enters_without_a_password_or_as_the_owner(settings: Settings) -> None:
+    pg = settings.postgres
+    for role in (pg.admin, pg.reader, pg.owner):
+        with pytest.raises(psycopg.OperationalError):
+            psycopg.connect(host="127.0.0.1", port=pg.port, user=role, dbname=pg.database, passfile="/nonexistent")
+
+
+def test_the_server_keeps_scram_verifiers_and_its_log_no_password(settings: Settings) -> None:
+    with connect(settings, settings.postgres.admin) as connection:
+        stored = connection.execute("SELECT rolpassword FROM pg_authid WHERE rolcanlogin").fetchall()
+    assert stored
+    assert all(str(password).startswith("SCRAM-SHA-256$") for (password,) in stored)
+    log = (settings.paths.logs / "postgres.log").read_text()
+    assert not [name for name in secrets.GENERATORS if secrets.read(settings, name) in log]
+
+
+def test_no_secret_stands_on_a_command_line(settings: Settings) -> None:
+    shown = subprocess.run(["ps", "-ewwo", "args"], capture_output=True, text=True, check=True).stdout
+    assert str(settings.paths.kafka) in shown
+    assert not [name for name in secrets.GENERATORS if secrets.read(settings, name) in shown]
+
+
+def test_every_topic_exists_with_the_brokers_clock(settings: Settings) -> None:
+    admin = AdminClient(settings.kafka.client_config())
+    topics = admin.list_topics(timeout=10).topics
+    assert {topic.value for topic in Topic} <= set(topics)
+    resources = [ConfigResource(ResourceType.TOPIC, topic.value) for topic in Topic]
+    for resource, answer in admin.describe_configs(resources).items():
+        configuration = answer.result(timeout=10)
+        assert configuration["message.timestamp.type"].value == "LogAppendTime", resource.name
+        assert configuration["retention.ms"].value == str(settings.kafka.retention_hours * 3_600_000)
+        assert len(topics[resource.name].partitions) == settings.kafka.partitions
+
+
+def test_a_topic_that_nobody_created_does_not_appear(settings: Settings) -> None:
+    producer = Producer(settings.kafka.client_config() | {"message.timeout.ms": 3000})
+    producer.produce("transacions", b"{}")
+    producer.flush(10)
+    assert "transacions" not in AdminClient(settings.kafka.client_config()).list_topics(timeout=10).topics
+
+
+def test_the_data_folder_is_private_and_its_parents_unchanged(settings: Settings) -> None:
+    assert settings.paths.postgres.stat().st_mode & 0o777 == 0o700
+    assert settings.paths.var.stat().st_mode & 0o777 == 0o700  # as mkdtemp made it
+    assert settings.paths.postgres.stat().st_uid == settings.paths.var.stat().st_uid
+
+
+def test_the_bundled_psql_answers(settings: Settings) -> None:
+    command = [str(postgres.binary("psql")), "--dbname", settings.dsn("fraud_reader"), "-Atc", "SELECT 6 * 7"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "42\n"
