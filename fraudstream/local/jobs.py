@@ -36,11 +36,11 @@ class Job:
         heartbeat = self.slot.heartbeat_of(identity)
         age = self.slot.heartbeat_age(identity)
         uptime = time.time() - identity.launched_at
+        limits = settings.stream
         if heartbeat is None:
-            late = age > settings.stream.startup_timeout_seconds
-            return JobState("stalled" if late else "starting", identity.pid, uptime)
-        late = age > settings.stream.heartbeat_timeout_seconds
-        return JobState("stalled" if late else heartbeat.state, identity.pid, uptime, age, heartbeat.progress)
+            return JobState("stalled" if age > limits.startup_timeout_seconds else "starting", identity.pid, uptime)
+        limit = limits.startup_timeout_seconds if heartbeat.starting else limits.heartbeat_timeout_seconds
+        return JobState("stalled" if age > limit else heartbeat.state, identity.pid, uptime, age, heartbeat.progress)
 
 
 def jobs(settings: Settings) -> dict[str, Job]:

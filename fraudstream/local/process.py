@@ -60,6 +60,11 @@ class Heartbeat(Struct, frozen=True):
     batch_id: int = -1
     progress: str = ""
 
+    @property
+    def starting(self) -> bool:
+        """Whether the process has not begun its work: its next heartbeat may take as long as a first one."""
+        return self.state == "starting"
+
 
 class Exit(Struct, frozen=True):
     """How a process ended: its exit status, negative for the signal that killed it."""

@@ -74,11 +74,11 @@ class JobTrigger(BaseTrigger):
     def _check(self) -> JobEvent | None:
         if not self.identity.alive:
             return self._ended()
-        age = self.slot.heartbeat_age(self.identity)
-        if self.slot.heartbeat_of(self.identity) is None:
-            if age > self.watch.startup_timeout:
-                return self._event(Reason.SILENT, f"gave no heartbeat within {age:.0f} s of its launch")
-        elif age > self.watch.heartbeat_timeout:
+        heartbeat, age = self.slot.heartbeat_of(self.identity), self.slot.heartbeat_age(self.identity)
+        if heartbeat is None and age > self.watch.startup_timeout:
+            return self._event(Reason.SILENT, f"gave no heartbeat within {age:.0f} s of its launch")
+        begun = heartbeat is not None and not heartbeat.starting
+        if heartbeat and age > (self.watch.heartbeat_timeout if begun else self.watch.startup_timeout):
             return self._event(Reason.STALLED, f"gave no heartbeat for {age:.0f} s")
         return None
 

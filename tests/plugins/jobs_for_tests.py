@@ -10,16 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fraudstream.local.process import Identity, Slot
+from fraudstream.local.process import Identity, Slot, start_ticks
 
 JOB = """
-import json, pathlib, signal, sys, time
+import json, pathlib, signal, time
 ends = []
 signal.signal(signal.SIGTERM, lambda *_: ends.append(True))
-heartbeat, lines = pathlib.Path("heartbeat.json"), int(sys.argv[1])
+heartbeat = pathlib.Path("heartbeat.json")
 print("hello from the job", flush=True)
-for number in range(lines):
-    print("line", number, flush=True)
 while not ends:
     new = heartbeat.with_suffix(".new")
     new.write_text(json.dumps({"at": time.time(), "state": "running", "batch_id": 7, "progress": "7 rows"}))
@@ -30,19 +28,19 @@ print("goodbye", flush=True)
 
 
 @contextmanager
-def running_job(script: str = JOB, lines: int = 0) -> Iterator[tuple[Slot, Identity, Path]]:
+def running_job(script: str = JOB) -> Iterator[tuple[Slot, Identity, Path]]:
     """Launches the job in a slot of its own; ends it on leaving."""
     with tempfile.TemporaryDirectory() as folder:
         slot, log = Slot(folder), Path(folder) / "job.log"
         identity, _ = slot.launch(
-            [sys.executable, "-c", script, str(lines)], environment=dict(os.environ), directory=slot.folder, log=log
+            [sys.executable, "-c", script], environment=dict(os.environ), directory=slot.folder, log=log
         )
         try:
             yield slot, identity, log
         finally:
             if slot.running:
                 slot.stop(slot.running, grace_seconds=1)
-            until(lambda: slot.exit_of(identity) or not identity.alive)
+            until(lambda: start_ticks(identity.group) is None)  # its parent writes into the folder until then
 
 
 def until(condition: Callable[[], object], seconds: float = 20) -> None:
@@ -63,6 +61,6 @@ async def until_async(condition: Callable[[], object], seconds: float = 20) -> N
         await asyncio.sleep(0.02)
 
 
-def write_heartbeat(slot: Slot, at: float) -> None:
-    """A heartbeat of the given time."""
-    (slot.folder / "heartbeat.json").write_text(json.dumps({"at": at, "state": "running", "progress": ""}))
+def write_heartbeat(slot: Slot, at: float, state: str) -> None:
+    """A heartbeat of the given time, in the job's name."""
+    (slot.folder / "heartbeat.json").write_text(json.dumps({"at": at, "state": state}))

@@ -13,7 +13,7 @@ from fraudstream_airflow.events import JobEvent, Reason
 from fraudstream_airflow.operators import JobEndedError, ProcessStreamOperator, SparkModuleOperator
 
 from fraudstream.local.jobs import jobs
-from fraudstream.local.process import Identity
+from fraudstream.local.process import Identity, start_ticks
 from fraudstream.settings import load_settings
 from tests.plugins.jobs_for_tests import until
 
@@ -45,7 +45,7 @@ class OperatorTest(unittest.TestCase):
         if running := self.job.slot.running:
             self.job.slot.stop(running, grace_seconds=2)
         if last := self.job.slot.identity:
-            until(lambda: self.job.slot.exit_of(last))  # its parent writes into the folder until then
+            until(lambda: start_ticks(last.group) is None)  # its parent writes into the folder until then
 
     def operator(self, **options: Any) -> ProcessStreamOperator:
         return ProcessStreamOperator(task_id="t", job="producer", module="m", arguments=["produce"], **options)

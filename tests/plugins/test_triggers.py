@@ -17,7 +17,7 @@ from fraudstream_airflow.events import JobEvent, Reason
 from fraudstream_airflow.triggers import JobTrigger, Watch
 
 from fraudstream.local.process import Identity, Slot
-from tests.plugins.jobs_for_tests import running_job, until, until_async
+from tests.plugins.jobs_for_tests import running_job, until, until_async, write_heartbeat
 
 SILENT = "import signal; signal.pause()"
 
@@ -85,6 +85,14 @@ class TriggerTest(unittest.IsolatedAsyncioTestCase):
         with running_job(SILENT) as job:
             event = await event_of(trigger_for(*job, heartbeat=0.01, startup=0.3))
         self.assertIs(event.reason, Reason.SILENT)
+
+    async def test_a_job_that_starts_has_more_time_than_one_at_work(self) -> None:
+        for state, reason in [("starting", None), ("running", Reason.STALLED)]:
+            with self.subTest(state), running_job(SILENT) as (slot, identity, log):
+                write_heartbeat(slot, identity.launched_at, state)
+                until(lambda slot=slot, identity=identity: slot.heartbeat_age(identity) > 0.1)
+                event = trigger_for(slot, identity, log, heartbeat=0.1)._check()
+                self.assertIs(event and event.reason, reason)
 
     async def test_the_jobs_log_and_progress_are_in_the_tasks_log(self) -> None:
         with running_job() as (slot, identity, log), self.assertLogs("task", "INFO") as task_log:
