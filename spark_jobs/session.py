@@ -59,6 +59,8 @@ def _config(settings: Settings) -> dict[str, str]:
         ),
         "spark.sql.execution.arrow.maxRecordsPerBatch": "10000",
         "spark.python.daemon.module": "spark_jobs.daemon",
+        # Set by default for one of our two Python stages only, which would then need a second daemon.
+        "spark.sql.execution.pyspark.udf.simplifiedTraceback.enabled": "false",
         "spark.redaction.regex": "(?i)secret|password|token|access[.]?key|jaas",
     }
 
