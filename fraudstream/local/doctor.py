@@ -1,6 +1,7 @@
 """Whether this machine can run the platform: each problem in one line, with what to do."""
 
 import os
+import platform
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,8 +45,8 @@ def find_problems(settings: Settings) -> Iterator[str]:
 
 
 def _platform() -> Iterator[str]:
-    if sys.platform != "linux":
-        yield f"the native runtime needs Linux, this is {sys.platform}: use docker compose"
+    if platform.system() != "Linux":
+        yield f"the native runtime needs Linux, this is {platform.system()}: use docker compose"
     if sys.version_info[:2] != (3, 11):
         yield f"Python 3.11 is needed, this is {sys.version.split()[0]}: set FRAUDSTREAM_PYTHON to a Python 3.11"
 
@@ -105,7 +106,7 @@ def _ports(settings: Settings, ours: set[int]) -> Iterator[str]:
     listening = {
         connection.laddr.port: connection.pid
         for connection in psutil.net_connections("tcp")
-        if connection.status == psutil.CONN_LISTEN
+        if connection.status == psutil.CONN_LISTEN and connection.laddr
     }
     for name, port in wanted.items():
         if port in listening and listening[port] not in ours:

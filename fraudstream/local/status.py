@@ -197,7 +197,7 @@ def _end_offsets(settings: Settings) -> dict[tuple[str, int], int] | str:
     try:
         topics = admin.list_topics(timeout=TIMEOUT_SECONDS).topics
         wanted = {
-            TopicPartition(topic.value, partition): OffsetSpec.latest()
+            TopicPartition(topic.value, partition): OffsetSpec.latest()  # type: ignore[no-untyped-call]
             for topic in INPUT_TOPICS
             if topic.value in topics
             for partition in topics[topic.value].partitions

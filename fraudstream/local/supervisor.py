@@ -86,7 +86,7 @@ class Supervisor:
     def answers(self) -> bool:
         """Whether supervisord is alive and serving."""
         try:
-            return self._call("getState")["statename"] == "RUNNING"
+            return bool(self._call("getState")["statename"] == "RUNNING")
         except SupervisorError:
             return False
 

@@ -126,7 +126,7 @@ def test_no_secret_stands_on_a_command_line(settings: Settings) -> None:
 
 
 def test_every_topic_exists_with_the_brokers_clock(settings: Settings) -> None:
-    admin = AdminClient(settings.kafka.client_config())
+    admin = AdminClient({**settings.kafka.client_config()})
     topics = admin.list_topics(timeout=10).topics
     assert {topic.value for topic in Topic} <= set(topics)
     resources = [ConfigResource(ResourceType.TOPIC, topic.value) for topic in Topic]
@@ -141,7 +141,7 @@ def test_a_topic_that_nobody_created_does_not_appear(settings: Settings) -> None
     producer = Producer(settings.kafka.client_config() | {"message.timeout.ms": 3000})
     producer.produce("transacions", b"{}")
     producer.flush(10)
-    assert "transacions" not in AdminClient(settings.kafka.client_config()).list_topics(timeout=10).topics
+    assert "transacions" not in AdminClient({**settings.kafka.client_config()}).list_topics(timeout=10).topics
 
 
 def test_the_data_folder_is_private_and_its_parents_unchanged(settings: Settings) -> None:
