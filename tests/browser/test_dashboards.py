@@ -60,7 +60,7 @@ def test_a_dashboard_fits_the_screen(page: Page, platform: Settings, slug: str) 
     assert last["y"] + last["height"] <= 900
 
 
-def test_the_map_shows_land_sea_and_fraud(page: Page, platform: Settings) -> None:
+def test_the_map_shows_land_sea_and_fraud(page: Page, platform: Settings, screenshots: Path) -> None:
     open_dashboard(page, platform, "fraud-monitor")
     canvas = page.locator('[data-test-viz-type="deck_scatter"] canvas').first
 
@@ -77,6 +77,7 @@ def test_the_map_shows_land_sea_and_fraud(page: Page, platform: Settings) -> Non
         return [name for name, pixels in share.items() if pixels < enough[name]]
 
     assert wait_until(page, lambda: not missing(), 90), missing()
+    page.screenshot(path=screenshots / "fraud-monitor.png")  # now with its tiles
 
 
 @pytest.mark.parametrize(("slug", "seconds", "refreshes"), [("fraud-monitor", 10, 3), ("sales", 30, 2)])
