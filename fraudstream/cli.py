@@ -118,7 +118,7 @@ def env() -> None:
     settings = load_settings()
     values = {
         "KAFKA_BOOTSTRAP": settings.kafka.bootstrap,
-        "POSTGRES_DSN": settings.dsn(settings.postgres.reader),
+        "POSTGRES_DSN": settings.writer_dsn,
         "AIRFLOW_URL": settings.airflow_url,
         "SUPERSET_URL": settings.superset_url,
         "CREDENTIALS_FILE": str(settings.paths.credentials),

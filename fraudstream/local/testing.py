@@ -8,6 +8,8 @@ from fraudstream.local import environments
 from fraudstream.settings import Settings
 
 SUITES = ("unit", "integration", "e2e", "browser")
+#: What runs in one process each: the last two share a running platform.
+PLAN = (("unit",), ("integration",), ("e2e", "browser"))
 #: Checks of the code itself: modules of the dev environment, each with its arguments.
 CHECKS = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",), ("importlinter.cli",))
 
@@ -23,9 +25,8 @@ def run_tests(settings: Settings, suite: str, arguments: Sequence[str], tell: Ca
     environments.install(settings, "dev", tell)
     python = str(settings.paths.python("dev"))
     commands = [(python, "-m", *check) for check in CHECKS] if suite == "all" else []
-    chosen = SUITES if suite == "all" else (suite,)
-    present = (name for name in chosen if (settings.paths.project / "tests" / name).is_dir())
-    commands.extend((python, "-m", "pytest", f"tests/{name}", *arguments) for name in present)
+    for suites in PLAN if suite == "all" else ((suite,),):
+        commands.append((python, "-m", "pytest", *(f"tests/{name}" for name in suites), *arguments))
     for command in commands:
         tell(f"$ {' '.join(command[1:])}")
         done = subprocess.run(command, cwd=settings.paths.project, check=False)

@@ -1,7 +1,6 @@
-"""A signed-in browser in front of a running platform (`./fraudctl up`)."""
+"""A signed-in browser in front of the running platform."""
 
 import shutil
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from fraudstream.local import superset
-from fraudstream.settings import Settings, load_settings
+from fraudstream.settings import Settings
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 #: Without a graphics card, WebGL (the map) is drawn by SwiftShader; and the browser talks to nobody but us.
@@ -26,17 +25,6 @@ FLAGS = (
     "--disable-sync",
 )
 VIEWPORT = {"width": 1400, "height": 900}
-
-
-@pytest.fixture(scope="session")
-def platform() -> Settings:
-    """The running platform. Fails when there is none."""
-    settings = load_settings()
-    try:
-        urllib.request.urlopen(f"{settings.superset_url}/health", timeout=10)
-    except OSError as error:
-        pytest.fail(f"no Superset at {settings.superset_url} ({error}): run ./fraudctl up first")
-    return settings
 
 
 @pytest.fixture(scope="session")

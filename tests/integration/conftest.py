@@ -1,11 +1,6 @@
 """A real Kafka and a real Postgres of the tests' own, under their own supervisord, in a folder of their own."""
 
-import os
-import shutil
-import socket
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -14,16 +9,10 @@ from fraudstream.local import jars, kafka, postgres, secrets
 from fraudstream.local.down import down
 from fraudstream.local.supervisor import Supervisor
 from fraudstream.local.up import Up
-from fraudstream.settings import ENV_PREFIX, PROJECT_DIR, Settings, load_settings
+from fraudstream.settings import Settings
+from tests.isolation import isolated_settings
 
 Postgres = psycopg.Connection[tuple[object, ...]]
-
-
-def free_port() -> int:
-    """A port on loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def say_nothing(_: str) -> None:
@@ -33,27 +22,12 @@ def say_nothing(_: str) -> None:
 @pytest.fixture(scope="session")
 def settings() -> Iterator[Settings]:
     """Kafka with its topics, and Postgres with roles and schema. Environments and jars are the project's."""
-    folder = Path(tempfile.mkdtemp(prefix="fraudstream-"))  # short: supervisord's socket lies in it
-    shared = load_settings().paths
-    for name in ("venvs", "jars"):
-        (folder / name).symlink_to(getattr(shared, name))
-    ports = ("KAFKA__PORT", "KAFKA__CONTROLLER_PORT", "POSTGRES__PORT", "AIRFLOW__PORT", "SUPERSET__PORT")
-    changed = {ENV_PREFIX + name: str(free_port()) for name in ports} | {
-        ENV_PREFIX + "VAR_DIR": str(folder),
-        ENV_PREFIX + "STREAM__SPARK_UI_PORT": "0",
-        "PYTHONPATH": str(PROJECT_DIR),
-    }
-    before = dict(os.environ)
-    os.environ.update(changed)
-    made = load_settings()
-    try:
-        start_servers(made)
-        yield made
-    finally:
-        down(made, say_nothing)
-        os.environ.clear()
-        os.environ.update(before)
-        shutil.rmtree(folder)
+    with isolated_settings() as made:
+        try:
+            start_servers(made)
+            yield made
+        finally:
+            down(made, say_nothing)
 
 
 def start_servers(settings: Settings) -> None:

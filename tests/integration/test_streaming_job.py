@@ -17,8 +17,8 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from fraudstream.contracts import Topic, iso_milliseconds
 from fraudstream.settings import PROJECT_DIR, Settings
 from model.registry import ensure_pretrained
-from tests.polling import poll
 from tests.messages import as_bytes, bad_values, browse_event, label, transaction
+from tests.polling import poll
 
 Postgres = psycopg.Connection[Any]
 READY_SECONDS = 180.0

@@ -1,0 +1,31 @@
+"""The whole platform, for the suites that need it: brought up once, by the README's command, and stopped at the end."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from fraudstream.settings import PROJECT_DIR, Settings
+from tests.isolation import isolated_settings
+
+
+@pytest.fixture(scope="session")
+def platform() -> Iterator[Settings]:
+    """A running platform in a folder and on ports of its own; fails with what `up` and the logs say."""
+    with isolated_settings() as settings:
+        try:
+            fraudctl("up")
+            yield settings
+        except subprocess.CalledProcessError as error:
+            for log in sorted(settings.paths.logs.glob("*.log")):
+                sys.stderr.write(f"--- {log.name}\n{log.read_text(errors='replace')[-2000:]}\n")
+            pytest.fail(f"{error}\n{error.stdout}\n{error.stderr}")
+        finally:
+            fraudctl("down")
+
+
+def fraudctl(*arguments: str) -> str:
+    """Runs ./fraudctl and returns what it printed. Raises subprocess.CalledProcessError."""
+    command = [str(PROJECT_DIR / "fraudctl"), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout

@@ -1,0 +1,49 @@
+"""Settings for tests: a folder and ports of their own, with the project's environments and jars."""
+
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fraudstream.settings import ENV_PREFIX, PROJECT_DIR, Settings, load_settings
+
+PORTS = ("KAFKA__PORT", "KAFKA__CONTROLLER_PORT", "POSTGRES__PORT", "AIRFLOW__PORT", "SUPERSET__PORT")
+
+
+@contextmanager
+def isolated_settings() -> Iterator[Settings]:
+    """Settings that touch nothing of the user's platform; also in `os.environ`, for child processes.
+
+    When `FRAUDSTREAM_TEST_KEEP` is set, the folder with its logs stays.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="fraudstream-"))  # short: supervisord's socket lies in it
+    keep = os.environ.pop("FRAUDSTREAM_TEST_KEEP", "")
+    shared = load_settings().paths
+    for name in ("venvs", "jars"):
+        (folder / name).symlink_to(getattr(shared, name))
+    before = dict(os.environ)
+    os.environ.update(
+        {ENV_PREFIX + name: str(free_port()) for name in PORTS}
+        | {
+            ENV_PREFIX + "VAR_DIR": str(folder),
+            ENV_PREFIX + "STREAM__SPARK_UI_PORT": "0",
+            "PYTHONPATH": str(PROJECT_DIR),
+        }
+    )
+    try:
+        yield load_settings()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        if not keep:
+            shutil.rmtree(folder)
+
+
+def free_port() -> int:
+    """A port on loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
