@@ -2,7 +2,7 @@
 
 
 class FraudstreamError(Exception):
-    """Base of this platform's own errors. The message says what, which value, and what to do; the CLI prints only it."""
+    """Base of the platform's own errors. The message says what, which value, and what to do; the CLI prints only it."""
 
 
 class SettingsError(FraudstreamError):

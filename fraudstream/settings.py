@@ -1,8 +1,8 @@
 """One frozen, typed `Settings`: the only reader of the environment.
 
 Every field can be set by an environment variable, `FRAUDSTREAM_<GROUP>__<FIELD>` (for example
-`FRAUDSTREAM_KAFKA__PORT=19092`), or by the same names in a file `fraudstream.env` in the project's folder. Passwords that
-nobody sets are generated at the first `up` and kept under `var/secrets/` (`fraudstream.local.secrets`).
+`FRAUDSTREAM_KAFKA__PORT=19092`), or by the same names in a file `fraudstream.env` in the project's folder. Passwords
+that nobody sets are generated at the first `up` and kept under `var/secrets/` (`fraudstream.local.secrets`).
 """
 
 import os
@@ -120,7 +120,7 @@ class StreamSettings(Group):
 
 
 class ProducerSettings(Group):
-    """The simulated shop. The rate's default lies in the middle of 500–1,000 events every 5 s."""
+    """The simulated shop. The rate's default lies in the middle of 500 to 1,000 events every 5 s."""
 
     events_per_second: float = Field(150.0, gt=0, le=100_000, description="browse events and transactions, per second")
     fraud_rate: float = Field(0.01, ge=0, le=0.5, description="share of transactions that are fraud")

@@ -1,4 +1,4 @@
-"""Decodes what arrives from Kafka, or says why it can't be used. Pure: no clock, no IO, so a replay decides the same."""
+"""Decodes what arrives from Kafka, or says why it can't be used. Pure: no clock or IO, so a replay decides the same."""
 
 import re
 from dataclasses import dataclass

@@ -14,9 +14,9 @@ from pathlib import Path
 import psycopg
 
 from fraudstream.errors import FraudstreamError
+from fraudstream.files import private_folder, write_atomically
 from fraudstream.local import secrets
 from fraudstream.local.airflow_api import AirflowApi
-from fraudstream.local.files import private_folder, write_atomically
 from fraudstream.local.programs import Program
 from fraudstream.settings import Settings
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fraudstream.errors import FraudstreamError
-from fraudstream.local.files import write_atomically
+from fraudstream.files import write_atomically
 from fraudstream.settings import Settings
 
 #: Runtimes in which `fraudstream`, `model` and `spark_jobs` can be imported; Superset's doesn't need them.

@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from fraudstream.contracts import Topic
 from fraudstream.errors import FraudstreamError
-from fraudstream.local.files import write_atomically
+from fraudstream.files import write_atomically
 from fraudstream.local.java import find_java
 from fraudstream.local.programs import Program
 from fraudstream.settings import KafkaSettings, Settings

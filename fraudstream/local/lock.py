@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fraudstream.errors import FraudstreamError
-from fraudstream.local.files import private_folder
+from fraudstream.files import private_folder
 from fraudstream.settings import Settings
 
 

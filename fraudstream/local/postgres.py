@@ -16,8 +16,8 @@ from pathlib import Path
 import psycopg
 
 from fraudstream.errors import FraudstreamError
+from fraudstream.files import private_folder, write_atomically
 from fraudstream.local import secrets
-from fraudstream.local.files import private_folder, write_atomically
 from fraudstream.local.programs import Program
 from fraudstream.settings import Settings
 from fraudstream.storage.connect import connect

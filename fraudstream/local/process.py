@@ -24,7 +24,7 @@ import msgspec
 from msgspec import Struct
 
 from fraudstream.errors import FraudstreamError
-from fraudstream.local.files import write_atomically
+from fraudstream.files import write_atomically
 
 #: Where this package is importable. Not from the settings: their libraries would double the time of a launch.
 PROJECT_DIR = Path(__file__).resolve().parents[2]

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable
 
 from fraudstream.errors import FraudstreamError
-from fraudstream.local.files import private_folder, write_atomically
+from fraudstream.files import private_folder, write_atomically
 from fraudstream.settings import Settings
 
 PASSWORD_BYTES = 24

@@ -10,7 +10,7 @@ from secrets import token_urlsafe
 from typing import Any
 
 from fraudstream.errors import FraudstreamError
-from fraudstream.local.files import private_folder, write_atomically
+from fraudstream.files import private_folder, write_atomically
 from fraudstream.local.programs import Program, log_file
 from fraudstream.local.secrets import WEB_USER, read
 from fraudstream.settings import Settings

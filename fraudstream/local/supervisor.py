@@ -13,8 +13,8 @@ from typing import Any, cast
 from supervisor.xmlrpc import SupervisorTransport, UnixStreamHTTPConnection
 
 from fraudstream.errors import FraudstreamError
+from fraudstream.files import private_folder, write_atomically
 from fraudstream.local import programs as rendering
-from fraudstream.local.files import private_folder, write_atomically
 from fraudstream.local.programs import Program
 from fraudstream.settings import Settings, exported_environment
 

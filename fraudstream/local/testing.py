@@ -25,8 +25,8 @@ def run_tests(settings: Settings, suite: str, arguments: Sequence[str], tell: Ca
     environments.install(settings, "dev", tell)
     python = str(settings.paths.python("dev"))
     commands = [(python, "-m", *check) for check in CHECKS] if suite == "all" else []
-    for suites in PLAN if suite == "all" else ((suite,),):
-        commands.append((python, "-m", "pytest", *(f"tests/{name}" for name in suites), *arguments))
+    plan = PLAN if suite == "all" else ((suite,),)
+    commands.extend((python, "-m", "pytest", *(f"tests/{name}" for name in suites), *arguments) for suites in plan)
     for command in commands:
         tell(f"$ {' '.join(command[1:])}")
         done = subprocess.run(command, cwd=settings.paths.project, check=False)

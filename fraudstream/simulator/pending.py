@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from fraudstream.errors import FraudstreamError
-from fraudstream.local.files import write_atomically
+from fraudstream.files import write_atomically
 from fraudstream.simulator.messages import Message
 
 

@@ -5,7 +5,7 @@ import logging
 import time
 from pathlib import Path
 
-from fraudstream.local.files import write_atomically
+from fraudstream.files import write_atomically
 from fraudstream.simulator.publisher import Publisher
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ import msgspec
 from airflow.listeners import hookimpl
 from msgspec import Struct
 
-from fraudstream.local.files import write_atomically
+from fraudstream.files import write_atomically
 from fraudstream.local.jobs import Job, jobs
 from fraudstream.settings import load_settings
 
