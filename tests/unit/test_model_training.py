@@ -1,0 +1,172 @@
+"""Training: split by time, only labels that had come, the threshold from the team's capacity, the same bytes twice."""
+
+import json
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from fraudstream.contracts import BrowseEvent, Item, Transaction
+from fraudstream.settings import PROJECT_DIR
+from model.artifact import METADATA_FILE, read_metadata
+from model.dataset import Dataset
+from model.evaluation import TrainingError, choose_threshold, evaluate, split_by_time
+from model.features import FEATURE_NAMES, STATEFUL_FEATURES, Profile, observe_browse, observe_transaction
+from model.replay import HistoryError, HistoryFolder, replay
+from model.scoring import Scorer
+from model.train import app
+from tests.unit.model_events import START
+
+PYTHON = sys.executable
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two days of the simulated shop, with so many frauds that a small history is enough."""
+    folder = tmp_path_factory.mktemp("history")
+    environment = {"FRAUDSTREAM_PRODUCER__FRAUD_RATE": "0.1", "FRAUDSTREAM_PRODUCER__CUSTOMERS": "300"}
+    subprocess.run(
+        [PYTHON, "-m", "fraudstream.simulator", "produce", "--out", folder, "--transactions", "3000", "--days", "2"],
+        cwd=PROJECT_DIR,
+        env={"PATH": "/usr/bin:/bin"} | environment,
+        check=True,
+        capture_output=True,
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def models(history: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The same history trained on twice."""
+    folders = tuple(tmp_path_factory.mktemp(name) for name in ("first", "second"))
+    for folder in folders:
+        subprocess.run(
+            [PYTHON, "-m", "model.train", "--history", history, "--out", folder, "--processes", "2"],
+            cwd=PROJECT_DIR,
+            check=True,
+        )
+    return folders[0], folders[1]
+
+
+def test_training_twice_gives_the_same_artifact(models: tuple[Path, Path]) -> None:
+    first, second = (read_metadata(folder) for folder in models)
+    assert first.sha256 == second.sha256
+    assert (first.threshold, first.metrics, first.usual) == (second.threshold, second.metrics, second.usual)
+
+
+def test_what_was_trained_can_be_used_and_describes_itself(models: tuple[Path, Path], history: Path) -> None:
+    scorer = Scorer.load(models[0])
+    metadata = json.loads((models[0] / METADATA_FILE).read_bytes())
+    periods = metadata["data"][history.name]
+    assert scorer.features == FEATURE_NAMES
+    assert periods["training"]["until"] < periods["validation"]["from"] <= periods["validation"]["until"]
+    assert periods["validation"]["until"] < periods["test"]["from"]
+    assert metadata["metrics"]["histories"][history.name]["average_precision"] > 0.5
+    assert metadata["version"] in (models[0] / "README.md").read_text()
+
+
+def test_the_replay_gives_the_features_of_the_feature_code(history: Path) -> None:
+    """In one process or two; and as if every event were taken by hand, in the order of time."""
+    folder = HistoryFolder(history)
+    progress: list[int] = []
+    parallel = replay(folder, 2, progress.append)
+    assert progress == sorted(progress)
+    progress.clear()
+    assert len(parallel) == folder.rows("transactions")
+    pd.testing.assert_frame_equal(
+        parallel.sort_index(), replay(folder, 1, progress.append).sort_index(), check_exact=True
+    )
+
+    transactions = folder.table("transactions")
+    customer = transactions["customer_id"].value_counts().index[0]
+    browsing = folder.table("browse_events")
+    events: list[BrowseEvent | Transaction] = [
+        BrowseEvent(**{"schema_version": 1} | row)
+        for row in browsing[browsing["customer_id"] == customer].to_dict("records")
+    ]
+    for row in transactions[transactions["customer_id"] == customer].to_dict("records"):
+        row["items"] = [Item(**item) for item in row["items"]]
+        events.append(Transaction(**{"schema_version": 1} | row))
+    profile = Profile()
+    for event in sorted(events, key=lambda event: event.event_time):
+        if isinstance(event, BrowseEvent):
+            observe_browse(profile, event)
+        else:
+            values = observe_transaction(profile, event)
+            expected = parallel.loc[event.transaction_id, list(STATEFUL_FEATURES)].to_numpy()
+            np.testing.assert_array_equal(np.array(values), expected)
+
+
+def dataset(frauds: np.ndarray, delay: timedelta, step: timedelta = timedelta(minutes=10)) -> Dataset:
+    times = pd.Series([START + number * step for number in range(len(frauds))])
+    rows = pd.DataFrame(
+        {
+            "event_time": times,
+            "labelled_at": times + delay,
+            "labelled_fraud": frauds,
+            "is_fraud": frauds,
+            "scenario": np.where(frauds, "card_testing", "legitimate"),
+        }
+    )
+    return Dataset(rows, np.zeros((len(rows), 1)))
+
+
+def test_the_split_waits_for_labels_and_tests_on_what_comes_later() -> None:
+    data = dataset(np.arange(4_000) % 10 == 0, timedelta(hours=20))
+    split = split_by_time(data)
+    times = {name: getattr(split, name).rows["event_time"] for name in ("training", "validation", "test")}
+    assert times["training"].max() < times["validation"].min()
+    assert times["validation"].max() + timedelta(hours=20) <= split.labelled_by <= times["test"].min()
+    assert len(split.test) == pytest.approx(1_000, abs=2)
+    assert not split.test.known_fraud(split.labelled_by).any()
+
+
+def test_labels_that_had_not_come_are_not_used() -> None:
+    data = dataset(np.ones(10, bool), timedelta(hours=1))
+    assert data.known_fraud(pd.Timestamp(START) + timedelta(hours=1, minutes=25)).sum() == 3
+
+
+def test_a_short_history_is_trained_on_after_its_labels_came() -> None:
+    split = split_by_time(dataset(np.arange(4_000) % 10 == 0, timedelta(days=90)))
+    assert split.delay == timedelta(0)
+    assert split.training.known_fraud(split.labelled_by).sum() == split.training.truth.sum() > 0
+
+
+def test_too_few_frauds_are_refused() -> None:
+    with pytest.raises(TrainingError, match=r"training period has 11 frauds among .* longer history"):
+        split_by_time(dataset(np.arange(400) % 20 == 0, timedelta(hours=1)))
+
+
+def test_the_threshold_raises_as_many_alerts_as_the_team_can_take() -> None:
+    scores = np.linspace(0, 1, 1_001)
+    threshold = choose_threshold(scores, frauds=20, capacity_ratio=1.5)
+    assert (scores >= threshold).sum() == 30
+
+
+def test_metrics_by_hand() -> None:
+    data = dataset(np.array([True, True, False, False]), timedelta(0))
+    metrics = evaluate(data, np.array([0.9, 0.2, 0.8, 0.1]), 0.5)
+    assert (metrics["flagged"], metrics["precision"], metrics["recall"]) == (2, 0.5, 0.5)
+    assert metrics["roc_auc"] == 0.75
+    assert metrics["average_precision"] == pytest.approx((1 + 2 / 3) / 2)
+    assert metrics["recall_by_scenario"] == {"card_testing": 0.5}
+
+
+def test_a_missing_history_is_named(tmp_path: Path) -> None:
+    with pytest.raises(HistoryError, match=str(tmp_path)):
+        HistoryFolder(tmp_path).parts("transactions")
+    failed = CliRunner().invoke(app, ["--history", str(tmp_path), "--out", str(tmp_path / "model")])
+    assert failed.exit_code == 1
+    assert "browse_events" in failed.output
+    assert "Traceback" not in failed.output
+
+
+def test_help_has_examples() -> None:
+    shown = CliRunner().invoke(app, ["--help"])
+    assert shown.exit_code == 0
+    assert "python -m model.train --history" in shown.output
