@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from types import FrameType
 
 from pyspark.errors import PySparkException
@@ -19,9 +20,9 @@ from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from fraudstream.errors import FraudstreamError
+from fraudstream.heartbeat import State, beat
 from fraudstream.settings import Settings, load_settings
 from spark_jobs.checkpoint import Checkpoint
-from spark_jobs.heartbeat import Heartbeat, State
 from spark_jobs.ledger import QUERY
 from spark_jobs.processor import Processor
 from spark_jobs.profiles import update_profiles
@@ -59,7 +60,7 @@ def main() -> int:
 
 def run(settings: Settings, master: str, stop: threading.Event) -> None:
     """Starts Spark and the query, and watches it until `stop` is set. Raises what made the query fail."""
-    heartbeat = Heartbeat(settings.paths.stream / "heartbeat.json")
+    heartbeat = settings.paths.stream / "heartbeat.json"
     starting_until = time.monotonic() + settings.stream.startup_timeout_seconds
     spark = build_session(settings, master)
     try:
@@ -69,7 +70,7 @@ def run(settings: Settings, master: str, stop: threading.Event) -> None:
         log.info("driver %s, epoch %s, on %s", driver.name, driver.epoch, master)
         query = start_query(spark, settings, processor, checkpoint)
         watch(query, processor, heartbeat, stop, starting_until)
-        heartbeat.beat(State.STOPPING)
+        beat(heartbeat, State.STOPPING)
         stop_between_batches(query, processor)
         log.info("stopped")
     finally:
@@ -91,7 +92,7 @@ def start_query(
 
 
 def watch(
-    query: StreamingQuery, processor: Processor, heartbeat: Heartbeat, stop: threading.Event, starting_until: float
+    query: StreamingQuery, processor: Processor, heartbeat: Path, stop: threading.Event, starting_until: float
 ) -> None:
     """Beats while the query makes progress or waits for data; a batch that hangs leaves the heartbeat to grow old.
 
@@ -104,10 +105,10 @@ def watch(
         batch_id = last.batch_id if last else -1
         idle = not query.status["isTriggerActive"]
         if idle or batch_id != seen_batch:
-            heartbeat.beat(State.IDLE if idle else State.RUNNING, batch_id, progress_line(query, processor))
+            beat(heartbeat, State.IDLE if idle else State.RUNNING, batch_id, progress_line(query, processor))
             seen_batch = batch_id
         elif last is None and time.monotonic() < starting_until:
-            heartbeat.beat(State.STARTING)
+            beat(heartbeat, State.STARTING)
         if time.monotonic() - said >= PROGRESS_SECONDS:
             log.info("%s", progress_line(query, processor))
             said = time.monotonic()

@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from fraudstream.heartbeat import State
 from fraudstream.local.process import Slot
 from fraudstream.settings import Settings
 
@@ -38,7 +39,7 @@ class Job:
         uptime = time.time() - identity.launched_at
         limits = settings.stream
         if heartbeat is None:
-            return JobState("stalled" if age > limits.startup_timeout_seconds else "starting", identity.pid, uptime)
+            return JobState("stalled" if age > limits.startup_timeout_seconds else State.STARTING, identity.pid, uptime)
         limit = limits.startup_timeout_seconds if heartbeat.starting else limits.heartbeat_timeout_seconds
         return JobState("stalled" if age > limit else heartbeat.state, identity.pid, uptime, age, heartbeat.progress)
 

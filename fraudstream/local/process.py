@@ -25,6 +25,7 @@ from msgspec import Struct
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.files import write_atomically
+from fraudstream.heartbeat import Heartbeat
 
 #: Where this package is importable. Not from the settings: their libraries would double the time of a launch.
 PROJECT_DIR = Path(__file__).resolve().parents[2]
@@ -50,20 +51,6 @@ class Identity(Struct, frozen=True):
     def alive(self) -> bool:
         """Whether this very process runs. A zombie doesn't: it has ended and only awaits its parent."""
         return self.boot_id == boot_id() and start_ticks(self.pid) == self.start_ticks
-
-
-class Heartbeat(Struct, frozen=True):
-    """What the process says about itself, at least every few seconds."""
-
-    at: float
-    state: str
-    batch_id: int = -1
-    progress: str = ""
-
-    @property
-    def starting(self) -> bool:
-        """Whether the process has not begun its work: its next heartbeat may take as long as a first one."""
-        return self.state == "starting"
 
 
 class Exit(Struct, frozen=True):

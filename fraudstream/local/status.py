@@ -11,14 +11,15 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from psycopg.rows import dict_row
 
 from fraudstream.contracts import INPUT_TOPICS
+from fraudstream.heartbeat import State
 from fraudstream.local import postgres
 from fraudstream.local.components import programs
 from fraudstream.local.jobs import jobs
-from fraudstream.local.process import Slot
 from fraudstream.local.supervisor import Supervisor, SupervisorError
 from fraudstream.settings import Settings
 
 TIMEOUT_SECONDS = 1.5
+WORKING = (State.RUNNING, State.IDLE)
 #: The latest micro-batches whose figures count.
 RECENT = "60 seconds"
 
@@ -130,11 +131,10 @@ def collect(settings: Settings) -> Status:
 def _processes(settings: Settings) -> Status:
     components, problems = _components(settings)
     for name, job in jobs(settings).items():
-        state, job_problem = _job_state(settings, job.slot)
-        running = job.slot.running
-        components[name] = Component(state, running.pid if running else None, None)
-        if name == "stream" and job_problem:
-            problems.append(f"the stream {job_problem}: read {job.log}, or run ./fraudctl up")
+        found = job.state(settings)
+        components[name] = Component(found.state, found.pid, None)
+        if name == "stream" and found.state not in WORKING:
+            problems.append(f"the stream is {found.state}: read {job.log}, or run ./fraudctl up")
     return Status(components, Stream(components["stream"].state), problems=problems)
 
 
@@ -154,21 +154,6 @@ def _components(settings: Settings) -> tuple[dict[str, Component], list[str]]:
             log = settings.paths.logs / f"{name}.log"
             problems.append(f"{name} is {components[name].state.lower()}: read {log}, or run ./fraudctl up")
     return components, problems
-
-
-def _job_state(settings: Settings, slot: Slot) -> tuple[str, str | None]:
-    """The job's state, and what is wrong with it."""
-    running = slot.running
-    if running is None:
-        return "stopped", "is not running"
-    heartbeat = slot.heartbeat_of(running)
-    age = slot.heartbeat_age(running)
-    limit = settings.stream.heartbeat_timeout_seconds if heartbeat else settings.stream.startup_timeout_seconds
-    if age > limit:
-        return "stalled", f"gave no sign of life for {age:.0f} s"
-    if heartbeat is None:
-        return "starting", "is still starting"
-    return heartbeat.state, None if heartbeat.state in {"running", "idle"} else f"is {heartbeat.state}"
 
 
 def _ledger(settings: Settings) -> _Ledger | str:

@@ -173,7 +173,7 @@ class Up:
             if slot.running is None:
                 return f"waiting for Airflow to launch the {name}"
             heartbeat = slot.heartbeat_of(slot.running)
-            if heartbeat is None or heartbeat.state == "starting":
+            if heartbeat is None or heartbeat.starting:
                 return f"the {name} is starting"
         return "the stream is at work"
 

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as ProgressBar
 
 from fraudstream.errors import FraudstreamError
+from fraudstream.heartbeat import State
 from fraudstream.settings import ProducerSettings, Settings, load_settings
 from fraudstream.simulator.flow import Flow, FlowOptions
 from fraudstream.simulator.history import HistoryPlan, write_history
@@ -209,13 +210,13 @@ def _produce_live(
 def _connect(settings: Settings, topics: set[str]) -> tuple[Publisher, Progress]:
     publisher = Publisher(settings.kafka)
     progress = Progress(settings.paths.producer / "heartbeat.json", publisher)
-    progress.write("starting")
+    progress.write(State.STARTING)
     publisher.check(topics)
     return publisher, progress
 
 
 def _finish(publisher: Publisher, progress: Progress) -> None:
-    progress.write("stopping")
+    progress.write(State.STOPPING)
     publisher.close()
     typer.echo(publisher.report)
 

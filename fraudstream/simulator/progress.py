@@ -1,11 +1,10 @@
 """What a running producer says about itself: a heartbeat file, and a line in the log."""
 
-import json
 import logging
 import time
 from pathlib import Path
 
-from fraudstream.files import write_atomically
+from fraudstream.heartbeat import State, beat
 from fraudstream.simulator.publisher import Publisher
 
 log = logging.getLogger(__name__)
@@ -24,11 +23,10 @@ class Progress:
         self._beat_acknowledged = self._logged_acknowledged = 0
         self._beats = 0
 
-    def write(self, state: str) -> None:
+    def write(self, state: State) -> None:
         """Writes the heartbeat now."""
         self._beats += 1
-        beat = {"at": time.time(), "batch_id": self._beats, "state": state, "progress": self._publisher.report}
-        write_atomically(self._heartbeat, json.dumps(beat), mode=0o644)
+        beat(self._heartbeat, state, self._beats, self._publisher.report)
 
     def tick(self) -> None:
         """Writes and logs what is due."""
@@ -36,7 +34,7 @@ class Progress:
         acknowledged = self._publisher.acknowledged
         if now - self._beat_at >= HEARTBEAT_SECONDS and acknowledged > self._beat_acknowledged:
             self._beat_at, self._beat_acknowledged = now, acknowledged
-            self.write("running")
+            self.write(State.RUNNING)
         if now - self._logged_at >= LOG_SECONDS:
             rate = (acknowledged - self._logged_acknowledged) / (now - self._logged_at)
             self._logged_at, self._logged_acknowledged = now, acknowledged

@@ -11,7 +11,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fraudstream.local.process import Heartbeat, Identity, ProcessError, Slot, boot_id, start_ticks
+from fraudstream.heartbeat import Heartbeat
+from fraudstream.local.process import Identity, ProcessError, Slot, boot_id, start_ticks
 
 SLEEPER = """
 import signal, sys
