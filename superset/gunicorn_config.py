@@ -8,4 +8,5 @@ workers = 1
 worker_class = "gthread"
 threads = 8
 timeout = 180  # seconds; the first start builds the metadata before it answers
+graceful_timeout = 10  # seconds; supervisord waits 15 before it kills
 control_socket_disable = True
