@@ -112,8 +112,9 @@ def _session_of(pid: int) -> int | None:
 
 
 def _name(process: psutil.Process) -> str | None:
+    """The program's name; a title that a process gave itself is cut to its first word."""
     try:
-        return process.name()
+        return process.name().split()[0].rstrip(":")
     except psutil.NoSuchProcess:
         return None
 

@@ -1,0 +1,17 @@
+"""`python -m fraudstream`: the command line. Ctrl-C is quiet, also while modules are still being read."""
+
+import sys
+
+
+def run() -> None:
+    """Runs the command line."""
+    try:
+        from fraudstream.cli import main
+
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    run()
