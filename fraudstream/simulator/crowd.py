@@ -45,7 +45,7 @@ class Crowd:
     def _groups(self, start_ms: int) -> tuple[Array, Array]:
         hours = start_ms // HOUR_MS + self.utc_offset
         distance = (hours % 24 + 0.5 - self.peak_hour + 12) % 24 - 12
-        daily = 0.12 + 2.6 * np.exp(-0.5 * (distance / 3.2) ** 2)
+        daily = 0.07 + 2.6 * np.exp(-0.5 * (distance / 2.9) ** 2)
         weekend = ((hours // 24 + 3) % 7 >= 5).astype(np.int64)  # the epoch was a Thursday
         low, high = self._edges(weekend)
         return daily * (high - low), weekend

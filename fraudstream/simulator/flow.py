@@ -73,20 +73,20 @@ class Flow:
     def next_block(self, not_before_ms: float = 0.0) -> Block:
         """The next events. The block starts where the last one ended, or at `not_before_ms` when that is later."""
         start_ms = max(self._clock_ms, not_before_ms)
-        end_ms = start_ms + 1000 * self._block_events / self._options.rate
-        events, transactions = self._take(start_ms, end_ms)
-        self._clock_ms = end_ms
-        return Block(
-            start_ms, end_ms, events, transactions, label(self._rng, transactions, self._options.label_delay_ms)
-        )
+        events, transactions = self._take(start_ms)
+        labels = label(self._rng, transactions, self._options.label_delay_ms)
+        return Block(start_ms, self._clock_ms, events, transactions, labels)
 
-    def _take(self, start_ms: float, end_ms: float) -> Pair:
+    def _take(self, start_ms: float) -> Pair:
+        """The events of the block that starts at `start_ms`; moves the clock to its end."""
         while self._ready is None or len(self._ready[0]) + len(self._ready[1]) <= self._block_events:
             self._complete_cell()
         events, transactions = self._ready
         # The boundary is the first event of the next block.
-        until = float(np.sort(np.concatenate([events.time, transactions.time]))[self._block_events])
-        stretch = (end_ms - start_ms) / max(until - self._position_ms, 1.0)
+        times = np.sort(np.concatenate([events.time, transactions.time]))
+        until = float(times[self._block_events])
+        self._clock_ms = start_ms + 1000 * float(np.searchsorted(times, until)) / self._options.rate
+        stretch = (self._clock_ms - start_ms) / max(until - self._position_ms, 1.0)
 
         def moved(rows: Rows) -> Rows:
             past = rows.take(rows.time < until)
