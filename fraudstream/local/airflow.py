@@ -17,7 +17,7 @@ from fraudstream.errors import FraudstreamError
 from fraudstream.files import private_folder, write_atomically
 from fraudstream.local import secrets
 from fraudstream.local.airflow_api import AirflowApi
-from fraudstream.local.programs import Program
+from fraudstream.local.programs import Program, Watch, not_watching
 from fraudstream.settings import Settings
 
 HEALTHY_SECONDS = 180
@@ -70,11 +70,15 @@ def programs(settings: Settings) -> list[Program]:
     ]
 
 
-def wait_healthy(settings: Settings, seconds: float = HEALTHY_SECONDS) -> None:
-    """Returns when all four processes are healthy. Raises AirflowError naming those that aren't after `seconds`."""
+def wait_healthy(settings: Settings, watch: Watch = not_watching, seconds: float = HEALTHY_SECONDS) -> None:
+    """Returns when all four processes are healthy. Raises AirflowError naming those that aren't after `seconds`.
+
+    `watch` is called between attempts, and raises when there is nothing left to wait for.
+    """
     api = AirflowApi(settings)
     deadline = time.monotonic() + seconds
     while unhealthy := api.unhealthy():
+        watch()
         if time.monotonic() > deadline:
             raise AirflowError(
                 f"Airflow is not healthy after {seconds:.0f} s: {', '.join(unhealthy)}; "

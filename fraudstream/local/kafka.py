@@ -4,7 +4,6 @@ import base64
 import subprocess
 import time
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 
 from confluent_kafka import KafkaError, KafkaException
@@ -14,7 +13,7 @@ from fraudstream.contracts import Topic
 from fraudstream.errors import FraudstreamError
 from fraudstream.files import write_atomically
 from fraudstream.local.java import find_java
-from fraudstream.local.programs import Program
+from fraudstream.local.programs import Program, Watch
 from fraudstream.settings import KafkaSettings, Settings
 
 NAME = "kafka"
@@ -49,7 +48,7 @@ def prepare(settings: Settings) -> None:
         raise KafkaUnavailableError(f"Kafka's storage {data} can't be formatted: {(done.stderr or done.stdout)[-300:]}")
 
 
-def wait_ready(settings: Settings, watch: Callable[[], None], timeout: float = READY_SECONDS) -> None:
+def wait_ready(settings: Settings, watch: Watch, timeout: float = READY_SECONDS) -> None:
     """Returns when the brokers answer. Raises KafkaUnavailableError after `timeout` seconds.
 
     `watch` is called between attempts, and raises when there is nothing left to wait for.

@@ -9,7 +9,6 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import psycopg
 from fraudstream.errors import FraudstreamError
 from fraudstream.files import private_folder, write_atomically
 from fraudstream.local import secrets
-from fraudstream.local.programs import Program
+from fraudstream.local.programs import Program, Watch
 from fraudstream.settings import Settings
 from fraudstream.storage.connect import connect
 
@@ -72,7 +71,7 @@ def prepare(settings: Settings) -> None:
     write_atomically(data / "postgresql.conf", _configuration(settings))
 
 
-def wait_ready(settings: Settings, watch: Callable[[], None], timeout: float = READY_SECONDS) -> None:
+def wait_ready(settings: Settings, watch: Watch, timeout: float = READY_SECONDS) -> None:
     """Returns when the administrator can sign in. Raises PostgresUnavailableError after `timeout` seconds.
 
     `watch` is called between attempts, and raises when there is nothing left to wait for.

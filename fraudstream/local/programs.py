@@ -1,9 +1,11 @@
 """Long-lived programs, as data: what supervisord keeps running for us."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+#: Called while one waits for a program; raises when the program has been given up.
+Watch = Callable[[], None]
 #: Seconds that a program must live before supervisord calls it running.
 START_SECONDS = 1
 LOG_BYTES = "20MB"
@@ -22,6 +24,10 @@ class Program:
     stop_seconds: int = 15
     priority: int = 500
     url: str | None = None
+
+
+def not_watching() -> None:
+    """The watch over what isn't ours, such as an external server: nobody could give it up."""
 
 
 def render(program: Program, logs: Path) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.files import private_folder, write_atomically
-from fraudstream.local.programs import Program, log_file
+from fraudstream.local.programs import Program, Watch, log_file, not_watching
 from fraudstream.local.secrets import WEB_USER, read
 from fraudstream.settings import Settings
 
@@ -74,10 +74,14 @@ def programs(settings: Settings) -> list[Program]:
     return [Program(NAME, command, code, environment, priority=600, url=settings.superset_url)]
 
 
-def wait_healthy(settings: Settings, seconds: float = HEALTHY_SECONDS) -> None:
-    """Returns when the server answers. Raises SupersetUnavailableError."""
+def wait_healthy(settings: Settings, watch: Watch = not_watching, seconds: float = HEALTHY_SECONDS) -> None:
+    """Returns when the server answers. Raises SupersetUnavailableError.
+
+    `watch` is called between attempts, and raises when there is nothing left to wait for.
+    """
     deadline = time.monotonic() + seconds
     while not _healthy(settings):
+        watch()
         if time.monotonic() > deadline:
             raise SupersetUnavailableError(
                 f"Superset doesn't answer at {settings.superset_url}/health after {seconds:.0f} s: "

@@ -132,12 +132,13 @@ class Supervisor:
                 raise SupervisorError(f"{', '.join(left)} did not stop within {timeout:.0f} s: read {self.log}")
             time.sleep(0.1)
 
-    def check(self, name: str) -> None:
-        """Raises SupervisorError when supervisord has given up on a program."""
-        state = self.states()[name]
-        if state.state in {"FATAL", "EXITED", "UNKNOWN"}:
-            log = rendering.log_file(self._settings.paths.logs, name)
-            raise SupervisorError(f"{name} does not stay up ({state.description}): read {log}")
+    def check(self, *names: str) -> None:
+        """Raises SupervisorError when supervisord has given up on one of these programs."""
+        states = self.states()
+        for name in names:
+            if states[name].state in {"FATAL", "EXITED", "UNKNOWN"}:
+                log = rendering.log_file(self._settings.paths.logs, name)
+                raise SupervisorError(f"{name} does not stay up ({states[name].description}): read {log}")
 
     def shutdown(self, timeout: float = 30.0) -> None:
         """Ends supervisord, which first stops whatever still runs."""

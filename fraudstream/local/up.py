@@ -2,7 +2,7 @@
 
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
 
@@ -13,6 +13,7 @@ from fraudstream.local import airflow, doctor, environments, jars, kafka, leftov
 from fraudstream.local.airflow_api import AirflowApi
 from fraudstream.local.components import programs
 from fraudstream.local.jobs import jobs
+from fraudstream.local.programs import Watch, not_watching
 from fraudstream.local.steps import Step, Tell
 from fraudstream.local.supervisor import Supervisor
 from fraudstream.settings import Settings
@@ -79,7 +80,7 @@ class Up:
             postgres.prepare(settings)
             self._start(postgres.NAME)
         tell("waiting for the server")
-        postgres.wait_ready(settings, self._watch(postgres.NAME) if pg.embedded else _nothing)
+        postgres.wait_ready(settings, self._watch(postgres.NAME) if pg.embedded else not_watching)
         passwords = {role: secrets.read(settings, name) for role, name in secrets.database_roles(settings).items()}
         del passwords[pg.admin]
         roles.ensure_roles(settings, passwords)
@@ -97,7 +98,7 @@ class Up:
             kafka.prepare(settings)
             self._start(kafka.NAME)
         tell("waiting for the broker")
-        kafka.wait_ready(settings, self._watch(kafka.NAME) if settings.kafka.embedded else _nothing)
+        kafka.wait_ready(settings, self._watch(kafka.NAME) if settings.kafka.embedded else not_watching)
         kafka.create_topics(settings)
 
     def connector(self, _: Tell) -> None:
@@ -132,16 +133,17 @@ class Up:
         """Airflow's database and processes."""
         tell("preparing its database")
         airflow.prepare(self._settings)
-        self._start(*(program.name for program in airflow.programs(self._settings)))
+        names = [program.name for program in airflow.programs(self._settings)]
+        self._start(*names)
         tell("waiting for its processes")
-        airflow.wait_healthy(self._settings)
+        airflow.wait_healthy(self._settings, self._watch(*names))
 
     def superset(self, tell: Tell) -> None:
         """Superset, with the dashboards."""
         superset.prepare(self._settings)
         self._start(superset.NAME)
         tell("waiting for its server")
-        superset.wait_healthy(self._settings)
+        superset.wait_healthy(self._settings, self._watch(superset.NAME))
 
     def dags(self, tell: Tell) -> None:
         """The Dags that keep data flowing."""
@@ -180,8 +182,8 @@ class Up:
     def _start(self, *names: str) -> None:
         self._supervisor.start(*names)
 
-    def _watch(self, name: str) -> Callable[[], None]:
-        return partial(self._supervisor.check, name)
+    def _watch(self, *names: str) -> Watch:
+        return partial(self._supervisor.check, *names)
 
     def _exists(self, query: str, *parameters: object) -> bool:
         try:
@@ -190,7 +192,3 @@ class Up:
         except psycopg.OperationalError as error:
             raise UpError(f"PostgreSQL went away: {error}; read {self._settings.paths.logs / 'postgres.log'}") from None
         return bool(found and found[0])
-
-
-def _nothing() -> None:
-    """An external server has no supervisor that could have given it up."""
