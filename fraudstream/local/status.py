@@ -18,7 +18,8 @@ from fraudstream.local.jobs import jobs
 from fraudstream.local.supervisor import Supervisor, SupervisorError
 from fraudstream.settings import Settings
 
-TIMEOUT_SECONDS = 1.5
+#: Each answer usually takes milliseconds; a busy machine is no reason to call a part dead.
+TIMEOUT_SECONDS = 4.0
 WORKING = (State.RUNNING, State.IDLE)
 #: The latest micro-batches whose figures count.
 RECENT = "60 seconds"

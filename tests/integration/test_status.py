@@ -1,0 +1,94 @@
+"""`fraudctl status` against real servers: figures from the ledger, and quick answers when parts are dead."""
+
+import time
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from confluent_kafka import Producer
+
+from fraudstream.contracts import INPUT_TOPICS, Topic
+from fraudstream.local import status
+from fraudstream.local.status import _end_offsets
+from fraudstream.settings import KafkaSettings, PostgresSettings, Settings
+from tests.polling import poll
+
+Postgres = psycopg.Connection[tuple[object, ...]]
+LEDGER = """
+    INSERT INTO fraud.stream_offsets (query, topic, kafka_partition, first_offset, next_offset,
+                                      scored, browse_events, labels, dead_lettered, duplicates)
+    VALUES ('test', %s, %s, %s, %s, %s, 0, 0, %s, %s)
+"""
+BATCH = """
+    INSERT INTO fraud.stream_batches (query, batch_id, epoch, offsets, scored, late, flagged, browse_events, labels,
+                                      dead_lettered, duplicates, model_version, static_version, started_at,
+                                      duration_ms, latencies_ms)
+    VALUES ('test', %s, 1, '{}', %s, 1, 2, 0, 0, 0, 0, 'm', 1, now(), 10, %s)
+"""
+
+
+def known_ends(settings: Settings) -> dict[tuple[str, int], int] | None:
+    ends = _end_offsets(settings)
+    return ends if isinstance(ends, dict) else None
+
+
+@pytest.fixture
+def ledger(settings: Settings, writer: Postgres, empty_tables: None) -> Iterator[Postgres]:
+    """A ledger that has read to the end of Kafka: 10 messages of one partition."""
+    ends = poll(lambda: known_ends(settings), 60, "the broker leads its new topics")
+    for (topic, partition), end in ends.items():
+        read = 10 if (topic, partition) == (Topic.TRANSACTIONS, 0) else 0
+        counts = (7, 2, 1) if read else (0, 0, 0)
+        writer.execute(LEDGER, (topic, partition, end - read, end, *counts))
+    yield writer
+    writer.execute("DELETE FROM fraud.stream_offsets; DELETE FROM fraud.stream_batches")
+
+
+def test_totals_come_from_the_ledger(settings: Settings, ledger: Postgres) -> None:
+    ledger.execute(BATCH, (1, 7, [100.0, 200.0, 300.0, 400.0]))
+    totals = status.collect(settings).totals
+    assert (totals.ingested, totals.scored, totals.dead_lettered, totals.duplicate) == (10, 7, 2, 1)
+    assert (totals.flagged, totals.late, totals.pending) == (2, 1, 0)
+
+
+def test_latency_is_the_median_batchs_p50_and_the_worst_batchs_p99(settings: Settings, ledger: Postgres) -> None:
+    for batch, (p50, p99) in enumerate([(100.0, 300.0), (110.0, 900.0), (120.0, 310.0)]):
+        ledger.execute(BATCH, (batch, 60, [p50, p50, p99, p99]))
+    ledger.execute(BATCH, (9, 0, [0.0, 0.0, 0.0, 0.0]))  # scored nothing: has no latency
+    stream = status.collect(settings).stream
+    assert (stream.latency_p50_ms, stream.latency_p99_ms) == (110.0, 900.0)
+    assert stream.input_rows_per_s == 3.0  # 180 rows in the last 60 s
+    assert stream.last_batch_age_s is not None
+    assert stream.last_batch_age_s < 60
+
+
+def test_lag_is_what_kafka_has_and_the_ledger_has_not(settings: Settings, ledger: Postgres) -> None:
+    producer = Producer({**settings.kafka.client_config()})
+    for topic in INPUT_TOPICS:
+        producer.produce(topic.value, b"{}", b"key")
+    producer.produce(Topic.SIMULATION_TRUTH.value, b"{}", b"key")  # the stream never reads it
+    assert producer.flush(30) == 0
+    found = status.collect(settings)
+    assert found.stream.lag == found.totals.pending == len(INPUT_TOPICS)
+
+
+def test_a_stream_that_does_not_run_is_a_problem(settings: Settings) -> None:
+    found = status.collect(settings)
+    assert not found.healthy
+    assert found.stream.state == "stopped"
+    assert any(problem.startswith("the stream is stopped") for problem in found.problems)
+    assert found.components["kafka"].state == found.components["postgres"].state == "RUNNING"
+
+
+def test_dead_servers_are_named_and_do_not_hang_it(settings: Settings) -> None:
+    nowhere = settings.model_copy(
+        update={
+            "kafka": KafkaSettings(bootstrap_servers="127.0.0.1:1"),
+            "postgres": PostgresSettings(host="127.0.0.1", port=1),
+        }
+    )
+    began = time.monotonic()
+    problems = status.collect(nowhere).problems
+    assert time.monotonic() - began < 10
+    assert any("Kafka at 127.0.0.1:1 doesn't answer" in problem for problem in problems)
+    assert any("PostgreSQL doesn't answer" in problem for problem in problems)
