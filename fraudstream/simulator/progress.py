@@ -14,7 +14,7 @@ LOG_SECONDS = 10.0
 
 
 class Progress:
-    """Writes the heartbeat while the broker's acknowledgements progress: a producer that gets nowhere looks stalled."""
+    """Writes the heartbeat while the broker acknowledges what it gets: a producer that gets nowhere looks stalled."""
 
     def __init__(self, heartbeat: Path, publisher: Publisher) -> None:
         self._heartbeat = heartbeat
@@ -32,11 +32,12 @@ class Progress:
         """Writes and logs what is due."""
         now = time.monotonic()
         acknowledged = self._publisher.acknowledged
-        if now - self._beat_at >= HEARTBEAT_SECONDS and acknowledged > self._beat_acknowledged:
+        waiting = self._publisher.sent > acknowledged
+        if now - self._beat_at >= HEARTBEAT_SECONDS and (acknowledged > self._beat_acknowledged or not waiting):
             self._beat_at, self._beat_acknowledged = now, acknowledged
             self.write(State.RUNNING)
         if now - self._logged_at >= LOG_SECONDS:
             rate = (acknowledged - self._logged_acknowledged) / (now - self._logged_at)
             self._logged_at, self._logged_acknowledged = now, acknowledged
-            level = logging.INFO if rate else logging.WARNING
+            level = logging.WARNING if waiting and not rate else logging.INFO
             log.log(level, "%s, %.0f messages/s acknowledged", self._publisher.report, rate)

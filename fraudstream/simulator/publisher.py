@@ -13,7 +13,7 @@ from fraudstream.simulator.messages import Message
 
 log = logging.getLogger(__name__)
 
-CONNECT_SECONDS = 30.0
+CONNECT_SECONDS = 20.0
 #: How long a message is retried before the run fails: much longer than a broker's restart.
 DELIVERY_SECONDS = 300
 FLUSH_SECONDS = 12.0  # supervisors give a stopping process 15 s

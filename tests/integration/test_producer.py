@@ -1,0 +1,171 @@
+"""The producer on a real Kafka, and the static data in a real Postgres."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import psycopg
+import pytest
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from fraudstream.contracts import SCHEMAS, SimulationTruth, Topic, Transaction
+from fraudstream.settings import PROJECT_DIR, Settings
+
+Postgres = psycopg.Connection[tuple[object, ...]]
+SIMULATOR = (sys.executable, "-m", "fraudstream.simulator")
+EVENTS = (Topic.BROWSE_EVENTS, Topic.TRANSACTIONS)
+
+
+class Reader:
+    """Everything that comes onto the producer's topics after its making."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._consumer = Consumer({**settings.kafka.client_config(), "group.id": "test", "enable.auto.commit": False})
+        parts = [TopicPartition(topic, number) for topic in SCHEMAS for number in range(settings.kafka.partitions)]
+        self._consumer.assign(ends(settings, parts))
+
+    def read(self, count: int) -> list[tuple[str, bytes | None, bytes, float]]:
+        """Topic, key, value and arrival (s) of `count` messages."""
+        found: list[tuple[str, bytes | None, bytes, float]] = []
+        deadline = time.monotonic() + 30
+        while len(found) < count and time.monotonic() < deadline:
+            for message in self._consumer.consume(500, 0.2):
+                assert message.error() is None
+                arrival = message.timestamp()[1] / 1000
+                found.append((message.topic() or "", message.key(), message.value() or b"", arrival))
+        return found
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+@pytest.fixture
+def reader(settings: Settings) -> Iterator[Reader]:
+    made = Reader(settings)
+    yield made
+    made.close()
+
+
+def ends(settings: Settings, parts: list[TopicPartition]) -> list[TopicPartition]:
+    """The partitions' ends. A broker that has just started may not lead its new topics yet."""
+    admin = AdminClient(dict(settings.kafka.client_config()))
+    deadline = time.monotonic() + 60
+    while True:
+        found = admin.list_offsets({part: OffsetSpec.latest() for part in parts})
+        try:
+            return [TopicPartition(part.topic, part.partition, end.result().offset) for part, end in found.items()]
+        except KafkaException as error:
+            if time.monotonic() > deadline or error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION:
+                raise
+
+
+def simulator(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*SIMULATOR, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=PROJECT_DIR,
+        env={**os.environ, **environment},
+    )
+
+
+def counts(report: str) -> tuple[int, int, int]:
+    """The last line: sent, acknowledged, failed."""
+    words = report.strip().splitlines()[-1].replace(",", "").split()
+    return int(words[1]), int(words[3]), int(words[5])
+
+
+def test_a_live_run_is_acknowledged_in_the_contracts_form_and_on_time(settings: Settings, reader: Reader) -> None:
+    done = simulator("produce", "--events", "900", "--rate", "150")
+    assert done.returncode == 0, done.stderr
+    sent, acknowledged, failed = counts(done.stdout)
+    assert (sent, failed) == (acknowledged, 0)
+    messages = reader.read(sent)
+    assert len(messages) == sent
+    assert sum(topic in EVENTS for topic, *_ in messages) == 900
+    late = []
+    for topic, key, value, arrival in messages:
+        event = msgspec.json.decode(value, type=SCHEMAS[Topic(topic)])
+        assert key == (event.customer_id if topic in EVENTS else event.transaction_id).encode()
+        if topic in EVENTS:
+            late.append(arrival - event.event_time.timestamp())
+    late.sort()
+    assert late[len(late) // 2] < 1.0
+    heartbeat = json.loads((settings.paths.producer / "heartbeat.json").read_text())
+    assert heartbeat["state"] == "stopping"
+    assert time.time() - heartbeat["at"] < 120
+
+
+def test_a_stopped_producer_leaves_nothing_unacknowledged(reader: Reader, tmp_path: Path) -> None:
+    with (tmp_path / "out").open("w+") as out:
+        process = subprocess.Popen([*SIMULATOR, "produce", "--rate", "500"], stdout=out, cwd=PROJECT_DIR)
+        assert len(reader.read(1_000)) >= 1_000
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0
+        out.seek(0)
+        sent, acknowledged, failed = counts(out.read())
+    assert sent == acknowledged >= 1_000
+    assert failed == 0
+
+
+def test_two_runs_share_no_identifier(reader: Reader) -> None:
+    seen: list[set[str]] = []
+    for _ in range(2):
+        done = simulator("produce", "--events", "600", "--rate", "2000")
+        assert done.returncode == 0, done.stderr
+        messages = reader.read(counts(done.stdout)[0])
+        browsed = [msgspec.json.decode(value) for topic, _, value, _ in messages if topic == Topic.BROWSE_EVENTS]
+        seen.append({event[name] for event in browsed for name in ("event_id", "session_id")})
+    assert not seen[0] & seen[1]
+
+
+def test_a_history_can_be_written_and_replayed(reader: Reader, tmp_path: Path) -> None:
+    folder = str(tmp_path / "history")
+    written = simulator("produce", "--out", folder, "--transactions", "300", "--days", "1", "--end", "2026-11-01")
+    assert written.returncode == 0, written.stderr
+    done = simulator("produce", "--replay", folder, "--speed", "0")
+    assert done.returncode == 0, done.stderr
+    messages = reader.read(counts(done.stdout)[0])
+    bought = [msgspec.json.decode(m[2], type=Transaction) for m in messages if m[0] == Topic.TRANSACTIONS]
+    truth = [msgspec.json.decode(m[2], type=SimulationTruth) for m in messages if m[0] == Topic.SIMULATION_TRUTH]
+    assert len(bought) == len({each.transaction_id for each in bought}) == 300
+    assert sum(each.is_fraud for each in truth) == 3
+
+
+def test_a_missing_topic_is_named(tmp_path: Path) -> None:
+    lines = tmp_path / "lines.ndjson"
+    lines.write_text('{"topic":"no-such-topic","key":null,"value":{}}\n')
+    done = simulator("produce", "--replay", str(lines))
+    assert done.returncode == 1
+    assert "no-such-topic" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_broker_that_does_not_answer_is_an_error(settings: Settings) -> None:
+    done = simulator("produce", "--events", "10", FRAUDSTREAM_KAFKA__BOOTSTRAP_SERVERS="127.0.0.1:1")
+    assert done.returncode == 1
+    assert "127.0.0.1:1" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_static_data_is_published_once(writer: Postgres, empty_tables: None, tmp_path: Path) -> None:
+    first, again = simulator("static"), simulator("static")
+    assert first.returncode == again.returncode == 0, first.stderr
+    assert "new version" in first.stdout
+    assert "nothing changed" in again.stdout
+    rows = writer.execute("SELECT customers, products FROM fraud.static_versions").fetchall()
+    assert rows == [(20_000, 1_000)]
+    writer.execute("UPDATE fraud.products SET list_price = 1 WHERE product_id = 'p-000001'")
+    assert "new version" in simulator("static").stdout
+    price = writer.execute("SELECT list_price FROM fraud.products WHERE product_id = 'p-000001'").fetchone()
+    assert price is not None
+    assert price[0] != 1
