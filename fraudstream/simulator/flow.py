@@ -25,7 +25,6 @@ _BLOCK_SECONDS = 2.0
 _BLOCK_EVENTS = (50, 5_000)
 #: Sessions that began before the start are in progress at it; at high rates not all of that time is made up.
 _MAX_WARMUP_EVENTS = 2_000_000
-_FEWEST_EVENTS_AHEAD = 2
 
 Pair = tuple[BrowseEvents, Transactions]
 
@@ -139,7 +138,5 @@ class Flow:
 def _in_progress(events: BrowseEvents, transactions: Transactions, start_ms: int) -> Pair:
     """What is still to come at `start_ms`, without purchases whose browsing is over: they would come out of nowhere."""
     events = events.take(events.time >= start_ms)
-    session, ahead = np.unique(events.session, return_counts=True)
-    seen = np.isin(transactions.session, session[ahead >= _FEWEST_EVENTS_AHEAD])
-    late = np.isin(events.session, transactions.session[(transactions.time >= start_ms) & ~seen])
-    return events.take(~late), transactions.take((transactions.time >= start_ms) & seen)
+    seen = np.isin(transactions.session, events.session)
+    return events, transactions.take((transactions.time >= start_ms) & seen)

@@ -42,6 +42,8 @@ class Publisher:
                 "linger.ms": 20,
                 "compression.type": "lz4",
                 "message.timeout.ms": DELIVERY_SECONDS * 1000,
+                "reconnect.backoff.ms": 500,
+                "reconnect.backoff.max.ms": 3_000,
                 "queue.buffering.max.messages": 500_000,
                 "queue.buffering.max.kbytes": 262_144,
                 "error_cb": self._on_error,
@@ -105,10 +107,8 @@ class Publisher:
             self._failure = f"a message for {message.topic()} was not delivered: {error.str()}"
 
     def _on_error(self, error: KafkaError) -> None:
-        if error.fatal():
+        if error.fatal():  # the others are retried, and logged by librdkafka itself
             self._fatal = f"Kafka's client can't go on: {error.str()}"
-        else:
-            log.warning("Kafka: %s", error.str())
 
     def _raise_failure(self) -> None:
         if self._fatal or self._failure:
