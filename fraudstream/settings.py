@@ -122,6 +122,7 @@ class StreamSettings(Group):
 class ProducerSettings(Group):
     """The simulated shop. The rate's default lies in the middle of 500 to 1,000 events every 5 s."""
 
+    enabled: bool = Field(True, description="whether `up` starts the simulated shop; false when your own shop sends")
     events_per_second: float = Field(150.0, gt=0, le=100_000, description="browse events and transactions, per second")
     fraud_rate: float = Field(0.01, ge=0, le=0.5, description="share of transactions that are fraud")
     customers: int = Field(20_000, ge=100, le=10_000_000, description="customers of the shop")

@@ -22,7 +22,7 @@ def platform() -> Iterator[Settings]:
                 sys.stderr.write(f"--- {log.name}\n{log.read_text(errors='replace')[-2000:]}\n")
             pytest.fail(f"{error}\n{error.stdout}\n{error.stderr}")
         finally:
-            fraudctl("down")
+            fraudctl("reset", "--yes")
 
 
 def fraudctl(*arguments: str) -> str:
