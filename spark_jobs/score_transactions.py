@@ -111,7 +111,8 @@ def watch(
             beat(heartbeat, State.STARTING)
         if time.monotonic() - said >= PROGRESS_SECONDS:
             log.info("%s", progress_line(query, processor))
-            log.info("Spark's phases of the last trigger, ms: %s", (query.lastProgress or {}).get("durationMs"))
+            if progress := query.lastProgress:
+                log.info("Spark's phases of the last trigger, ms: %s", progress["durationMs"])
             said = time.monotonic()
         stop.wait(POLL_SECONDS)
 
