@@ -1,7 +1,10 @@
 """Stopping everything, in order, and making sure that nothing is left."""
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
 from fraudstream.local import airflow, kafka, leftovers, postgres, superset
-from fraudstream.local.jobs import jobs
+from fraudstream.local.jobs import Job, jobs
 from fraudstream.local.steps import Tell
 from fraudstream.local.supervisor import Supervisor
 from fraudstream.settings import Settings
@@ -12,17 +15,21 @@ def down(settings: Settings, tell: Tell) -> None:
     supervisor = Supervisor(settings)
     running = supervisor.answers()
     if running:
-        tell("Airflow")
-        supervisor.stop(*(program.name for program in airflow.programs(settings)))
-    for name, job in jobs(settings).items():
-        if identity := job.slot.running:
-            tell(f"the {name}")
-            job.slot.stop(identity)
+        tell("Airflow and Superset")
+        supervisor.stop(*(program.name for program in airflow.programs(settings)), superset.NAME)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(partial(_stop_job, tell), jobs(settings).values()))
     if running:
-        tell("Superset, Kafka and PostgreSQL")
-        supervisor.stop(superset.NAME, kafka.NAME)
+        tell("Kafka and PostgreSQL")
+        supervisor.stop(kafka.NAME)
         supervisor.stop(postgres.NAME)
         supervisor.shutdown()
     left = leftovers.end(leftovers.our_processes(settings))
     if left:
         tell(f"ended what was left: {', '.join(left)}")
+
+
+def _stop_job(tell: Tell, job: Job) -> None:
+    if identity := job.slot.running:
+        tell(f"the {job.name}")
+        job.slot.stop(identity)
