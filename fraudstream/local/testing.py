@@ -10,8 +10,8 @@ from fraudstream.settings import Settings
 SUITES = ("unit", "integration", "e2e", "browser")
 #: What runs in one process each: the last two share a running platform.
 PLAN = (("unit",), ("integration",), ("e2e", "browser"))
-#: Checks of the code itself: modules of the dev environment, each with its arguments.
-CHECKS = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",), ("importlinter.cli",))
+#: Checks of the code itself: programs of the dev environment, each with its arguments.
+CHECKS = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",), ("lint-imports",))
 
 
 class SuiteError(FraudstreamError):
@@ -24,11 +24,12 @@ def run_tests(settings: Settings, suite: str, arguments: Sequence[str], tell: Ca
         raise SuiteError(f"no test suite {suite!r}: choose one of {', '.join(SUITES)}, or none for all")
     environments.install(settings, "dev", tell)
     python = str(settings.paths.python("dev"))
-    commands = [(python, "-m", *check) for check in CHECKS] if suite == "all" else []
+    programs = settings.paths.python("dev").parent
+    commands = [(str(programs / name), *rest) for name, *rest in CHECKS] if suite == "all" else []
     plan = PLAN if suite == "all" else ((suite,),)
     commands.extend((python, "-m", "pytest", *(f"tests/{name}" for name in suites), *arguments) for suites in plan)
     for command in commands:
-        tell(f"$ {' '.join(command[1:])}")
+        tell(f"$ {' '.join(command)}")
         done = subprocess.run(command, cwd=settings.paths.project, check=False)
         if done.returncode:
             return done.returncode
