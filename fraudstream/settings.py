@@ -32,7 +32,7 @@ class KafkaSettings(Group):
     bootstrap_servers: str = Field("", description="host:port[,host:port] of your own Kafka; empty: embedded")
     port: int = Field(9092, ge=1, le=65535, description="embedded broker's port, on loopback")
     controller_port: int = Field(9093, ge=1, le=65535, description="embedded KRaft controller's port, on loopback")
-    partitions: int = Field(4, ge=1, le=10_000, description="partitions of each topic that `up` creates")
+    partitions: int = Field(2, ge=1, le=10_000, description="partitions of each topic that `up` creates")
     replication_factor: int = Field(1, ge=1, le=10, description="replicas of each topic that `up` creates")
     retention_hours: int = Field(168, ge=1, description="how long topics keep messages, hours")
     heap_mb: int = Field(384, ge=128, description="embedded broker's Java heap, MiB")
