@@ -118,7 +118,7 @@ def _devices(shop: Shop, rng: np.random.Generator, customer: Array, start: Array
 def _cards(shop: Shop, rng: np.random.Generator, customer: Array, start: Array) -> Array:
     rows = len(customer)
     slot = np.minimum(rng.choice(3, rows, p=[0.75, 0.18, 0.07]), shop.customers.cards[customer] - 1)
-    virtual = chance(rng, 0.05, rows)  # one-time card numbers, someone else's card
+    virtual = chance(rng, 0.045, rows)  # one-time card numbers, someone else's card
     return np.where(virtual, fresh_identity(rng, rows), own_card(customer, slot, start))
 
 

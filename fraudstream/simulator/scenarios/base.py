@@ -89,7 +89,7 @@ def prepare_raid(shop: Shop, rng: np.random.Generator, attacks: Attacks, gap_sec
         sessions=sessions,
         attack=attack,
         number=number,
-        stealth=rng.beta(0.9, 3.2, len(attacks)),
+        stealth=rng.beta(0.8, 4.0, len(attacks)),
         device=device[attack],
         city=city[attack],
         latitude=latitude[attack],
