@@ -20,7 +20,7 @@ from fraudstream.settings import load_settings
 from model.artifact import ARTIFACT_FILE, CARD_FILE, METADATA_FILE, Metadata, sha256_of
 from model.card import model_card
 from model.dataset import Dataset, build
-from model.evaluation import Split, choose_threshold, evaluate, split_by_time
+from model.evaluation import Split, TrainingError, choose_threshold, evaluate, split_by_time
 from model.features import FEATURE_NAMES
 from model.replay import HistoryFolder
 from model.serialization import dump
@@ -40,9 +40,9 @@ Examples:
 def fit(features: np.ndarray, truth: np.ndarray, seed: int) -> HistGradientBoostingClassifier:
     """Fits the classifier: small trees and regularised leaves, since frauds are few. Repeatable."""
     model = HistGradientBoostingClassifier(
-        learning_rate=0.06,
-        max_iter=250,
-        max_leaf_nodes=12,
+        learning_rate=0.05,
+        max_iter=300,
+        max_leaf_nodes=14,
         min_samples_leaf=30,
         l2_regularization=5.0,
         max_features=0.3,
@@ -137,6 +137,24 @@ def read(path: Path, processes: int) -> Split:
     return split_by_time(data)
 
 
+def train_and_write(histories: list[Path], out: Path, seed: int, processes: int) -> Metadata:
+    """Replays the histories, trains, writes the model's folder and says how good it is. Raises FraudstreamError."""
+    if len({path.name for path in histories}) < len(histories):
+        raise TrainingError(f"histories with the same name: {', '.join(map(str, histories))}; rename their folders")
+    capacity_ratio = load_settings().stream.alert_capacity_ratio
+    splits = {path.name: read(path, processes) for path in histories}
+    with console.status("fitting and evaluating"):
+        artifact, metadata = train(splits, seed, capacity_ratio)
+    write(out, artifact, metadata)
+    for name, metrics in metadata.metrics["histories"].items():
+        console.print(
+            f"{name}: average precision {metrics['average_precision']:.3f}, AUC {metrics['roc_auc']:.3f}, "
+            f"precision {metrics['precision']:.3f} and recall {metrics['recall']:.3f} at {metadata.threshold:.4f}"
+        )
+    console.print(f"wrote {metadata.version} ({len(artifact) / 1000:,.0f} kB) to {out}")
+    return metadata
+
+
 @app.command(epilog=_EXAMPLES)
 def main(
     history: Annotated[list[Path], typer.Option(help="history directory; repeat it to train on several")],
@@ -146,20 +164,10 @@ def main(
 ) -> None:
     """Trains the fraud model and writes model.skops, metadata.json and a model card."""
     try:
-        capacity_ratio = load_settings().stream.alert_capacity_ratio
-        splits = {path.name: read(path, processes or os.cpu_count() or 1) for path in history}
-        with console.status("fitting and evaluating"):
-            artifact, metadata = train(splits, seed, capacity_ratio)
-        write(out, artifact, metadata)
+        train_and_write(history, out, seed, processes or os.cpu_count() or 1)
     except FraudstreamError as error:
         console.print(f"[red]training failed:[/red] {error}", highlight=False)
         sys.exit(1)
-    for name, metrics in metadata.metrics["histories"].items():
-        console.print(
-            f"{name}: average precision {metrics['average_precision']:.3f}, AUC {metrics['roc_auc']:.3f}, "
-            f"precision {metrics['precision']:.3f} and recall {metrics['recall']:.3f} at {metadata.threshold:.4f}"
-        )
-    console.print(f"wrote {metadata.version} ({len(artifact) / 1000:,.0f} kB) to {out}")
 
 
 if __name__ == "__main__":

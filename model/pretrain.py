@@ -1,0 +1,59 @@
+"""Trains the model that ships, from nothing: `python -m model.pretrain --work DIR`.
+
+It learns from five simulated shops: one over 60 days, and four as a live platform meets them, from its first minute on:
+customers come back within the hour instead of the month, and nobody is known at the start. Three of those last five
+hours, one a day. A model of the first shop alone flags a quarter of a live platform's transactions.
+All histories end at a fixed time, so that the same code trains the same model.
+"""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fraudstream.simulator.history import HistoryPlan, write_history
+from model.registry import PRETRAINED
+from model.train import console, train_and_write
+
+_END = datetime(2026, 11, 1, 18, tzinfo=UTC)
+
+
+def _plan(seed: int, transactions: int, days: float, customers: int = 20_000) -> HistoryPlan:
+    return HistoryPlan(
+        seed=seed,
+        customers=customers,
+        products=1_000,
+        transactions=transactions,
+        fraud_rate=0.01,
+        days=days,
+        end=_END,
+    )
+
+
+PLANS = {
+    "60-days": _plan(42, 250_000, 60),
+    "live-1": _plan(42, 160_000, 0.2),
+    "live-2": _plan(11, 160_000, 0.2),
+    "live-3": _plan(23, 200_000, 0.2),
+    "live-day": _plan(5, 200_000, 1, customers=4_000),
+}
+
+
+def main(
+    work: Annotated[Path, typer.Option(help="folder for the histories: about 300 MB")],
+    out: Annotated[Path, typer.Option(help="folder for the model")] = PRETRAINED,
+) -> None:
+    """Writes the histories that aren't in the work folder yet, and trains on them."""
+    processes = os.cpu_count() or 1
+    for name, plan in PLANS.items():
+        if not (work / name).exists():
+            for _ in write_history(work / name, plan, processes):
+                pass
+            console.print(f"wrote {work / name}")
+    train_and_write([work / name for name in PLANS], out, 42, processes)
+
+
+if __name__ == "__main__":
+    typer.run(main)
