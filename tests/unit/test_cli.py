@@ -48,7 +48,7 @@ def test_env_holds_no_password(tmp_path: Path) -> None:
         "CREDENTIALS_FILE",
         "SPARK_PYTHON",
     }
-    assert lines["POSTGRES_DSN"].startswith("'postgresql://fraud_reader@127.0.0.1:")
+    assert lines["POSTGRES_DSN"].startswith("'postgresql://fraud_writer@127.0.0.1:")
 
 
 def test_reset_needs_yes_and_then_keeps_environments_and_jars(tmp_path: Path) -> None:
