@@ -52,9 +52,9 @@ class StaticData:
         known = place >= 0
 
         def joined(column: str) -> np.ndarray:
-            return np.where(known, self.customers[column].to_numpy()[place], np.nan)
+            return _at(self.customers[column].to_numpy(float), place)
 
-        home_country = self.customers["home_country"].to_numpy()[place]
+        home_country = _at(self.customers["home_country"].to_numpy(object), place)
         abroad = [
             np.where(known, (home_country != transactions[column].to_numpy()).astype(float), np.nan)
             for column in ("shipping_country", "ip_country")
@@ -80,7 +80,7 @@ class StaticData:
         price = np.array([item["unit_price"] for item in items], float)
 
         def joined(column: str) -> np.ndarray:
-            return np.where(place >= 0, self.products[column].to_numpy()[place], np.nan)
+            return _at(self.products[column].to_numpy(float), place)
 
         def total(values: np.ndarray) -> np.ndarray:
             return np.bincount(owner, values, rows)
@@ -101,6 +101,11 @@ class StaticData:
             _largest_sum(owner, joined("category"), np.nan_to_num(list_price) * quantity, rows) / listed,
             joined("category_price")[first_top],
         ]
+
+
+def _at(values: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """`values` at each place; NaN where the place is -1, which stands for unknown (all are, without static data)."""
+    return np.append(values, np.nan)[place]
 
 
 def _largest_sum(owner: np.ndarray, category: np.ndarray, value: np.ndarray, rows: int) -> np.ndarray:

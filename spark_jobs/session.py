@@ -33,7 +33,7 @@ def _config(settings: Settings) -> dict[str, str]:
         "spark.jars": ",".join(_connector_jars(settings)),
         "spark.driver.memory": f"{stream.driver_memory_mb}m",
         # Spark's own regular expression over a Python error's text overflows the default stack (seen).
-        # The first compiler alone starts with less CPU time, and drains a backlog with less, too (docs/measurements.md).
+        # The first compiler alone starts with less CPU time, and drains a backlog with less (docs/measurements.md).
         "spark.driver.extraJavaOptions": (
             "-Xss4m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError "
             f"-Dlog4j2.configurationFile={LOGGING.as_uri()}"

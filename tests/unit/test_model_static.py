@@ -109,3 +109,10 @@ def test_it_can_be_sent_to_workers() -> None:
     copy = pickle.loads(pickle.dumps(STATIC))  # noqa: S301 (our own bytes)
     assert copy.version == 3
     assert copy.features(transactions({})).tobytes() == STATIC.features(transactions({})).tobytes()
+
+
+def test_without_static_data_all_is_unknown() -> None:
+    empty = StaticData.from_frames(CUSTOMERS.iloc[:0], PRODUCTS.iloc[:0])
+    found = empty.features(transactions({}, {}))
+    assert found.shape == (2, len(STATIC_FEATURES))
+    assert np.isnan(found).all()
