@@ -10,13 +10,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from simulated import END, plan, read, written
 
 from fraudstream.contracts import SCHEMAS, Topic
 from fraudstream.simulator.history import HistoryError
 from fraudstream.simulator.messages import encode_table
 from fraudstream.simulator.scenarios import SCENARIO_NAMES
 from fraudstream.storage.tables import customers, products
+from tests.unit.simulated import END, plan, read, written
 
 TRANSACTIONS = 20_000
 DAYS = 10

@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from simulated import plan, read, written
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
+
+from tests.unit.simulated import plan, read, written
 
 LIMIT = 0.85
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from simulated import plan, read, written
 
 from fraudstream.contracts import Transaction
 from fraudstream.simulator.messages import Message
 from fraudstream.simulator.pending import PendingLabels, PendingLabelsError
 from fraudstream.simulator.recording import Recording, RecordingError, open_recording
 from fraudstream.simulator.replay import Pace
+from tests.unit.simulated import plan, read, written
 
 NOW_MS = 1_795_000_000_000.0
 
