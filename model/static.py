@@ -105,7 +105,8 @@ class StaticData:
 
 def _at(values: np.ndarray, place: np.ndarray) -> np.ndarray:
     """`values` at each place; NaN where the place is -1, which stands for unknown (all are, without static data)."""
-    return np.append(values, np.nan)[place]
+    taken: np.ndarray = np.append(values, np.nan)[place]
+    return taken
 
 
 def _largest_sum(owner: np.ndarray, category: np.ndarray, value: np.ndarray, rows: int) -> np.ndarray:

@@ -155,7 +155,7 @@ def test_bad_messages_become_dead_letters_and_the_stream_goes_on(
     shop.flush()
     job[-1].until(lambda: accounted(database) == shop.sent.total(), "the bad messages")
     expected = Counter(reason.value for _, reason in bad.values())
-    expected += Counter(["MISSING_KEY", "KEY_MISMATCH", "INVALID_UTF8"])
+    expected += Counter(["MISSING_KEY", "KEY_MISMATCH", "MALFORMED_JSON"])
     stored = dict(database.execute("SELECT reason, count(*) FROM fraud.dead_letters GROUP BY 1").fetchall())
     assert stored == dict(expected)
     published = job[-1].until(
