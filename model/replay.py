@@ -7,6 +7,7 @@ would have met them; at the same time, browsing comes first. Profiles begin empt
 import gc
 import heapq
 import multiprocessing
+from array import array
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, wait
 from dataclasses import dataclass
@@ -101,7 +102,7 @@ def _replay_shard(folder: HistoryFolder, shard: int, shards: int) -> tuple[np.nd
     mine = customers.take(pa.array(range(shard, len(customers), shards)))
     profiles: dict[str, Profile] = {str(customer): Profile() for customer in mine}
     identifiers: list[str] = []
-    features: list[list[float]] = []
+    features = array("d")
     streams: list[Iterator[BrowseEvent | Transaction]] = [_browse_events(part, mine) for part in folder.parts(_BROWSE)]
     streams += [_transactions(part, mine) for part in folder.parts(_TRANSACTION)]
     for count, event in enumerate(heapq.merge(*streams, key=_event_time), 1):
@@ -110,11 +111,11 @@ def _replay_shard(folder: HistoryFolder, shard: int, shards: int) -> tuple[np.nd
             observe_browse(profile, event)
         elif (values := observe_transaction(profile, event)) is not None:
             identifiers.append(event.transaction_id)
-            features.append(values)
+            features.extend(values)
         if not count % BATCH_ROWS:
             with _counter.get_lock():
                 _counter.value += BATCH_ROWS
-    return np.array(identifiers, object), np.array(features).reshape(-1, len(STATEFUL_FEATURES))
+    return np.array(identifiers, object), np.frombuffer(features).reshape(-1, len(STATEFUL_FEATURES))
 
 
 def _event_time(event: BrowseEvent | Transaction) -> datetime:
