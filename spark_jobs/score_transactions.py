@@ -103,7 +103,7 @@ def watch(
         _check(query, processor)
         last = processor.last
         batch_id = last.batch_id if last else -1
-        idle = not query.status["isTriggerActive"]
+        idle = not query.status["isTriggerActive"] and query.lastProgress is not None
         if idle or batch_id != seen_batch:
             beat(heartbeat, State.IDLE if idle else State.RUNNING, batch_id, progress_line(query, processor))
             seen_batch = batch_id
