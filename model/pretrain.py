@@ -1,9 +1,9 @@
 """Trains the model that ships, from nothing: `python -m model.pretrain --work DIR`.
 
-It learns from five simulated shops: one over 60 days, and four as a live platform meets them, from its first minute on:
-customers come back within the hour instead of the month, and nobody is known at the start. Three of those last five
-hours, one a day. A model of the first shop alone flags a quarter of a live platform's transactions.
-All histories end at a fixed time, so that the same code trains the same model.
+It learns from six simulated shops: one over 60 days, and five as a live platform meets them, from its first minute on:
+customers come back within the hour instead of the month, and nobody is known at the start. Four of those last five hours,
+each at another time of day, and one a day. A model of the first shop alone flags a quarter of a live platform's
+transactions. All histories end at fixed times, so that the same code trains the same model.
 """
 
 import os
@@ -17,10 +17,8 @@ from fraudstream.simulator.history import HistoryPlan, write_history
 from model.registry import PRETRAINED
 from model.train import console, train_and_write
 
-_END = datetime(2026, 11, 1, 18, tzinfo=UTC)
 
-
-def _plan(seed: int, transactions: int, days: float, customers: int = 20_000) -> HistoryPlan:
+def _plan(seed: int, transactions: int, days: float, end_hour: int, customers: int = 20_000) -> HistoryPlan:
     return HistoryPlan(
         seed=seed,
         customers=customers,
@@ -28,16 +26,17 @@ def _plan(seed: int, transactions: int, days: float, customers: int = 20_000) ->
         transactions=transactions,
         fraud_rate=0.01,
         days=days,
-        end=_END,
+        end=datetime(2026, 11, 4, end_hour, tzinfo=UTC),
     )
 
 
 PLANS = {
-    "60-days": _plan(42, 250_000, 60),
-    "live-1": _plan(42, 160_000, 0.2),
-    "live-2": _plan(11, 160_000, 0.2),
-    "live-3": _plan(23, 200_000, 0.2),
-    "live-day": _plan(5, 200_000, 1, customers=4_000),
+    "60-days": _plan(42, 250_000, 60, 12),
+    "live-1": _plan(42, 160_000, 0.2, 5),
+    "live-2": _plan(11, 160_000, 0.2, 11),
+    "live-3": _plan(23, 160_000, 0.2, 17),
+    "live-4": _plan(31, 160_000, 0.2, 23),
+    "live-day": _plan(5, 200_000, 1, 12, customers=4_000),
 }
 
 
