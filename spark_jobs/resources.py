@@ -59,7 +59,7 @@ class Resources:
         if scorer.sha256 != model.sha256:
             raise FraudstreamError(
                 f"model {model.version} in {model.artifact} has SHA-256 {scorer.sha256}, but was registered with "
-                f"{model.sha256}: restore the file, or register it again"
+                f"{model.sha256}: restore the file, or run ./fraudctl up, which registers a newer one that ships"
             )
         log.info(
             "scoring with model %s and static data %s (%s customers, %s products)",

@@ -6,6 +6,8 @@ from pyspark.sql import functions as F  # noqa: N812 (the usual name)
 from fraudstream.contracts import INPUT_TOPICS
 from fraudstream.settings import KafkaSettings, Settings
 
+FETCH_WAIT_MS = 5
+
 
 def read_events(spark: SparkSession, settings: Settings) -> DataFrame:
     """All input topics as one stream: bucket, topic, partition, offset, ingest_ms, key and value (bytes, nullable).
@@ -19,6 +21,9 @@ def read_events(spark: SparkSession, settings: Settings) -> DataFrame:
         .option("startingOffsets", "earliest")
         .option("failOnDataLoss", True)
         .option("maxOffsetsPerTrigger", settings.stream.max_offsets_per_trigger)
+        # A consumer asks for offset limits behind its last fetch, which the broker keeps open for this long when no
+        # message comes: Kafka's default of 500 ms went into every partition of every micro-batch.
+        .option("kafka.fetch.max.wait.ms", FETCH_WAIT_MS)
         .load()
     )
     return source.select(
