@@ -1,6 +1,6 @@
 """Trains the model that ships, from nothing: `python -m model.pretrain --work DIR`.
 
-It learns from six simulated shops: one over 60 days, and five as a live platform meets them, from its first minute on:
+It learns from six simulated shops: one over 60 days, and five as a live platform meets them, from its first minute: the
 customers come back within the hour instead of the month, and nobody is known at the start. Four of those last five
 hours, each at another time of day, and one a day. A model of the first shop alone flags a quarter of a live platform's
 transactions. All histories end at fixed times, so that the same code trains the same model.
