@@ -4,7 +4,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 
 from fraudstream.errors import FraudstreamError
-from fraudstream.local import environments
+from fraudstream.local import environments, jars
 from fraudstream.settings import Settings
 
 SUITES = ("unit", "integration", "e2e", "browser")
@@ -22,7 +22,7 @@ def run_tests(settings: Settings, suite: str, arguments: Sequence[str], tell: Ca
     """Runs a suite, or the checks and every suite. Returns the first exit status that isn't 0. Raises SuiteError."""
     if suite != "all" and suite not in SUITES:
         raise SuiteError(f"no test suite {suite!r}: choose one of {', '.join(SUITES)}, or none for all")
-    environments.install(settings, "dev", tell)
+    _prepare(settings, suite, tell)
     python = str(settings.paths.python("dev"))
     programs = settings.paths.python("dev").parent
     commands = [(str(programs / name), *rest) for name, *rest in CHECKS] if suite == "all" else []
@@ -34,3 +34,13 @@ def run_tests(settings: Settings, suite: str, arguments: Sequence[str], tell: Ca
         if done.returncode:
             return done.returncode
     return 0
+
+
+def _prepare(settings: Settings, suite: str, tell: Callable[[str], None]) -> None:
+    """Installs what the suite needs: unit tests their own environment, all others the platform's as well."""
+    for name in ("dev",) if suite == "unit" else ("dev", "spark", "airflow", "superset"):
+        tell(f"{name} environment")
+        environments.install(settings, name, tell)
+    for folder in () if suite == "unit" else jars.ROOTS:
+        tell(f"jars of {folder}")
+        jars.install(settings, folder)
