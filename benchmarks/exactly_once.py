@@ -1,6 +1,6 @@
 """Compares what Kafka holds with what Postgres stored: every transaction once, or refused with a reason.
 
-eval "$(./fraudctl env)" && "$SPARK_PYTHON" benchmarks/exactly_once.py
+./fraudctl bench exactly_once
 
 Reads the topics up to where the stream's ledger stands, so that the platform may go on running meanwhile.
 """

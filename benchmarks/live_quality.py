@@ -1,6 +1,6 @@
 """How well the running platform finds the simulated shop's fraud: its scores against the topic `simulation-truth`.
 
-eval "$(./fraudctl env)" && "$SPARK_PYTHON" benchmarks/live_quality.py
+./fraudctl bench live_quality
 """
 
 import json

@@ -26,6 +26,7 @@ app = typer.Typer(
     help="Runs Fraudstream here: Kafka, PostgreSQL, Airflow, Spark and Superset. Start with `./fraudctl up`.",
 )
 #: For commands that hand all their arguments, --help too, to another program.
+DOCSTRING = '"""'
 PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 KEPT_BY_RESET = frozenset({"venvs", "jars"})
 
@@ -115,8 +116,12 @@ def env() -> None:
 
     Example: eval "$(./fraudctl env)"
     """
-    settings = load_settings()
-    values = {
+    for name, value in _exports(load_settings()).items():
+        typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+def _exports(settings: Settings) -> dict[str, str]:
+    return {
         "KAFKA_BOOTSTRAP": settings.kafka.bootstrap,
         "POSTGRES_DSN": settings.writer_dsn,
         "AIRFLOW_URL": settings.airflow_url,
@@ -124,8 +129,6 @@ def env() -> None:
         "CREDENTIALS_FILE": str(settings.paths.credentials),
         "SPARK_PYTHON": str(settings.paths.python("spark")),
     }
-    for name, value in values.items():
-        typer.echo(f"export {name}={shlex.quote(value)}")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -160,6 +163,28 @@ def train(context: typer.Context) -> None:
     Example: ./fraudctl train --history history --out model
     """
     _spark_python("-m", "model.train", *context.args)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def bench(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="A file of benchmarks/, without .py.")] = "",
+) -> None:
+    """Measure the running platform: run one of benchmarks/, or list them.
+
+    Example: ./fraudctl bench exactly_once
+    """
+    settings = load_settings()
+    known = {path.stem: path for path in sorted((settings.paths.project / "benchmarks").glob("*.py"))}
+    if not name:
+        for stem, path in known.items():
+            first_line = path.read_text().splitlines()[0]
+            typer.echo(f"{stem}: {first_line.removeprefix(DOCSTRING)}")
+        return
+    if name not in known:
+        raise UsageError(f"no benchmark {name!r}: choose one of {', '.join(known)}")
+    os.environ.update(_exports(settings))
+    _spark_python(str(known[name]), *context.args)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -10,7 +10,7 @@ import pytest
 
 from fraudstream.settings import PROJECT_DIR
 
-COMMANDS = ("up", "down", "status", "logs", "env", "psql", "produce", "train", "test", "doctor", "reset")
+COMMANDS = ("up", "down", "status", "logs", "env", "psql", "produce", "train", "bench", "test", "doctor", "reset")
 
 
 def fraudctl(var: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
