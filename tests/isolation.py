@@ -1,4 +1,4 @@
-"""Settings for tests: a folder and ports of their own, with the project's environments and jars."""
+"""Settings and servers for tests: a folder and ports of their own, with the project's environments and jars."""
 
 import os
 import shutil
@@ -8,6 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fraudstream.local import jars, kafka, postgres, secrets
+from fraudstream.local.down import down
+from fraudstream.local.supervisor import Supervisor
+from fraudstream.local.up import Up
 from fraudstream.settings import ENV_PREFIX, PROJECT_DIR, Settings, load_settings
 
 PORTS = ("KAFKA__PORT", "KAFKA__CONTROLLER_PORT", "POSTGRES__PORT", "AIRFLOW__PORT", "SUPERSET__PORT")
@@ -40,6 +44,28 @@ def isolated_settings() -> Iterator[Settings]:
         os.environ.update(before)
         if not keep:
             shutil.rmtree(folder)
+
+
+@contextmanager
+def isolated_servers() -> Iterator[Settings]:
+    """A real Kafka with its topics and a real Postgres with its schema: the first steps of `fraudctl up`."""
+    with isolated_settings() as settings:
+        secrets.ensure(settings)
+        for folder in (kafka.NAME, "spark-kafka"):
+            jars.install(settings, folder)
+        try:
+            Supervisor(settings).apply([kafka.program(settings), postgres.program(settings)])
+            up = Up(settings)
+            up.postgres(_say_nothing)
+            up.kafka(_say_nothing)
+            up.schema(_say_nothing)
+            yield settings
+        finally:
+            down(settings, _say_nothing)
+
+
+def _say_nothing(_: str) -> None:
+    """Progress isn't shown in tests."""
 
 
 def free_port() -> int:

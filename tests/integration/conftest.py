@@ -5,41 +5,17 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from fraudstream.local import jars, kafka, postgres, secrets
-from fraudstream.local.down import down
-from fraudstream.local.supervisor import Supervisor
-from fraudstream.local.up import Up
 from fraudstream.settings import Settings
-from tests.isolation import isolated_settings
+from tests.isolation import isolated_servers
 
 Postgres = psycopg.Connection[tuple[object, ...]]
 
 
-def say_nothing(_: str) -> None:
-    """Progress isn't shown in tests."""
-
-
 @pytest.fixture(scope="session")
 def settings() -> Iterator[Settings]:
-    """Kafka with its topics, and Postgres with roles and schema. Environments and jars are the project's."""
-    with isolated_settings() as made:
-        try:
-            start_servers(made)
-            yield made
-        finally:
-            down(made, say_nothing)
-
-
-def start_servers(settings: Settings) -> None:
-    """The first steps of `fraudctl up`."""
-    secrets.ensure(settings)
-    for folder in (kafka.NAME, "spark-kafka"):
-        jars.install(settings, folder)
-    Supervisor(settings).apply([kafka.program(settings), postgres.program(settings)])
-    up = Up(settings)
-    up.postgres(say_nothing)
-    up.kafka(say_nothing)
-    up.schema(say_nothing)
+    """Kafka with its topics, and Postgres with roles and schema, shared by the suite."""
+    with isolated_servers() as made:
+        yield made
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from fraudstream.contracts import Topic, iso_milliseconds
 from fraudstream.settings import PROJECT_DIR, Settings
 from model.registry import ensure_pretrained
+from tests.isolation import isolated_servers
 from tests.messages import as_bytes, bad_values, browse_event, label, transaction
 from tests.polling import poll
 
@@ -77,6 +78,13 @@ class Shop:
 
     def flush(self) -> None:
         assert self._producer.flush(30) == 0
+
+
+@pytest.fixture(scope="module")
+def settings() -> Iterator[Settings]:
+    """Servers of this module's own: it counts every message."""
+    with isolated_servers() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
