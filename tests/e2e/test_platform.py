@@ -16,6 +16,7 @@ from fraudstream.contracts import Topic
 from fraudstream.local import superset
 from fraudstream.local.airflow_api import AirflowApi
 from fraudstream.local.jobs import jobs
+from fraudstream.local.leftovers import our_processes
 from fraudstream.settings import PROJECT_DIR, Settings
 from tests.messages import as_bytes, transaction
 from tests.polling import poll
@@ -143,25 +144,17 @@ def test_no_secret_is_on_a_command_line_or_in_a_log(platform: Settings) -> None:
 
 
 def test_everything_listens_on_loopback(platform: Settings) -> None:
-    listening = [c for c in psutil.net_connections("inet") if c.status == psutil.CONN_LISTEN and c.pid]
-    ours = {c.laddr for c in listening if _is_ours(platform, c.pid)}
-    assert {platform.kafka.port, platform.postgres.port, platform.airflow.port} <= {a.port for a in ours}
-    assert {a.ip for a in ours} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
-
-
-def _is_ours(platform: Settings, pid: int | None) -> bool:
-    try:
-        return psutil.Process(pid).environ().get("FRAUDSTREAM_VAR_DIR") == str(platform.paths.var)
-    except psutil.Error:
-        return False
+    ours = {process.pid for process in our_processes(platform)}
+    listening = [c.laddr for c in psutil.net_connections("inet") if c.status == psutil.CONN_LISTEN and c.pid in ours]
+    ports = {platform.kafka.port, platform.postgres.port, platform.airflow.port, platform.superset.port}
+    assert ports <= {address.port for address in listening}
+    assert {address.ip for address in listening} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 
 
 def test_down_leaves_nothing_and_up_carries_on(platform: Settings) -> None:
     before = scored(platform)
     assert fraudctl("down").returncode == 0
-    left = [process for process in psutil.process_iter() if _is_ours(platform, process.pid)]
-    mine = {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
-    assert [process for process in left if process.pid not in mine] == []
+    assert our_processes(platform) == []
     done = fraudctl("up")
     assert done.returncode == 0, done.stdout + done.stderr
     assert scored(platform) > before
