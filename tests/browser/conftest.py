@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, StorageState, sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from fraudstream.local import superset
 from fraudstream.settings import Settings
@@ -24,6 +25,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+SIGN_IN_TRIES = 4
 VIEWPORT = {"width": 1400, "height": 900}
 
 
@@ -39,17 +41,29 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
-def page(platform: Settings, browser: Browser) -> Iterator[Page]:
-    """A page on which the viewer is signed in."""
+@pytest.fixture(scope="session")
+def session(platform: Settings, browser: Browser) -> StorageState:
+    """The viewer's session. Signing in is tried again: a form that is sent before its script has loaded is lost."""
     context = browser.new_context(viewport=VIEWPORT)  # type: ignore[arg-type]
     page = context.new_page()
-    page.goto(f"{platform.superset_url}/login/")
-    page.locator("input[name=username], #username").fill(superset.VIEWER)
-    page.locator("input[name=password], #password").fill((platform.paths.superset / "viewer_password").read_text())
-    page.keyboard.press("Enter")
-    page.wait_for_url(lambda url: "/login" not in url, timeout=60_000)
-    yield page
+    for _ in range(SIGN_IN_TRIES):
+        page.goto(f"{platform.superset_url}/login/", wait_until="networkidle")
+        page.locator("input[name=username], #username").fill(superset.VIEWER)
+        page.locator("input[name=password], #password").fill((platform.paths.superset / "viewer_password").read_text())
+        page.keyboard.press("Enter")
+        try:
+            page.wait_for_url(lambda url: "/login" not in url, timeout=30_000)
+        except PlaywrightTimeoutError:
+            continue
+        return context.storage_state()
+    pytest.fail(f"can't sign in to {platform.superset_url} in {SIGN_IN_TRIES} tries")
+
+
+@pytest.fixture
+def page(browser: Browser, session: StorageState) -> Iterator[Page]:
+    """A page on which the viewer is signed in."""
+    context = browser.new_context(viewport=VIEWPORT, storage_state=session)  # type: ignore[arg-type]
+    yield context.new_page()
     context.close()
 
 
