@@ -83,5 +83,6 @@ with DAG(
             "--duration={{ params.duration_seconds }}",
             "--seed={{ params.seed }}",
         ],
+        niceness=5,  # what makes the load must not slow what carries it
         may_finish=True,
     )

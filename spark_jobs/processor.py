@@ -27,22 +27,25 @@ RETRY_SECONDS = 45
 class Processor:
     """The query's `foreachBatch`. Owns the driver's connection to Postgres and its Kafka producer."""
 
-    def __init__(self, spark: SparkSession, settings: Settings, checkpoint: Checkpoint) -> None:
+    def __init__(self, settings: Settings) -> None:
+        """Reads what is needed for scoring. Raises FraudstreamError when there is no model that can be used."""
         self._settings = settings
-        self._checkpoint = checkpoint
-        self._resources = Resources(spark)
         self._publisher = Publisher(settings.kafka)
         self._connection = self._connect()
+        self._resources = Resources()
+        self._resources.refresh(self._connection)
+        self._checkpoint: Checkpoint | None = None
         self._driver: Driver | None = None
         self.error: Exception | None = None
         self.last: BatchRecord | None = None
         self.batch_lock = threading.Lock()  # held while a batch runs, so that a stop can wait for its end
 
-    def start(self) -> Driver:
-        """Takes the query over, checks that it can score, and publishes what an earlier driver left unpublished."""
-        planned = self._checkpoint.last_planned()
-        self._resources.refresh(self._connection)
-        self._driver = ledger.take_over(self._connection, self._settings.stream, planned, self._checkpoint.location)
+    def start(self, spark: SparkSession, checkpoint: Checkpoint) -> Driver:
+        """Takes the query over, and publishes what an earlier driver left unpublished."""
+        self._resources.warm_workers(spark)
+        self._checkpoint = checkpoint
+        planned = checkpoint.last_planned()
+        self._driver = ledger.take_over(self._connection, self._settings.stream, planned, checkpoint.location)
         for batch_id in ledger.unpublished(self._connection):
             log.info("publishing batch %s, which an earlier driver committed", batch_id)
             self._publisher.publish(self._connection, batch_id)
@@ -58,15 +61,16 @@ class Processor:
                 raise
 
     def _process(self, outcomes: DataFrame, batch_id: int) -> None:
+        assert self._checkpoint is not None  # noqa: S101 (start() comes first)
         started = time.time()
         ranges = self._checkpoint.ranges(batch_id)
         connection = self._connection = self._alive(self._connection)
         current = self._resources.refresh(connection)
         # The one action on this plan: it also makes Spark keep the new state, so it runs for a repeated batch too.
-        table = score(outcomes, current.data).toArrow()
+        table = score(outcomes, self._resources.on_workers(outcomes.sparkSession)).toArrow()
         if not any(r.until > r.start for r in ranges):
             return
-        model, static_version = current.model, current.static.version
+        model, static_version = current.model, current.data.static.version
         batch = sink.Batch(batch_id, ranges, model.version, model.threshold, static_version, started)
         record = self._commit(batch, table)
         if record is None:

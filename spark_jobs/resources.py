@@ -1,37 +1,41 @@
-"""What micro-batches are scored with: the champion and the static data, broadcast again when either changes."""
+"""What micro-batches are scored with: the champion and the static data, read again when either changes."""
 
 import logging
+import threading
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pandas as pd
+from py4j.protocol import Py4JError
 from pyspark import Broadcast
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from fraudstream.errors import FraudstreamError
-from model.artifact import read_folder
+from model.artifact import decode_metadata, read_folder
 from model.registry import ModelVersion, champion
 from model.static import CUSTOMER_COLUMNS, PRODUCT_COLUMNS, StaticData
 from spark_jobs.ledger import Postgres
-from spark_jobs.scoring import ScoringData, load_scorer
+from spark_jobs.scoring import ScoringData, check_on_worker
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Current:
-    """One model and one version of the static data, on all workers."""
+    """One model and one version of the static data."""
 
     model: ModelVersion
-    static: StaticData
-    data: Broadcast[ScoringData]
+    data: ScoringData
 
 
 class Resources:
-    """Keeps the champion and the newest static data. Call `refresh` before each micro-batch."""
+    """Keeps the champion and the newest static data. Call `refresh`, then `on_workers`, before each micro-batch."""
 
-    def __init__(self, spark: SparkSession) -> None:
-        self._spark = spark
+    def __init__(self) -> None:
         self._current: Current | None = None
+        self._broadcast: Broadcast[ScoringData] | None = None
+        self._lock = threading.Lock()
 
     def refresh(self, connection: Postgres) -> Current:
         """What to score with now. Raises FraudstreamError when there is no model, or when it can't be used."""
@@ -40,35 +44,59 @@ class Resources:
             raise FraudstreamError("no champion in fraud.model_versions: run ./fraudctl up, or promote a model")
         static = self._newest_static(connection)
         old = self._current
-        if old and old.static is static and (old.model.version, old.model.sha256) == (model.version, model.sha256):
+        if old and old.data.static is static and (old.model.version, old.model.sha256) == (model.version, model.sha256):
             return old
-        self._current = self._broadcast(model, static)
-        if old:
-            old.data.unpersist()
+        self._current = Current(model, _scoring_data(model, static))
+        if self._broadcast:
+            self._broadcast.unpersist()
+            self._broadcast = None
         return self._current
+
+    def on_workers(self, spark: SparkSession) -> Broadcast[ScoringData]:
+        """What `refresh` returned last, on all workers. Raises FraudstreamError when they can't use the model."""
+        assert self._current is not None  # noqa: S101 (refresh comes first)
+        with self._lock:
+            if self._broadcast is None:
+                data = spark.sparkContext.broadcast(self._current.data)
+                check_on_worker(spark, data)
+                self._broadcast = data
+            return self._broadcast
+
+    def warm_workers(self, spark: SparkSession) -> None:
+        """Does the work of the first `on_workers` in the background, since a first worker takes seconds to start.
+
+        A failure isn't told here: the call that follows meets it again.
+        """
+
+        def warm() -> None:
+            with suppress(FraudstreamError, PySparkException, Py4JError):
+                self.on_workers(spark)
+
+        threading.Thread(target=warm, name="warm-workers", daemon=True).start()
 
     def _newest_static(self, connection: Postgres) -> StaticData:
         version = _newest_static_version(connection)
-        if self._current and self._current.static.version == version:
-            return self._current.static
+        if self._current and self._current.data.static.version == version:
+            return self._current.data.static
         return _read_static(connection, version)
 
-    def _broadcast(self, model: ModelVersion, static: StaticData) -> Current:
-        artifact, metadata = read_folder(model.artifact)
-        scorer = load_scorer(artifact, metadata)  # refuses here, on the driver, what a worker couldn't use
-        if scorer.sha256 != model.sha256:
-            raise FraudstreamError(
-                f"model {model.version} in {model.artifact} has SHA-256 {scorer.sha256}, but was registered with "
-                f"{model.sha256}: restore the file, or run ./fraudctl up, which registers a newer one that ships"
-            )
-        log.info(
-            "scoring with model %s and static data %s (%s customers, %s products)",
-            model.version,
-            static.version,
-            len(static.customers),
-            len(static.products),
+
+def _scoring_data(model: ModelVersion, static: StaticData) -> ScoringData:
+    artifact, metadata = read_folder(model.artifact)
+    sha256 = decode_metadata(metadata).sha256
+    if sha256 != model.sha256:
+        raise FraudstreamError(
+            f"model {model.version} in {model.artifact} has SHA-256 {sha256}, but was registered with "
+            f"{model.sha256}: restore the file, or run ./fraudctl up, which registers a newer one that ships"
         )
-        return Current(model, static, self._spark.sparkContext.broadcast(ScoringData(artifact, metadata, static)))
+    log.info(
+        "scoring with model %s and static data %s (%s customers, %s products)",
+        model.version,
+        static.version,
+        len(static.customers),
+        len(static.products),
+    )
+    return ScoringData(artifact, metadata, static)
 
 
 def _newest_static_version(connection: Postgres) -> int:

@@ -3,21 +3,24 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 from pyspark import Broadcast
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from fraudstream.contracts import Reason, Transaction
-from model.scoring import Scorer
+from fraudstream.errors import FraudstreamError
 from model.static import StaticData
 from spark_jobs.bucket import Kind
 from spark_jobs.schemas import SCORED
+
+if TYPE_CHECKING:
+    from model.scoring import Scorer
 
 _decode_transaction = msgspec.json.Decoder(Transaction).decode
 _encode_reasons = msgspec.json.Encoder().encode
@@ -48,13 +51,30 @@ def _scorer_of(data: Broadcast[ScoringData]) -> Callable[[Iterator[pa.RecordBatc
     return score_partition
 
 
+def check_on_worker(spark: SparkSession, data: Broadcast[ScoringData]) -> None:
+    """Loads the model where it will score. Raises FraudstreamError with the reason when it can't be used there."""
+    problem = spark.sparkContext.parallelize([data], 1).map(_problem_of).first()
+    if problem:
+        raise FraudstreamError(problem)
+
+
+def _problem_of(data: Broadcast[ScoringData]) -> str:
+    try:
+        load_scorer(data.value.artifact, data.value.metadata)
+    except FraudstreamError as error:
+        return str(error)
+    return ""
+
+
 @lru_cache(maxsize=2)
-def load_scorer(artifact: bytes, metadata: bytes) -> Scorer:
-    """The model, loaded and verified once a worker."""
+def load_scorer(artifact: bytes, metadata: bytes) -> "Scorer":
+    """The model, loaded and verified once a worker. Imported here, since the driver has no need of scikit-learn."""
+    from model.scoring import Scorer
+
     return Scorer.from_bytes(artifact, metadata)
 
 
-def score_batch(batch: pa.RecordBatch, scorer: Scorer, static: StaticData) -> pa.RecordBatch:
+def score_batch(batch: pa.RecordBatch, scorer: "Scorer", static: StaticData) -> pa.RecordBatch:
     """Adds score, decision and reasons to the transactions of `batch` (Arrow, schema `OUTCOME`)."""
     rows = np.flatnonzero(batch.column("kind").to_numpy(zero_copy_only=False) == Kind.TRANSACTION.value)
     scores: list[Any] = [None] * batch.num_rows

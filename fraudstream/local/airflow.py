@@ -9,6 +9,7 @@ import secrets as random
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import psycopg
@@ -24,13 +25,17 @@ HEALTHY_SECONDS = 180
 POLL_SECONDS = 0.5
 VIEWER = "viewer"
 
-#: Airflow's processes: command-line arguments, and the order in which supervisord starts them.
+#: Airflow's processes: command-line arguments, the order in which supervisord starts them, and their niceness. Dags
+#: that were parsed before run without the Dag processor, so that it may be the last to come up.
 COMPONENTS = {
-    "airflow-api-server": (("api-server",), 300),
-    "airflow-scheduler": (("scheduler", "--skip-serve-logs"), 310),
-    "airflow-triggerer": (("triggerer", "--skip-serve-logs"), 310),
-    "airflow-dag-processor": (("dag-processor",), 310),
+    "airflow-api-server": (("api-server",), 300, 0),
+    "airflow-scheduler": (("scheduler", "--skip-serve-logs"), 310, 0),
+    "airflow-triggerer": (("triggerer", "--skip-serve-logs"), 310, 0),
+    "airflow-dag-processor": (("dag-processor",), 310, 10),
 }
+#: What Airflow's health report must say of itself before Dags can run.
+RUNS_DAGS = ("metadatabase", "scheduler", "triggerer")
+PARSES_DAGS = ("dag_processor",)
 
 
 class AirflowError(FraudstreamError):
@@ -64,20 +69,23 @@ def programs(settings: Settings) -> list[Program]:
             directory=settings.paths.airflow,
             environment=_environment(settings),
             priority=priority,
+            niceness=niceness,
             url=settings.airflow_url if name == "airflow-api-server" else None,
         )
-        for name, (arguments, priority) in COMPONENTS.items()
+        for name, (arguments, priority, niceness) in COMPONENTS.items()
     ]
 
 
-def wait_healthy(settings: Settings, watch: Watch = not_watching, seconds: float = HEALTHY_SECONDS) -> None:
-    """Returns when all four processes are healthy. Raises AirflowError naming those that aren't after `seconds`.
+def wait_healthy(
+    settings: Settings, components: Sequence[str], watch: Watch = not_watching, seconds: float = HEALTHY_SECONDS
+) -> None:
+    """Returns when `components` are healthy. Raises AirflowError naming those that aren't after `seconds`.
 
     `watch` is called between attempts, and raises when there is nothing left to wait for.
     """
     api = AirflowApi(settings)
     deadline = time.monotonic() + seconds
-    while unhealthy := api.unhealthy():
+    while unhealthy := api.unhealthy(components):
         watch()
         if time.monotonic() > deadline:
             raise AirflowError(

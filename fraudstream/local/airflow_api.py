@@ -4,6 +4,7 @@ import json
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from typing import Any
 
 from fraudstream.errors import FraudstreamError
@@ -12,7 +13,6 @@ from fraudstream.settings import Settings
 
 TIMEOUT_SECONDS = 30
 POLL_SECONDS = 0.5
-COMPONENTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 
 
 class AirflowApiError(FraudstreamError):
@@ -30,13 +30,13 @@ class AirflowApi:
         }
         self._token: str | None = None
 
-    def unhealthy(self) -> list[str]:
-        """Names of the components that aren't healthy, with what Airflow says about each."""
+    def unhealthy(self, components: Sequence[str]) -> list[str]:
+        """Those of the `components` in Airflow's health report that aren't healthy, with what it says about each."""
         try:
             health = self._send("GET", "/api/v2/monitor/health")
         except OSError as error:
             return [f"API server ({error})"]
-        states = {name: (health.get(name) or {}).get("status") for name in COMPONENTS}
+        states = {name: (health.get(name) or {}).get("status") for name in components}
         return [f"{name} ({state})" for name, state in states.items() if state != "healthy"]
 
     def start(self, dag_id: str, *, seconds: float = 60) -> None:

@@ -23,6 +23,7 @@ class Program:
     stop_signal: str = "TERM"
     stop_seconds: int = 15
     priority: int = 500
+    niceness: int = 0  # above 0 for what may wait when processors are short
     url: str | None = None
 
 
@@ -32,9 +33,10 @@ def not_watching() -> None:
 
 def render(program: Program, logs: Path) -> str:
     """The program's section of supervisord's configuration."""
+    command = (*(("nice", "-n", str(program.niceness)) if program.niceness else ()), *program.command)
     lines = [
         f"[program:{program.name}]",
-        f"command={' '.join(_quote(word) for word in program.command)}",
+        f"command={' '.join(_quote(word) for word in command)}",
         f"directory={escape(str(program.directory))}",
         "autostart=false",
         "autorestart=true",

@@ -27,11 +27,19 @@ class SupersetUnavailableError(FraudstreamError):
 
 
 @dataclass(frozen=True)
+class Chart:
+    """A chart, by the title of its dashboard, its name, and its id in Superset."""
+
+    dashboard: str
+    name: str
+    id: int
+
+
+@dataclass(frozen=True)
 class ChartAnswer:
     """What a chart answered: `rows` is None when its query failed, and `problem` then says why."""
 
-    dashboard: str
-    chart: str
+    chart: Chart
     rows: int | None
     problem: str = ""
 
@@ -71,7 +79,7 @@ def programs(settings: Settings) -> list[Program]:
         "PYTHONPATH": str(code),
         "PYTHONUNBUFFERED": "1",
     }
-    return [Program(NAME, command, code, environment, priority=600, url=settings.superset_url)]
+    return [Program(NAME, command, code, environment, priority=600, niceness=10, url=settings.superset_url)]
 
 
 def wait_healthy(settings: Settings, watch: Watch = not_watching, seconds: float = HEALTHY_SECONDS) -> None:
@@ -101,40 +109,47 @@ def _healthy(settings: Settings) -> bool:
 def wait_for_charts(settings: Settings, seconds: float) -> None:
     """Returns when every chart of every dashboard answers with at least a row. Raises SupersetUnavailableError."""
     deadline = time.monotonic() + seconds
-    while blank := [answer for answer in chart_answers(settings) if not answer.rows]:
+    token, charts = _charts(settings)
+    while blank := [answer for answer in (_ask(settings, token, chart) for chart in charts) if not answer.rows]:
+        charts = [answer.chart for answer in blank]
         if time.monotonic() > deadline:
-            first = blank[0]
+            first, log = blank[0], log_file(settings.paths.logs, NAME)
             raise SupersetUnavailableError(
-                f"{len(blank)} charts have no rows after {seconds:.0f} s. The first is {first.chart!r} on "
-                f"{first.dashboard!r} ({first.problem or 'an empty answer'}): see {log_file(settings.paths.logs, NAME)}"
+                f"{len(blank)} charts have no rows after {seconds:.0f} s. The first is {first.chart.name!r} on "
+                f"{first.chart.dashboard!r} ({first.problem or 'an empty answer'}): see {log}"
             )
         time.sleep(POLL_SECONDS)
 
 
 def chart_answers(settings: Settings) -> list[ChartAnswer]:
     """Asks every chart of every dashboard for its data, past the cache. Raises SupersetUnavailableError."""
+    token, charts = _charts(settings)
+    return [_ask(settings, token, chart) for chart in charts]
+
+
+def _charts(settings: Settings) -> tuple[str, list[Chart]]:
+    """A token, and every chart of every dashboard."""
     token = _request(
         settings,
         "/api/v1/security/login",
         body={"username": WEB_USER, "password": read(settings, "superset_admin"), "provider": "db"},
     )["access_token"]
     dashboards = _request(settings, "/api/v1/dashboard/?q=(page_size:100)", token)["result"]
-    return [
-        _ask(settings, token, dashboard["dashboard_title"], chart)
+    return token, [
+        Chart(dashboard["dashboard_title"], chart["slice_name"], chart["id"])
         for dashboard in dashboards
         for chart in _request(settings, f"/api/v1/dashboard/{dashboard['id']}/charts", token)["result"]
     ]
 
 
-def _ask(settings: Settings, token: str, dashboard: str, chart: dict[str, Any]) -> ChartAnswer:
-    name = chart["slice_name"]
+def _ask(settings: Settings, token: str, chart: Chart) -> ChartAnswer:
     try:
-        result = _request(settings, f"/api/v1/chart/{chart['id']}/data/?force=true", token)["result"][0]
+        result = _request(settings, f"/api/v1/chart/{chart.id}/data/?force=true", token)["result"][0]
     except SupersetUnavailableError as error:
-        return ChartAnswer(dashboard, name, None, str(error))
+        return ChartAnswer(chart, None, str(error))
     if result["status"] != "success":
-        return ChartAnswer(dashboard, name, None, str(result.get("error") or result["status"]))
-    return ChartAnswer(dashboard, name, result["rowcount"])
+        return ChartAnswer(chart, None, str(result.get("error") or result["status"]))
+    return ChartAnswer(chart, result["rowcount"])
 
 
 def _request(settings: Settings, path: str, token: str | None = None, body: dict[str, str] | None = None) -> Any:

@@ -63,7 +63,8 @@ def steps(settings: Settings) -> list[Step]:
         Step("Superset", run.superset, after=("PostgreSQL", "superset environment")),
         Step("Dags", run.dags, after=("Airflow", "Kafka", "Spark's Kafka connector", "static data", "model")),
         Step("scored transactions", run.scored, after=("Dags",)),
-        Step("dashboards", run.dashboards, after=("Superset", "scored transactions")),
+        Step("Dag processor", run.dag_processor, after=("Airflow",)),
+        Step("dashboards", run.dashboards, after=("Superset", "static data", "Dags")),
     ]
 
 
@@ -138,7 +139,11 @@ class Up:
         names = [program.name for program in airflow.programs(self._settings)]
         self._start(*names)
         tell("waiting for its processes")
-        airflow.wait_healthy(self._settings, self._watch(*names))
+        airflow.wait_healthy(self._settings, airflow.RUNS_DAGS, self._watch(*names))
+
+    def dag_processor(self, _: Tell) -> None:
+        """The one of Airflow's processes that isn't needed for Dags that were parsed before."""
+        airflow.wait_healthy(self._settings, airflow.PARSES_DAGS, self._watch("airflow-dag-processor"))
 
     def superset(self, tell: Tell) -> None:
         """Superset, with the dashboards."""
@@ -175,8 +180,8 @@ class Up:
         """Waits until every chart answers with rows, where the simulated shop is sure to send some."""
         if not self._settings.producer.enabled:
             return
-        tell("waiting for the first rows in every chart")
-        superset.wait_for_charts(self._settings, CHARTS_SECONDS)
+        tell("waiting for rows in every chart")
+        superset.wait_for_charts(self._settings, SCORED_SECONDS + CHARTS_SECONDS)
 
     def _waiting_for(self) -> str:
         for name in ("producer", "stream") if self._settings.producer.enabled else ("stream",):

@@ -34,18 +34,27 @@ class ProcessStreamOperator(BaseOperator):
     :param job: name of the job in `fraudstream.local.jobs`
     :param module: Python module that is run in the Spark environment
     :param arguments: its arguments (templated); never a secret
+    :param niceness: above 0 for a job that may wait when processors are short
     :param may_finish: whether a job that ends by itself with exit status 0 has done its work; else that is a failure
     """
 
     template_fields: Sequence[str] = ("arguments",)
 
     def __init__(
-        self, *, job: str, module: str, arguments: Sequence[str] = (), may_finish: bool = False, **kwargs: Any
+        self,
+        *,
+        job: str,
+        module: str,
+        arguments: Sequence[str] = (),
+        niceness: int = 0,
+        may_finish: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.job = job
         self.module = module
         self.arguments = list(arguments)
+        self.niceness = niceness
         self.may_finish = may_finish
         self._launched: tuple[Job, Identity] | None = None
 
@@ -86,8 +95,9 @@ class ProcessStreamOperator(BaseOperator):
         job = jobs(settings)[self.job]
         log_position = size(job.log)
         record_owner(job, context["ti"])
+        nice = ["nice", "-n", str(self.niceness)] if self.niceness else []
         identity, started = job.slot.launch(
-            [str(settings.paths.python("spark")), "-m", self.module, *self.job_arguments()],
+            [*nice, str(settings.paths.python("spark")), "-m", self.module, *self.job_arguments()],
             environment=job_environment() | self.job_variables(),
             directory=settings.paths.project,
             log=job.log,

@@ -81,7 +81,7 @@ def first_row(server: Settings, token: str, chart: str) -> dict[str, Any]:
 
 @pytest.mark.usefixtures("empty_tables")
 def test_without_data_totals_are_zero_and_no_chart_fails(server: Settings) -> None:
-    answers = {answer.chart: answer for answer in superset.chart_answers(server)}
+    answers = {answer.chart.name: answer for answer in superset.chart_answers(server)}
     assert {answer.problem for answer in answers.values()} == {""}
     assert {answers[name].rows for name in ("Scored", "Flagged", "Revenue", "Latest alerts")} == {1}
 
