@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from enum import Enum
 from typing import Any
 
@@ -159,7 +159,7 @@ def offsets_json(ranges: Sequence[OffsetRange]) -> dict[str, dict[str, list[int]
 
 @dataclass(frozen=True)
 class PartitionCounts:
-    """What became of a partition's messages in one micro-batch."""
+    """What became of a partition's messages in one micro-batch; the order is that of the tables' columns."""
 
     scored: int = 0
     browse_events: int = 0
@@ -190,16 +190,12 @@ def advance_offsets(
                     r.partition,
                     r.until,
                     r.start,
-                    *(_counts_row(counts.get((r.topic, r.partition), PartitionCounts()))),
+                    *astuple(counts.get((r.topic, r.partition), PartitionCounts())),
                 )
                 for r in ranges
                 if r.until > r.start
             ],
         )
-
-
-def _counts_row(c: PartitionCounts) -> tuple[int, int, int, int, int]:
-    return c.scored, c.browse_events, c.labels, c.dead_lettered, c.duplicates
 
 
 @dataclass(frozen=True)
@@ -232,7 +228,7 @@ def record_batch(connection: Postgres, record: BatchRecord) -> None:
             record.batch_id,
             record.epoch,
             Jsonb(offsets_json(record.ranges)),
-            *_counts_row(record.totals),
+            *astuple(record.totals),
             record.late,
             record.flagged,
             record.model_version,

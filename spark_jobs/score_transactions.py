@@ -67,9 +67,14 @@ def run(settings: Settings, master: str, stop: threading.Event) -> None:
 
 def _load(settings: Settings) -> "Processor":
     """A start's other half, while the JVM comes up: seconds of imports, then the model and the static data."""
+    import psycopg
+
     from spark_jobs.processor import Processor
 
-    return Processor(settings)
+    try:
+        return Processor(settings)
+    except psycopg.OperationalError as error:
+        raise FraudstreamError(f"PostgreSQL can't be used: {error}; look at ./fraudctl status") from error
 
 
 def _request_stop(stop: threading.Event, number: int, _frame: FrameType | None) -> None:

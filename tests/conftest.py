@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from fraudstream.settings import PROJECT_DIR, Settings
+from fraudstream.settings import Settings
+from tests.commands import fraudctl
 from tests.isolation import isolated_settings
 
 
@@ -15,17 +16,11 @@ def platform() -> Iterator[Settings]:
     """A running platform in a folder and on ports of its own; fails with what `up` and the logs say."""
     with isolated_settings() as settings:
         try:
-            fraudctl("up")
+            fraudctl("up").check_returncode()
             yield settings
         except subprocess.CalledProcessError as error:
             for log in sorted(settings.paths.logs.glob("*.log")):
                 sys.stderr.write(f"--- {log.name}\n{log.read_text(errors='replace')[-2000:]}\n")
             pytest.fail(f"{error}\n{error.stdout}\n{error.stderr}")
         finally:
-            fraudctl("reset", "--yes")
-
-
-def fraudctl(*arguments: str) -> str:
-    """Runs ./fraudctl and returns what it printed. Raises subprocess.CalledProcessError."""
-    command = [str(PROJECT_DIR / "fraudctl"), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            fraudctl("reset", "--yes").check_returncode()

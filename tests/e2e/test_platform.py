@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import time
 from typing import Any
 
@@ -17,7 +16,8 @@ from fraudstream.local import superset
 from fraudstream.local.airflow_api import AirflowApi
 from fraudstream.local.jobs import jobs
 from fraudstream.local.leftovers import our_processes
-from fraudstream.settings import PROJECT_DIR, Settings
+from fraudstream.settings import Settings
+from tests.commands import fraudctl
 from tests.messages import as_bytes, transaction
 from tests.polling import poll
 
@@ -28,10 +28,6 @@ SELECT (SELECT sum(scored) FROM fraud.stream_offsets) - (SELECT count(*) FROM fr
        (SELECT sum(labels) FROM fraud.stream_offsets) - (SELECT count(*) FROM fraud.transaction_labels),
        (SELECT sum(transactions) FROM fraud.fraud_counts) - (SELECT count(*) FROM fraud.scored_transactions)
 """
-
-
-def fraudctl(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([PROJECT_DIR / "fraudctl", *arguments], capture_output=True, text=True, check=False)
 
 
 def status() -> dict[str, Any]:
