@@ -1,17 +1,16 @@
 """What runs, how fast, and how much has been accounted for. Quick, also when parts are dead."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import psycopg
-from confluent_kafka import KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
 from psycopg.rows import dict_row
 
+from fraudstream import kafka_offsets
 from fraudstream.contracts import INPUT_TOPICS
 from fraudstream.heartbeat import State
+from fraudstream.kafka_offsets import KafkaUnavailableError, Offsets
 from fraudstream.local import postgres
 from fraudstream.local.components import programs
 from fraudstream.local.jobs import jobs
@@ -105,7 +104,7 @@ class Status:
 class _Ledger:
     rates: dict[str, Any]
     totals: dict[str, Any]
-    next_offsets: dict[tuple[str, int], int]
+    next_offsets: Offsets
 
 
 def collect(settings: Settings) -> Status:
@@ -176,27 +175,14 @@ def _ledger(settings: Settings) -> _Ledger | str:
     return _Ledger(rates, totals, {(row["topic"], row["kafka_partition"]): row["next_offset"] for row in rows})
 
 
-def _end_offsets(settings: Settings) -> dict[tuple[str, int], int] | str:
+def _end_offsets(settings: Settings) -> Offsets | str:
     """The end of every partition that the stream reads, or what is wrong."""
-    admin = AdminClient(settings.kafka.client_config() | {"log_level": 0})
-    deadline = time.monotonic() + TIMEOUT_SECONDS
     try:
-        topics = admin.list_topics(timeout=TIMEOUT_SECONDS).topics
-        wanted = {
-            TopicPartition(topic.value, partition): OffsetSpec.latest()  # type: ignore[no-untyped-call]
-            for topic in INPUT_TOPICS
-            if topic.value in topics
-            for partition in topics[topic.value].partitions
-        }
-        answers = admin.list_offsets(wanted, request_timeout=TIMEOUT_SECONDS) if wanted else {}
-        return {
-            (place.topic, place.partition): answer.result(timeout=max(0.1, deadline - time.monotonic())).offset
-            for place, answer in answers.items()
-        }
-    except (KafkaException, TimeoutError):
-        return f"Kafka at {settings.kafka.bootstrap} doesn't answer: run ./fraudctl up"
+        return kafka_offsets.latest(settings.kafka, INPUT_TOPICS, TIMEOUT_SECONDS)
+    except KafkaUnavailableError as error:
+        return str(error)
 
 
-def _lag(ends: dict[tuple[str, int], int], next_offsets: dict[tuple[str, int], int]) -> int:
+def _lag(ends: Offsets, next_offsets: Offsets) -> int:
     """Messages that are in Kafka and not yet accounted for. Offsets may have gaps: it is an upper bound."""
     return sum(max(0, end - next_offsets.get(place, 0)) for place, end in ends.items())

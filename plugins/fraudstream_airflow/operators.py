@@ -167,7 +167,9 @@ class SparkModuleOperator(BaseOperator):
     def execute(self, context: Context) -> None:
         """Runs the module. Raises JobEndedError for any exit status but 0."""
         settings = load_settings()
-        command = [str(settings.paths.python("spark")), "-m", self.module, *filter(None, self.arguments)]
+        python = str(settings.paths.python("spark"))
+        # Nice: what isn't the stream may wait when processors are short.
+        command = ["nice", "-n", "5", python, "-m", self.module, *filter(None, self.arguments)]
         result = self._hook.run_command(command, env=job_environment(), cwd=str(settings.paths.project))
         if result.exit_code != os.EX_OK:
             raise JobEndedError(f"{self.module} ended with exit status {result.exit_code}; its output is above")

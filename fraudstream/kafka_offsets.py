@@ -1,0 +1,48 @@
+"""Where Kafka's partitions begin and end."""
+
+import time
+from collections.abc import Iterable
+
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from fraudstream.contracts import Topic
+from fraudstream.errors import FraudstreamError
+from fraudstream.settings import KafkaSettings
+
+#: By topic and partition.
+Offsets = dict[tuple[str, int], int]
+
+
+class KafkaUnavailableError(FraudstreamError):
+    """Kafka gives no answer in time."""
+
+
+def earliest(kafka: KafkaSettings, topics: Iterable[Topic], seconds: float) -> Offsets:
+    """The first offset that each partition still holds. Raises KafkaUnavailableError after `seconds`."""
+    return _offsets(kafka, topics, OffsetSpec.earliest(), seconds)  # type: ignore[no-untyped-call]
+
+
+def latest(kafka: KafkaSettings, topics: Iterable[Topic], seconds: float) -> Offsets:
+    """The offset that each partition's next message will get. Raises KafkaUnavailableError after `seconds`."""
+    return _offsets(kafka, topics, OffsetSpec.latest(), seconds)  # type: ignore[no-untyped-call]
+
+
+def _offsets(kafka: KafkaSettings, topics: Iterable[Topic], spec: OffsetSpec, seconds: float) -> Offsets:
+    admin = AdminClient(kafka.client_config() | {"log_level": 0})
+    deadline = time.monotonic() + seconds
+    try:
+        known = admin.list_topics(timeout=seconds).topics
+        wanted = {
+            TopicPartition(topic.value, partition): spec
+            for topic in topics
+            if topic.value in known
+            for partition in known[topic.value].partitions
+        }
+        answers = admin.list_offsets(wanted, request_timeout=seconds) if wanted else {}
+        return {
+            (place.topic, place.partition): answer.result(timeout=max(0.1, deadline - time.monotonic())).offset
+            for place, answer in answers.items()
+        }
+    except (KafkaException, TimeoutError) as error:
+        raise KafkaUnavailableError(f"Kafka at {kafka.bootstrap} doesn't answer: run ./fraudctl up") from error

@@ -1,0 +1,95 @@
+"""Reconciliation against a real Kafka and Postgres: silent when all agrees, and precise when something doesn't."""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from fraudstream import kafka_offsets
+from fraudstream.contracts import INPUT_TOPICS, Topic
+from fraudstream.settings import Settings
+from fraudstream.storage.reconciliation import reconcile
+from tests.polling import poll
+
+Postgres = psycopg.Connection[tuple[object, ...]]
+LABELS = Topic.TRANSACTION_LABELS.value
+POSITION = """
+    INSERT INTO fraud.stream_offsets (query, topic, kafka_partition, first_offset, next_offset,
+                                      scored, browse_events, labels, dead_lettered, duplicates)
+    VALUES ('test', %s, %s, %s, %s, 0, 0, %s, %s, 0)
+"""
+BATCH = """
+    INSERT INTO fraud.stream_batches (query, batch_id, epoch, offsets, scored, late, flagged, browse_events, labels,
+                                      dead_lettered, duplicates, model_version, static_version, started_at,
+                                      committed_at, duration_ms, latencies_ms, published_at)
+    VALUES ('test', 7, 1, %s, 0, 0, 0, 0, 2, 1, 0, 'm', 1, now(), now() - interval '2 minutes', 10, '{}', now())
+"""
+LABEL = """
+    INSERT INTO fraud.transaction_labels (transaction_id, is_fraud, source, labelled_at, ingest_time,
+                                          kafka_partition, kafka_offset, batch_id)
+    VALUES ('t', true, 'analyst', now(), now(), 0, %s, 7)
+"""
+DEAD = """
+    INSERT INTO fraud.dead_letters (topic, kafka_partition, kafka_offset, reason, detail, ingest_time, batch_id)
+    VALUES ('transaction-labels', 0, %s, 'NOT_JSON', 'a detail', now(), 7)
+"""
+
+
+@pytest.fixture
+def agreed(settings: Settings, writer: Postgres, empty_tables: None) -> Iterator[Postgres]:
+    """A ledger and tables that agree with Kafka: one batch of two labels and a dead letter."""
+    ends = poll(lambda: kafka_offsets.latest(settings.kafka, INPUT_TOPICS, 10), 60, "the broker knows its topics")
+    for (topic, partition), end in ends.items():
+        is_read = (topic, partition) == (LABELS, 0)
+        writer.execute(POSITION, (topic, partition, end - 3 * is_read, end, 2 * is_read, 1 * is_read))
+    end = ends[LABELS, 0]
+    writer.execute(BATCH, (f'{{"{LABELS}": {{"0": [{end - 3}, {end}]}}}}',))
+    writer.execute(LABEL, (end - 3,))
+    writer.execute(LABEL, (end - 2,))
+    writer.execute(DEAD, (end - 1,))
+    yield writer
+    writer.execute("DELETE FROM fraud.stream_offsets; DELETE FROM fraud.stream_batches")
+
+
+def test_nothing_is_said_when_all_agrees(settings: Settings, agreed: Postgres) -> None:
+    report = reconcile(settings, 1)
+    assert (report.batches, report.messages, report.unread, report.differences) == (1, 3, 0, [])
+
+
+@pytest.mark.parametrize(
+    ("breakage", "said"),
+    [
+        ("DELETE FROM fraud.dead_letters", "fraud.dead_letters has 0 rows of it, and the ledger says 1"),
+        (
+            "DELETE FROM fraud.transaction_labels WHERE label_id & 1 = 0",  # one of two that follow each other
+            "fraud.transaction_labels has 1 rows of it, and the ledger says 2",
+        ),
+        ("UPDATE fraud.stream_batches SET published_at = NULL", "not published to Kafka"),
+        (
+            "UPDATE fraud.stream_offsets SET next_offset = 1000, first_offset = 1000 WHERE topic = 'browse-events'",
+            "the topic was made anew",
+        ),
+        (
+            "INSERT INTO fraud.fraud_counts VALUES (now(), 4, 0, 0, 0)",
+            "fraud.fraud_counts holds 4 transactions, and the ledger 0 scored ones",
+        ),
+    ],
+)
+def test_a_difference_is_named(settings: Settings, agreed: Postgres, breakage: str, said: str) -> None:
+    agreed.execute(breakage)
+    differences = reconcile(settings, 1).differences
+    assert differences
+    assert all(said in difference for difference in differences)
+
+
+def test_a_batchs_difference_names_its_offsets(settings: Settings, agreed: Postgres) -> None:
+    agreed.execute("DELETE FROM fraud.dead_letters")
+    [difference] = reconcile(settings, 1).differences
+    end = kafka_offsets.latest(settings.kafka, INPUT_TOPICS, 10)[LABELS, 0]
+    assert difference.startswith(f"batch 7 ({LABELS}/0 {end - 3} to {end - 1})")
+
+
+def test_old_batches_are_left_out(settings: Settings, agreed: Postgres) -> None:
+    agreed.execute("UPDATE fraud.stream_batches SET committed_at = now() - interval '2 hours'")
+    assert reconcile(settings, 1).batches == 0
+    assert reconcile(settings, 3).batches == 1
