@@ -76,7 +76,7 @@ def split(history: History, protocol: Protocol) -> Split:
     begin, test_begin = _number(protocol.train_start), _number(protocol.test_start)
     if begin < days[0] or _number(protocol.test_end) > days[-1] + 1:
         raise ProtocolError(
-            f"training from {protocol.train_start} and testing until {protocol.test_end - timedelta(days=1)} don't fit: "
+            f"training from {protocol.train_start} and testing before {protocol.test_end} don't fit: "
             f"the history is from {_date(days[0])} until {_date(days[-1])}"
         )
     train = np.flatnonzero((days >= begin) & (days < _number(protocol.train_end)))
