@@ -165,6 +165,15 @@ def train(context: typer.Context) -> None:
     _spark_python("-m", "model.train", *context.args)
 
 
+@app.command(context_settings=PASS_THROUGH)
+def evaluate(context: typer.Context) -> None:
+    """Train and test on your own labelled history, as time would have gone. Arguments go to it (--help lists them).
+
+    Example: ./fraudctl evaluate --transactions history.csv --json
+    """
+    _spark_python("-m", "model.external", *context.args)
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def bench(
     context: typer.Context,

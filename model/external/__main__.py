@@ -1,0 +1,113 @@
+"""The command: `python -m model.external --transactions FILE`, which is `./fraudctl evaluate`."""
+
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from fraudstream.errors import FraudstreamError
+from model.external import classifier
+from model.external.features import build
+from model.external.history import History, read
+from model.external.mapping import Mapping, read_mapping
+from model.external.metrics import Metrics, measure
+from model.external.protocol import Protocol, Split, split
+
+console = Console(stderr=True)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+_EXAMPLES = """
+Examples:
+
+  ./fraudctl evaluate --transactions history.parquet
+
+  ./fraudctl evaluate --transactions orders.csv --mapping columns.toml --train-start 2026-03-01 --train-days 28
+
+  ./fraudctl evaluate --transactions history.csv --json | jq .average_precision
+
+A mapping file, for other column names than the platform's and the Fraud Detection Handbook's (docs/evaluate.md):
+
+  [columns]
+
+  customer_id = "card"
+"""
+
+
+def evaluate(history: History, protocol: Protocol, seed: int) -> tuple[Split, Metrics]:
+    """Trains on the protocol's training period and measures on its test period. Raises ProtocolError."""
+    parts = split(history, protocol)
+    console.print(
+        f"training {protocol.train_start} until {protocol.train_end}, labels known after {protocol.delay_days} days, "
+        f"test {protocol.test_start} until {protocol.test_end}"
+    )
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
+    ) as progress:
+        task = progress.add_task("features", total=classifier.STEPS + 1)
+        features = build(history, np.concatenate([parts.train, parts.test]), protocol.delay)
+        training, test = features.iloc[: len(parts.train)], features.iloc[len(parts.train) :]
+        progress.update(task, description="fitting", advance=1)
+        scores = np.zeros(len(test))
+        for contribution in classifier.scores(training, history.frauds[parts.train], test, seed):
+            scores += contribution
+            progress.advance(task)
+    metrics = measure(history.frauds[parts.test], scores, history.customers[parts.test], parts.days)
+    return parts, metrics
+
+
+def _table(history: History, parts: Split, metrics: Metrics) -> Table:
+    table = Table(box=None, show_header=False)
+    rows = {
+        "AUC ROC": f"{metrics.auc_roc:.3f}",
+        "average precision": f"{metrics.average_precision:.3f}",
+        "card precision@100": f"{metrics.card_precision_at_100:.3f}",
+        "tested transactions": f"{metrics.n_test:,}",
+        "frauds among them": f"{metrics.n_fraud:,}",
+        "left the test (card known as compromised)": f"{parts.removed:,}",
+        "training transactions": f"{len(parts.train):,}",
+        "frauds among those": f"{int(history.frauds[parts.train].sum()):,}",
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    return table
+
+
+@app.command(epilog=_EXAMPLES)
+def main(
+    transactions: Annotated[Path, typer.Option(help="labelled history, .csv or .parquet")],
+    mapping: Annotated[Path | None, typer.Option(help="TOML file that names the columns")] = None,
+    train_start: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="first day of training; else the latest that fits"),
+    ] = None,
+    train_days: Annotated[int, typer.Option(min=1, help="days of training")] = 7,
+    delay_days: Annotated[int, typer.Option(min=0, help="days until a label is known")] = 7,
+    test_days: Annotated[int, typer.Option(min=1, help="days of test")] = 7,
+    seed: Annotated[int, typer.Option(min=0, help="seed of the fit")] = 42,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Trains and tests on your own labelled history, as time would have gone, and says how well frauds are found."""
+    try:
+        history = read(transactions, read_mapping(mapping) if mapping else Mapping())
+        console.print(f"read {len(history):,} transactions with {int(history.frauds.sum()):,} frauds")
+        periods = (train_days, delay_days, test_days)
+        protocol = Protocol(train_start.date(), *periods) if train_start else Protocol.latest(history, *periods)
+        parts, metrics = evaluate(history, protocol, seed)
+    except FraudstreamError as error:
+        console.print(f"evaluation failed: {error}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)
+    if as_json:
+        typer.echo(json.dumps(metrics.as_json()))
+    else:
+        Console().print(_table(history, parts, metrics))
+
+
+if __name__ == "__main__":
+    app(prog_name="fraudctl evaluate")
