@@ -38,16 +38,6 @@ class ScoringData:
     static: StaticData
     risk: EntityRisk
 
-    def features(self, transactions: pd.DataFrame, stateful: np.ndarray) -> np.ndarray:
-        """FEATURE_NAMES of each transaction, from STATEFUL_COLUMNS and the join; float64 [n, features]."""
-        return np.hstack(
-            [
-                stateful[:, : len(STATEFUL_FEATURES)],
-                self.static.features(transactions, stateful[:, len(STATEFUL_FEATURES) :]),
-                self.risk.features(transactions, self.static.categories),
-            ]
-        )
-
 
 def score(outcomes: DataFrame, data: Broadcast[ScoringData]) -> DataFrame:
     """Scores the transactions among `outcomes` (schema `OUTCOME`); all rows pass through, in schema `SCORED`."""
@@ -95,7 +85,7 @@ def score_batch(batch: pa.RecordBatch, scorer: "Scorer", data: ScoringData) -> p
     reasons: list[Any] = [None] * batch.num_rows
     if len(rows):
         chosen = batch.take(pa.array(rows))
-        features = data.features(_transactions(chosen), _stateful_columns(chosen))
+        features = features_of(chosen, data)
         probabilities = scorer.score(features)
         flagged = probabilities >= scorer.threshold
         explained = iter(scorer.reasons(features[flagged]))
@@ -106,6 +96,14 @@ def score_batch(batch: pa.RecordBatch, scorer: "Scorer", data: ScoringData) -> p
     return pa.RecordBatch.from_pydict(
         columns | {"fraud_score": scores, "is_fraud": decisions, "reasons": reasons}, schema=_SCORED_SCHEMA
     )
+
+
+def features_of(transactions: pa.RecordBatch, data: ScoringData) -> np.ndarray:
+    """FEATURE_NAMES of each row (Arrow, schema `OUTCOME`, transactions only); float64 [n, features]."""
+    stateful, joined = _stateful_columns(transactions), _transactions(transactions)
+    own = len(STATEFUL_FEATURES)
+    static = data.static.features(joined, stateful[:, own:])
+    return np.hstack([stateful[:, :own], static, data.risk.features(joined, data.static.categories)])
 
 
 def _stateful_columns(transactions: pa.RecordBatch) -> np.ndarray:
