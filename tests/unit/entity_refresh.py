@@ -1,11 +1,14 @@
-"""The refresh of entity risk once more, plainly: for the tests that hold SQL, stream and training equal to it."""
+"""Purchases with entities, and the refresh of entity risk once more, plainly, for the tests of entity risk."""
 
 from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
 
 import pandas as pd
 
 from fraudstream.entities import WINDOW_DAYS, EntityType
 from model.entity_risk import ENTITY_COLUMNS, EntityRisk
+from tests.unit.model_events import START
 
 CATEGORIES = pd.Series({"p1": "audio", "p2": "audio", "p3": "books"})
 
@@ -48,3 +51,48 @@ def with_items(transactions: pd.DataFrame) -> pd.DataFrame:
 
 def utc(milliseconds: int) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=int(milliseconds))
+
+
+def purchases(*rows: dict[str, Any]) -> pd.DataFrame:
+    usual = {
+        "event_time": START,
+        "customer_id": "c1",
+        "device_id": "shared",
+        "card_token": "visa",
+        "shipping_latitude": 52.52,
+        "shipping_longitude": 13.41,
+        "items": [{"product_id": "p1"}],
+    }
+    frame = pd.DataFrame([usual | row for row in rows], index=[f"t{number}" for number in range(len(rows))])
+    frame["event_time"] = pd.to_datetime(frame["event_time"], utc=True)
+    return frame
+
+
+def labels(*rows: tuple[str, bool, Any]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=["transaction_id", "is_fraud", "labelled_at"])
+    frame["labelled_at"] = pd.to_datetime(frame["labelled_at"], utc=True)
+    return frame
+
+
+def random_history(seed: int, rows: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A few entities, used again and again over two months, with labels that come late, twice, and never."""
+    random = Random(seed)
+    transactions = purchases(
+        *(
+            {
+                "event_time": START + timedelta(milliseconds=random.randrange(60 * 86_400_000)),
+                "customer_id": f"c{random.randrange(6)}",
+                "device_id": f"d{random.randrange(8)}",
+                "card_token": random.choice([None, "visa", "amex", f"k{random.randrange(rows)}"]),
+                "shipping_latitude": random.choice([52.52, -0.00005, 89.99994]),
+                "items": [{"product_id": f"p{random.randrange(1, 5)}"} for _ in range(random.randrange(1, 4))],
+            }
+            for _ in range(rows)
+        )
+    )
+    known = [
+        (identifier, random.random() < 0.7, time + timedelta(milliseconds=random.randrange(20 * 86_400_000)))
+        for identifier, time in transactions["event_time"].items()
+        for _ in range(random.choice([0, 0, 1, 2, 3]))
+    ]
+    return transactions, labels(*known)

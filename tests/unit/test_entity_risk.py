@@ -2,7 +2,6 @@
 
 import pickle
 from datetime import timedelta
-from random import Random
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from fraudstream.settings import EntityRiskSettings
 from model.entity_history import Intervals, entity_features_as_of
 from model.entity_risk import EntityRisk
 from model.features import ENTITY_FEATURES
-from tests.unit.entity_refresh import CATEGORIES, refreshed, utc, with_items
+from tests.unit.entity_refresh import CATEGORIES, labels, purchases, random_history, refreshed, utc, with_items
 from tests.unit.model_events import START
 
 HOURLY = EntityRiskSettings(refresh_minutes=60, publication_seconds=60)
@@ -36,27 +35,6 @@ KNOWN = EntityRisk.from_frame(
     transactions=1_000,
     frauds=10,
 )
-
-
-def purchases(*rows: dict[str, Any]) -> pd.DataFrame:
-    usual = {
-        "event_time": START,
-        "customer_id": "c1",
-        "device_id": "shared",
-        "card_token": "visa",
-        "shipping_latitude": 52.52,
-        "shipping_longitude": 13.41,
-        "items": [{"product_id": "p1"}],
-    }
-    frame = pd.DataFrame([usual | row for row in rows], index=[f"t{number}" for number in range(len(rows))])
-    frame["event_time"] = pd.to_datetime(frame["event_time"], utc=True)
-    return frame
-
-
-def labels(*rows: tuple[str, bool, Any]) -> pd.DataFrame:
-    frame = pd.DataFrame(rows, columns=["transaction_id", "is_fraud", "labelled_at"])
-    frame["labelled_at"] = pd.to_datetime(frame["labelled_at"], utc=True)
-    return frame
 
 
 def joined(risk: EntityRisk, *rows: dict[str, Any]) -> list[dict[str, float]]:
@@ -145,30 +123,6 @@ def test_what_left_the_window_counts_no_more() -> None:
     found = as_of(transactions, labels(("t0", True, midnight)))
     assert found["device_frauds"].tolist()[2:] == [1, 0]
     assert found["device_customers"].tolist()[2:] == [2, 1]
-
-
-def random_history(seed: int, rows: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A few entities, used again and again over two months, with labels that come late, twice, and never."""
-    random = Random(seed)
-    transactions = purchases(
-        *(
-            {
-                "event_time": START + timedelta(milliseconds=random.randrange(60 * 86_400_000)),
-                "customer_id": f"c{random.randrange(6)}",
-                "device_id": f"d{random.randrange(8)}",
-                "card_token": random.choice([None, "visa", "amex", f"k{random.randrange(rows)}"]),
-                "shipping_latitude": random.choice([52.52, -0.00005, 89.99994]),
-                "items": [{"product_id": f"p{random.randrange(1, 5)}"} for _ in range(random.randrange(1, 4))],
-            }
-            for _ in range(rows)
-        )
-    )
-    known = [
-        (identifier, random.random() < 0.7, time + timedelta(milliseconds=random.randrange(20 * 86_400_000)))
-        for identifier, time in transactions["event_time"].items()
-        for _ in range(random.choice([0, 0, 1, 2, 3]))
-    ]
-    return transactions, labels(*known)
 
 
 def refresh_of(time: pd.Timestamp, config: EntityRiskSettings) -> pd.Timestamp:
