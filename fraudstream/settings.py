@@ -119,6 +119,17 @@ class StreamSettings(Group):
     alert_capacity_ratio: float = Field(1.5, gt=0, description="alerts per fraud that the team can review")
 
 
+class EntityRiskSettings(Group):
+    """How often entity risk is computed anew. A model that was trained with other values has to be trained again."""
+
+    refresh_minutes: Literal[1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30, 60] = Field(
+        10, description="minutes from refresh to refresh; a divisor of 60"
+    )
+    publication_seconds: int = Field(
+        60, ge=0, description="by then a refresh is published and joined; training counts on no earlier one"
+    )
+
+
 class ProducerSettings(Group):
     """The simulated shop. The rate's default lies in the middle of 500 to 1,000 events every 5 s."""
 
@@ -160,6 +171,7 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     postgres: PostgresSettings = PostgresSettings()
     stream: StreamSettings = StreamSettings()
+    entity_risk: EntityRiskSettings = EntityRiskSettings()
     producer: ProducerSettings = ProducerSettings()
     airflow: AirflowSettings = AirflowSettings()
     superset: SupersetSettings = SupersetSettings()

@@ -28,7 +28,7 @@ def reference() -> str:
     for name, field in Settings.model_fields.items():
         group = field.annotation
         if isinstance(group, type) and issubclass(group, Group):
-            parts += [f"## {name.capitalize()}", "", (group.__doc__ or "").strip(), ""]
+            parts += [f"## {name.replace('_', ' ').capitalize()}", "", (group.__doc__ or "").strip(), ""]
             parts += _table((f"{name}__{key}", value) for key, value in group.model_fields.items())
     return "\n".join(parts)
 

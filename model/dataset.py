@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from model.features import FEATURE_NAMES, STATEFUL_FEATURES
+from fraudstream.settings import EntityRiskSettings
+from model.entity_history import entity_features_as_of
+from model.features import FEATURE_NAMES, STATEFUL_FEATURES, STATIC_FEATURES
 from model.replay import HistoryFolder, replay
 from model.static import StaticData
 
@@ -38,27 +40,33 @@ class Dataset:
         return (self.rows["labelled_fraud"] & (self.rows["labelled_at"] <= moment)).to_numpy(bool)
 
 
-def build(folder: HistoryFolder, processes: int, progress: Callable[[int], None]) -> Dataset:
-    """Replays the history and joins static data, labels and truth. Raises HistoryError."""
+def build(
+    folder: HistoryFolder, processes: int, progress: Callable[[int], None], entity_risk: EntityRiskSettings
+) -> Dataset:
+    """Replays the history and joins static data, entity risk, labels and truth. Raises HistoryError."""
     stateful = replay(folder, processes, progress)
     transactions = folder.table("transactions").drop_duplicates("transaction_id").set_index("transaction_id")
     transactions = transactions.loc[transactions.index.isin(stateful.index)]
     transactions = transactions.sort_values("event_time", kind="stable")
     static = StaticData.from_frames(folder.table("customers"), folder.table("products"))
+    columns = stateful.reindex(transactions.index).to_numpy()
+    own, joined = len(STATEFUL_FEATURES), len(STATEFUL_FEATURES) + len(STATIC_FEATURES)
     features = np.empty((len(transactions), len(FEATURE_NAMES)))
-    features[:, : len(STATEFUL_FEATURES)] = stateful.reindex(transactions.index).to_numpy()
+    features[:, :own] = columns[:, :own]
     for start in range(0, len(transactions), _STATIC_CHUNK):
-        chunk = transactions.iloc[start : start + _STATIC_CHUNK]
-        features[start : start + len(chunk), len(STATEFUL_FEATURES) :] = static.features(chunk)
-    return Dataset(_outcomes(folder, transactions["event_time"]), features)
+        part = slice(start, start + _STATIC_CHUNK)
+        features[part, own:joined] = static.features(transactions.iloc[part], columns[part, own:])
+    labels = folder.table("labels")
+    features[:, joined:] = entity_features_as_of(transactions, labels, static.categories, entity_risk)
+    return Dataset(_outcomes(folder, transactions["event_time"], labels), features)
 
 
-def _outcomes(folder: HistoryFolder, event_time: pd.Series) -> pd.DataFrame:
+def _outcomes(folder: HistoryFolder, event_time: pd.Series, labels: pd.DataFrame) -> pd.DataFrame:
     """The last label and the truth of each transaction."""
-    labels = folder.table("labels").sort_values("labelled_at", kind="stable").groupby("transaction_id")
+    verdicts = labels.sort_values("labelled_at", kind="stable").groupby("transaction_id")
     rows = event_time.to_frame()
-    rows["labelled_at"] = labels["labelled_at"].last()
-    rows["labelled_fraud"] = labels["is_fraud"].last().reindex(rows.index).eq(True)
+    rows["labelled_at"] = verdicts["labelled_at"].last()
+    rows["labelled_fraud"] = verdicts["is_fraud"].last().reindex(rows.index).eq(True)
     truth = folder.table("truth").drop_duplicates("transaction_id").set_index("transaction_id")
     rows["is_fraud"] = truth["is_fraud"].reindex(rows.index).eq(True)
     rows["scenario"] = truth["scenario"].reindex(rows.index).fillna(LEGITIMATE)

@@ -19,12 +19,14 @@ from model.profile import (
     HOUR_MS,
     KNOWN_FIELDS,
     MAX_GAP_MS,
+    MAX_PRODUCTS,
     History,
     Profile,
     Session,
     add_amount,
     add_country,
     add_known,
+    add_product,
     add_session,
     decode_profile,
     encode_profile,
@@ -33,10 +35,12 @@ from model.profile import (
     recall_session,
     write_history,
 )
-from model.specs import HISTORY_SPECS, SESSION_SPECS, STATEFUL_SPECS, STATIC_SPECS
+from model.specs import ENTITY_SPECS, HISTORY_SPECS, SESSION_SPECS, STATEFUL_SPECS, STATIC_SPECS
 
 __all__ = [
+    "ENTITY_FEATURES",
     "FEATURE_NAMES",
+    "STATEFUL_COLUMNS",
     "STATEFUL_FEATURES",
     "STATIC_FEATURES",
     "Profile",
@@ -46,12 +50,17 @@ __all__ = [
     "observe_transaction",
 ]
 
-#: What `observe_transaction` computes, in this order.
+#: The features that `observe_transaction` computes, in this order.
 STATEFUL_FEATURES: tuple[str, ...] = tuple(spec.name for spec in STATEFUL_SPECS)
+#: All that `observe_transaction` returns: after its features, hashes of products the customer bought before, for
+#: `StaticData.features`, which knows their categories.
+STATEFUL_COLUMNS = STATEFUL_FEATURES + tuple(f"known_product_{number}" for number in range(MAX_PRODUCTS))
 #: What `StaticData.features` computes from the static join, in this order.
 STATIC_FEATURES: tuple[str, ...] = tuple(spec.name for spec in STATIC_SPECS)
+#: What `EntityRisk.features` computes, in this order.
+ENTITY_FEATURES: tuple[str, ...] = tuple(spec.name for spec in ENTITY_SPECS)
 #: The columns of the model.
-FEATURE_NAMES = STATEFUL_FEATURES + STATIC_FEATURES
+FEATURE_NAMES = STATEFUL_FEATURES + STATIC_FEATURES + ENTITY_FEATURES
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -59,6 +68,7 @@ _HOUR, _DAY = 3_600, 86_400
 _MIN_SPREAD = 0.1  # of log(amount), about a tenth of it: equal amounts must not make a deviation infinite
 _MIN_TRAVEL_MS = 60_000
 _NO_SESSION = [1.0, 0.0] + [nan] * (len(SESSION_SPECS) - 2)
+_NO_PRODUCTS = [nan] * MAX_PRODUCTS
 _NO_HISTORY = [nan] * len(HISTORY_SPECS)
 
 _EVENT_INDEX = {name: index for index, name in enumerate(BROWSE_EVENT_TYPES)}
@@ -75,6 +85,7 @@ def observe_browse(profile: Profile, event: BrowseEvent) -> None:
     session = recall_session(profile.sessions, event.session_id)
     if session is None:
         session = Session(event.session_id, crc32(event.device_id.encode()), at, at, _NO_EVENTS.copy())
+        session.on_item = event.event_type == "view_item"
         add_session(profile.sessions, session)
     else:
         gap = at - session.ended
@@ -86,6 +97,11 @@ def observe_browse(profile: Profile, event: BrowseEvent) -> None:
             session.gap_squares += gap * gap
             if gap < session.gap_min:
                 session.gap_min = gap
+            if gap > session.gap_max:
+                session.gap_max = gap
+            if session.on_item:
+                session.item_ms += gap
+            session.on_item = event.event_type == "view_item"
         else:
             session.gap_min = 0
             if at < session.started:
@@ -96,7 +112,7 @@ def observe_browse(profile: Profile, event: BrowseEvent) -> None:
 
 
 def observe_transaction(profile: Profile, transaction: Transaction) -> list[float] | None:
-    """The features of `transaction`, in the order of STATEFUL_FEATURES, from what was known before it; then learns it.
+    """The values of STATEFUL_COLUMNS for `transaction`, from what was known before it; then learns it.
 
     None for a transaction id that the profile has already seen; the profile then stays as it is.
     """
@@ -122,6 +138,9 @@ def observe_transaction(profile: Profile, transaction: Transaction) -> list[floa
     else:
         values += _NO_HISTORY
     values += _purchase_features(transaction, at)
+    products = history.products
+    values += map(float, products)
+    values += _NO_PRODUCTS[len(products) :]
 
     if session is not None:
         session.transactions += 1
@@ -138,6 +157,8 @@ def observe_transaction(profile: Profile, transaction: Transaction) -> list[floa
     add_known(history.places, place, second)
     add_country(history.shipping_countries, transaction.shipping_country)
     add_country(history.ip_countries, transaction.ip_country)
+    for item in transaction.items:
+        add_product(products, crc32(item.product_id.encode()))
     write_history(profile, history)
     return values
 
@@ -153,13 +174,16 @@ def _session_features(session: Session, transaction: Transaction, at: int, devic
     events = session.events
     total = sum(events)
     gaps = total - 1
-    gap_mean = gap_variation = gap_min = nan
+    gap_mean = gap_variation = gap_min = gap_max = item_dwell = nan
     if gaps > 0:
         mean = session.gap_sum / gaps
         variance = session.gap_squares / gaps - mean * mean
         gap_mean = mean / 1000
         gap_variation = sqrt(variance) / mean if variance > 0 else 0.0
         gap_min = session.gap_min / 1000
+        gap_max = session.gap_max / 1000
+        if events[_ITEM]:
+            item_dwell = session.item_ms / events[_ITEM] / 1000
     seen = session.seen
     bought_seen = 0
     for item in transaction.items:
@@ -169,7 +193,8 @@ def _session_features(session: Session, transaction: Transaction, at: int, devic
         float(total),
         max(0, at - session.started) / 1000,
         float(events[_PAGE_VIEW] + events[_SCROLL]),
-        float(events[_SEARCH] + events[_LIST]),
+        float(events[_SEARCH]),
+        float(events[_LIST]),
         float(events[_ITEM]),
         float(events[_PROMOTION]),
         float(events[_ADD] + events[_REMOVE] + events[_WISH]),
@@ -178,6 +203,8 @@ def _session_features(session: Session, transaction: Transaction, at: int, devic
         gap_mean,
         gap_variation,
         gap_min,
+        gap_max,
+        item_dwell,
         max(0, at - session.ended) / 1000,
         float(seen.bit_count()),
         bought_seen / len(transaction.items),
@@ -187,9 +214,12 @@ def _session_features(session: Session, transaction: Transaction, at: int, devic
 
 
 def _window_features(history: History, now: int) -> list[float]:
-    """Counts of earlier transactions, then their sums, over 10 min, 1 h, 1 d, 7 d and 30 d before `now`, in seconds."""
+    """Earlier transactions over 10 min, 1 h, 1 d, 7 d and 30 d before `now`, in seconds.
+
+    Their counts, then their sums, means and maxima; of none, mean and maximum aren't known.
+    """
     times, amounts = history.recent_times, history.recent_cents
-    count_10m = count_1h = count_1d = cents_10m = cents_1h = cents_1d = 0
+    count_10m = count_1h = count_1d = cents_10m = cents_1h = cents_1d = most_10m = most_1h = most_1d = 0
     for index in range(bisect_right(times, now) - 1, -1, -1):
         age = now - times[index]
         if age >= _DAY:
@@ -197,25 +227,44 @@ def _window_features(history: History, now: int) -> list[float]:
         cents = amounts[index]
         count_1d += 1
         cents_1d += cents
+        if cents > most_1d:
+            most_1d = cents
         if age < _HOUR:
-            count_1h += 1
-            cents_1h += cents
+            count_1h, cents_1h, most_1h = count_1d, cents_1d, most_1d
             if age < 600:
-                count_10m += 1
-                cents_10m += cents
-    today = now // _DAY
-    count_7d = count_30d = cents_7d = cents_30d = 0
-    for day, count, cents in zip(history.days, history.day_counts, history.day_cents, strict=True):
-        if today - 30 < day <= today:
-            count_30d += count
-            cents_30d += cents
-            if day > today - 7:
-                count_7d += count
-                cents_7d += cents
+                count_10m, cents_10m, most_10m = count_1d, cents_1d, most_1d
+    count_7d, cents_7d, most_7d, count_30d, cents_30d, most_30d = _days(history, now // _DAY)
     return [
         float(count_10m), float(count_1h), float(count_1d), float(count_7d), float(count_30d),
         cents_10m / 100, cents_1h / 100, cents_1d / 100, cents_7d / 100, cents_30d / 100,
+        cents_10m / count_10m / 100 if count_10m else nan,
+        cents_1h / count_1h / 100 if count_1h else nan,
+        cents_1d / count_1d / 100 if count_1d else nan,
+        cents_7d / count_7d / 100 if count_7d else nan,
+        cents_30d / count_30d / 100 if count_30d else nan,
+        most_10m / 100 if count_10m else nan,
+        most_1h / 100 if count_1h else nan,
+        most_1d / 100 if count_1d else nan,
+        most_7d / 100 if count_7d else nan,
+        most_30d / 100 if count_30d else nan,
     ]  # fmt: skip
+
+
+def _days(history: History, today: int) -> tuple[int, int, int, int, int, int]:
+    """Count, sum and maximum (cents) of 7 days, then of 30 days, up to `today`."""
+    days = history.days
+    end = bisect_right(days, today)
+    start_30 = bisect_right(days, today - 30)
+    start_7 = bisect_right(days, today - 7, start_30)
+    counts, cents, maxima = history.day_counts, history.day_cents, history.day_maxima
+    return (
+        sum(counts[start_7:end]),
+        sum(cents[start_7:end]),
+        max(maxima[start_7:end], default=0),
+        sum(counts[start_30:end]),
+        sum(cents[start_30:end]),
+        max(maxima[start_30:end], default=0),
+    )
 
 
 def _habit_features(history: History, transaction: Transaction, at: int, cents: int, log_pace: float) -> list[float]:

@@ -1,7 +1,7 @@
 """Writes docs/features.md from the features' declarations: `python -m model.features_doc`."""
 
 from fraudstream.settings import PROJECT_DIR
-from model.specs import STATEFUL_SPECS, STATIC_SPECS, FeatureSpec
+from model.specs import ENTITY_SPECS, STATEFUL_SPECS, STATIC_SPECS, FeatureSpec
 
 DOCUMENT = PROJECT_DIR / "docs" / "features.md"
 
@@ -9,8 +9,10 @@ _HEAD = """\
 # Features
 
 What the model looks at, in the order of its columns. Written by `python -m model.features_doc` from `model/specs.py`;
-`model/features.py` and `model/static.py` say how each is computed. A feature is NaN where it isn't known, such as a new
-device of a customer whose devices aren't known yet.
+`model/features.py`, `model/static.py` and `model/entity_risk.py` say how each is computed. A feature is NaN where it
+isn't known, such as a new device of a customer whose devices aren't known yet. Windows of 7 and 30 days begin at
+midnight UTC. Entity risk is as of the last refresh (`FRAUDSTREAM_ENTITY_RISK__REFRESH_MINUTES`), from the labels that
+had come by then.
 """
 
 
@@ -25,6 +27,9 @@ def features_document() -> str:
             "## From static data",
             "",
             *_table(STATIC_SPECS),
+            "## From entity risk",
+            "",
+            *_table(ENTITY_SPECS),
         ]
     )
 

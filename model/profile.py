@@ -4,9 +4,10 @@
 - The last 32 transactions (time to the second, amount, 64-bit hash of the id): windows up to 1 day are exact unless
   more than 32 transactions fall into them, and a repeat of one of the last 32 ids is recognised as a duplicate. An id
   is taken for one of them by mistake with a chance of 32 in 2**64.
-- A count and a sum a day, for the last 30 days that had a transaction.
+- A count, a sum and a maximum a day, for the last 30 days that had a transaction.
 - 8 devices, cards and shipping places, as 32-bit hashes, with first and last use and the number of uses; the least used
   make room for new ones, so that a burst of new cards doesn't push out the customer's own. And the 8 last countries.
+- The last 12 different products bought, as 32-bit hashes: only the static join knows their categories.
 
 Money is kept in whole hundredths and times in whole milliseconds or seconds, so that a sum doesn't depend on the order
 of its parts. Most events are browsing events, which touch sessions only: the history stays encoded until a transaction
@@ -22,6 +23,7 @@ MAX_SESSIONS = 3
 MAX_RECENT = 32
 MAX_DAYS = 30
 MAX_KNOWN = 8
+MAX_PRODUCTS = 12
 KNOWN_FIELDS = 4  # hash, first use, last use, number of uses
 
 HOUR_MS = 3_600_000
@@ -42,6 +44,9 @@ class Session(msgspec.Struct, array_like=True, gc=False):
     gap_min: int = MAX_GAP_MS
     seen: int = 0  # 64-bit sketch of the products seen: one bit a product
     transactions: int = 0
+    gap_max: int = 0
+    on_item: bool = False  # whether the last event in order was the view of a product
+    item_ms: int = 0  # between each such view and the event after it
 
 
 class History(msgspec.Struct, array_like=True, gc=False):
@@ -74,6 +79,8 @@ class History(msgspec.Struct, array_like=True, gc=False):
     places: list[int] = []
     shipping_countries: list[str] = []
     ip_countries: list[str] = []
+    day_maxima: list[int] = []
+    products: list[int] = []  # hashes, the most recent last
 
 
 class Profile(msgspec.Struct, array_like=True):
@@ -99,8 +106,18 @@ def decode_profile(data: bytes) -> Profile:
 
 
 def read_history(profile: Profile) -> History:
-    """The history of `profile`; an empty one at first."""
-    return _decode_history(profile.history) if profile.history else History()
+    """The history of `profile`; an empty one at first.
+
+    One that was written before days had maxima gets the days' means for them.
+    """
+    if not profile.history:
+        return History()
+    history = _decode_history(profile.history)
+    if len(history.day_maxima) < len(history.days):
+        history.day_maxima = [
+            cents // count for cents, count in zip(history.day_cents, history.day_counts, strict=True)
+        ]
+    return history
 
 
 def write_history(profile: Profile, history: History) -> None:
@@ -173,6 +190,15 @@ def add_country(countries: list[str], country: str) -> None:
     countries.append(country)
 
 
+def add_product(products: list[int], key: int) -> None:
+    """Marks `key` as the most recent; forgets the least recent above MAX_PRODUCTS."""
+    if key in products:
+        products.remove(key)
+    elif len(products) == MAX_PRODUCTS:
+        del products[0]
+    products.append(key)
+
+
 def _add_recent(history: History, second: int, cents: int, identifier: int) -> None:
     history.recent_ids.append(identifier)
     index = bisect_right(history.recent_times, second)
@@ -188,9 +214,11 @@ def _add_to_day(history: History, day: int, cents: int) -> None:
     if index and days[index - 1] == day:
         history.day_counts[index - 1] += 1
         history.day_cents[index - 1] += cents
+        history.day_maxima[index - 1] = max(history.day_maxima[index - 1], cents)
         return
     days.insert(index, day)
     history.day_counts.insert(index, 1)
     history.day_cents.insert(index, cents)
+    history.day_maxima.insert(index, cents)
     if len(days) > MAX_DAYS:
-        del days[0], history.day_counts[0], history.day_cents[0]
+        del days[0], history.day_counts[0], history.day_cents[0], history.day_maxima[0]

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from fraudstream.contracts import SCHEMA_VERSION, BrowseEvent, Item, Transaction
 from fraudstream.errors import FraudstreamError
-from model.features import STATEFUL_FEATURES, Profile, observe_browse, observe_transaction
+from model.features import STATEFUL_COLUMNS, Profile, observe_browse, observe_transaction
 
 BATCH_ROWS = 16_384
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -69,7 +69,7 @@ class HistoryFolder:
 
 
 def replay(folder: HistoryFolder, processes: int, progress: Callable[[int], None]) -> pd.DataFrame:
-    """Stateful features: a row a transaction, indexed by transaction_id; a repeated transaction isn't in it.
+    """STATEFUL_COLUMNS: a row a transaction, indexed by transaction_id; a repeated transaction isn't in it.
 
     Calls `progress` now and then with the number of events replayed so far. Raises HistoryError.
     """
@@ -84,7 +84,7 @@ def replay(folder: HistoryFolder, processes: int, progress: Callable[[int], None
             progress(counter.value)
         results = [shard.result() for shard in shards]
     identifiers = np.concatenate([part[0] for part in results])
-    return pd.DataFrame(np.concatenate([part[1] for part in results]), identifiers, STATEFUL_FEATURES)
+    return pd.DataFrame(np.concatenate([part[1] for part in results]), identifiers, STATEFUL_COLUMNS)
 
 
 _counter: "Synchronized[int]"  # of events, shared by the processes of a pool
@@ -115,7 +115,7 @@ def _replay_shard(folder: HistoryFolder, shard: int, shards: int) -> tuple[np.nd
         if not count % BATCH_ROWS:
             with _counter.get_lock():
                 _counter.value += BATCH_ROWS
-    return np.array(identifiers, object), np.frombuffer(features).reshape(-1, len(STATEFUL_FEATURES))
+    return np.array(identifiers, object), np.frombuffer(features).reshape(-1, len(STATEFUL_COLUMNS))
 
 
 def _event_time(event: BrowseEvent | Transaction) -> datetime:

@@ -1,11 +1,14 @@
 """What each feature is: declared once, for the model, for the sentences that explain a flag, and for the documentation.
 
 The order here is the order of the values: `features.observe_transaction` computes `STATEFUL_SPECS`,
-`static.StaticData.features` computes `STATIC_SPECS`. A value is NaN where it isn't known.
+`static.StaticData.features` computes `STATIC_SPECS`, and `entity_risk.EntityRisk.features` computes `ENTITY_SPECS`. A
+value is NaN where it isn't known.
 """
 
 from dataclasses import dataclass
 from typing import Literal
+
+from fraudstream.entities import WINDOW_DAYS, EntityType
 
 Unit = Literal[
     "count", "seconds", "hours", "days", "money", "ratio", "share", "deviations", "km", "km/h", "hour", "flag", "method"
@@ -56,7 +59,21 @@ def _windows() -> tuple[FeatureSpec, ...]:
         )
         for short, words in windows
     )  # fmt: skip
-    return counts + sums
+    means = tuple(
+        FeatureSpec(
+            f"amount_mean_{short}", "mean of the customer's earlier transactions", "money", words,
+            f"earlier transactions within {words} are {{value}} on average; usual: {{usual}}",
+        )
+        for short, words in windows
+    )  # fmt: skip
+    maxima = tuple(
+        FeatureSpec(
+            f"amount_max_{short}", "largest of the customer's earlier transactions", "money", words,
+            f"largest earlier transaction within {words} is {{value}}; usual: {{usual}}",
+        )
+        for short, words in windows
+    )  # fmt: skip
+    return counts + sums + means + maxima
 
 
 SESSION_SPECS = (
@@ -67,7 +84,8 @@ SESSION_SPECS = (
     _session("session_seconds", "from the session's first event to the purchase", "seconds",
              "session lasted {value}; usual: {usual}"),
     _session("session_page_views", "page views and scrolls", "count", "{value} page views and scrolls; usual: {usual}"),
-    _session("session_searches", "searches and lists looked at", "count", "{value} searches and lists; usual: {usual}"),
+    _session("session_searches", "searches", "count", "{value} searches; usual: {usual}"),
+    _session("session_lists", "lists of products looked at", "count", "{value} lists of products; usual: {usual}"),
     _session("session_item_views", "product pages viewed", "count", "{value} product pages viewed; usual: {usual}"),
     _session("session_promotion_views", "promotions viewed", "count", "{value} promotions viewed; usual: {usual}"),
     _session("session_cart_changes", "additions to and removals from cart and wish list", "count",
@@ -82,6 +100,10 @@ SESSION_SPECS = (
              "regularity of clicks {value} (0 is a machine's); usual: {usual}"),
     _session("session_gap_min", "shortest time between two events", "seconds",
              "shortest time between clicks {value}; usual: {usual}"),
+    _session("session_gap_max", "longest time between two events, at most 30 min", "seconds",
+             "longest time between clicks {value}; usual: {usual}"),
+    _session("session_item_dwell", "mean time on a product page, until the next event", "seconds",
+             "{value} on a product page on average; usual: {usual}"),
     _session("browse_to_buy", "from the session's last browsing event to the purchase", "seconds",
              "bought {value} after the last click; usual: {usual}"),
     _session("session_products_seen", "distinct products seen (a 64-bit sketch: up to ~20 it is nearly exact)", "count",
@@ -188,6 +210,31 @@ STATIC_SPECS = (
               "{value} of the value in one category; usual: {usual}"),
     _purchase("category_price", "median list price of the category of the most expensive product", "money",
               "category's median price {value}; usual: {usual}"),
+    FeatureSpec("new_category_share",
+                "share of the value in categories that the customer's last 12 different products aren't in", "share",
+                "customer", "{value} of the value in categories new to this customer; usual: {usual}"),
 )  # fmt: skip
 
-SPECS: dict[str, FeatureSpec] = {spec.name: spec for spec in STATEFUL_SPECS + STATIC_SPECS}
+
+def _entity(entity: EntityType, words: str, risk: str = "") -> tuple[FeatureSpec, ...]:
+    """What is known of an entity as of the last refresh."""
+    window = f"{WINDOW_DAYS} days"
+    return (
+        FeatureSpec(f"{entity}_risk", risk or f"smoothed rate of labelled fraud of the {words}, over the shop's",
+                    "ratio", window, f"fraud rate of the {words} is {{value}} times the shop's; usual: {{usual}}"),
+        FeatureSpec(f"{entity}_frauds", f"transactions of the {words} that are labelled as fraud", "count", window,
+                    f"{{value}} labelled frauds on the {words}; usual: {{usual}}"),
+        FeatureSpec(f"{entity}_customers", f"distinct customers of the {words}, at least 1", "count", window,
+                    f"{{value}} customers on the {words}; usual: {{usual}}"),
+    )  # fmt: skip
+
+
+ENTITY_SPECS = (
+    *_entity(EntityType.DEVICE, "device"),
+    *_entity(EntityType.SHIPPING_ADDRESS, "shipping address"),
+    *_entity(EntityType.CARD_TOKEN, "card"),
+    _entity(EntityType.CATEGORY, "product category",
+            "smoothed rate of labelled fraud of the transaction's riskiest category, over the shop's")[0],
+)  # fmt: skip
+
+SPECS: dict[str, FeatureSpec] = {spec.name: spec for spec in STATEFUL_SPECS + STATIC_SPECS + ENTITY_SPECS}

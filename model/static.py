@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import chain
+from zlib import crc32
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,8 @@ class StaticData:
     version: int
     customers: pd.DataFrame  # by customer_id: registered_ms, home_country, home_latitude, home_longitude, age_years
     products: pd.DataFrame  # by product_id: name, category (a number), list_price, price_rank, category_price
+    categories: pd.Series  # by product_id: the category's name
+    hashed: pd.Series  # by the product_id's hash, as in profiles: the category's number
 
     @classmethod
     def from_frames(cls, customers: pd.DataFrame, products: pd.DataFrame, version: int = 0) -> "StaticData":
@@ -34,18 +37,23 @@ class StaticData:
         size = by_category.transform("size")
         goods["price_rank"] = ((by_category.rank() - 1) / (size - 1)).where(size > 1)
         goods["category_price"] = by_category.transform("median")
-        goods["category"] = pd.factorize(goods["category"], sort=True)[0]
-        return cls(version, people, goods)
+        categories = goods["category"]
+        goods["category"] = pd.factorize(categories, sort=True)[0]
+        hashes = [float(crc32(product.encode())) for product in goods.index]
+        hashed = pd.Series(goods["category"].to_numpy(), hashes).groupby(level=0).first()  # equal ones are rare
+        return cls(version, people, goods, categories, hashed)
 
-    def features(self, transactions: pd.DataFrame) -> np.ndarray:
+    def features(self, transactions: pd.DataFrame, known_products: np.ndarray) -> np.ndarray:
         """STATIC_FEATURES of each transaction, float64 [n, features]; NaN for an unknown customer or product.
 
+        `known_products` [n, any number] are the hashes of products that the customer bought before, NaN for none.
         Needs the columns customer_id, event_time, amount, shipping_latitude, shipping_longitude, shipping_country,
         ip_country and items (a list of mappings with product_id, quantity and unit_price).
         """
         if not len(transactions):
             return np.empty((0, len(STATIC_SPECS)))
-        return np.column_stack([*self._customer_features(transactions), *self._product_features(transactions)])
+        columns = [*self._customer_features(transactions), *self._product_features(transactions, known_products)]
+        return np.column_stack(columns)
 
     def _customer_features(self, transactions: pd.DataFrame) -> list[np.ndarray]:
         place = self.customers.index.get_indexer(pd.Index(transactions["customer_id"]))
@@ -68,7 +76,7 @@ class StaticData:
         age_ms = _milliseconds(transactions["event_time"]).to_numpy() - joined("registered_ms")
         return [kilometres, *abroad, np.maximum(age_ms, 0) / _DAY_MS, joined("age_years")]
 
-    def _product_features(self, transactions: pd.DataFrame) -> list[np.ndarray]:
+    def _product_features(self, transactions: pd.DataFrame, known_products: np.ndarray) -> list[np.ndarray]:
         lists = transactions["items"].tolist()
         rows = len(lists)
         lines = np.fromiter(map(len, lists), int, rows)
@@ -93,13 +101,21 @@ class StaticData:
         ranked = np.where(np.isnan(list_price), np.inf, list_price)
         is_top = ranked == np.maximum.reduceat(ranked, starts)[owner]
         first_top = np.minimum.reduceat(np.where(is_top, np.arange(len(items)), len(items)), starts)
+        category = joined("category")
+        known_category = _at(
+            self.hashed.to_numpy(float), self.hashed.index.get_indexer(pd.Index(known_products.ravel()))
+        )
+        known_category = known_category.reshape(known_products.shape)
+        is_new = (known_category[owner] != category[:, None]).all(axis=1)
+        new_value = total(np.where(is_new, list_price * quantity, 0.0))
         return [
             top_price,
             total(price * quantity) / listed,
             transactions["amount"].to_numpy(float) / listed,
             total(joined("price_rank")) / lines,
-            _largest_sum(owner, joined("category"), np.nan_to_num(list_price) * quantity, rows) / listed,
+            _largest_sum(owner, category, np.nan_to_num(list_price) * quantity, rows) / listed,
             joined("category_price")[first_top],
+            np.where(np.isnan(known_category).all(axis=1), np.nan, new_value / listed),
         ]
 
 

@@ -16,7 +16,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
 from fraudstream.errors import FraudstreamError
-from fraudstream.settings import load_settings
+from fraudstream.settings import EntityRiskSettings, load_settings
 from model.artifact import ARTIFACT_FILE, CARD_FILE, METADATA_FILE, Metadata, sha256_of
 from model.card import model_card
 from model.dataset import Dataset, build
@@ -114,7 +114,7 @@ def write(folder: Path, artifact: bytes, metadata: Metadata) -> None:
     (folder / METADATA_FILE).write_bytes(metadata.encode())
 
 
-def read(path: Path, processes: int) -> Split:
+def read(path: Path, processes: int, entity_risk: EntityRiskSettings) -> Split:
     """Replays the history in `path`, showing progress, and splits it."""
     folder = HistoryFolder(path)
     with Progress(
@@ -132,7 +132,7 @@ def read(path: Path, processes: int) -> Split:
             speed = progress.tasks[task].speed
             progress.update(task, completed=events, rate=f"{speed:,.0f} events/s" if speed else "")
 
-        data = build(folder, processes, show)
+        data = build(folder, processes, show, entity_risk)
         progress.update(task, completed=progress.tasks[task].total)
     return split_by_time(data)
 
@@ -141,10 +141,10 @@ def train_and_write(histories: list[Path], out: Path, seed: int, processes: int)
     """Replays the histories, trains, writes the model's folder and says how good it is. Raises FraudstreamError."""
     if len({path.name for path in histories}) < len(histories):
         raise TrainingError(f"histories with the same name: {', '.join(map(str, histories))}; rename their folders")
-    capacity_ratio = load_settings().stream.alert_capacity_ratio
-    splits = {path.name: read(path, processes) for path in histories}
+    settings = load_settings()
+    splits = {path.name: read(path, processes, settings.entity_risk) for path in histories}
     with console.status("fitting and evaluating"):
-        artifact, metadata = train(splits, seed, capacity_ratio)
+        artifact, metadata = train(splits, seed, settings.stream.alert_capacity_ratio)
     write(out, artifact, metadata)
     for name, metrics in metadata.metrics["histories"].items():
         console.print(

@@ -1,4 +1,4 @@
-"""What micro-batches are scored with: the champion and the static data, read again when either changes."""
+"""What micro-batches are scored with: the champion, the static data and entity risk, each read when it changes."""
 
 import logging
 import threading
@@ -13,6 +13,7 @@ from pyspark.sql import SparkSession
 
 from fraudstream.errors import FraudstreamError
 from model.artifact import decode_metadata, read_folder
+from model.entity_risk import ENTITY_COLUMNS, EntityRisk
 from model.registry import ModelVersion, champion
 from model.static import CUSTOMER_COLUMNS, PRODUCT_COLUMNS, StaticData
 from spark_jobs.ledger import Postgres
@@ -23,14 +24,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Current:
-    """One model and one version of the static data."""
+    """One model, and one version each of the static data and of entity risk."""
 
     model: ModelVersion
     data: ScoringData
 
 
 class Resources:
-    """Keeps the champion and the newest static data. Call `refresh`, then `on_workers`, before each micro-batch."""
+    """Keeps the champion and the newest joined data. Call `refresh`, then `on_workers`, before each micro-batch."""
 
     def __init__(self) -> None:
         self._current: Current | None = None
@@ -43,10 +44,12 @@ class Resources:
         if model is None:
             raise FraudstreamError("no champion in fraud.model_versions: run ./fraudctl up, or promote a model")
         static = self._newest_static(connection)
+        risk = self._newest_risk(connection)
         old = self._current
-        if old and old.data.static is static and (old.model.version, old.model.sha256) == (model.version, model.sha256):
+        same_data = old and old.data.static is static and old.data.risk is risk
+        if old and same_data and (old.model.version, old.model.sha256) == (model.version, model.sha256):
             return old
-        self._current = Current(model, _scoring_data(model, static))
+        self._current = Current(model, _scoring_data(model, static, risk))
         if self._broadcast:
             self._broadcast.unpersist()
             self._broadcast = None
@@ -80,8 +83,14 @@ class Resources:
             return self._current.data.static
         return _read_static(connection, version)
 
+    def _newest_risk(self, connection: Postgres) -> EntityRisk:
+        version = _newest_risk_version(connection)
+        if self._current and self._current.data.risk.version == version:
+            return self._current.data.risk
+        return _read_risk(connection)
 
-def _scoring_data(model: ModelVersion, static: StaticData) -> ScoringData:
+
+def _scoring_data(model: ModelVersion, static: StaticData, risk: EntityRisk) -> ScoringData:
     artifact, metadata = read_folder(model.artifact)
     sha256 = decode_metadata(metadata).sha256
     if sha256 != model.sha256:
@@ -90,13 +99,15 @@ def _scoring_data(model: ModelVersion, static: StaticData) -> ScoringData:
             f"{model.sha256}: restore the file, or run ./fraudctl up, which registers a newer one that ships"
         )
     log.info(
-        "scoring with model %s and static data %s (%s customers, %s products)",
+        "scoring with model %s, static data %s (%s customers, %s products) and entity risk %s (%s entities)",
         model.version,
         static.version,
         len(static.customers),
         len(static.products),
+        risk.version,
+        sum(map(len, risk.entities.values())),
     )
-    return ScoringData(artifact, metadata, static)
+    return ScoringData(artifact, metadata, static, risk)
 
 
 def _newest_static_version(connection: Postgres) -> int:
@@ -115,3 +126,21 @@ def _read_static(connection: Postgres, version: int) -> StaticData:
     customers, products = frames
     customers["registered_at"] = pd.to_datetime(customers["registered_at"], utc=True)
     return StaticData.from_frames(customers, products, version)
+
+
+def _newest_risk_version(connection: Postgres) -> int:
+    row = connection.execute("SELECT coalesce(max(version), 0) FROM fraud.entity_risk_versions").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _read_risk(connection: Postgres) -> EntityRisk:
+    """The newest refresh: version and rows of one snapshot, since a refresh replaces all rows."""
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        newest = connection.execute(
+            "SELECT version, transactions, frauds FROM fraud.entity_risk_versions ORDER BY version DESC LIMIT 1"
+        ).fetchone()
+        rows = connection.execute(f"SELECT {', '.join(ENTITY_COLUMNS)} FROM fraud.entity_risk").fetchall()  # noqa: S608 (constants)
+    if newest is None:
+        return EntityRisk()
+    return EntityRisk.from_frame(pd.DataFrame(rows, columns=list(ENTITY_COLUMNS)), *newest)

@@ -15,6 +15,8 @@ from pyspark.sql.pandas.types import to_arrow_schema
 
 from fraudstream.contracts import Reason, Transaction
 from fraudstream.errors import FraudstreamError
+from model.entity_risk import EntityRisk
+from model.features import STATEFUL_FEATURES
 from model.static import StaticData
 from spark_jobs.bucket import Kind
 from spark_jobs.schemas import SCORED
@@ -29,11 +31,12 @@ _SCORED_SCHEMA = to_arrow_schema(SCORED)
 
 @dataclass(frozen=True)
 class ScoringData:
-    """What a micro-batch is scored with: one model and one version of the static data, broadcast to the workers."""
+    """What a micro-batch is scored with, broadcast to the workers: a model, and a version each of what is joined."""
 
     artifact: bytes  # model.skops
     metadata: bytes  # metadata.json; names the artifact's SHA-256, which each worker checks
     static: StaticData
+    risk: EntityRisk
 
 
 def score(outcomes: DataFrame, data: Broadcast[ScoringData]) -> DataFrame:
@@ -46,7 +49,7 @@ def _scorer_of(data: Broadcast[ScoringData]) -> Callable[[Iterator[pa.RecordBatc
         for batch in batches:
             if batch.num_rows:
                 scoring = data.value
-                yield score_batch(batch, load_scorer(scoring.artifact, scoring.metadata), scoring.static)
+                yield score_batch(batch, load_scorer(scoring.artifact, scoring.metadata), scoring)
 
     return score_partition
 
@@ -74,7 +77,7 @@ def load_scorer(artifact: bytes, metadata: bytes) -> "Scorer":
     return Scorer.from_bytes(artifact, metadata)
 
 
-def score_batch(batch: pa.RecordBatch, scorer: "Scorer", static: StaticData) -> pa.RecordBatch:
+def score_batch(batch: pa.RecordBatch, scorer: "Scorer", data: ScoringData) -> pa.RecordBatch:
     """Adds score, decision and reasons to the transactions of `batch` (Arrow, schema `OUTCOME`)."""
     rows = np.flatnonzero(batch.column("kind").to_numpy(zero_copy_only=False) == Kind.TRANSACTION.value)
     scores: list[Any] = [None] * batch.num_rows
@@ -82,7 +85,7 @@ def score_batch(batch: pa.RecordBatch, scorer: "Scorer", static: StaticData) -> 
     reasons: list[Any] = [None] * batch.num_rows
     if len(rows):
         chosen = batch.take(pa.array(rows))
-        features = np.hstack([_stateful_features(chosen), static.features(_transactions(chosen))])
+        features = features_of(chosen, data)
         probabilities = scorer.score(features)
         flagged = probabilities >= scorer.threshold
         explained = iter(scorer.reasons(features[flagged]))
@@ -95,17 +98,34 @@ def score_batch(batch: pa.RecordBatch, scorer: "Scorer", static: StaticData) -> 
     )
 
 
-def _stateful_features(transactions: pa.RecordBatch) -> np.ndarray:
-    """float64 [transactions, stateful features]; an unknown value is NaN."""
+def features_of(transactions: pa.RecordBatch, data: ScoringData) -> np.ndarray:
+    """FEATURE_NAMES of each row (Arrow, schema `OUTCOME`, transactions only); float64 [n, features]."""
+    stateful, joined = _stateful_columns(transactions), _transactions(transactions)
+    own = len(STATEFUL_FEATURES)
+    static = data.static.features(joined, stateful[:, own:])
+    return np.hstack([stateful[:, :own], static, data.risk.features(joined, data.static.categories)])
+
+
+def _stateful_columns(transactions: pa.RecordBatch) -> np.ndarray:
+    """float64 [transactions, STATEFUL_COLUMNS]; an unknown value is NaN."""
     column = transactions.column("features")
     flat: np.ndarray = column.flatten().to_numpy(zero_copy_only=False)
     return flat.astype(np.float64).reshape(len(column), -1)
 
 
 def _transactions(batch: pa.RecordBatch) -> pd.DataFrame:
-    """What the static join needs of each transaction."""
+    """What the joins need of each transaction."""
     events = [_decode_transaction(value) for value in batch.column("value").to_pylist()]
-    names = ("customer_id", "amount", "shipping_latitude", "shipping_longitude", "shipping_country", "ip_country")
+    names = (
+        "customer_id",
+        "amount",
+        "shipping_latitude",
+        "shipping_longitude",
+        "shipping_country",
+        "ip_country",
+        "device_id",
+        "card_token",
+    )
     frame = pd.DataFrame({name: [getattr(event, name) for event in events] for name in names})
     frame["event_time"] = pd.to_datetime([event.event_time for event in events], utc=True)
     frame["items"] = [msgspec.to_builtins(event.items) for event in events]

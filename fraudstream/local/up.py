@@ -24,7 +24,7 @@ from model import registry
 
 RUNTIMES = ("spark", "airflow", "superset")
 #: The Dags that keep data flowing.
-DAGS = ("fraud_scoring_stream",)
+DAGS = ("fraud_scoring_stream", "refresh_entity_risk")
 SIMULATED_SHOP_DAGS = ("event_producer", "refresh_static_data")
 SCORED_SECONDS = 300.0
 CHARTS_SECONDS = 120.0
@@ -114,7 +114,7 @@ class Up:
         migrate.migrate(self._settings)
 
     def static_data(self, tell: Tell) -> None:
-        """Customers, products and entity risk, once; later the Dag `refresh_static_data` renews them."""
+        """Customers and products, once; later the Dag `refresh_static_data` renews them."""
         if not self._settings.producer.enabled or self._exists("SELECT FROM fraud.static_versions"):
             return
         tell("publishing customers and products")

@@ -89,8 +89,21 @@ entity_risk = Table(
     Column("as_of", Timestamp, nullable=False),
     Column("transactions", Integer, nullable=False),
     Column("frauds", Integer, nullable=False),
+    Column("customers", Integer, nullable=False, comment="distinct ones"),
     Column("risk", Double, nullable=False, comment="smoothed share of fraud, 0 to 1, from delayed labels"),
-    comment="How often an entity was in confirmed fraud",
+    comment="Entities with a labelled fraud or with several customers, over 30 days as of the last refresh",
+)
+
+entity_risk_versions = Table(
+    "entity_risk_versions",
+    metadata,
+    Column("version", BigInteger, Identity(), primary_key=True),
+    Column("as_of", Timestamp, nullable=False, comment="counted are events and labels before it"),
+    _created_at("published_at"),
+    Column("transactions", BigInteger, nullable=False, comment="the shop's, over 30 days"),
+    Column("frauds", BigInteger, nullable=False, comment="of these, labelled as fraud"),
+    Column("entities", Integer, nullable=False, comment="rows of entity_risk"),
+    comment="A row a refresh of entity_risk; the stream re-reads it when the newest version changes",
 )
 
 # --- what the stream writes ---------------------------------------------------------------------------------------

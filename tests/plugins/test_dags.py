@@ -7,7 +7,7 @@ from airflow.dag_processing.dagbag import DagBag
 
 from fraudstream.settings import PROJECT_DIR
 
-DAGS = {"event_producer", "fraud_scoring_stream", "reconcile_stream", "refresh_static_data"}
+DAGS = {"event_producer", "fraud_scoring_stream", "reconcile_stream", "refresh_entity_risk", "refresh_static_data"}
 
 
 class DagsTest(unittest.TestCase):

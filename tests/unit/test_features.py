@@ -1,26 +1,27 @@
 """The features' values, computed by hand."""
 
 from math import exp, isnan, log, nan, sqrt
+from zlib import crc32
 
 import pytest
 
 from fraudstream.contracts import BrowseEvent, Item, Transaction
 from model.features import (
     FEATURE_NAMES,
-    STATEFUL_FEATURES,
+    STATEFUL_COLUMNS,
     Profile,
     encode_profile,
     observe_browse,
     observe_transaction,
 )
-from model.profile import MAX_KNOWN, MAX_RECENT
+from model.profile import MAX_KNOWN, MAX_PRODUCTS, MAX_RECENT, read_history, write_history
 from tests.unit.model_events import browse, purchase
 
 
 def features(profile: Profile, transaction: Transaction) -> dict[str, float]:
     values = observe_transaction(profile, transaction)
     assert values is not None
-    return dict(zip(STATEFUL_FEATURES, values, strict=True))
+    return dict(zip(STATEFUL_COLUMNS, values, strict=True))
 
 
 def profile_of(*events: BrowseEvent | Transaction) -> Profile:
@@ -60,7 +61,8 @@ def test_session_mix_pace_and_dwell() -> None:
         "session_events": 11,
         "session_seconds": 45.5,
         "session_page_views": 2,
-        "session_searches": 2,
+        "session_searches": 1,
+        "session_lists": 1,
         "session_item_views": 1,
         "session_promotion_views": 1,
         "session_cart_changes": 3,
@@ -69,6 +71,8 @@ def test_session_mix_pace_and_dwell() -> None:
         "session_gap_mean": mean,
         "session_gap_variation": deviation / mean,
         "session_gap_min": 1,
+        "session_gap_max": 10,
+        "session_item_dwell": 1,
         "browse_to_buy": 5.5,
         "session_products_seen": 1,
         "bought_seen_share": 1,
@@ -120,6 +124,10 @@ def test_windows_count_what_lies_within_them() -> None:
     sums = {"10m": 64, "1h": 112, "1d": 120, "7d": 124, "30d": 126}
     assert {short: found[f"transactions_{short}"] for short in counts} == counts
     assert {short: found[f"amount_{short}"] for short in sums} == sums
+    assert {short: found[f"amount_mean_{short}"] for short in sums} == {
+        short: pytest.approx(sums[short] / counts[short]) for short in sums
+    }
+    assert {short: found[f"amount_max_{short}"] for short in sums} == dict.fromkeys(sums, 64)
     assert found["known_transactions"] == 7
     assert found["known_days"] == 40
 
@@ -170,6 +178,44 @@ def test_what_is_new_and_how_known_the_rest_is() -> None:
         "ip_differs_from_shipping": 1,
     }  # fmt: skip
     assert {name: found[name] for name in expected} == pytest.approx(expected, nan_ok=True)
+
+
+def test_windows_have_maxima_of_their_own_and_empty_ones_none() -> None:
+    day = 86_400
+    amounts = {-20 * day: 900.0, -5 * day: 70.0, -7_200: 300.0, -7_100: 20.0, -900: 5.0}
+    found = features(
+        profile_of(*(purchase(seconds, amount=amount) for seconds, amount in amounts.items())), purchase(0)
+    )
+    maxima = {"10m": nan, "1h": 5, "1d": 300, "7d": 300, "30d": 900}
+    means = {"10m": nan, "1h": 5, "1d": 325 / 3, "7d": 395 / 4, "30d": 1_295 / 5}
+    assert {short: found[f"amount_max_{short}"] for short in maxima} == pytest.approx(maxima, nan_ok=True)
+    assert {short: found[f"amount_mean_{short}"] for short in means} == pytest.approx(means, nan_ok=True)
+
+
+def test_a_history_without_daily_maxima_gets_the_days_means() -> None:
+    """As earlier versions of the platform kept it."""
+    profile = profile_of(purchase(-3 * 86_400, amount=10.0), purchase(-3 * 86_400 + 60, amount=30.0))
+    history = read_history(profile)
+    history.day_maxima = []
+    write_history(profile, history)
+    assert features(profile, purchase(0))["amount_max_7d"] == 20
+
+
+def test_the_last_different_products_are_known_most_recent_last() -> None:
+    bought = [*range(MAX_PRODUCTS + 2), 5]
+    profile = profile_of(
+        *(
+            purchase(
+                number, transaction_id=f"t{number}", items=[Item(product_id=f"p{product}", quantity=1, unit_price=1)]
+            )
+            for number, product in enumerate(bought)
+        )
+    )
+    found = features(profile, purchase(900))
+    known = [found[f"known_product_{number}"] for number in range(MAX_PRODUCTS)]
+    expected = [product for product in range(2, MAX_PRODUCTS + 2) if product != 5] + [5]
+    assert known == [crc32(f"p{product}".encode()) for product in expected]
+    assert isnan(features(profile_of(purchase(0)), purchase(1))["known_product_1"])
 
 
 def test_items_and_hour() -> None:

@@ -3,6 +3,7 @@
 import pickle
 from decimal import Decimal
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pandas as pd
@@ -53,7 +54,16 @@ def transactions(*rows: dict[str, Any]) -> pd.DataFrame:
 
 
 def features(*rows: dict[str, Any]) -> list[dict[str, float]]:
-    return [dict(zip(STATIC_FEATURES, row, strict=True)) for row in STATIC.features(transactions(*rows))]
+    frame = transactions(*rows)
+    return [dict(zip(STATIC_FEATURES, row, strict=True)) for row in STATIC.features(frame, bought(*[[]] * len(frame)))]
+
+
+def bought(*products: list[str]) -> np.ndarray:
+    """The hashes of the products that each customer bought before."""
+    known = np.full((len(products), 3), np.nan)
+    for row, names in enumerate(products):
+        known[row, : len(names)] = [crc32(name.encode()) for name in names]
+    return known
 
 
 def test_customer_features() -> None:
@@ -80,14 +90,22 @@ def test_product_features() -> None:
     assert np.isnan(mixed["price_rank_mean"])  # the only book has no rank
 
 
+def test_a_category_is_new_when_none_of_the_customers_products_is_in_it() -> None:
+    items = [line("p3", 2, 40.0), line("p4", 5, 8.0)]  # audio for 100, books for 40, as listed
+    frame = transactions(*[{"items": items}] * 5)
+    found = STATIC.features(frame, bought(["p1"], ["p4", "p9"], ["p1", "p4"], ["p9"], []))
+    shares = found[:, STATIC_FEATURES.index("new_category_share")]
+    np.testing.assert_allclose(shares, [40 / 140, 100 / 140, 0, np.nan, np.nan])
+
+
 def test_unknown_customers_and_products_are_nan_and_harm_no_other_row() -> None:
     known, unknown = features({}, {"customer_id": "c9", "items": [line("p1", 1, 10.0), line("p9", 1, 1.0)]})
     assert all(np.isnan(value) for value in unknown.values())
-    assert known == features({})[0]
+    assert known == pytest.approx(features({})[0], abs=0, nan_ok=True)
 
 
 def test_no_transactions_give_no_rows() -> None:
-    assert STATIC.features(transactions({}).iloc[:0]).shape == (0, len(STATIC_FEATURES))
+    assert STATIC.features(transactions({}).iloc[:0], bought()).shape == (0, len(STATIC_FEATURES))
 
 
 def test_a_row_alone_has_the_bits_that_it_has_in_a_batch() -> None:
@@ -100,19 +118,22 @@ def test_a_row_alone_has_the_bits_that_it_has_in_a_batch() -> None:
         }
         for _ in range(37)
     ]
-    together = STATIC.features(transactions(*rows))
-    alone = np.concatenate([STATIC.features(transactions(row)) for row in rows])
+    together = STATIC.features(transactions(*rows), bought(*[["p4"]] * len(rows)))
+    alone = np.concatenate([STATIC.features(transactions(row), bought(["p4"])) for row in rows])
     assert together.tobytes() == alone.tobytes()
 
 
 def test_it_can_be_sent_to_workers() -> None:
     copy = pickle.loads(pickle.dumps(STATIC))  # noqa: S301 (our own bytes)
     assert copy.version == 3
-    assert copy.features(transactions({})).tobytes() == STATIC.features(transactions({})).tobytes()
+    assert (
+        copy.features(transactions({}), bought(["p4"])).tobytes()
+        == STATIC.features(transactions({}), bought(["p4"])).tobytes()
+    )
 
 
 def test_without_static_data_all_is_unknown() -> None:
     empty = StaticData.from_frames(CUSTOMERS.iloc[:0], PRODUCTS.iloc[:0])
-    found = empty.features(transactions({}, {}))
+    found = empty.features(transactions({}, {}), bought(["p1"], []))
     assert found.shape == (2, len(STATIC_FEATURES))
     assert np.isnan(found).all()

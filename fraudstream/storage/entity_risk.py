@@ -1,0 +1,146 @@
+"""Computes `fraud.entity_risk` anew from scored transactions and their delayed labels, in one SQL transaction.
+
+`python -m fraudstream.storage.entity_risk`, as the Dag `refresh_entity_risk` runs it. What is counted, and when, is
+defined in `fraudstream.entities`; which entities are kept, and the formula of `risk`, in `model.entity_risk`.
+"""
+
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import psycopg
+import typer
+
+from fraudstream.entities import CELLS_PER_DEGREE, PRIOR_TRANSACTIONS, EntityType, newest_refresh, window_start
+from fraudstream.errors import FraudstreamError
+from fraudstream.settings import load_settings
+
+#: Held by a refresh, so that two at a time make two versions one after the other.
+_LOCK = 0x5269_736B  # any number, the same everywhere
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"]
+
+
+class EntityRiskError(FraudstreamError):
+    """Entity risk can't be computed."""
+
+
+@dataclass(frozen=True)
+class Refreshed:
+    """What a refresh came to. `transactions` and `frauds` are the shop's in the window."""
+
+    version: int
+    as_of: datetime
+    transactions: int
+    frauds: int
+    entities: int
+
+
+# It may take its time, but not the stream's processors; hash tables in memory spare it sorting on disk.
+_CALM = ("SET LOCAL max_parallel_workers_per_gather = 0", "SET LOCAL work_mem = '64MB'")
+
+_COUNTED = """
+CREATE TEMPORARY TABLE counted ON COMMIT DROP AS
+WITH recent AS MATERIALIZED (
+    SELECT transaction_id, event_time, customer_id, device_id, card_token, shipping_latitude, shipping_longitude, items
+    FROM fraud.scored_transactions WHERE event_time >= %(since)s AND event_time < %(as_of)s
+), verdicts AS (
+    SELECT DISTINCT ON (l.transaction_id) l.transaction_id, l.is_fraud
+    FROM fraud.transaction_labels l JOIN recent r USING (transaction_id)
+    WHERE l.labelled_at >= %(since)s AND l.labelled_at < %(as_of)s AND l.labelled_at >= r.event_time
+    ORDER BY l.transaction_id, l.labelled_at DESC, l.label_id DESC
+)
+SELECT r.*, coalesce(v.is_fraud, false) AS is_fraud FROM recent r LEFT JOIN verdicts v USING (transaction_id)
+"""
+
+_TOTALS = "SELECT count(*), count(*) FILTER (WHERE is_fraud) FROM counted"
+
+_CELL = "floor({} * %(cells)s::float8 + 0.5)::bigint"
+_INSERT = f"""
+WITH uses AS (
+    SELECT '{EntityType.DEVICE}' AS entity_type, device_id AS entity_id, customer_id, is_fraud FROM counted
+    UNION ALL
+    SELECT '{EntityType.CARD_TOKEN}', card_token, customer_id, is_fraud FROM counted WHERE card_token IS NOT NULL
+    UNION ALL
+    SELECT '{EntityType.SHIPPING_ADDRESS}',
+        {_CELL.format("shipping_latitude")} || ':' || {_CELL.format("shipping_longitude")}, customer_id, is_fraud
+    FROM counted
+    UNION ALL
+    SELECT '{EntityType.CATEGORY}', c.category, customer_id, is_fraud
+    FROM counted, LATERAL (
+        SELECT DISTINCT p.category
+        FROM jsonb_to_recordset(items) AS item (product_id text) JOIN fraud.products p USING (product_id)
+    ) c
+), customers AS ( -- of each entity; two steps of hashing are quicker than count(DISTINCT), which sorts
+    SELECT entity_type, entity_id, customer_id, count(*) AS transactions, count(*) FILTER (WHERE is_fraud) AS frauds
+    FROM uses GROUP BY entity_type, entity_id, customer_id
+), entities AS (
+    SELECT entity_type, entity_id, sum(transactions) AS transactions, sum(frauds) AS frauds, count(*) AS customers
+    FROM customers GROUP BY entity_type, entity_id
+)
+INSERT INTO fraud.entity_risk (entity_type, entity_id, as_of, transactions, frauds, customers, risk)
+SELECT entity_type, entity_id, %(as_of)s, transactions, frauds, customers,
+    (frauds::float8 + %(prior)s::float8 * %(base)s::float8) / (transactions::float8 + %(prior)s::float8)
+FROM entities WHERE frauds > 0 OR customers > 1
+"""  # noqa: S608 (constants)
+
+_VERSION = """
+INSERT INTO fraud.entity_risk_versions (as_of, transactions, frauds, entities)
+VALUES (%s, %s, %s, %s) RETURNING version
+"""
+
+
+def refresh(connection: psycopg.Connection[Any], as_of: datetime) -> Refreshed:
+    """Replaces `fraud.entity_risk` by what is known before `as_of`, all or nothing, as a new version."""
+    as_of_ms = (as_of - _EPOCH) // timedelta(milliseconds=1)
+    moments = {"as_of": as_of, "since": _EPOCH + timedelta(milliseconds=window_start(as_of_ms))}
+    with connection.transaction(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        for statement in _CALM:
+            cursor.execute(statement)
+        cursor.execute(_COUNTED, moments)
+        transactions, frauds = cursor.execute(_TOTALS).fetchone() or (0, 0)
+        cursor.execute("DELETE FROM fraud.entity_risk")
+        base = frauds / transactions if transactions else 0.0
+        constants = {"cells": CELLS_PER_DEGREE, "prior": PRIOR_TRANSACTIONS, "base": base}
+        entities = cursor.execute(_INSERT, moments | constants).rowcount
+        cursor.execute(_VERSION, (as_of, transactions, frauds, entities))
+        (version,) = cursor.fetchone() or (0,)
+        return Refreshed(version, as_of, transactions, frauds, entities)
+
+
+def main(
+    as_of: Annotated[
+        datetime | None,
+        typer.Option(formats=_TIMES, help="UTC time to count up to, for a replay of old events; else the last refresh"),
+    ] = None,
+) -> None:
+    """Compute entity risk anew and publish it to the stream.
+
+    Examples:
+      python -m fraudstream.storage.entity_risk
+
+      python -m fraudstream.storage.entity_risk --as-of 2026-11-04T12:00:00Z
+    """
+    settings = load_settings()
+    pg = settings.postgres
+    wanted = as_of.replace(tzinfo=UTC) if as_of else datetime.now(UTC)
+    minute_ms = newest_refresh(int(wanted.timestamp() * 1000), settings.entity_risk.refresh_minutes)
+    try:
+        with psycopg.connect(settings.writer_dsn, connect_timeout=10, application_name="entity_risk") as connection:
+            done = refresh(connection, _EPOCH + timedelta(milliseconds=minute_ms))
+    except psycopg.OperationalError as error:
+        raise EntityRiskError(f"Postgres at {pg.address}:{pg.port}: {error}") from error
+    typer.echo(
+        f"version {done.version} as of {done.as_of:%Y-%m-%d %H:%M} UTC: {done.entities} entities, from "
+        f"{done.transactions} transactions, {done.frauds} of them labelled as fraud"
+    )
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except FraudstreamError as problem:
+        typer.echo(f"error: {problem}", err=True)
+        sys.exit(1)

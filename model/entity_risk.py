@@ -1,0 +1,157 @@
+"""Features from entity risk: how much fraud, and how many customers, were seen on an entity as of the last refresh.
+
+The smoothed fraud rate is the mean of the posterior of a beta prior whose mean is the shop's own rate (empirical Bayes;
+the m-estimate of Micci-Barreca, "A preprocessing scheme for high-cardinality categorical attributes", SIGKDD
+Explorations 3(1), 2001, equation 3):
+
+    rate = (frauds + m * base) / (transactions + m),  m = PRIOR_TRANSACTIONS, base = all frauds / all transactions
+
+The feature is `rate / base`, so that it means the same in a shop, or at a time, with more fraud: 1 is usual.
+
+Only entities that say something are kept: with at least one labelled fraud, or more than one customer. One that is
+absent has neither, so that its risk is 1, with no fraud and one customer. All is NaN before there is any refresh with
+a transaction; so are a card's features without a card, and the category's without a known product.
+"""
+
+from dataclasses import dataclass, field
+from itertools import chain
+
+import numpy as np
+import pandas as pd
+
+from fraudstream.entities import CELLS_PER_DEGREE, PRIOR_TRANSACTIONS, EntityType
+from model.specs import ENTITY_SPECS
+
+ENTITY_COLUMNS = ("entity_type", "entity_id", "transactions", "frauds", "customers")
+#: The column of a transaction that holds the entity's id, where there is one.
+ID_COLUMNS = {EntityType.DEVICE: "device_id", EntityType.CARD_TOKEN: "card_token"}
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What is known of an entity at each of n places: float64 [n] each."""
+
+    transactions: np.ndarray
+    frauds: np.ndarray
+    customers: np.ndarray
+
+
+@dataclass(frozen=True)
+class Uses:
+    """Which transactions used which entity of a type: a use for each of `row` (ascending) and `entity`."""
+
+    row: np.ndarray
+    entity: np.ndarray
+
+
+@dataclass(frozen=True)
+class EntityRisk:
+    """The newest refresh, ready to be joined; picklable. `version` is the row of fraud.entity_risk_versions."""
+
+    version: int = 0
+    transactions: int = 0  # of the shop, in the window
+    frauds: int = 0
+    entities: dict[str, pd.DataFrame] = field(default_factory=dict)  # a type's counts (ENTITY_COLUMNS) by entity_id
+
+    @classmethod
+    def from_frame(cls, entities: pd.DataFrame, version: int, transactions: int, frauds: int) -> "EntityRisk":
+        """From a table as fraud.entity_risk, and its version's totals. Raises KeyError when a column is missing."""
+        rows = entities[list(ENTITY_COLUMNS)].set_index("entity_id")
+        by_type = {str(name): part.drop(columns="entity_type") for name, part in rows.groupby("entity_type")}
+        return cls(version, transactions, frauds, by_type)
+
+    def features(self, transactions: pd.DataFrame, categories: pd.Series) -> np.ndarray:
+        """ENTITY_FEATURES of each transaction, float64 [n, features]. `categories` are the names by product_id.
+
+        Needs the columns device_id, card_token, shipping_latitude, shipping_longitude and items.
+        """
+        rows = len(transactions)
+        uses = {entity_type: uses_of(entity_type, transactions, categories) for entity_type in EntityType}
+        counts = {entity_type: self._counts(entity_type, use.entity) for entity_type, use in uses.items()}
+        base = np.full(rows, self.frauds / self.transactions if self.transactions else np.nan)
+        return entity_features(uses, counts, base)
+
+    def _counts(self, entity_type: EntityType, identifiers: np.ndarray) -> Counts:
+        """What the refresh says of each entity; zeros where it says nothing."""
+        known = self.entities.get(entity_type)
+        if known is None:
+            nothing = np.zeros(len(identifiers))
+            return Counts(nothing, nothing, nothing)
+        place = known.index.get_indexer(pd.Index(identifiers))
+        found = (np.append(known[name].to_numpy(float), 0.0)[place] for name in ENTITY_COLUMNS[2:])
+        return Counts(*found)
+
+
+def uses_of(entity_type: EntityType, transactions: pd.DataFrame, categories: pd.Series) -> Uses:
+    """The entities of a type that each transaction used, by the identifiers of fraud.entity_risk; each once."""
+    if entity_type is EntityType.CATEGORY:
+        return _categories_of(transactions["items"].tolist(), categories)
+    if entity_type is EntityType.SHIPPING_ADDRESS:
+        identifiers = shipping_addresses(
+            transactions["shipping_latitude"].to_numpy(float), transactions["shipping_longitude"].to_numpy(float)
+        )
+        return Uses(np.arange(len(identifiers)), identifiers)
+    identifiers = transactions[ID_COLUMNS[entity_type]].to_numpy(object)
+    row = np.flatnonzero(pd.notna(identifiers))
+    return Uses(row, identifiers[row])
+
+
+def shipping_addresses(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
+    """The id of each place's cell: its numbers north and east, such as 525200:134100."""
+    cells = (np.floor(degrees * CELLS_PER_DEGREE + 0.5).astype(int).astype(str) for degrees in (latitude, longitude))
+    north, east = cells
+    identifiers: np.ndarray = np.char.add(np.char.add(north, ":"), east).astype(object)
+    return identifiers
+
+
+def entity_features(uses: dict[EntityType, Uses], counts: dict[EntityType, Counts], base: np.ndarray) -> np.ndarray:
+    """ENTITY_FEATURES from the counts of each use and the shop's own fraud rate at each row; [rows, features]."""
+    columns: list[np.ndarray] = []
+    for entity_type in EntityType:
+        use, known = uses[entity_type], _absent_when_dull(counts[entity_type])
+        risk = relative_risk(known.frauds, known.transactions, base[use.row])
+        if entity_type is EntityType.CATEGORY:
+            columns.append(_largest(use.row, risk, base))
+        else:
+            columns += (_placed(use.row, values, base) for values in (risk, known.frauds, known.customers))
+    return np.column_stack(columns) if len(base) else np.empty((0, len(ENTITY_SPECS)))
+
+
+def relative_risk(frauds: np.ndarray, transactions: np.ndarray, base: np.ndarray) -> np.ndarray:
+    """The smoothed fraud rate over `base`, as in the module's docstring; where `base` is 0, its limit."""
+    relative = np.divide(frauds, base, out=np.zeros(len(frauds)), where=base > 0)
+    risk: np.ndarray = (relative + PRIOR_TRANSACTIONS) / (transactions + PRIOR_TRANSACTIONS)
+    return risk
+
+
+def _absent_when_dull(counts: Counts) -> Counts:
+    """The counts of an entity that isn't kept say that it is absent."""
+    kept = (counts.frauds > 0) | (counts.customers > 1)
+    return Counts(
+        np.where(kept, counts.transactions, 0.0), np.where(kept, counts.frauds, 0.0), np.maximum(counts.customers, 1.0)
+    )
+
+
+def _placed(row: np.ndarray, values: np.ndarray, base: np.ndarray) -> np.ndarray:
+    """`values` at their rows; NaN elsewhere, and where nothing is known of the shop."""
+    column = np.full(len(base), np.nan)
+    column[row] = values
+    column[np.isnan(base)] = np.nan
+    return column
+
+
+def _largest(row: np.ndarray, values: np.ndarray, base: np.ndarray) -> np.ndarray:
+    """The same, of the largest value at each row."""
+    column = np.full(len(base), -np.inf)
+    np.maximum.at(column, row, values)
+    column[np.isinf(column) | np.isnan(base)] = np.nan
+    return column
+
+
+def _categories_of(items: list[list[dict[str, object]]], categories: pd.Series) -> Uses:
+    lines = np.fromiter(map(len, items), int, len(items))
+    place = categories.index.get_indexer(pd.Index([item["product_id"] for item in chain.from_iterable(items)]))
+    codes, names = pd.factorize(categories.to_numpy(object))
+    row, code = np.repeat(np.arange(len(items)), lines)[place >= 0], codes[place[place >= 0]]
+    pairs = np.unique(row * len(names) + code)
+    return Uses(pairs // max(len(names), 1), names[pairs % max(len(names), 1)])

@@ -1,0 +1,114 @@
+"""The refresh of entity risk in a real Postgres: equal to training's, to the bit, once the stream has read it."""
+
+import json
+import subprocess
+import sys
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psycopg
+import pytest
+
+from fraudstream.entities import PRIOR_TRANSACTIONS
+from fraudstream.settings import PROJECT_DIR, EntityRiskSettings
+from fraudstream.storage.entity_risk import refresh
+from model.entity_history import entity_features_as_of
+from model.registry import ensure_pretrained
+from spark_jobs.resources import Resources
+from tests.unit.entity_refresh import CATEGORIES, labels, purchases, random_history
+from tests.unit.model_events import START
+
+Postgres = psycopg.Connection[Any]
+HOURLY = EntityRiskSettings(refresh_minutes=60, publication_seconds=60)
+
+pytestmark = pytest.mark.usefixtures("empty_tables")
+
+
+def store(writer: Postgres, transactions: pd.DataFrame, known: pd.DataFrame) -> None:
+    """Puts transactions and labels where the stream's sink would have put them."""
+    same: dict[str, Any] = {
+        "session_id": "s", "amount": 10, "currency": "EUR", "payment_method": "card", "promo_amount": 0,
+        "shipping_fee": 0, "shipping_city": "Berlin", "shipping_country": "DE", "ip_country": "DE", "fraud_score": 0.1,
+        "is_fraud": False, "threshold": 0.5, "reasons": "[]", "model_version": "m", "scored_at": START, "late": False,
+        "ingest_time": START, "kafka_partition": 0, "batch_id": 0, "counted_in_sales": True,
+    }  # fmt: skip
+    for number, (identifier, row) in enumerate(transactions.iterrows()):
+        values = row.to_dict() | {"items": json.dumps(row["items"]), "transaction_id": identifier}
+        _insert(writer, "scored_transactions", same | values | {"kafka_offset": number})
+    for number, row in enumerate(known.to_dict("records")):
+        same = {"source": "analyst", "ingest_time": START, "kafka_partition": 0, "batch_id": 0}
+        _insert(writer, "transaction_labels", same | row | {"kafka_offset": number})
+
+
+def _insert(writer: Postgres, table: str, row: dict[str, Any]) -> None:
+    places = ", ".join(["%s"] * len(row))
+    writer.execute(f"INSERT INTO fraud.{table} ({', '.join(row)}) VALUES ({places})", list(row.values()))
+
+
+@pytest.fixture
+def shop(writer: Postgres) -> Postgres:
+    """A database with products and a champion."""
+    for product, category in CATEGORIES.items():
+        row = {"product_id": product, "name": product, "category": category, "list_price": 10}
+        _insert(writer, "products", row)
+    ensure_pretrained(writer)
+    return writer
+
+
+@pytest.mark.parametrize("hours", [1, 30, 29 * 24 - 12, 45 * 24 + 5, 80 * 24])
+def test_the_stream_joins_what_training_computes(shop: Postgres, hours: int) -> None:
+    transactions, known = random_history(hours, 120)
+    store(shop, transactions, known)
+    as_of = START + timedelta(hours=hours)
+    asked = transactions.assign(event_time=pd.Timestamp(as_of + timedelta(seconds=61)))
+    asked.index = "asked-" + asked.index
+    expected = entity_features_as_of(pd.concat([transactions, asked]), known, CATEGORIES, HOURLY)[len(transactions) :]
+    done = refresh(shop, as_of)
+    risk = Resources().refresh(shop).data.risk
+    assert (risk.version, risk.transactions, risk.frauds) == (done.version, done.transactions, done.frauds)
+    assert sum(map(len, risk.entities.values())) == done.entities
+    assert np.isnan(expected).all() == (done.transactions == 0)
+    assert risk.features(asked, CATEGORIES).tobytes() == expected.tobytes()
+
+
+def test_the_table_says_how_many_and_how_risky(shop: Postgres) -> None:
+    bought = [{"customer_id": f"c{number}", "card_token": f"k{number}"} for number in range(8)]
+    bought += [{"device_id": "alone", "shipping_latitude": 1.0, "card_token": None, "items": []}]
+    store(shop, purchases(*bought), labels(("t0", True, START), ("t1", True, START), ("t1", False, START)))
+    refresh(shop, START + timedelta(hours=1))
+    rows = shop.execute("SELECT entity_type, entity_id, transactions, frauds, customers, risk FROM fraud.entity_risk")
+    base = 1 / 9
+    rate = (1 + PRIOR_TRANSACTIONS * base) / (8 + PRIOR_TRANSACTIONS)
+    assert sorted(rows.fetchall()) == [
+        ("card_token", "k0", 1, 1, 1, (1 + PRIOR_TRANSACTIONS * base) / (1 + PRIOR_TRANSACTIONS)),
+        ("category", "audio", 8, 1, 8, rate),
+        ("device", "shared", 8, 1, 8, rate),
+        ("shipping_address", "525200:134100", 8, 1, 8, rate),
+    ]
+
+
+def test_only_a_new_refresh_is_read_again(shop: Postgres) -> None:
+    resources = Resources()
+    before = resources.refresh(shop)
+    assert before.data.risk.version == 0
+    store(shop, *random_history(1, 20))
+    done = refresh(shop, START + timedelta(days=40))
+    after = resources.refresh(shop)
+    assert after.data.risk.version == done.version
+    assert after.data.static is before.data.static
+    assert resources.refresh(shop) is after
+
+
+def test_the_command_that_the_dag_runs(shop: Postgres) -> None:
+    store(shop, *random_history(1, 20))
+    as_of = START + timedelta(days=40, minutes=7)
+    command = [sys.executable, "-m", "fraudstream.storage.entity_risk", "--as-of", f"{as_of:%Y-%m-%dT%H:%M:%SZ}"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT_DIR, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"as of {as_of - timedelta(minutes=7):%Y-%m-%d %H:%M} UTC" in done.stdout
+    stored = shop.execute("SELECT as_of, entities FROM fraud.entity_risk_versions").fetchone()
+    assert stored is not None
+    assert stored[0] == as_of - timedelta(minutes=7)
+    assert shop.execute("SELECT count(*) FROM fraud.entity_risk").fetchone() == (stored[1],)

@@ -1,0 +1,98 @@
+"""Purchases with entities, and the refresh of entity risk once more, plainly, for the tests of entity risk."""
+
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+
+import pandas as pd
+
+from fraudstream.entities import WINDOW_DAYS, EntityType
+from model.entity_risk import ENTITY_COLUMNS, EntityRisk
+from tests.unit.model_events import START
+
+CATEGORIES = pd.Series({"p1": "audio", "p2": "audio", "p3": "books"})
+
+
+def refreshed(transactions: pd.DataFrame, labels: pd.DataFrame, categories: pd.Series, as_of: datetime) -> EntityRisk:
+    """What a refresh for `as_of` publishes, from the transactions and labels that were there by then."""
+    midnight = as_of.replace(hour=0, minute=0, second=0, microsecond=0)
+    times = transactions["event_time"]
+    seen = transactions[(times >= midnight - timedelta(days=WINDOW_DAYS - 1)) & (times < as_of)]
+    verdicts = {}
+    for label in labels.sort_values("labelled_at", kind="stable").itertuples():
+        if label.labelled_at < as_of:
+            verdicts[label.transaction_id] = label.is_fraud
+    uses = []
+    for row in seen.itertuples():
+        fraud = verdicts.get(row.Index, False)
+        cell = f"{round(row.shipping_latitude * 10_000)}:{round(row.shipping_longitude * 10_000)}"
+        entities = {(EntityType.DEVICE, row.device_id), (EntityType.SHIPPING_ADDRESS, cell)}
+        entities |= {(EntityType.CARD_TOKEN, row.card_token)} if row.card_token else set()
+        entities |= {
+            (EntityType.CATEGORY, categories[item["product_id"]])
+            for item in row.items_
+            if item["product_id"] in categories.index
+        }
+        uses += [(kind.value, name, row.customer_id, fraud) for kind, name in entities]
+    frame = pd.DataFrame(uses, columns=["entity_type", "entity_id", "customer_id", "fraud"])
+    groups = frame.groupby(["entity_type", "entity_id"])
+    counted = groups.agg(
+        transactions=("fraud", "size"), frauds=("fraud", "sum"), customers=("customer_id", "nunique")
+    ).reset_index()
+    kept = counted[(counted["frauds"] > 0) | (counted["customers"] > 1)]
+    frauds = sum(verdicts.get(identifier, False) for identifier in seen.index)
+    return EntityRisk.from_frame(kept[list(ENTITY_COLUMNS)], 1, len(seen), frauds)
+
+
+def with_items(transactions: pd.DataFrame) -> pd.DataFrame:
+    """The same with a column `items_`, since `itertuples` has no place for one that is named like a method."""
+    return transactions.assign(items_=transactions["items"])
+
+
+def utc(milliseconds: int) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=int(milliseconds))
+
+
+def purchases(*rows: dict[str, Any]) -> pd.DataFrame:
+    usual = {
+        "event_time": START,
+        "customer_id": "c1",
+        "device_id": "shared",
+        "card_token": "visa",
+        "shipping_latitude": 52.52,
+        "shipping_longitude": 13.41,
+        "items": [{"product_id": "p1"}],
+    }
+    frame = pd.DataFrame([usual | row for row in rows], index=[f"t{number}" for number in range(len(rows))])
+    frame["event_time"] = pd.to_datetime(frame["event_time"], utc=True)
+    return frame
+
+
+def labels(*rows: tuple[str, bool, Any]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=["transaction_id", "is_fraud", "labelled_at"])
+    frame["labelled_at"] = pd.to_datetime(frame["labelled_at"], utc=True)
+    return frame
+
+
+def random_history(seed: int, rows: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A few entities, used again and again over two months, with labels that come late, twice, and never."""
+    random = Random(seed)
+    transactions = purchases(
+        *(
+            {
+                "event_time": START + timedelta(milliseconds=random.randrange(60 * 86_400_000)),
+                "customer_id": f"c{random.randrange(6)}",
+                "device_id": f"d{random.randrange(8)}",
+                "card_token": random.choice([None, "visa", "amex", f"k{random.randrange(rows)}"]),
+                "shipping_latitude": random.choice([52.52, -0.00005, 89.99994]),
+                "items": [{"product_id": f"p{random.randrange(1, 5)}"} for _ in range(random.randrange(1, 4))],
+            }
+            for _ in range(rows)
+        )
+    )
+    known = [
+        (identifier, random.random() < 0.7, time + timedelta(milliseconds=random.randrange(20 * 86_400_000)))
+        for identifier, time in transactions["event_time"].items()
+        for _ in range(random.choice([0, 0, 1, 2, 3]))
+    ]
+    return transactions, labels(*known)

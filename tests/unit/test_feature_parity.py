@@ -1,0 +1,155 @@
+"""A recorded stretch of events: its features in the stream and in training, equal to the bit.
+
+However the recording is cut into micro-batches, and wherever the job is killed and begins again from its last state.
+Entity risk is refreshed meanwhile, and joined a minute later, as live.
+"""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from pathlib import Path
+from random import Random
+from zlib import crc32
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyspark.sql.pandas.types import to_arrow_schema
+
+from fraudstream.contracts import Topic
+from fraudstream.entities import newest_refresh
+from fraudstream.settings import EntityRiskSettings
+from fraudstream.simulator.history import HistoryPlan, write_history
+from fraudstream.simulator.recording import open_recording
+from model.dataset import build
+from model.entity_risk import EntityRisk
+from model.features import ENTITY_FEATURES, FEATURE_NAMES
+from model.replay import HistoryFolder
+from model.static import StaticData
+from spark_jobs.bucket import Bucket, Kind, Limits, Message, Outcome
+from spark_jobs.schemas import OUTCOME
+from spark_jobs.scoring import ScoringData, features_of
+from tests.unit.entity_refresh import refreshed, utc, with_items
+
+CONFIG = EntityRiskSettings(refresh_minutes=30, publication_seconds=60)
+LIMITS = Limits(timedelta(minutes=5), allowed_lateness_ms=60_000)
+BUCKETS = 4
+
+
+class Shop:
+    """A history whose labels come within the hour, and its features as training computes them, by transaction id."""
+
+    def __init__(self, folder: Path) -> None:
+        plan = HistoryPlan(42, 300, 200, 1_500, 0.1, 0.5, datetime(2026, 11, 1, tzinfo=UTC))
+        list(write_history(folder, plan, 1))
+        bought = pd.concat([_shared(part) for part in (folder / "transactions").iterdir()])
+        for part in (folder / "labels").iterdir():
+            _hasten(part, bought)
+        history = HistoryFolder(folder)
+        self.static = StaticData.from_frames(history.table("customers"), history.table("products"))
+        self.transactions = with_items(history.table("transactions").set_index("transaction_id"))
+        self.labels = history.table("labels")
+        recorded = open_recording(folder).messages(None)
+        topics = (Topic.BROWSE_EVENTS, Topic.TRANSACTIONS, Topic.TRANSACTION_LABELS)
+        self.messages = [
+            Message(sent.topic, 0, offset, sent.due_ms, sent.key, sent.value)
+            for offset, sent in enumerate(recorded)
+            if sent.topic in topics
+        ]
+        data = build(history, 1, lambda _: None, CONFIG)
+        self.trained = pd.DataFrame(data.features, data.rows.index, FEATURE_NAMES)
+        self._refreshes: dict[int, EntityRisk] = {}
+
+    def refresh_at(self, time_ms: int) -> int:
+        """The refresh that a micro-batch at this time joins."""
+        return newest_refresh(time_ms - CONFIG.publication_seconds * 1000, CONFIG.refresh_minutes)
+
+    def joined_data(self, refresh_ms: int) -> ScoringData:
+        """What a micro-batch is scored with after that refresh."""
+        if refresh_ms not in self._refreshes:
+            known = refreshed(self.transactions, self.labels, self.static.categories, utc(refresh_ms))
+            self._refreshes[refresh_ms] = known
+        return ScoringData(b"", b"", self.static, self._refreshes[refresh_ms])
+
+
+def _shared(part: Path) -> pd.Series:
+    """Makes one in twelve buy with a device and a card that others use too; returns the times by transaction_id."""
+    transactions = pq.read_table(part).to_pandas()
+    transactions.loc[::12, ["device_id", "card_token"]] = "shared"
+    pq.write_table(pa.Table.from_pandas(transactions, preserve_index=False), part)
+    return transactions.set_index("transaction_id")["event_time"]
+
+
+def _hasten(part: Path, event_time: pd.Series) -> None:
+    """Makes the labels of days come within minutes."""
+    labels = pq.read_table(part).to_pandas()
+    bought = event_time.reindex(labels["transaction_id"]).array
+    labels["labelled_at"] = (bought + (labels["labelled_at"] - bought) / 120).dt.floor("ms")
+    pq.write_table(pa.Table.from_pandas(labels, preserve_index=False), part)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    return Shop(tmp_path_factory.mktemp("recording") / "history")
+
+
+def micro_batches(shop: Shop, random: Random) -> Iterator[tuple[int, list[Message]]]:
+    """The recording in micro-batches of up to some size, each with the refresh that it is joined with."""
+    most = random.choice([50, 1_000, 20_000])
+    for refresh_ms, group in groupby(shop.messages, lambda message: shop.refresh_at(message.ingest_ms)):
+        messages = list(group)
+        while messages:
+            size = random.randint(1, most)
+            yield refresh_ms, messages[:size]
+            del messages[:size]
+
+
+def run_batch(state: dict[int, bytes], messages: list[Message]) -> tuple[dict[int, bytes], list[Outcome]]:
+    """The stateful stage on one micro-batch: the new state and what became of the messages."""
+    after, outcomes = dict(state), []
+    messages = sorted(messages, key=lambda message: crc32(message.key or b"") % BUCKETS)
+    for number, mine in groupby(messages, lambda message: crc32(message.key or b"") % BUCKETS):
+        bucket = Bucket(state.get(number))
+        outcomes += bucket.handle(mine, LIMITS)
+        after[number] = bucket.encode()
+    return after, outcomes
+
+
+def streamed(shop: Shop, random: Random) -> pd.DataFrame:
+    """The features of all transactions, as the stream scores them, with a kill in one of ten micro-batches."""
+    state: dict[int, bytes] = {}
+    identifiers: list[str] = []
+    parts: list[np.ndarray] = []
+    for refresh_ms, messages in micro_batches(shop, random):
+        if random.random() < 0.1:
+            run_batch(state, messages[: len(messages) // 2])  # killed: neither state nor outcomes were kept
+        state, outcomes = run_batch(state, messages)
+        scored = [outcome for outcome in outcomes if outcome.kind == Kind.TRANSACTION]
+        if scored:
+            table = pa.Table.from_pylist([row._asdict() for row in scored], to_arrow_schema(OUTCOME))
+            parts.append(features_of(table.to_batches()[0], shop.joined_data(refresh_ms)))
+            identifiers += [json.loads(row.value or b"")["transaction_id"] for row in scored]
+    return pd.DataFrame(np.concatenate(parts), identifiers, FEATURE_NAMES)
+
+
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=3, deadline=None)
+def test_the_stream_computes_the_bits_that_training_computed(shop: Shop, seed: int) -> None:
+    live = streamed(shop, Random(seed)).reindex(shop.trained.index)
+    different = [
+        name for name in FEATURE_NAMES if live[name].to_numpy().tobytes() != shop.trained[name].to_numpy().tobytes()
+    ]
+    assert not different
+
+
+def test_the_recording_is_one_that_could_show_a_difference(shop: Shop) -> None:
+    """Every feature differs somewhere, but that nobody buys twice in a session."""
+    assert len(shop.trained) == 1_500
+    constant = [name for name in FEATURE_NAMES if shop.trained[name].nunique() < 2]
+    assert constant == ["session_transactions"]
+    assert (shop.trained[list(ENTITY_FEATURES)].max() > 1).all()
