@@ -96,7 +96,7 @@ def database(settings: Settings) -> Iterator[Postgres]:
 @pytest.fixture(scope="module")
 def job(settings: Settings, database: Postgres) -> Iterator[list[Job]]:
     """A list of the one running job, so that a test can replace it."""
-    ensure_pretrained(database)
+    ensure_pretrained(database, settings.paths.models)
     running = [Job(settings)]
     yield running
     running[-1].end(signal.SIGKILL)
