@@ -3,6 +3,7 @@
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 import numpy as np
 import sklearn
@@ -50,6 +51,8 @@ class Scorer:
             model = skops.io.loads(artifact, trusted=list(TRUSTED_TYPES))
         except UntrustedTypesFoundException as error:
             raise ArtifactError(f"model {described.version} holds types that aren't trusted: {error}") from error
+        except (BadZipFile, KeyError, ValueError) as error:
+            raise ArtifactError(f"model {described.version} isn't a skops file: {error}; train it again") from error
         return cls(model, described)
 
     def score(self, features: np.ndarray) -> np.ndarray:
