@@ -11,19 +11,25 @@ from model.replay import HistoryFolder, replay
 from model.static import StaticData
 
 LEGITIMATE = "legitimate"
+FRAUD = "fraud"  # the scenario, where nobody knows which
 _STATIC_CHUNK = 50_000
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """One row a transaction, by time. `rows` has event_time, labelled_at, labelled_fraud, is_fraud and scenario."""
+    """One row a transaction, by time.
+
+    `rows` has customer_id, event_time, amount, labelled_at, labelled_fraud, is_fraud and scenario. Where nobody knows
+    the truth (`from_labels`), is_fraud is what the labels say.
+    """
 
     rows: pd.DataFrame
     features: np.ndarray
+    from_labels: bool = False
 
     def part(self, chosen: np.ndarray) -> "Dataset":
         """The rows where `chosen` is true."""
-        return Dataset(self.rows[chosen], self.features[chosen])
+        return Dataset(self.rows[chosen], self.features[chosen], self.from_labels)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -50,15 +56,20 @@ def build(folder: HistoryFolder, processes: int, progress: Callable[[int], None]
     for start in range(0, len(transactions), _STATIC_CHUNK):
         chunk = transactions.iloc[start : start + _STATIC_CHUNK]
         features[start : start + len(chunk), len(STATEFUL_FEATURES) :] = static.features(chunk)
-    return Dataset(_outcomes(folder, transactions["event_time"]), features)
+    rows = _outcomes(folder, transactions[["customer_id", "event_time", "amount"]])
+    return Dataset(rows, features, from_labels=not folder.has("truth"))
 
 
-def _outcomes(folder: HistoryFolder, event_time: pd.Series) -> pd.DataFrame:
+def _outcomes(folder: HistoryFolder, transactions: pd.DataFrame) -> pd.DataFrame:
     """The last label and the truth of each transaction."""
     labels = folder.table("labels").sort_values("labelled_at", kind="stable").groupby("transaction_id")
-    rows = event_time.to_frame()
+    rows = transactions.copy()
     rows["labelled_at"] = labels["labelled_at"].last()
     rows["labelled_fraud"] = labels["is_fraud"].last().reindex(rows.index).eq(True)
+    if not folder.has("truth"):
+        return rows.assign(
+            is_fraud=rows["labelled_fraud"], scenario=np.where(rows["labelled_fraud"], FRAUD, LEGITIMATE)
+        )
     truth = folder.table("truth").drop_duplicates("transaction_id").set_index("transaction_id")
     rows["is_fraud"] = truth["is_fraud"].reindex(rows.index).eq(True)
     rows["scenario"] = truth["scenario"].reindex(rows.index).fillna(LEGITIMATE)

@@ -10,7 +10,21 @@ import pytest
 
 from fraudstream.settings import PROJECT_DIR
 
-COMMANDS = ("up", "down", "status", "logs", "env", "psql", "produce", "train", "bench", "test", "doctor", "reset")
+COMMANDS = (
+    "up",
+    "down",
+    "status",
+    "logs",
+    "env",
+    "psql",
+    "produce",
+    "train",
+    "models",
+    "bench",
+    "test",
+    "doctor",
+    "reset",
+)
 
 
 def fraudctl(var: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -25,7 +39,7 @@ def test_help_lists_every_command(tmp_path: Path) -> None:
     assert [name for name in COMMANDS if f"\n  {name} " not in shown] == []
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in {"produce", "train"}])
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in {"produce", "train", "models"}])
 def test_each_commands_help_has_an_example(tmp_path: Path, command: str) -> None:
     assert "./fraudctl " + command in fraudctl(tmp_path, command, "--help").stdout
 
