@@ -174,6 +174,15 @@ def evaluate(context: typer.Context) -> None:
     _spark_python("-m", "model.external", *context.args)
 
 
+@app.command(context_settings=PASS_THROUGH)
+def models(context: typer.Context) -> None:
+    """List, register, promote or archive models. Arguments go to the registry (--help lists them).
+
+    Example: ./fraudctl models list
+    """
+    _spark_python("-m", "model.versions", *context.args)
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def bench(
     context: typer.Context,

@@ -19,12 +19,16 @@ class State(StrEnum):
 
 
 class Heartbeat(msgspec.Struct, frozen=True):
-    """What a job says about itself, at least every few seconds. `at` is in epoch seconds."""
+    """What a job says about itself, at least every few seconds. `at` is in epoch seconds.
+
+    `problem` is what a person should see to, though the job goes on; empty when all is well.
+    """
 
     at: float
     state: State
     batch_id: int = -1
     progress: str = ""
+    problem: str = ""
 
     @property
     def starting(self) -> bool:
@@ -32,7 +36,7 @@ class Heartbeat(msgspec.Struct, frozen=True):
         return self.state is State.STARTING
 
 
-def beat(path: Path, state: State, batch_id: int = -1, progress: str = "") -> None:
+def beat(path: Path, state: State, batch_id: int = -1, progress: str = "", problem: str = "") -> None:
     """Replaces the heartbeat file."""
-    content = msgspec.json.encode(Heartbeat(time.time(), state, batch_id, progress)).decode()
+    content = msgspec.json.encode(Heartbeat(time.time(), state, batch_id, progress, problem)).decode()
     write_atomically(path, content, mode=0o644)

@@ -117,6 +117,7 @@ class StreamSettings(Group):
     driver_memory_mb: int = Field(1024, ge=512, description="Spark driver's Java heap, MiB")
     spark_ui_port: int = Field(4040, ge=0, le=65535, description="Spark UI on loopback; 0: off")
     alert_capacity_ratio: float = Field(1.5, gt=0, description="alerts per fraud that the team can review")
+    shadow: bool = Field(True, description="whether a challenger scores too, beside the champion, deciding nothing")
 
 
 class EntityRiskSettings(Group):

@@ -22,6 +22,13 @@ class ArtifactError(FraudstreamError):
     """A model's folder can't be used: missing, damaged, or trained with something else than what runs."""
 
 
+class Calibration(msgspec.Struct, frozen=True, kw_only=True):
+    """Calibrated log-odds are slope · z + intercept, where z are the classifier's."""
+
+    slope: float = 1.0
+    intercept: float = 0.0
+
+
 class Metadata(msgspec.Struct, frozen=True, kw_only=True):
     """What `metadata.json` says about the artifact beside it."""
 
@@ -35,6 +42,9 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, Any]
     data: dict[str, Any]  # periods and counts
     seed: int
+    calibration: Calibration = Calibration()
+    threshold_rule: str = ""  # in words
+    tuning: list[dict[str, Any]] = []  # trials, the best first
 
     def encode(self) -> bytes:
         """As indented JSON."""

@@ -13,19 +13,25 @@ from model.replay import HistoryFolder, replay
 from model.static import StaticData
 
 LEGITIMATE = "legitimate"
+FRAUD = "fraud"  # the scenario, where nobody knows which
 _STATIC_CHUNK = 50_000
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """One row a transaction, by time. `rows` has event_time, labelled_at, labelled_fraud, is_fraud and scenario."""
+    """One row a transaction, by time.
+
+    `rows` has customer_id, event_time, amount, labelled_at, labelled_fraud, is_fraud and scenario. Where nobody knows
+    the truth (`from_labels`), is_fraud is what the labels say.
+    """
 
     rows: pd.DataFrame
     features: np.ndarray
+    from_labels: bool = False
 
     def part(self, chosen: np.ndarray) -> "Dataset":
         """The rows where `chosen` is true."""
-        return Dataset(self.rows[chosen], self.features[chosen])
+        return Dataset(self.rows[chosen], self.features[chosen], self.from_labels)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -58,15 +64,20 @@ def build(
         features[part, own:joined] = static.features(transactions.iloc[part], columns[part, own:])
     labels = folder.table("labels")
     features[:, joined:] = entity_features_as_of(transactions, labels, static.categories, entity_risk)
-    return Dataset(_outcomes(folder, transactions["event_time"], labels), features)
+    rows = _outcomes(folder, transactions[["customer_id", "event_time", "amount"]], labels)
+    return Dataset(rows, features, from_labels=not folder.has("truth"))
 
 
-def _outcomes(folder: HistoryFolder, event_time: pd.Series, labels: pd.DataFrame) -> pd.DataFrame:
+def _outcomes(folder: HistoryFolder, transactions: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
     """The last label and the truth of each transaction."""
     verdicts = labels.sort_values("labelled_at", kind="stable").groupby("transaction_id")
-    rows = event_time.to_frame()
+    rows = transactions.copy()
     rows["labelled_at"] = verdicts["labelled_at"].last()
     rows["labelled_fraud"] = verdicts["is_fraud"].last().reindex(rows.index).eq(True)
+    if not folder.has("truth"):
+        return rows.assign(
+            is_fraud=rows["labelled_fraud"], scenario=np.where(rows["labelled_fraud"], FRAUD, LEGITIMATE)
+        )
     truth = folder.table("truth").drop_duplicates("transaction_id").set_index("transaction_id")
     rows["is_fraud"] = truth["is_fraud"].reindex(rows.index).eq(True)
     rows["scenario"] = truth["scenario"].reindex(rows.index).fillna(LEGITIMATE)

@@ -1,14 +1,12 @@
-"""The split by time, the threshold and the metrics."""
+"""The split by time."""
 
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from sklearn.metrics import average_precision_score, precision_score, recall_score, roc_auc_score
 
 from fraudstream.errors import FraudstreamError
-from model.dataset import LEGITIMATE, Dataset
+from model.dataset import Dataset
 
 TEST_SHARE = 0.25
 VALIDATION_SHARE = 0.25  # of what comes before the test period
@@ -52,10 +50,12 @@ class Split:
 
 def split_by_time(data: Dataset) -> Split:
     """Cuts `data` by time, never by chance. Raises TrainingError when a period would have too few frauds."""
+    delay = _label_delay(data)
+    if data.from_labels:  # what is newer can't be judged yet
+        data = data.part((data.rows["event_time"] <= data.rows["event_time"].max() - delay).to_numpy())
     times = data.rows["event_time"]
     start, end = times.min(), times.max()
     trained_at = end - (end - start) * TEST_SHARE
-    delay = _label_delay(data)
     labelled_by = trained_at
     if delay > (end - start) / 2:  # a short history: the model is trained later, when the labels have come
         labelled_by, delay = pd.Timestamp.max.tz_localize("UTC"), pd.Timedelta(0)
@@ -82,28 +82,3 @@ def _label_delay(data: Dataset) -> pd.Timedelta:
         return pd.Timedelta(0)
     delays = (frauds["labelled_at"] - frauds["event_time"]).dt.total_seconds()
     return pd.Timedelta(seconds=float(delays.quantile(MATURITY)))
-
-
-def choose_threshold(scores: np.ndarray, frauds: int, capacity_ratio: float) -> float:
-    """The score above which `capacity_ratio` alerts a fraud are raised, for scores of a period with `frauds` frauds."""
-    alerts = min(len(scores), max(1, round(frauds * capacity_ratio)))
-    return float(np.sort(scores)[-alerts])
-
-
-def evaluate(data: Dataset, scores: np.ndarray, threshold: float) -> dict[str, Any]:
-    """Metrics against the truth of a period; recall by scenario too."""
-    truth, flagged = data.truth, scores >= threshold
-    scenarios = data.rows["scenario"].to_numpy()
-    recalls = {
-        str(name): float(flagged[scenarios == name].mean()) for name in sorted(set(scenarios)) if name != LEGITIMATE
-    }
-    return {
-        "transactions": len(data),
-        "frauds": int(truth.sum()),
-        "flagged": int(flagged.sum()),
-        "roc_auc": float(roc_auc_score(truth, scores)),
-        "average_precision": float(average_precision_score(truth, scores)),
-        "precision": float(precision_score(truth, flagged, zero_division=0)),
-        "recall": float(recall_score(truth, flagged)),
-        "recall_by_scenario": recalls,
-    }

@@ -15,7 +15,8 @@ import typer
 
 from fraudstream.simulator.history import HistoryPlan, write_history
 from model.registry import PRETRAINED
-from model.train import console, train_and_write
+from model.thresholds import ThresholdRule
+from model.train import Options, console, read_histories, train_and_write
 
 
 def _plan(seed: int, transactions: int, days: float, end_hour: int, customers: int = 20_000) -> HistoryPlan:
@@ -43,6 +44,7 @@ PLANS = {
 def main(
     work: Annotated[Path, typer.Option(help="folder for the histories: about 300 MB")],
     out: Annotated[Path, typer.Option(help="folder for the model")] = PRETRAINED,
+    trials: Annotated[int, typer.Option(help="parameters to try; 1: only the defaults", min=1)] = 8,
 ) -> None:
     """Writes the histories that aren't in the work folder yet, and trains on them."""
     processes = os.cpu_count() or 1
@@ -51,7 +53,8 @@ def main(
             for _ in write_history(work / name, plan, processes):
                 pass
             console.print(f"wrote {work / name}")
-    train_and_write([work / name for name in PLANS], out, 42, processes)
+    splits = read_histories([work / name for name in PLANS], processes)
+    train_and_write(splits, out, Options(seed=42, trials=trials, rule=ThresholdRule(alerts_per_fraud=1.5)))
 
 
 if __name__ == "__main__":

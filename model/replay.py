@@ -59,6 +59,10 @@ class HistoryFolder:
         frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
         return frame
 
+    def has(self, name: str) -> bool:
+        """Whether there are files of `name`."""
+        return any((self.path / name).glob("part-*.parquet"))
+
     def rows(self, name: str) -> int:
         """How many rows `name` has, from the files' footers."""
         return sum(pq.read_metadata(part).num_rows for part in self.parts(name))

@@ -3,14 +3,16 @@
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 import numpy as np
 import sklearn
 import skops.io
+from scipy.special import expit
 from skops.io.exceptions import UntrustedTypesFoundException
 
 from fraudstream.contracts import Reason
-from model.artifact import ArtifactError, Metadata, check_sha256, decode_metadata, read_folder
+from model.artifact import ArtifactError, Calibration, Metadata, check_sha256, decode_metadata, read_folder
 from model.features import FEATURE_NAMES
 from model.reasons import sentence
 
@@ -21,6 +23,18 @@ if TYPE_CHECKING:
 #: The only type beyond skops' own list that an artifact may hold.
 TRUSTED_TYPES = ("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",)
 REASONS = 3
+
+
+def log_odds(model: "HistGradientBoostingClassifier", features: np.ndarray) -> np.ndarray:
+    """The classifier's own log-odds of fraud [n]."""
+    values: np.ndarray = model.decision_function(features)
+    return values
+
+
+def calibrated(values: np.ndarray, calibration: Calibration) -> np.ndarray:
+    """Probabilities [n] of a classifier's log-odds [n]."""
+    probabilities: np.ndarray = expit(calibration.slope * values + calibration.intercept)
+    return probabilities
 
 
 class Scorer:
@@ -50,14 +64,15 @@ class Scorer:
             model = skops.io.loads(artifact, trusted=list(TRUSTED_TYPES))
         except UntrustedTypesFoundException as error:
             raise ArtifactError(f"model {described.version} holds types that aren't trusted: {error}") from error
+        except (BadZipFile, KeyError, ValueError) as error:
+            raise ArtifactError(f"model {described.version} isn't a skops file: {error}; train it again") from error
         return cls(model, described)
 
     def score(self, features: np.ndarray) -> np.ndarray:
         """Probability of fraud of each row; `features` is float64 [n, len(self.features)], NaN where unknown."""
         if not len(features):
             return np.empty(0)
-        scores: np.ndarray = self.model.predict_proba(features)[:, 1]
-        return scores
+        return calibrated(log_odds(self.model, features), self.metadata.calibration)
 
     @cached_property
     def explainer(self) -> "TreeExplainer":
@@ -67,9 +82,11 @@ class Scorer:
         return TreeExplainer(self.model)
 
     def contributions(self, features: np.ndarray) -> tuple[np.ndarray, float]:
-        """SHAP values [n, features] in log-odds, and the base value that they add to."""
+        """SHAP values [n, features] in calibrated log-odds, and the base value that they add to."""
         values = self.explainer.shap_values(features, check_additivity=False)
-        return values, float(np.ravel(self.explainer.expected_value)[0])
+        base = float(np.ravel(self.explainer.expected_value)[0])
+        calibration = self.metadata.calibration
+        return values * calibration.slope, base * calibration.slope + calibration.intercept
 
     def reasons(self, features: np.ndarray) -> list[list[Reason]]:
         """For each row, what raised its score most: at most three, the strongest first."""

@@ -32,8 +32,8 @@ class Processor:
         self._settings = settings
         self._publisher = Publisher(settings.kafka)
         self._connection = self._connect()
-        self._resources = Resources()
-        self._resources.refresh(self._connection)
+        self._resources = Resources(shadow=settings.stream.shadow)
+        self._resources.start(self._connection)
         self._checkpoint: Checkpoint | None = None
         self._driver: Driver | None = None
         self.error: Exception | None = None
@@ -51,6 +51,11 @@ class Processor:
             self._publisher.publish(self._connection, batch_id)
         return self._driver
 
+    @property
+    def problem(self) -> str:
+        """What is wrong though the job goes on; empty when all is well."""
+        return self._resources.problem
+
     def __call__(self, outcomes: DataFrame, batch_id: int) -> None:
         """Processes one micro-batch; keeps its error, since Spark wraps what it raises in a traceback of its own."""
         with self.batch_lock:
@@ -65,13 +70,17 @@ class Processor:
         started = time.time()
         ranges = self._checkpoint.ranges(batch_id)
         connection = self._connection = self._alive(self._connection)
-        current = self._resources.refresh(connection)
+        spark = outcomes.sparkSession
+        current = self._resources.refresh(connection, spark)
         # The one action on this plan: it also makes Spark keep the new state, so it runs for a repeated batch too.
-        table = score(outcomes, self._resources.on_workers(outcomes.sparkSession)).toArrow()
+        table = score(outcomes, self._resources.on_workers(spark)).toArrow()
         if not any(r.until > r.start for r in ranges):
             return
-        model, static_version = current.model, current.data.static.version
-        batch = sink.Batch(batch_id, ranges, model.version, model.threshold, static_version, started)
+        model, shadow = current.champion.model, current.challenger
+        shadow_version = shadow.model.version if shadow else None
+        batch = sink.Batch(
+            batch_id, ranges, model.version, model.threshold, current.static.version, started, shadow_version
+        )
         record = self._commit(batch, table)
         if record is None:
             log.info("batch %s was committed before; nothing to do", batch_id)

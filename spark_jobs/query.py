@@ -67,7 +67,8 @@ def watch(
         batch_id = last.batch_id if last else -1
         idle = not query.status["isTriggerActive"] and query.lastProgress is not None
         if idle or batch_id != seen_batch:
-            beat(heartbeat, State.IDLE if idle else State.RUNNING, batch_id, progress_line(query, processor))
+            state = State.IDLE if idle else State.RUNNING
+            beat(heartbeat, state, batch_id, progress_line(query, processor), processor.problem)
             seen_batch = batch_id
         elif last is None and time.monotonic() < starting_until:
             beat(heartbeat, State.STARTING)

@@ -1,7 +1,8 @@
-"""What micro-batches are scored with: the champion, the static data and entity risk, each read when it changes."""
+"""What micro-batches are scored with: the models, the static data and entity risk, each read when it changes."""
 
 import logging
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -14,55 +15,102 @@ from pyspark.sql import SparkSession
 from fraudstream.errors import FraudstreamError
 from model.artifact import decode_metadata, read_folder
 from model.entity_risk import ENTITY_COLUMNS, EntityRisk
-from model.registry import ModelVersion, champion
+from model.registry import ModelVersion, challenger, champion
 from model.static import CUSTOMER_COLUMNS, PRODUCT_COLUMNS, StaticData
 from spark_jobs.ledger import Postgres
-from spark_jobs.scoring import ScoringData, check_on_worker
+from spark_jobs.scoring import ModelFiles, ScoringData, check_on_worker
 
 log = logging.getLogger(__name__)
+
+#: A model that was refused is tried again after so long: somebody may have put its files right.
+RETRY_SECONDS = 10.0
+_NO_CHAMPION = "no champion in fraud.model_versions: run ./fraudctl up, or promote a model"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A registered model and the contents of its files."""
+
+    model: ModelVersion
+    files: ModelFiles
+
+    def holds(self, wanted: ModelVersion) -> bool:
+        """Whether it is `wanted`; its status may have changed meanwhile."""
+        return (self.model.version, self.model.sha256) == (wanted.version, wanted.sha256)
 
 
 @dataclass(frozen=True)
 class Current:
-    """One model, and one version each of the static data and of entity risk."""
+    """The models, and one version each of the static data and of entity risk."""
 
+    champion: Loaded
+    challenger: Loaded | None
+    static: StaticData
+    risk: EntityRisk
+
+    def is_same(self, other: "Current") -> bool:
+        """Whether the workers need nothing new. Each part is kept as it is while its version doesn't change."""
+        parts = ("champion", "challenger", "static", "risk")
+        return all(getattr(self, part) is getattr(other, part) for part in parts)
+
+    def scoring_data(self) -> ScoringData:
+        """What the workers need of it."""
+        second = self.challenger.files if self.challenger else None
+        return ScoringData(self.champion.files, second, self.static, self.risk)
+
+
+@dataclass(frozen=True)
+class _Refusal:
     model: ModelVersion
-    data: ScoringData
+    problem: str
+    retry_at: float  # of time.monotonic()
 
 
 class Resources:
-    """Keeps the champion and the newest joined data. Call `refresh`, then `on_workers`, before each micro-batch."""
+    """Keeps the champion, its challenger and the newest joined data.
 
-    def __init__(self) -> None:
+    Call `start` once; then `refresh` and `on_workers` before each micro-batch. A model that becomes champion while the
+    stream runs, but can't be used, leaves the last good one at work; `problem` tells.
+    """
+
+    def __init__(self, *, shadow: bool) -> None:
+        """With `shadow`, a challenger scores beside the champion."""
+        self._shadow = shadow
         self._current: Current | None = None
         self._broadcast: Broadcast[ScoringData] | None = None
         self._lock = threading.Lock()
+        self._refusals: dict[str, _Refusal] = {}
 
-    def refresh(self, connection: Postgres) -> Current:
-        """What to score with now. Raises FraudstreamError when there is no model, or when it can't be used."""
+    def start(self, connection: Postgres) -> None:
+        """Reads champion and static data. Raises FraudstreamError when there is no model, or when it can't be used."""
         model = champion(connection)
         if model is None:
-            raise FraudstreamError("no champion in fraud.model_versions: run ./fraudctl up, or promote a model")
-        static = self._newest_static(connection)
-        risk = self._newest_risk(connection)
+            raise FraudstreamError(_NO_CHAMPION)
+        self._current = Current(_read(model), None, self._newest_static(connection), self._newest_risk(connection))
+
+    def refresh(self, connection: Postgres, spark: SparkSession) -> Current:
+        """What to score with now. Models were tried on a worker before they are in it."""
+        assert self._current is not None  # noqa: S101 (start comes first)
         old = self._current
-        same_data = old and old.data.static is static and old.data.risk is risk
-        if old and same_data and (old.model.version, old.model.sha256) == (model.version, model.sha256):
+        first = self._take("champion", champion(connection), old.champion, spark) or old.champion
+        second = self._take("challenger", challenger(connection), old.challenger, spark) if self._shadow else None
+        new = Current(first, second, self._newest_static(connection), self._newest_risk(connection))
+        if new.is_same(old):
             return old
-        self._current = Current(model, _scoring_data(model, static, risk))
-        if self._broadcast:
-            self._broadcast.unpersist()
-            self._broadcast = None
+        with self._lock:
+            self._current = new
+            if self._broadcast:
+                self._broadcast.unpersist()
+                self._broadcast = None
         return self._current
 
     def on_workers(self, spark: SparkSession) -> Broadcast[ScoringData]:
-        """What `refresh` returned last, on all workers. Raises FraudstreamError when they can't use the model."""
-        assert self._current is not None  # noqa: S101 (refresh comes first)
+        """What `refresh` returned last, on all workers. Raises FraudstreamError when they can't use the champion."""
         with self._lock:
+            assert self._current is not None  # noqa: S101 (start comes first)
             if self._broadcast is None:
-                data = spark.sparkContext.broadcast(self._current.data)
-                check_on_worker(spark, data)
-                self._broadcast = data
+                check_on_worker(spark, self._current.champion.files)
+                self._broadcast = spark.sparkContext.broadcast(self._current.scoring_data())
             return self._broadcast
 
     def warm_workers(self, spark: SparkSession) -> None:
@@ -77,37 +125,63 @@ class Resources:
 
         threading.Thread(target=warm, name="warm-workers", daemon=True).start()
 
+    @property
+    def problem(self) -> str:
+        """Which model should be at work and isn't, and why; empty when all is well."""
+        return "; ".join(
+            f"{role} {refusal.model.version} is not at work: {refusal.problem}"
+            for role, refusal in dict(self._refusals).items()
+        )
+
+    def _take(self, role: str, wanted: ModelVersion | None, held: Loaded | None, spark: SparkSession) -> Loaded | None:
+        """The `wanted` model: the one that is held, or a new one once a worker could load it; None when it can't."""
+        if wanted is None or (held and held.holds(wanted)):
+            self._refusals.pop(role, None)
+            return held if wanted else None
+        refusal = self._refusals.get(role)
+        if refusal and refusal.model == wanted and time.monotonic() < refusal.retry_at:
+            return None
+        try:
+            loaded = _read(wanted)
+            check_on_worker(spark, loaded.files)
+        except FraudstreamError as error:
+            log.error("%s %s can't be used, going on without it: %s", role, wanted.version, error)
+            self._refusals[role] = _Refusal(wanted, str(error), time.monotonic() + RETRY_SECONDS)
+            return None
+        self._refusals.pop(role, None)
+        log.info("%s is now model %s", role, wanted.version)
+        return loaded
+
     def _newest_static(self, connection: Postgres) -> StaticData:
         version = _newest_static_version(connection)
-        if self._current and self._current.data.static.version == version:
-            return self._current.data.static
-        return _read_static(connection, version)
+        if self._current and self._current.static.version == version:
+            return self._current.static
+        static = _read_static(connection, version)
+        log.info(
+            "static data %s: %s customers, %s products", static.version, len(static.customers), len(static.products)
+        )
+        return static
 
     def _newest_risk(self, connection: Postgres) -> EntityRisk:
         version = _newest_risk_version(connection)
-        if self._current and self._current.data.risk.version == version:
-            return self._current.data.risk
-        return _read_risk(connection)
+        if self._current and self._current.risk.version == version:
+            return self._current.risk
+        risk = _read_risk(connection)
+        log.info("entity risk %s: %s entities", risk.version, sum(map(len, risk.entities.values())))
+        return risk
 
 
-def _scoring_data(model: ModelVersion, static: StaticData, risk: EntityRisk) -> ScoringData:
+def _read(model: ModelVersion) -> Loaded:
+    """The model's files. Raises FraudstreamError when they are missing, or aren't those that were registered."""
     artifact, metadata = read_folder(model.artifact)
-    sha256 = decode_metadata(metadata).sha256
-    if sha256 != model.sha256:
+    described = decode_metadata(metadata)
+    if (described.sha256, described.threshold) != (model.sha256, model.threshold):
         raise FraudstreamError(
-            f"model {model.version} in {model.artifact} has SHA-256 {sha256}, but was registered with "
-            f"{model.sha256}: restore the file, or run ./fraudctl up, which registers a newer one that ships"
+            f"model {model.version} in {model.artifact} has SHA-256 {described.sha256} and threshold "
+            f"{described.threshold}, but was registered with {model.sha256} and {model.threshold}: "
+            "restore its files, or promote another model"
         )
-    log.info(
-        "scoring with model %s, static data %s (%s customers, %s products) and entity risk %s (%s entities)",
-        model.version,
-        static.version,
-        len(static.customers),
-        len(static.products),
-        risk.version,
-        sum(map(len, risk.entities.values())),
-    )
-    return ScoringData(artifact, metadata, static, risk)
+    return Loaded(model, ModelFiles(artifact, metadata))
 
 
 def _newest_static_version(connection: Postgres) -> int:

@@ -37,10 +37,13 @@ OUTCOME = _struct(
     messages=LongType(),
 )
 
-#: An outcome after scoring: `fraud_score` to `reasons` are null but for transactions; `reasons` is JSON.
+#: An outcome after scoring: what is added is null but for transactions; `reasons` is JSON, and `challenger_score` null
+#: without a challenger.
 SCORED = StructType(
     [
         *(field for field in OUTCOME.fields if field.name != "features"),
-        *_struct(fraud_score=DoubleType(), is_fraud=BooleanType(), reasons=BinaryType()).fields,
+        *_struct(
+            fraud_score=DoubleType(), is_fraud=BooleanType(), reasons=BinaryType(), challenger_score=DoubleType()
+        ).fields,
     ]
 )

@@ -1,4 +1,4 @@
-"""The stateless stage: joins static data, scores with the champion, explains what is flagged."""
+"""The stateless stage: joins static data, scores with the champion and its shadow, explains what is flagged."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,11 +30,19 @@ _SCORED_SCHEMA = to_arrow_schema(SCORED)
 
 
 @dataclass(frozen=True)
-class ScoringData:
-    """What a micro-batch is scored with, broadcast to the workers: a model, and a version each of what is joined."""
+class ModelFiles:
+    """The contents of a model's files."""
 
     artifact: bytes  # model.skops
     metadata: bytes  # metadata.json; names the artifact's SHA-256, which each worker checks
+
+
+@dataclass(frozen=True)
+class ScoringData:
+    """What a micro-batch is scored with: models and one version of the static data, broadcast to the workers."""
+
+    champion: ModelFiles
+    challenger: ModelFiles | None  # scores too, and decides nothing
     static: StaticData
     risk: EntityRisk
 
@@ -49,53 +57,59 @@ def _scorer_of(data: Broadcast[ScoringData]) -> Callable[[Iterator[pa.RecordBatc
         for batch in batches:
             if batch.num_rows:
                 scoring = data.value
-                yield score_batch(batch, load_scorer(scoring.artifact, scoring.metadata), scoring)
+                challenger = load_scorer(scoring.challenger) if scoring.challenger else None
+                yield score_batch(batch, load_scorer(scoring.champion), challenger, scoring)
 
     return score_partition
 
 
-def check_on_worker(spark: SparkSession, data: Broadcast[ScoringData]) -> None:
+def check_on_worker(spark: SparkSession, files: ModelFiles) -> None:
     """Loads the model where it will score. Raises FraudstreamError with the reason when it can't be used there."""
-    problem = spark.sparkContext.parallelize([data], 1).map(_problem_of).first()
+    problem = spark.sparkContext.parallelize([files], 1).map(_problem_of).first()
     if problem:
         raise FraudstreamError(problem)
 
 
-def _problem_of(data: Broadcast[ScoringData]) -> str:
+def _problem_of(files: ModelFiles) -> str:
     try:
-        load_scorer(data.value.artifact, data.value.metadata)
+        load_scorer(files)
     except FraudstreamError as error:
         return str(error)
     return ""
 
 
-@lru_cache(maxsize=2)
-def load_scorer(artifact: bytes, metadata: bytes) -> "Scorer":
+@lru_cache(maxsize=4)  # the champion, its challenger, and those before them
+def load_scorer(files: ModelFiles) -> "Scorer":
     """The model, loaded and verified once a worker. Imported here, since the driver has no need of scikit-learn."""
     from model.scoring import Scorer
 
-    return Scorer.from_bytes(artifact, metadata)
+    return Scorer.from_bytes(files.artifact, files.metadata)
 
 
-def score_batch(batch: pa.RecordBatch, scorer: "Scorer", data: ScoringData) -> pa.RecordBatch:
-    """Adds score, decision and reasons to the transactions of `batch` (Arrow, schema `OUTCOME`)."""
+def score_batch(
+    batch: pa.RecordBatch, champion: "Scorer", challenger: "Scorer | None", data: ScoringData
+) -> pa.RecordBatch:
+    """Adds scores, decision and reasons to the transactions of `batch` (Arrow, schema `OUTCOME`)."""
     rows = np.flatnonzero(batch.column("kind").to_numpy(zero_copy_only=False) == Kind.TRANSACTION.value)
     scores: list[Any] = [None] * batch.num_rows
     decisions: list[Any] = [None] * batch.num_rows
     reasons: list[Any] = [None] * batch.num_rows
+    shadow: list[Any] = [None] * batch.num_rows
     if len(rows):
         chosen = batch.take(pa.array(rows))
         features = features_of(chosen, data)
-        probabilities = scorer.score(features)
-        flagged = probabilities >= scorer.threshold
-        explained = iter(scorer.reasons(features[flagged]))
+        probabilities = champion.score(features)
+        flagged = probabilities >= champion.threshold
+        explained = iter(champion.reasons(features[flagged]))
         for row, probability, is_fraud in zip(rows, probabilities, flagged, strict=True):
             why: list[Reason] = next(explained) if is_fraud else []
             scores[row], decisions[row], reasons[row] = float(probability), bool(is_fraud), _encode_reasons(why)
+        if challenger:
+            for row, probability in zip(rows, challenger.score(features), strict=True):
+                shadow[row] = float(probability)
     columns = {name: batch.column(name) for name in batch.schema.names if name != "features"}
-    return pa.RecordBatch.from_pydict(
-        columns | {"fraud_score": scores, "is_fraud": decisions, "reasons": reasons}, schema=_SCORED_SCHEMA
-    )
+    added = {"fraud_score": scores, "is_fraud": decisions, "reasons": reasons, "challenger_score": shadow}
+    return pa.RecordBatch.from_pydict(columns | added, schema=_SCORED_SCHEMA)
 
 
 def features_of(transactions: pa.RecordBatch, data: ScoringData) -> np.ndarray:

@@ -42,6 +42,7 @@ class Batch:
     threshold: float
     static_version: int
     started_at: float
+    challenger_version: str | None = None  # the model that scored in shadow
 
 
 def prepare(connection: Postgres) -> None:
@@ -110,6 +111,8 @@ def _copy_transactions(cursor: Cursor[Any], batch: Batch, rows: Sequence[dict[st
                     row["partition"],
                     row["offset"],
                     batch.batch_id,
+                    batch.challenger_version,
+                    row["challenger_score"],
                     False,
                 )
             )

@@ -36,6 +36,8 @@ _TRANSACTION_COLUMNS = (
     "kafka_partition",
     "kafka_offset",
     "batch_id",
+    "challenger_version",
+    "challenger_score",
     "counted_in_sales",
 )
 _LABEL_COLUMNS = (

@@ -19,6 +19,7 @@ class JobState:
     uptime_s: float | None = None
     heartbeat_age_s: float | None = None
     progress: str = ""
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class Job:
         if heartbeat is None:
             return JobState("stalled" if age > limits.startup_timeout_seconds else State.STARTING, identity.pid, uptime)
         limit = limits.startup_timeout_seconds if heartbeat.starting else limits.heartbeat_timeout_seconds
-        return JobState("stalled" if age > limit else heartbeat.state, identity.pid, uptime, age, heartbeat.progress)
+        state = "stalled" if age > limit else heartbeat.state
+        return JobState(state, identity.pid, uptime, age, heartbeat.progress, heartbeat.problem)
 
 
 def jobs(settings: Settings) -> dict[str, Job]:

@@ -135,6 +135,8 @@ def _processes(settings: Settings) -> Status:
         components[name] = Component(found.state, found.pid, None)
         if name == "stream" and found.state not in WORKING:
             problems.append(f"the stream is {found.state}: read {job.log}, or run ./fraudctl up")
+        if found.problem:
+            problems.append(f"{name}: {found.problem}")
     return Status(components, Stream(components["stream"].state), problems=problems)
 
 

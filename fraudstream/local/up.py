@@ -128,9 +128,7 @@ class Up:
     def model(self, _: Tell) -> None:
         """The model that ships becomes the champion when there is none yet, or when it is a newer one that ships."""
         with connect(self._settings, self._settings.postgres.writer) as connection:
-            champion = registry.champion(connection)
-            if champion is None or champion.artifact == registry.PRETRAINED:
-                registry.register(connection, registry.PRETRAINED, status="champion")
+            registry.ensure_pretrained(connection, self._settings.paths.models)
 
     def airflow(self, tell: Tell) -> None:
         """Airflow's database and processes."""

@@ -155,24 +155,36 @@ class SparkModuleOperator(BaseOperator):
 
     :param module: the module
     :param arguments: its arguments (templated), empty ones left out; never a secret
+    :param niceness: above 0 for work that may wait when processors are short
+    :param returns_json: whether the last line of the output is JSON, which then is the task's XCom
     """
 
     template_fields: Sequence[str] = ("arguments",)
 
-    def __init__(self, *, module: str, arguments: Sequence[str] = (), **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        module: str,
+        arguments: Sequence[str] = (),
+        niceness: int = 0,
+        returns_json: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.module = module
         self.arguments = list(arguments)
+        self.niceness = niceness
+        self.returns_json = returns_json
 
-    def execute(self, context: Context) -> None:
+    def execute(self, context: Context) -> Any:
         """Runs the module. Raises JobEndedError for any exit status but 0."""
         settings = load_settings()
-        python = str(settings.paths.python("spark"))
-        # Nice: what isn't the stream may wait when processors are short.
-        command = ["nice", "-n", "5", python, "-m", self.module, *filter(None, self.arguments)]
+        nice = ["nice", "-n", str(self.niceness)] if self.niceness else []
+        command = [*nice, str(settings.paths.python("spark")), "-m", self.module, *filter(None, self.arguments)]
         result = self._hook.run_command(command, env=job_environment(), cwd=str(settings.paths.project))
         if result.exit_code != os.EX_OK:
             raise JobEndedError(f"{self.module} ended with exit status {result.exit_code}; its output is above")
+        return msgspec.json.decode(result.output) if self.returns_json else None
 
     def on_kill(self) -> None:
         """Ends the module with the task."""

@@ -11,7 +11,18 @@ import pytest
 
 from fraudstream.settings import Settings
 from model.artifact import METADATA_FILE, ArtifactError, read_metadata
-from model.registry import PRETRAINED, RegistryError, champion, ensure_pretrained, find, promote, register
+from model.registry import (
+    PRETRAINED,
+    RegistryError,
+    archive,
+    challenger,
+    champion,
+    ensure_pretrained,
+    find,
+    promote,
+    register,
+    versions,
+)
 
 
 @pytest.fixture
@@ -35,60 +46,99 @@ def statuses(connection: psycopg.Connection) -> dict[str, str]:
     return dict(connection.execute("SELECT version, status FROM fraud.model_versions").fetchall())
 
 
-def test_a_new_platform_gets_the_shipped_model_once(connection: psycopg.Connection) -> None:
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """Where registered models are kept."""
+    return tmp_path / "models"
+
+
+def test_a_new_platform_gets_the_shipped_model_once(connection: psycopg.Connection, models: Path) -> None:
     assert champion(connection) is None
-    first = ensure_pretrained(connection)
+    first = ensure_pretrained(connection, models)
     shipped = read_metadata(PRETRAINED)
-    assert (first.version, first.status, first.artifact) == (shipped.version, "champion", PRETRAINED)
+    assert (first.version, first.status, first.artifact) == (shipped.version, "champion", models / shipped.version)
     assert (first.sha256, first.threshold, list(first.features)) == (
         shipped.sha256,
         shipped.threshold,
         shipped.features,
     )
-    assert ensure_pretrained(connection) == first == champion(connection)
+    assert first.shipped
+    assert ensure_pretrained(connection, models) == first == champion(connection)
     assert statuses(connection) == {shipped.version: "champion"}
 
 
-def test_a_newer_shipped_model_replaces_an_older_shipped_one(connection: psycopg.Connection, tmp_path: Path) -> None:
-    ensure_pretrained(connection, copy_of_pretrained(tmp_path, "old"))
-    ensure_pretrained(connection, copy_of_pretrained(tmp_path, "older", -timedelta(days=1)))
-    assert statuses(connection) == {"old": "champion"}
-    ensure_pretrained(connection, copy_of_pretrained(tmp_path, "new", timedelta(days=1)))
+def test_a_pull_with_a_newer_model_does_not_reach_the_champion(
+    connection: psycopg.Connection, models: Path, tmp_path: Path
+) -> None:
+    repository = copy_of_pretrained(tmp_path / "repository", "old")
+    old = ensure_pretrained(connection, models, repository)
+    copy_of_pretrained(repository, "new", timedelta(days=1))
+    assert read_metadata(old.artifact).version == "old"
+    assert ensure_pretrained(connection, models, repository).version == "new"
     assert statuses(connection) == {"old": "archived", "new": "champion"}
+    promote(connection, "old")
+    assert ensure_pretrained(connection, models, repository).version == "old"  # as a person decided
 
 
-def test_a_champion_that_was_trained_here_stays(connection: psycopg.Connection, tmp_path: Path) -> None:
-    mine = register(connection, copy_of_pretrained(tmp_path, "mine", -timedelta(days=9)), "champion")
-    assert ensure_pretrained(connection) == mine
+def test_a_lost_copy_is_put_back(connection: psycopg.Connection, models: Path) -> None:
+    kept = ensure_pretrained(connection, models)
+    (kept.artifact / "model.skops").write_bytes(b"damaged")
+    ensure_pretrained(connection, models)
+    assert read_metadata(kept.artifact).sha256 == kept.sha256
+    assert [path.name for path in models.iterdir()] == [kept.version]
 
 
-def test_promotion_archives_the_champion_and_can_be_taken_back(connection: psycopg.Connection, tmp_path: Path) -> None:
-    shipped = ensure_pretrained(connection)
-    challenger = register(connection, copy_of_pretrained(tmp_path, "challenger"))
-    assert challenger.status == "challenger"
-    assert promote(connection, "challenger").status == "champion"
+def test_a_champion_that_was_trained_here_stays(connection: psycopg.Connection, models: Path, tmp_path: Path) -> None:
+    mine = register(connection, copy_of_pretrained(tmp_path / "a", "mine", -timedelta(days=9)), models, "champion")
+    assert ensure_pretrained(connection, models) == mine
+
+
+def test_promotion_archives_the_champion_and_can_be_taken_back(
+    connection: psycopg.Connection, models: Path, tmp_path: Path
+) -> None:
+    shipped = ensure_pretrained(connection, models)
+    trained = register(connection, copy_of_pretrained(tmp_path / "a", "trained"), models)
+    assert trained == challenger(connection)
+    assert promote(connection, "trained").status == "champion"
     assert find(connection, shipped.version).status == "archived"
+    assert challenger(connection) is None
     promote(connection, shipped.version)
-    assert statuses(connection) == {shipped.version: "champion", "challenger": "archived"}
+    assert statuses(connection) == {shipped.version: "champion", "trained": "archived"}
     assert promote(connection, shipped.version).status == "champion"
 
 
-def test_registering_again_keeps_the_status(connection: psycopg.Connection) -> None:
-    ensure_pretrained(connection)
-    assert register(connection, PRETRAINED).status == "champion"
+def test_a_new_challenger_takes_the_place_of_the_one_before(
+    connection: psycopg.Connection, models: Path, tmp_path: Path
+) -> None:
+    register(connection, copy_of_pretrained(tmp_path / "a", "first"), models)
+    register(connection, copy_of_pretrained(tmp_path / "b", "second", timedelta(days=1)), models)
+    assert statuses(connection) == {"first": "archived", "second": "challenger"}
+    assert [model.version for model in versions(connection)] == ["second", "first"]
+    assert archive(connection, "second").status == "archived"
+    assert register(connection, tmp_path / "b", models).status == "archived"
 
 
-def test_what_cannot_be_registered_or_promoted_is_named(connection: psycopg.Connection, tmp_path: Path) -> None:
+def test_what_cannot_be_registered_promoted_or_archived_is_named(
+    connection: psycopg.Connection, models: Path, tmp_path: Path
+) -> None:
     with pytest.raises(RegistryError, match="nowhere"):
         promote(connection, "nowhere")
     with pytest.raises(RegistryError, match="archived"):
-        register(connection, PRETRAINED, "archived")
+        register(connection, PRETRAINED, models, "archived")
     with pytest.raises(ArtifactError, match=str(tmp_path)):
-        register(connection, tmp_path)
+        register(connection, tmp_path, models)
+    with pytest.raises(RegistryError, match=r"'\.\./out' can't name a folder"):
+        register(connection, copy_of_pretrained(tmp_path / "a", "../out"), models)
+    shipped = ensure_pretrained(connection, models)
+    with pytest.raises(RegistryError, match=f"{shipped.version} is the champion"):
+        archive(connection, shipped.version)
 
 
-def test_another_artifact_under_the_same_version_is_refused(connection: psycopg.Connection, tmp_path: Path) -> None:
-    shipped = ensure_pretrained(connection)
-    connection.execute("UPDATE fraud.model_versions SET sha256 = 'other'")
+@pytest.mark.parametrize("change", ["sha256 = 'other'", "threshold = 2"])
+def test_another_artifact_under_the_same_version_is_refused(
+    connection: psycopg.Connection, models: Path, tmp_path: Path, change: str
+) -> None:
+    shipped = ensure_pretrained(connection, models)
+    connection.execute(f"UPDATE fraud.model_versions SET {change}")
     with pytest.raises(RegistryError, match=shipped.version):
-        register(connection, copy_of_pretrained(tmp_path, shipped.version))
+        register(connection, copy_of_pretrained(tmp_path / "a", shipped.version), models)

@@ -2,82 +2,20 @@
 
 import json
 import signal
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
-from fraudstream.contracts import Topic, iso_milliseconds
-from fraudstream.settings import PROJECT_DIR, Settings
+from fraudstream.contracts import Topic
+from fraudstream.settings import Settings
 from model.registry import ensure_pretrained
 from tests.isolation import isolated_servers
 from tests.messages import as_bytes, bad_values, browse_event, label, transaction
-from tests.polling import poll
-
-Postgres = psycopg.Connection[Any]
-READY_SECONDS = 180.0
-
-
-class Job:
-    """The streaming job as its supervisor would run it."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.log = Path(settings.paths.logs) / "test-stream.log"
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "spark_jobs.score_transactions", "--master", "local[2,4]"],
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=PROJECT_DIR,
-                start_new_session=True,
-            )
-
-    def end(self, number: signal.Signals) -> int:
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        return self.process.wait(60)
-
-    def until(self, look: Callable[[], Any], what: str) -> Any:
-        """Polls `look`, and fails at once when the job has ended."""
-
-        def alive_and() -> Any:
-            assert self.process.poll() is None, f"the job ended: {self.log.read_text()[-3000:]}"
-            return look()
-
-        return poll(alive_and, READY_SECONDS, what)
-
-
-class Shop:
-    """Sends messages and remembers how many."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._producer = Producer(settings.kafka.client_config() | {"enable.idempotence": True})
-        self.sent: Counter[str] = Counter()
-
-    def send(self, topic: Topic, key: bytes | None, value: bytes | None) -> None:
-        self._producer.produce(topic, value, key)
-        self.sent[topic] += 1
-
-    def buy(self, name: str, **fields: Any) -> None:
-        """A session with two browse events and a purchase."""
-        now = iso_milliseconds(datetime.now(UTC))
-        who = {"customer_id": f"c-{name}", "session_id": f"s-{name}", "event_time": now}
-        key = who["customer_id"].encode()
-        for step in ("view_item", "begin_checkout"):
-            event = browse_event(event_id=f"e-{name}-{step}", event_type=step, **who)
-            self.send(Topic.BROWSE_EVENTS, key, as_bytes(event))
-        self.send(Topic.TRANSACTIONS, key, as_bytes(transaction(**({"transaction_id": f"tx-{name}"} | who | fields))))
-
-    def flush(self) -> None:
-        assert self._producer.flush(30) == 0
+from tests.streaming import Job, Postgres, Shop, accounted, count
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +34,7 @@ def database(settings: Settings) -> Iterator[Postgres]:
 @pytest.fixture(scope="module")
 def job(settings: Settings, database: Postgres) -> Iterator[list[Job]]:
     """A list of the one running job, so that a test can replace it."""
-    ensure_pretrained(database)
+    ensure_pretrained(database, settings.paths.models)
     running = [Job(settings)]
     yield running
     running[-1].end(signal.SIGKILL)
@@ -105,15 +43,6 @@ def job(settings: Settings, database: Postgres) -> Iterator[list[Job]]:
 @pytest.fixture(scope="module")
 def shop(settings: Settings) -> Shop:
     return Shop(settings)
-
-
-def count(database: Postgres, query: str) -> int:
-    found = database.execute(query).fetchone()
-    return int(found[0]) if found and found[0] is not None else 0
-
-
-def accounted(database: Postgres) -> int:
-    return count(database, "SELECT sum(next_offset - first_offset) FROM fraud.stream_offsets")
 
 
 def messages(settings: Settings, topic: Topic) -> list[tuple[bytes | None, bytes | None, dict[str, bytes]]]:

@@ -18,6 +18,7 @@ from fraudstream.settings import load_settings
 from tests.plugins.jobs_for_tests import until
 
 FAKE_PYTHON = """#!/bin/sh
+[ "$2" = telling ] && { echo some words; echo '{"answer": 42}'; exit 0; }
 [ "$2" = finite ] && { echo "arguments: $*"; exit "$3"; }
 trap 'exit 0' TERM
 echo '{"at": 9999999999, "state": "running"}' > "$FRAUDSTREAM_VAR_DIR/producer/heartbeat.json"
@@ -108,6 +109,11 @@ class OperatorTest(unittest.TestCase):
         SparkModuleOperator(task_id="t", module="finite", arguments=["0"]).execute(CONTEXT)
         with self.assertRaisesRegex(JobEndedError, "finite ended with exit status 3"):
             SparkModuleOperator(task_id="t", module="finite", arguments=["3", ""]).execute(CONTEXT)
+
+    def test_the_last_line_of_a_module_that_returns_json_is_its_xcom(self) -> None:
+        told = SparkModuleOperator(task_id="t", module="telling", niceness=5, returns_json=True).execute(CONTEXT)
+        self.assertEqual(told, {"answer": 42})
+        self.assertIsNone(SparkModuleOperator(task_id="t", module="telling").execute(CONTEXT))
 
 
 if __name__ == "__main__":

@@ -92,6 +92,11 @@ def test_a_pickle_in_the_artifacts_place_is_refused() -> None:
         Scorer.from_bytes(artifact, changed(sha256=sha256_of(artifact)))
 
 
+def test_bytes_that_are_no_model_are_refused() -> None:
+    with pytest.raises(ArtifactError, match="isn't a skops file"):
+        Scorer.from_bytes(b"no model", changed(sha256=sha256_of(b"no model")))
+
+
 def test_other_features_are_refused_by_name() -> None:
     artifact, _ = read_folder(PRETRAINED)
     features = [*FEATURE_NAMES[1:], "phase_of_moon"]

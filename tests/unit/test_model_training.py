@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,11 +15,14 @@ from typer.testing import CliRunner
 from fraudstream.contracts import BrowseEvent, Item, Transaction
 from fraudstream.settings import PROJECT_DIR
 from model.artifact import METADATA_FILE, read_metadata
+from model.calibration import fit_calibration
 from model.dataset import Dataset
-from model.evaluation import TrainingError, choose_threshold, evaluate, split_by_time
+from model.evaluation import TrainingError, split_by_time
 from model.features import FEATURE_NAMES, STATEFUL_FEATURES, Profile, observe_browse, observe_transaction
+from model.metrics import card_precision, evaluate
 from model.replay import HistoryError, HistoryFolder, replay
-from model.scoring import Scorer
+from model.scoring import Scorer, calibrated
+from model.thresholds import Period, ThresholdRule
 from model.train import app
 from tests.unit.model_events import START
 
@@ -46,7 +50,7 @@ def models(history: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     folders = tuple(tmp_path_factory.mktemp(name) for name in ("first", "second"))
     for folder in folders:
         subprocess.run(
-            [PYTHON, "-m", "model.train", "--history", history, "--out", folder, "--processes", "2"],
+            [PYTHON, "-m", "model.train", "--history", history, "--out", folder, "--processes", "2", "--trials", "2"],
             cwd=PROJECT_DIR,
             check=True,
         )
@@ -56,6 +60,9 @@ def models(history: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
 def test_training_twice_gives_the_same_artifact(models: tuple[Path, Path]) -> None:
     first, second = (read_metadata(folder) for folder in models)
     assert first.sha256 == second.sha256
+    assert (first.version, first.calibration, first.tuning) == (second.version, second.calibration, second.tuning)
+    for plot in ("precision-recall.png", "calibration.png", "scenarios.png"):
+        assert (models[0] / plot).read_bytes() == (models[1] / plot).read_bytes()
     assert (first.threshold, first.metrics, first.usual) == (second.threshold, second.metrics, second.usual)
 
 
@@ -67,7 +74,15 @@ def test_what_was_trained_can_be_used_and_describes_itself(models: tuple[Path, P
     assert periods["training"]["until"] < periods["validation"]["from"] <= periods["validation"]["until"]
     assert periods["validation"]["until"] < periods["test"]["from"]
     assert metadata["metrics"]["histories"][history.name]["average_precision"] > 0.5
-    assert metadata["version"] in (models[0] / "README.md").read_text()
+    card = (models[0] / "README.md").read_text()
+    assert metadata["version"] in card
+    assert "(chosen for 1.5 alerts a fraud)" in card
+    assert "| account_takeover |" in card
+    for plot in models[0].glob("*.png"):
+        assert f"]({plot.name})" in card
+    tuning = [trial["average_precision"] for trial in metadata["tuning"]]
+    assert len(tuning) == 2
+    assert tuning == sorted(tuning, reverse=True)
 
 
 def test_the_replay_gives_the_features_of_the_feature_code(history: Path) -> None:
@@ -106,7 +121,9 @@ def dataset(frauds: np.ndarray, delay: timedelta, step: timedelta = timedelta(mi
     times = pd.Series([START + number * step for number in range(len(frauds))])
     rows = pd.DataFrame(
         {
+            "customer_id": "c1",
             "event_time": times,
+            "amount": np.arange(1, len(frauds) + 1) * 10.0,
             "labelled_at": times + delay,
             "labelled_fraud": frauds,
             "is_fraud": frauds,
@@ -144,17 +161,69 @@ def test_too_few_frauds_are_refused() -> None:
 
 def test_the_threshold_raises_as_many_alerts_as_the_team_can_take() -> None:
     scores = np.linspace(0, 1, 1_001)
-    threshold = choose_threshold(scores, frauds=20, capacity_ratio=1.5)
-    assert (scores >= threshold).sum() == 30
+    frauds = np.arange(1_001) < 20
+    period = Period(scores, frauds, np.full(1_001, 100.0), days=2.0)
+    assert (scores >= ThresholdRule(alerts_per_fraud=1.5).choose(period)).sum() == 30
+    assert (scores >= ThresholdRule(alerts_per_fraud=1.5, alerts_per_day=7).choose(period)).sum() == 14
+
+
+def test_the_cheapest_threshold_weighs_reviews_against_missed_amounts() -> None:
+    scores = np.array([0.9, 0.8, 0.7, 0.7, 0.2, 0.1])
+    frauds = np.array([True, False, True, False, False, True])
+    # Costs of flagging the first n: 5-100, 10-100, (15-100, within a tie), 20-140, 25-140, 30-143.
+    period = Period(scores, frauds, np.array([100.0, 1, 40, 1, 1, 3]), days=1.0)
+    assert ThresholdRule(alerts_per_fraud=1.5, by_cost=True, review_cost=5.0).choose(period) == 0.7
+    assert ThresholdRule(alerts_per_fraud=1.5, by_cost=True, review_cost=50.0).choose(period) == 0.9
+    assert ThresholdRule(alerts_per_fraud=1.5, by_cost=True, review_cost=1.0).choose(period) == 0.1
 
 
 def test_metrics_by_hand() -> None:
     data = dataset(np.array([True, True, False, False]), timedelta(0))
-    metrics = evaluate(data, np.array([0.9, 0.2, 0.8, 0.1]), 0.5)
+    metrics = evaluate(data, np.array([0.9, 0.2, 0.8, 0.1]), 0.5, ThresholdRule(alerts_per_fraud=1.5))
     assert (metrics["flagged"], metrics["precision"], metrics["recall"]) == (2, 0.5, 0.5)
     assert metrics["roc_auc"] == 0.75
     assert metrics["average_precision"] == pytest.approx((1 + 2 / 3) / 2)
     assert metrics["recall_by_scenario"] == {"card_testing": 0.5}
+    assert metrics["recall_at_budget"] == 1.0  # three alerts for two frauds
+    assert (metrics["fraud_amount"], metrics["saved_amount"], metrics["net_saved_amount"]) == (30.0, 10.0, 0.0)
+    assert metrics["brier"] == pytest.approx((0.1**2 + 0.8**2 + 0.8**2 + 0.1**2) / 4)
+    assert [(one["from"], one["transactions"], one["fraud_share"]) for one in metrics["reliability"]] == [
+        (0.1, 1, 0.0),
+        (0.2, 1, 1.0),
+        (0.8, 2, 0.5),
+    ]
+
+
+def test_card_precision_is_over_days_and_customers() -> None:
+    data = dataset(np.array([True, False, False, True]), timedelta(0), step=timedelta(hours=8))
+    rows = data.rows.assign(customer_id=["a", "a", "b", "c"])  # from noon: one day has two rows, the next the others
+    scores = np.array([0.2, 0.9, 0.3, 0.1])
+    assert card_precision(rows, data.truth, scores, cards=1) == pytest.approx((1 + 0) / 2)
+    assert card_precision(rows, data.truth, scores, cards=2) == pytest.approx((1 / 2 + 1 / 2) / 2)
+
+
+def test_calibration_makes_scores_probabilities_and_keeps_the_ranking() -> None:
+    random = np.random.default_rng(3)
+    probabilities = random.uniform(0.001, 0.5, 20_000)
+    truth = random.random(20_000) < probabilities
+    log_odds = np.log(probabilities / (1 - probabilities))
+    calibration = fit_calibration(2 * log_odds + 1, truth)
+    assert (calibration.slope, calibration.intercept) == pytest.approx((0.5, -0.5), abs=0.06)
+    scores = calibrated(2 * log_odds + 1, calibration)
+    assert (np.argsort(scores) == np.argsort(log_odds)).all()
+    assert scores.mean() == pytest.approx(truth.mean(), abs=1e-4)
+
+
+def test_scores_that_fall_with_fraud_are_refused() -> None:
+    truth = np.arange(100) < 30
+    with pytest.raises(TrainingError, match="don't score higher"):
+        fit_calibration(np.where(truth, -1.0, 1.0) + np.arange(100) % 7, truth)
+
+
+def test_without_truth_what_is_too_new_to_be_labelled_is_left_out() -> None:
+    data = dataset(np.arange(4_000) % 10 == 0, timedelta(hours=20))
+    judged = split_by_time(replace(data, from_labels=True))
+    assert judged.test.rows["event_time"].max() <= data.rows["event_time"].max() - timedelta(hours=20)
 
 
 def test_a_missing_history_is_named(tmp_path: Path) -> None:

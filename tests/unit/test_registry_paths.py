@@ -10,7 +10,7 @@ from model.registry import PRETRAINED, ModelVersion, stored_path
 
 
 def version(artifact: Path) -> ModelVersion:
-    return ModelVersion("v", "champion", artifact, "00", ("a",), 0.5, {}, datetime.now(UTC))
+    return ModelVersion("v", "champion", artifact, "00", ("a",), 0.5, {}, datetime.now(UTC), False)
 
 
 def test_a_folder_of_the_project_is_stored_relative_and_found_again() -> None:

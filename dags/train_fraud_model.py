@@ -1,0 +1,102 @@
+"""A challenger for the fraud model.
+
+Trains a model on the newest history, compares it with the champion on a later period, asks a person, and promotes it.
+The running stream takes the new champion with its next micro-batch; nothing needs a restart.
+
+**Start**: every week, or *Trigger*. With `history` empty, the last `hours` are read from Kafka and Postgres; else a
+folder that this machine can read, as `./fraudctl produce --out` writes it.
+
+**Decide**: *Required actions* shows the difference in average precision with its 95% interval. An interval that
+includes 0 shows no difference: reject, or wait for more labels. *Approve* promotes. *Reject*, or no answer for three
+days, leaves the champion as it is.
+
+**Until then** the challenger scores in the champion's shadow: `challenger_score` in `fraud.scored_transactions`.
+`./fraudctl models archive VERSION` ends that; `./fraudctl models promote VERSION` takes a promotion back.
+
+**Look at** the model card in `var/models/<version>/README.md`, and at the task's log: the replay and the fit show their
+progress.
+
+### Triage
+
+- *collect_history*, "holds nothing": Kafka has no messages of that time. Ask `./fraudctl status` for the producer.
+- *train_challenger*, "frauds among": too few labelled frauds in a period. Take more `hours`, or wait for labels.
+- *train_challenger* killed: want of memory. Take fewer `hours`.
+- The stream's page says that a champion isn't at work: its files in `var/models` are damaged or of another code
+  version. The last good model goes on scoring; promote another, or restore the files.
+"""
+
+from datetime import timedelta
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import DAG, Param
+from fraudstream_airflow.operators import SparkModuleOperator
+
+with DAG(
+    "train_fraud_model",
+    description="Trains a challenger, compares it with the champion, asks, and promotes",
+    doc_md=__doc__,
+    schedule="@weekly",
+    catchup=False,
+    max_active_runs=1,
+    is_paused_upon_creation=False,
+    default_args={"owner": "fraud-platform", "retries": 1, "retry_delay": timedelta(minutes=1)},
+    tags=["fraudstream", "model"],
+    params={
+        "history": Param(
+            "",
+            type="string",
+            title="History folder",
+            description="As `./fraudctl produce --out` writes it; empty: what Kafka and Postgres hold",
+        ),
+        "hours": Param(
+            6,
+            type="number",
+            minimum=0.1,
+            maximum=168,
+            title="Hours",
+            description="How far back to read Kafka: 6 h at 150 events/s are 3.2 million events, 1 GB of memory",
+        ),
+        "trials": Param(
+            8,
+            type="integer",
+            minimum=1,
+            maximum=200,
+            title="Trials",
+            description="How many sets of parameters to try; 1: only the defaults",
+        ),
+        "seed": Param(
+            42, type="integer", minimum=0, title="Seed", description="The same seed and history make the same model"
+        ),
+    },
+):
+    collect = SparkModuleOperator(
+        task_id="collect_history",
+        module="model.collect",
+        arguments=["--hours={{ params.hours }}", "{{ '--existing=' ~ params.history if params.history else '' }}"],
+        niceness=10,  # scoring comes first
+        returns_json=True,
+    )
+    train = SparkModuleOperator(
+        task_id="train_challenger",
+        module="model.challenge",
+        arguments=[
+            "--history={{ ti.xcom_pull(task_ids='collect_history')['history'] }}",
+            "--trials={{ params.trials }}",
+            "--seed={{ params.seed }}",
+        ],
+        niceness=10,
+        returns_json=True,
+    )
+    approve = ApprovalOperator(
+        task_id="approve",
+        subject="Promote fraud model {{ ti.xcom_pull(task_ids='train_challenger')['version'] }}?",
+        body="{{ ti.xcom_pull(task_ids='train_challenger')['summary'] }}",
+        defaults="Reject",
+        response_timeout=timedelta(days=3),
+    )
+    promote = SparkModuleOperator(
+        task_id="promote",
+        module="model.versions",
+        arguments=["promote", "{{ ti.xcom_pull(task_ids='train_challenger')['version'] }}"],
+    )
+    collect >> train >> approve >> promote

@@ -1,0 +1,215 @@
+"""Collects a history from what Kafka and Postgres hold now, to train on: `python -m model.collect --hours 6`.
+
+It has the same files as a simulated one: browsing events, transactions and labels as Kafka retains them, customers and
+products as in Postgres, and the simulation's truth where there is one. What the stream refuses is left out here, too.
+All events of the time asked for are held in memory while they are sorted: about 1 GB for 5 million.
+"""
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import psycopg
+import pyarrow as pa
+import pyarrow.parquet as pq
+import typer
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from fraudstream.contracts import INPUT_TOPICS, BrowseEvent, Label, SimulationTruth, Topic, Transaction
+from fraudstream.errors import FraudstreamError
+from fraudstream.settings import Settings, load_settings
+from fraudstream.validation import Rejection, decode
+from model.replay import HistoryFolder
+from model.static import CUSTOMER_COLUMNS, PRODUCT_COLUMNS
+
+console = Console(stderr=True)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+_EXAMPLES = """
+Examples:
+
+  python -m model.collect --hours 6
+
+  python -m model.collect --hours 24 --out var/history-of-today
+
+  python -m model.collect --existing var/history
+"""
+_TIME = pa.timestamp("ms", "UTC")
+_ITEMS = pa.list_(pa.struct([("product_id", pa.string()), ("quantity", pa.int64()), ("unit_price", pa.float64())]))
+_TYPES = {"event_time": _TIME, "labelled_at": _TIME, "is_fraud": pa.bool_(), "items": _ITEMS} | dict.fromkeys(
+    ("amount", "promo_amount", "shipping_fee", "shipping_latitude", "shipping_longitude"), pa.float64()
+)
+#: Each dataset's topic, schema and the column that it is sorted by.
+_DATASETS: dict[str, tuple[Topic, type[msgspec.Struct], str]] = {
+    "browse_events": (Topic.BROWSE_EVENTS, BrowseEvent, "event_time"),
+    "transactions": (Topic.TRANSACTIONS, Transaction, "event_time"),
+    "labels": (Topic.TRANSACTION_LABELS, Label, "labelled_at"),
+    "truth": (Topic.SIMULATION_TRUTH, SimulationTruth, "event_time"),
+}
+_decode_truth = msgspec.json.Decoder(SimulationTruth).decode
+_MESSAGES = 10_000  # read at a time
+_CHUNK_ROWS = 100_000
+_PART_ROWS = 1_000_000
+_TIMEOUT_SECONDS = 15.0
+
+
+class CollectError(FraudstreamError):
+    """A history can't be collected; the message says what is missing."""
+
+
+def collect(settings: Settings, hours: float, out: Path) -> dict[str, int]:
+    """Writes the last `hours` as a history in the folder `out`, which it replaces. Returns each dataset's rows.
+
+    Raises CollectError when Kafka or Postgres can't be read, or when Kafka holds no transaction or label of that time.
+    """
+    fresh = out.with_name(f".{out.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    try:
+        _write_static(settings, fresh)
+        rows = {name: _write_dataset(settings, name, hours, fresh) for name in _DATASETS}
+        for name in ("browse_events", "transactions", "labels"):
+            if not rows[name]:
+                raise CollectError(
+                    f"Kafka's topic {_DATASETS[name][0]} holds nothing of the last {hours:g} h: is the platform up, "
+                    "and has the shop been sending? Ask ./fraudctl status"
+                )
+        shutil.rmtree(out, ignore_errors=True)
+        fresh.rename(out)
+    except KafkaException as error:
+        raise CollectError(f"Kafka at {settings.kafka.bootstrap} can't be read: {error}; run ./fraudctl up") from error
+    except psycopg.Error as error:
+        raise CollectError(f"Postgres can't be read: {error}; run ./fraudctl up") from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return rows
+
+
+def _write_static(settings: Settings, out: Path) -> None:
+    with psycopg.connect(settings.dsn(settings.postgres.reader), connect_timeout=10) as connection:
+        for table, columns in (("customers", CUSTOMER_COLUMNS), ("products", PRODUCT_COLUMNS)):
+            rows = connection.execute(f"SELECT {', '.join(columns)} FROM fraud.{table}").fetchall()  # noqa: S608
+            if not rows:
+                raise CollectError(f"fraud.{table} is empty: run the Dag refresh_static_data")
+            values = dict(zip(columns, zip(*rows, strict=True), strict=True))
+            if "list_price" in values:
+                values["list_price"] = tuple(map(float, values["list_price"]))
+            pq.write_table(pa.table({name: list(column) for name, column in values.items()}), out / f"{table}.parquet")
+
+
+def _write_dataset(settings: Settings, name: str, hours: float, out: Path) -> int:
+    """Reads a topic, sorts its events by time and writes them; a folder only when there are any."""
+    topic, schema, sorted_by = _DATASETS[name]
+    chunks = list(_tables(_events(settings, topic, hours), schema))
+    if not chunks:
+        return 0
+    table = pa.concat_tables(chunks).sort_by(sorted_by)
+    (out / name).mkdir()
+    for number, start in enumerate(range(0, len(table), _PART_ROWS)):
+        pq.write_table(table.slice(start, _PART_ROWS), out / name / f"part-{number:05d}.parquet")
+    return len(table)
+
+
+def _tables(events: Iterator[Any], schema: type[msgspec.Struct]) -> Iterator[pa.Table]:
+    """Events as Arrow tables, without their schema_version."""
+    fields = pa.schema(
+        [(name, _TYPES.get(name, pa.string())) for name in schema.__struct_fields__ if name != "schema_version"]
+    )
+    while chunk := list(islice(events, _CHUNK_ROWS)):
+        columns = {name: [getattr(event, name) for event in chunk] for name in fields.names}
+        if "items" in columns:
+            columns["items"] = msgspec.to_builtins(columns["items"])
+        yield pa.table(columns, fields)
+
+
+def _events(settings: Settings, topic: Topic, hours: float) -> Iterator[Any]:
+    """The events of `topic` that Kafka appended in the last `hours` until now, those that the stream accepts."""
+    max_future = timedelta(seconds=settings.stream.max_future_seconds)
+    for message in _messages(settings, topic, hours):
+        value = message.value()
+        if topic in INPUT_TOPICS:
+            event = decode(topic, message.key(), value, message.timestamp()[1], max_future)
+            if not isinstance(event, Rejection):
+                yield event
+        elif value is not None:
+            yield _decode_truth(value)
+
+
+def _messages(settings: Settings, topic: Topic, hours: float) -> Iterator[Message]:
+    consumer = Consumer(settings.kafka.client_config() | {"group.id": "model-collect", "enable.auto.commit": False})
+    with closing(consumer), _progress() as progress:
+        left = _ranges(consumer, topic, hours)
+        task = progress.add_task(f"reading {topic}", total=sum(end - start for start, end in left.values()))
+        consumer.assign([TopicPartition(topic, partition, start) for partition, (start, _) in left.items()])
+        while left:
+            messages = consumer.consume(_MESSAGES, _TIMEOUT_SECONDS)
+            if not messages:
+                raise CollectError(
+                    f"Kafka's topic {topic} gave nothing for {_TIMEOUT_SECONDS:.0f} s: is the broker up?"
+                )
+            for message in messages:
+                if error := message.error():
+                    raise KafkaException(error)
+                partition, offset = message.partition() or 0, message.offset() or 0
+                end = left.get(partition, (0, 0))[1]
+                if offset < end:
+                    yield message
+                if offset >= end - 1:
+                    left.pop(partition, None)
+            progress.advance(task, len(messages))
+
+
+def _ranges(consumer: Consumer, topic: Topic, hours: float) -> dict[int, tuple[int, int]]:
+    """The first offset and the one after the last, of each partition that has messages of the last `hours`."""
+    since = round((time.time() - hours * 3600) * 1000)
+    partitions = consumer.list_topics(topic, _TIMEOUT_SECONDS).topics[topic].partitions
+    asked = [TopicPartition(topic, partition, since) for partition in partitions]
+    ranges = {}
+    for found in consumer.offsets_for_times(asked, _TIMEOUT_SECONDS):
+        end = consumer.get_watermark_offsets(found, _TIMEOUT_SECONDS)[1]
+        if 0 <= found.offset < end:  # negative: nothing that new
+            ranges[found.partition] = (found.offset, end)
+    return ranges
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
+    )
+
+
+@app.command(epilog=_EXAMPLES)
+def main(
+    hours: Annotated[float, typer.Option(help="how far back, hours", min=0.1)] = 6.0,
+    out: Annotated[Path | None, typer.Option(help="folder to replace; default: training/history in var")] = None,
+    existing: Annotated[Path | None, typer.Option(help="take this history instead, after a look at it")] = None,
+) -> None:
+    """Collects a history, and prints its folder as JSON: {"history": …}."""
+    try:
+        if existing:
+            events = HistoryFolder(existing).events()
+            folder = existing
+            console.print(f"{events:,} events in {existing}")
+        else:
+            settings = load_settings()
+            folder = out or settings.paths.var / "training" / "history"
+            rows = collect(settings, hours, folder)
+            console.print(f"wrote {', '.join(f'{count:,} {name}' for name, count in rows.items())} to {folder}")
+    except FraudstreamError as error:
+        console.print(f"[red]collecting failed:[/red] {error}", highlight=False)
+        sys.exit(1)
+    typer.echo(json.dumps({"history": str(folder.resolve())}))
+
+
+if __name__ == "__main__":
+    app()

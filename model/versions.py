@@ -1,0 +1,83 @@
+"""Lists, registers, promotes and archives models: `python -m model.versions`."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import psycopg
+import typer
+
+from fraudstream.errors import FraudstreamError
+from fraudstream.settings import Settings, load_settings
+from model import registry
+from model.registry import ModelVersion
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Lists, registers, promotes and archives models. The stream takes a new champion with its next micro-batch.",
+)
+Version = Annotated[str, typer.Argument(help="a version that `list` shows")]
+
+
+@app.command("list")
+def list_models() -> None:
+    """Show all models, the newest first.
+
+    Example: ./fraudctl models list
+    """
+    for model in _with_registry(lambda connection, _: registry.versions(connection)):
+        precision = model.metrics.get("average_precision")
+        shown = "" if precision is None else f"average precision {precision:.3f}"
+        typer.echo(f"{model.version:<24} {model.status:<10} {model.trained_at:%Y-%m-%d %H:%M} UTC  {shown}")
+
+
+@app.command()
+def register(folder: Annotated[Path, typer.Argument(help="a folder that `train --out` wrote")]) -> None:
+    """Make a model the challenger, which scores in the champion's shadow.
+
+    Example: ./fraudctl models register model
+    """
+    _tell(_with_registry(lambda connection, settings: registry.register(connection, folder, settings.paths.models)))
+
+
+@app.command()
+def promote(version: Version) -> None:
+    """Make a model the champion, and archive the one before.
+
+    Example: ./fraudctl models promote 20261123-691c71d7a4
+    """
+    _tell(_with_registry(lambda connection, _: registry.promote(connection, version)))
+
+
+@app.command()
+def archive(version: Version) -> None:
+    """Take a challenger out of the contest.
+
+    Example: ./fraudctl models archive 20261123-691c71d7a4
+    """
+    _tell(_with_registry(lambda connection, _: registry.archive(connection, version)))
+
+
+def _tell(model: ModelVersion) -> None:
+    typer.echo(f"{model.version} is {model.status}")
+
+
+def _with_registry(work: Callable[[psycopg.Connection[Any], Settings], Any]) -> Any:
+    """What `work` returns; our errors end the program with one line."""
+    settings = load_settings()
+    try:
+        with psycopg.connect(settings.writer_dsn, connect_timeout=10, application_name="fraudctl") as connection:
+            return work(connection, settings)
+    except FraudstreamError as error:
+        problem = str(error)
+    except psycopg.OperationalError as error:
+        problem = f"Postgres can't be reached: {error}; run ./fraudctl up"
+    typer.echo(f"fraudctl: {problem}", err=True)
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    app()

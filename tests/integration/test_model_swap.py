@@ -1,0 +1,140 @@
+"""Models come and go while the streaming job runs: a new champion, one that can't be used, a challenger in shadow."""
+
+import itertools
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import psycopg
+import pytest
+
+from fraudstream.local.jobs import jobs
+from fraudstream.settings import Settings
+from model.artifact import ARTIFACT_FILE, METADATA_FILE, read_metadata
+from model.registry import PRETRAINED, ModelVersion, archive, ensure_pretrained, promote, register
+from tests.isolation import isolated_servers
+from tests.streaming import Job, Postgres, Shop, count
+
+SWAP_SECONDS = 10.0
+
+
+@pytest.fixture(scope="module")
+def settings() -> Iterator[Settings]:
+    with isolated_servers() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def database(settings: Settings) -> Iterator[Postgres]:
+    with psycopg.connect(settings.writer_dsn, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def job(settings: Settings, database: Postgres) -> Iterator[Job]:
+    ensure_pretrained(database, settings.paths.models)
+    running = Job(settings)
+    yield running
+    running.end(signal.SIGKILL)
+
+
+class Till:
+    """Buys again and again, and looks at the newest row."""
+
+    def __init__(self, settings: Settings, database: Postgres, job: Job) -> None:
+        self._shop = Shop(settings)
+        self._database = database
+        self._job = job
+        self._names = (f"m{number}" for number in itertools.count())
+
+    def newest(self) -> tuple[str, str | None, bool]:
+        """Buys once. Of the newest row: its model, its challenger, and whether that one scored it."""
+        self._shop.buy(next(self._names))
+        self._shop.flush()
+        row = self._database.execute(
+            "SELECT model_version, challenger_version, challenger_score BETWEEN 0 AND 1 "
+            "FROM fraud.scored_transactions ORDER BY ingest_time DESC LIMIT 1"
+        ).fetchone()
+        return row or ("", None, False)
+
+    def until(self, version: str, challenger: str | None = None) -> float:
+        """Buys until these models score; returns how long that took, s."""
+        started = time.monotonic()
+        self._job.until(lambda: self.newest()[:2] == (version, challenger), f"{version} and {challenger}")
+        return time.monotonic() - started
+
+
+@pytest.fixture(scope="module")
+def till(settings: Settings, database: Postgres, job: Job) -> Till:
+    till = Till(settings, database, job)
+    till.until(read_metadata(PRETRAINED).version)
+    return till
+
+
+def renamed(folder: Path, version: str) -> Path:
+    """The shipped model under another version."""
+    shutil.copytree(PRETRAINED, folder)
+    metadata = msgspec.structs.replace(read_metadata(PRETRAINED), version=version)
+    (folder / METADATA_FILE).write_bytes(metadata.encode())
+    return folder
+
+
+def registered(settings: Settings, database: Postgres, folder: Path, version: str) -> ModelVersion:
+    return register(database, renamed(folder, version), settings.paths.models)
+
+
+def test_a_challenger_scores_in_shadow(settings: Settings, database: Postgres, till: Till, tmp_path: Path) -> None:
+    champion = read_metadata(PRETRAINED).version
+    registered(settings, database, tmp_path / "a", "shadow-1")
+    assert till.until(champion, "shadow-1") < SWAP_SECONDS
+    assert till.newest() == (champion, "shadow-1", True)
+    # It is the champion's twin, so its scores are the same.
+    assert not count(database, "SELECT count(*) FROM fraud.scored_transactions WHERE challenger_score <> fraud_score")
+    archive(database, "shadow-1")
+    assert till.until(champion) < SWAP_SECONDS
+
+
+def test_a_new_champion_scores_within_ten_seconds(
+    settings: Settings, database: Postgres, till: Till, job: Job, tmp_path: Path
+) -> None:
+    process = job.process.pid
+    promote(database, registered(settings, database, tmp_path / "a", "promoted-1").version)
+    assert till.until("promoted-1") < SWAP_SECONDS
+    assert (job.process.pid, job.process.poll()) == (process, None)
+
+
+def test_a_champion_that_cannot_be_used_leaves_the_last_good_one_at_work(
+    settings: Settings, database: Postgres, till: Till, job: Job, tmp_path: Path
+) -> None:
+    broken = registered(settings, database, tmp_path / "a", "broken-1")
+    (broken.artifact / ARTIFACT_FILE).write_bytes(b"damaged")
+    promote(database, "broken-1")
+
+    def problem() -> str:
+        till.newest()
+        heartbeat = jobs(settings)["stream"].slot.heartbeat
+        return heartbeat.problem if heartbeat else ""
+
+    job.until(lambda: "champion broken-1 is not at work" in problem(), "the problem in the heartbeat")
+    assert "ERROR spark_jobs.resources: champion broken-1 can't be used" in job.log.read_text()
+    assert till.newest()[0] == "promoted-1"
+    shutil.copytree(tmp_path / "a", broken.artifact, dirs_exist_ok=True)
+    till.until("broken-1")
+    job.until(lambda: not problem(), "the heartbeat without a problem")
+
+
+def test_a_start_with_a_champion_that_cannot_be_used_is_refused(
+    settings: Settings, database: Postgres, job: Job, till: Till
+) -> None:
+    assert job.end(signal.SIGTERM) == 0
+    (settings.paths.models / "broken-1" / ARTIFACT_FILE).write_bytes(b"damaged")
+    till.newest()
+    refused = Job(settings)
+    try:
+        assert refused.process.wait(120) == 1
+    finally:
+        refused.end(signal.SIGKILL)
+    assert "ERROR score_transactions: model broken-1: SHA-256 of model.skops" in refused.log.read_text()
