@@ -122,7 +122,8 @@ def _binned_risk(values: np.ndarray, fraud: np.ndarray, earlier: np.ndarray) -> 
     """The same for a number, in bins of as many earlier rows: what a curve that isn't monotone could tell."""
     edges = np.unique(np.quantile(values[earlier], np.linspace(0, 1, _BINS + 1)[1:-1]))
     bins = pd.Series(np.searchsorted(edges, values, side="right"))
-    return _risk(bins, fraud, earlier)[~earlier]
+    later: np.ndarray = _risk(bins, fraud, earlier)[~earlier]
+    return later
 
 
 def main(
