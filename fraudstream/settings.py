@@ -131,7 +131,7 @@ class ProducerSettings(Group):
     label_delay_seconds: float = Field(
         120.0, ge=0, description="mean delay until fraud is labelled; friendly fraud takes about five times as long"
     )
-    difficulty: float = Field(0.15, ge=0, le=1, description="mean share of their traits that fraudsters hide")
+    difficulty: float = Field(0.1, ge=0, le=1, description="mean share of their traits that fraudsters hide")
     scenario_difficulty: dict[str, float] = Field(
         {}, description='the same for some scenarios, as JSON: {"card_testing": 0.8}'
     )

@@ -2,7 +2,7 @@
 
 Device, card and country are all known, so that nothing new shows; the same device goes on with honest purchases in
 between. What tells is who is at the keys: the pace is even and quick, there is no browsing, the price is above the
-customer's habit, mostly the goods go elsewhere, and the purchases come in pairs. The device's own past, once the first
+customer's habit, mostly the goods go elsewhere, and the purchases follow one another. The device's own past, once the first
 of them are known as fraud, tells most.
 """
 
@@ -23,15 +23,15 @@ _PURPOSE = 31  # of the stable hash
 
 
 class CompromisedDevice(Scenario):
-    """1 to 3 purchases on the customer's own device, 1 to 4 min apart, by a customer who is hit again within days."""
+    """1 to 4 purchases on the customer's own device, 1 to 4 min apart, by a customer who is hit again within days."""
 
     name: ClassVar[str] = "compromised_device"
-    share: ClassVar[float] = 0.06
-    mean_size: ClassVar[float] = 1.7
+    share: ClassVar[float] = 0.07
+    mean_size: ClassVar[float] = 2.1
 
     def sizes(self, rng: np.random.Generator, attacks: int) -> Array:
-        """1 to 3, mean about 1.7."""
-        return np.minimum(rng.geometric(0.55, attacks), 3)
+        """1 to 4, mean about 2.1."""
+        return np.minimum(rng.geometric(0.42, attacks), 4)
 
     def sessions(self, shop: Shop, rng: np.random.Generator, attacks: Attacks) -> Sessions:
         """The customer's own device and card, at a script's pace."""

@@ -25,7 +25,7 @@ class FriendlyFraud(Scenario):
     """One purchase, somewhat dearer than the customer's others."""
 
     name: ClassVar[str] = "friendly_fraud"
-    share: ClassVar[float] = 0.04
+    share: ClassVar[float] = 0.03
     mean_size: ClassVar[float] = 1.0
     disputed_late: ClassVar[bool] = True
 

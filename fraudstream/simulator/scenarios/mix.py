@@ -13,7 +13,7 @@ WEEK_MS = 7 * 86_400_000
 #: Fashions return after so many weeks.
 DRIFT_WEEKS = 8
 
-DEFAULT_DIFFICULTY = 0.15
+DEFAULT_DIFFICULTY = 0.1
 DEFAULT_DRIFT = 0.5
 
 

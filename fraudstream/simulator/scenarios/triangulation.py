@@ -46,7 +46,7 @@ class Triangulation(Scenario):
         hidden = raid.careless(rng, 0.9)
         raid.use_device(hidden)
         override(sessions.device, hidden & chance(rng, 0.6, rows), fresh_identity(rng, rows))
-        raid.pay_with(fresh_identity(rng, rows), chance(rng, 0.8, rows))
+        raid.pay_with(fresh_identity(rng, rows), chance(rng, 0.85, rows))
         override(sessions.source, chance(rng, 0.4, rows), np.int8(DIRECT))
         override(sessions.steps, raid.careless(rng, 0.9), 1)
         override(sessions.cart_share, np.ones(rows, dtype=bool), 0.0)
@@ -55,5 +55,6 @@ class Triangulation(Scenario):
         override(sessions.pace_spread, routine, 0.4)
         override(sessions.dwell, routine, 0.3)
         override(sessions.price_level, raid.careless(rng, 0.8), rng.uniform(0.45, 0.9, rows))
+        override(sessions.adds_payment, routine, True)
         sessions.bulk[:] = 0.02
         return sessions
