@@ -2,8 +2,8 @@
 
 Device, card and country are all known, so that nothing new shows; the same device goes on with honest purchases in
 between. What tells is who is at the keys: the pace is even and quick, there is no browsing, the price is above the
-customer's habit, mostly the goods go elsewhere, and the purchases follow one another. The device's own past, once the first
-of them are known as fraud, tells most.
+customer's habit, mostly the goods go elsewhere, and the purchases follow one another. The device's own past, once the
+first of them are known as fraud, tells most.
 """
 
 from typing import ClassVar
