@@ -4,7 +4,8 @@ Sends browse events, transactions, delayed labels and the simulation's truth to 
 time. At most one producer runs at a time, whoever triggers it.
 
 **Start**: *Trigger*, and choose the rate: 100 to 200 events a second are 500 to 1,000 events every 5 s. `./fraudctl up`
-starts one with the defaults when none runs.
+starts one with the defaults when none runs. The scenarios, their difficulty, the drift of their mix and the faults are
+described in `docs/simulator.md`.
 
 **Stop**: mark the task *failed* (or *success*): the producer sends what it has, and ends within seconds. Clearing the
 task stops it, too, and starts it again.
@@ -29,6 +30,12 @@ from fraudstream_airflow.operators import ProcessStreamOperator
 from fraudstream.settings import load_settings
 
 defaults = load_settings().producer
+
+
+def fault_rate(default: float, how: str) -> Param:
+    """A parameter for the share of events that are sent with a fault."""
+    return Param(default, type="number", minimum=0, maximum=0.25, description=f"Share of events that are sent {how}")
+
 
 with DAG(
     "event_producer",
@@ -56,6 +63,26 @@ with DAG(
             title="Fraud rate",
             description="Share of transactions that are fraud: 0.01 is 1 %",
         ),
+        "difficulty": Param(
+            defaults.difficulty,
+            type="number",
+            minimum=0,
+            maximum=1,
+            title="Difficulty",
+            description="Share of their traits that fraudsters hide: 0 shows all",
+        ),
+        "drift": Param(
+            defaults.drift,
+            type="number",
+            minimum=0,
+            maximum=3,
+            title="Drift",
+            description="How much the scenarios' shares change over 8 weeks; 0: not at all",
+        ),
+        "late_rate": fault_rate(defaults.late_rate, "after the allowed lateness"),
+        "duplicate_rate": fault_rate(defaults.duplicate_rate, "twice"),
+        "out_of_order_rate": fault_rate(defaults.out_of_order_rate, "1 to 30 s after their time"),
+        "malformed_rate": fault_rate(defaults.malformed_rate, "with a broken copy before them"),
         "duration_seconds": Param(
             0,
             type="number",
@@ -80,6 +107,12 @@ with DAG(
             "produce",
             "--events-per-second={{ params.events_per_second }}",
             "--fraud-rate={{ params.fraud_rate }}",
+            "--difficulty={{ params.difficulty }}",
+            "--drift={{ params.drift }}",
+            "--late-rate={{ params.late_rate }}",
+            "--duplicate-rate={{ params.duplicate_rate }}",
+            "--out-of-order-rate={{ params.out_of_order_rate }}",
+            "--malformed-rate={{ params.malformed_rate }}",
             "--duration={{ params.duration_seconds }}",
             "--seed={{ params.seed }}",
         ],

@@ -128,6 +128,27 @@ class SimulationTruth(Struct, frozen=True, kw_only=True):
     scenario: Annotated[str, Meta(description="`legitimate` or the name of a fraud scenario")]
 
 
+class Fault(StrEnum):
+    """What the simulator does to a message on purpose."""
+
+    LATE = "late"  # sent after the allowed lateness
+    DUPLICATE = "duplicate"  # sent a second time
+    OUT_OF_ORDER = "out_of_order"  # sent after others that happened later
+    MALFORMED = "malformed"  # a broken copy was sent before it
+
+
+class FaultTruth(SimulationTruth, frozen=True, kw_only=True):
+    """One more message on `simulation-truth` for each fault: which message it befell. Key: `transaction_id`.
+
+    Other fields as in the truth about the transaction. A browse event has the id that its session's purchase has, or
+    would have.
+    """
+
+    fault: Fault
+    topic: Annotated[Topic, Meta(description="of the message")]
+    event_id: Annotated[Identifier, Meta(description="of the message: its event_id or transaction_id")]
+
+
 class Reason(Struct, frozen=True, kw_only=True):
     """One of the strongest contributions to a flagged transaction's score."""
 

@@ -140,7 +140,20 @@ class ProducerSettings(Group):
     customers: int = Field(20_000, ge=100, le=10_000_000, description="customers of the shop")
     products: int = Field(1_000, ge=50, le=1_000_000, description="products of the shop")
     seed: int = Field(42, ge=0, description="the same seed makes the same shop")
-    label_delay_seconds: float = Field(120.0, ge=0, description="mean delay until a chargeback or verdict arrives")
+    label_delay_seconds: float = Field(
+        120.0, ge=0, description="mean delay until fraud is labelled; friendly fraud takes about five times as long"
+    )
+    difficulty: float = Field(0.1, ge=0, le=1, description="mean share of their traits that fraudsters hide")
+    scenario_difficulty: dict[str, float] = Field(
+        {}, description='the same for some scenarios, as JSON: {"card_testing": 0.8}'
+    )
+    drift: float = Field(0.5, ge=0, le=3, description="how much the scenarios' shares change over 8 weeks; 0: not")
+    late_rate: float = Field(0.0, ge=0, le=0.25, description="share of events sent after the allowed lateness")
+    duplicate_rate: float = Field(0.0, ge=0, le=0.25, description="share of events sent twice")
+    out_of_order_rate: float = Field(0.0, ge=0, le=0.25, description="share of events sent 1 to 30 s after their time")
+    malformed_rate: float = Field(
+        0.0, ge=0, le=0.25, description="share of events that a broken copy, with no value of its own, precedes"
+    )
 
 
 class AirflowSettings(Group):

@@ -10,6 +10,7 @@ from fraudstream.simulator.geography import Geography
 
 _REGISTRATION_START = np.datetime64("2019-01-01", "ms").astype(np.int64)
 _REGISTRATION_END = np.datetime64("2026-01-01", "ms").astype(np.int64)
+_FAMILY_SHARE, _FAMILY_SIZE = 0.3, 3
 
 
 @dataclass
@@ -36,14 +37,16 @@ class Customers(Columns):
     clears_cookies: Array  # whether half of the visits come with a fresh device id
     foreign_address: Array  # whether a VPN or an employer's network shows another country
     travels: Array  # share of time abroad
+    family: Array  # index of the family's head, whose address, second device and second card all of it use
 
 
 def build_customers(count: int, seed: int, geography: Geography) -> Customers:
     """Makes `count` customers."""
     rng = np.random.default_rng([seed, 2])
-    city = geography.draw(rng.random(count))
+    family = _families(count, seed)
+    city = geography.draw(rng.random(count))[family]
     cities = geography.cities
-    longitude = np.round(cities.longitude[city] + rng.normal(0, 0.04, count), 4)
+    longitude = np.round(cities.longitude[city] + rng.normal(0, 0.04, count)[family], 4)
     activity = np.minimum(rng.lognormal(0, 1.0, count), 30)
     return Customers(
         customer_id=np.array([f"c-{number:07d}" for number in range(count)], dtype=object),
@@ -51,7 +54,7 @@ def build_customers(count: int, seed: int, geography: Geography) -> Customers:
         age_years=np.clip(rng.normal(41, 14, count), 18, 92).astype(np.int32),
         city=city.astype(np.int32),
         country=cities.country[city],
-        latitude=np.round(np.clip(cities.latitude[city] + rng.normal(0, 0.03, count), -90, 90), 4),
+        latitude=np.round(np.clip(cities.latitude[city] + rng.normal(0, 0.03, count)[family], -90, 90), 4),
         longitude=np.clip(longitude, -180, 180),
         utc_offset=np.round(longitude / 15).astype(np.int32),
         activity=activity / activity.mean(),
@@ -66,7 +69,17 @@ def build_customers(count: int, seed: int, geography: Geography) -> Customers:
         clears_cookies=rng.random(count) < 0.08,
         foreign_address=rng.random(count) < 0.03,
         travels=np.minimum(rng.gamma(0.6, 0.07, count), 0.6),
+        family=family,
     )
+
+
+def _families(count: int, seed: int) -> Array:
+    """The head of each customer's family: most people are their own."""
+    order = np.random.default_rng([seed, 8]).permutation(count)
+    members = order[: int(_FAMILY_SHARE * count) // _FAMILY_SIZE * _FAMILY_SIZE].reshape(-1, _FAMILY_SIZE)
+    head = np.arange(count)
+    head[members] = members[:, :1]
+    return head
 
 
 def _favourites(count: int, rng: np.random.Generator) -> Array:

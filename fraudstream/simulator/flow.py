@@ -7,7 +7,7 @@ second, no event overtakes another, and pace and dwell are those of the generato
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.random import Generator
 
 from fraudstream.simulator.generator import WINDOW_SHOPPERS, Cell, Rows, generate, in_order
 from fraudstream.simulator.labels import Labels, label
-from fraudstream.simulator.scenarios import SCENARIOS
+from fraudstream.simulator.scenarios import SCENARIOS, FraudMix
 from fraudstream.simulator.sessions import MAX_SESSION_MS, BrowseEvents, Transactions
 from fraudstream.simulator.shop import Shop
 
@@ -37,6 +37,7 @@ class FlowOptions:
     fraud_rate: float
     start_ms: int
     label_delay_ms: float
+    mix: FraudMix = field(default_factory=FraudMix)
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Flow:
         self._options = options
         self._block_events = int(np.clip(options.rate * _BLOCK_SECONDS, *_BLOCK_EVENTS))
         self._cell_ms = max(1, int(1000 * self._block_events / options.rate))
+        self._difficulties = options.mix.difficulties(SCENARIOS)
         self._cells = self._generated_cells()
         self._rng = np.random.default_rng([shop.seed, 6, options.start_ms])
         self._clock_ms = float(options.start_ms)
@@ -128,11 +130,13 @@ class Flow:
         options = self._options
         expected = options.rate * length_ms / 1000 / _EVENTS_PER_PURCHASE
         purchases = int(rng.poisson(expected * (1 - options.fraud_rate)))
+        shares = options.mix.shares(SCENARIOS, np.array([start_ms]))[:, 0]
         attacks = tuple(
-            scenario.sizes(rng, int(rng.poisson(expected * options.fraud_rate * scenario.share / scenario.mean_size)))
-            for scenario in SCENARIOS
+            scenario.sizes(rng, int(rng.poisson(expected * options.fraud_rate * share / scenario.mean_size)))
+            for scenario, share in zip(SCENARIOS, shares, strict=True)
         )
-        return Cell(number, start_ms, length_ms, purchases, int(rng.poisson(purchases * WINDOW_SHOPPERS)), attacks)
+        visits = int(rng.poisson(purchases * WINDOW_SHOPPERS))
+        return Cell(number, start_ms, length_ms, purchases, visits, attacks, self._difficulties)
 
 
 def _in_progress(events: BrowseEvents, transactions: Transactions, start_ms: int) -> Pair:

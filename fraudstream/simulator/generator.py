@@ -8,6 +8,7 @@ import numpy as np
 from fraudstream.simulator.columns import Array
 from fraudstream.simulator.journeys import journeys
 from fraudstream.simulator.legitimate import legitimate_sessions
+from fraudstream.simulator.noise import add_noise, add_second_thoughts
 from fraudstream.simulator.scenarios import MAX_LIFETIME_MS, SCENARIOS, Attacks
 from fraudstream.simulator.sessions import BrowseEvents, Sessions, Transactions
 from fraudstream.simulator.shop import Shop
@@ -30,6 +31,7 @@ class Cell:
     purchases: int
     visits: int
     attacks: tuple[Array, ...]
+    difficulties: tuple[float, ...]
 
     def reaches(self, start_ms: int, end_ms: int) -> bool:
         """Whether something that begins here may happen between `start_ms` and `end_ms`."""
@@ -47,7 +49,10 @@ def generate(shop: Shop, cell: Cell) -> tuple[BrowseEvents, Transactions]:
         raise ValueError(f"cell {cell.number} has {rows} sessions; at most {1 << _SESSION_BITS} fit: shorten the cells")
     buys = np.arange(rows) < cell.purchases
     start = cell.start_ms + np.floor(rng.random(rows) * cell.length_ms).astype(np.int64)
-    honest = legitimate_sessions(shop, rng, shop.visitors(cell.start_ms, rows, rng), start, buys)
+    customer = shop.visitors(cell.start_ms, rows, rng)
+    again = add_second_thoughts(rng, customer, start, cell.purchases)
+    honest = legitimate_sessions(shop, rng, customer, start, buys)
+    add_noise(shop, rng, honest, again)
     sessions = Sessions.concat([honest, *_raids(shop, rng, cell)])
     sessions = sessions.take(np.argsort(sessions.start, kind="stable"))
     session_ids = (np.uint64(cell.number) << np.uint64(_SESSION_BITS)) + np.arange(len(sessions), dtype=np.uint64)
@@ -65,5 +70,6 @@ def _raids(shop: Shop, rng: np.random.Generator, cell: Cell) -> list[Sessions]:
     for number, (scenario, size) in enumerate(zip(SCENARIOS, cell.attacks, strict=True)):
         if len(size):
             start = cell.start_ms + np.floor(rng.random(len(size)) * cell.length_ms).astype(np.int64)
-            raids.append(scenario.sessions(shop, rng, Attacks(start, size, number + 1)))
+            attacks = Attacks(start, size, number + 1, cell.difficulties[number])
+            raids.append(scenario.sessions(shop, rng, attacks))
     return raids

@@ -8,7 +8,7 @@ overlap, and each is sorted by time, without any talk between the workers.
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
 from multiprocessing import get_context
@@ -23,7 +23,7 @@ from fraudstream.simulator.columns import Array
 from fraudstream.simulator.crowd import HOUR_MS
 from fraudstream.simulator.generator import WINDOW_SHOPPERS, Cell, generate, in_order
 from fraudstream.simulator.labels import label
-from fraudstream.simulator.scenarios import MAX_LIFETIME_MS, SCENARIOS
+from fraudstream.simulator.scenarios import MAX_LIFETIME_MS, SCENARIOS, FraudMix
 from fraudstream.simulator.sessions import BrowseEvents, Transactions
 from fraudstream.simulator.shop import Shop, build_shop
 from fraudstream.simulator.tables import Tables
@@ -42,7 +42,7 @@ class HistoryError(FraudstreamError):
 
 @dataclass(frozen=True)
 class HistoryPlan:
-    """What to write: `transactions` over `days` until `end` (UTC)."""
+    """What to write: `transactions` over `days` until `end` (UTC), labelled after `label_delay_days` on average."""
 
     seed: int
     customers: int
@@ -51,10 +51,14 @@ class HistoryPlan:
     fraud_rate: float
     days: float
     end: datetime
+    mix: FraudMix = field(default_factory=FraudMix)
+    label_delay_days: float = LABEL_DELAY_DAYS
 
     def __post_init__(self) -> None:
         if self.transactions < 1:
             raise HistoryError(f"--transactions {self.transactions}: at least 1 is needed")
+        if self.label_delay_days < 0:
+            raise HistoryError(f"--label-delay-days {self.label_delay_days}: at least 0 is needed")
         if self.days * _DAY_MS < 4 * MAX_LIFETIME_MS:
             raise HistoryError(f"--days {self.days}: at least {4 * MAX_LIFETIME_MS / _DAY_MS:.2f} are needed")
 
@@ -115,7 +119,14 @@ def _plan_cells(shop: Shop, plan: HistoryPlan) -> list[Cell]:
     rhythm = np.array([shop.crowd.size(int(start)) for start in starts]) * lengths
     rng = np.random.default_rng([plan.seed, 4, plan.start_ms])
     frauds = round(plan.transactions * plan.fraud_rate)
-    attacks = [_plan_attacks(rng, number, count, rhythm) for number, count in enumerate(_split_frauds(frauds))]
+    difficulties = plan.mix.difficulties(SCENARIOS)
+    shares = plan.mix.shares(SCENARIOS, starts)
+    # Thieves keep to the shop's busy hours, half of the time.
+    busy = 0.5 * rhythm / rhythm.sum() + 0.5 / len(rhythm)
+    attacks = [
+        _plan_attacks(rng, number, int(count), busy * shares[number])
+        for number, count in enumerate(_apportion(frauds, shares @ busy))
+    ]
     purchases = _apportion(plan.transactions - frauds, rhythm)
     visits = _apportion(round((plan.transactions - frauds) * WINDOW_SHOPPERS), rhythm)
     return [
@@ -126,24 +137,19 @@ def _plan_cells(shop: Shop, plan: HistoryPlan) -> list[Cell]:
             purchases=int(purchases[number]),
             visits=int(visits[number]),
             attacks=tuple(size[cell == number] for size, cell in attacks),
+            difficulties=difficulties,
         )
         for number in range(len(starts))
     ]
 
 
-def _split_frauds(frauds: int) -> Array:
-    return _apportion(frauds, np.array([scenario.share for scenario in SCENARIOS]))
-
-
-def _plan_attacks(rng: np.random.Generator, scenario: int, frauds: int, rhythm: Array) -> tuple[Array, Array]:
-    """Sizes of one scenario's attacks, `frauds` purchases in all, and the cell that each begins in."""
+def _plan_attacks(rng: np.random.Generator, scenario: int, frauds: int, weight: Array) -> tuple[Array, Array]:
+    """Sizes of one scenario's attacks, `frauds` purchases in all, and the cell that each begins in, by `weight`."""
     size = SCENARIOS[scenario].sizes(rng, int(frauds / SCENARIOS[scenario].mean_size * 2) + 20)
     size = size[: int(np.searchsorted(np.cumsum(size), frauds)) + 1]
     size[-1] -= size.sum() - frauds
     size = size[size > 0]
-    # Thieves keep to the shop's busy hours, half of the time.
-    weight = 0.5 * rhythm / rhythm.sum() + 0.5 / len(rhythm)
-    return size, rng.choice(len(rhythm), len(size), p=weight)
+    return size, rng.choice(len(weight), len(size), p=weight / weight.sum())
 
 
 def _apportion(total: int, weight: Array) -> Array:
@@ -156,10 +162,12 @@ class _Worker:
     """What a worker process needs for every part: handed over once, at its fork."""
 
     tables: Tables
+    label_delay_ms: float
 
-    def adopt(self, tables: Tables) -> None:
-        """Keeps `tables`."""
+    def adopt(self, tables: Tables, label_delay_ms: float) -> None:
+        """Keeps them."""
         self.tables = tables
+        self.label_delay_ms = label_delay_ms
 
 
 _worker = _Worker()
@@ -177,8 +185,9 @@ def write_history(directory: Path, plan: HistoryPlan, workers: int) -> Iterator[
     pq.write_table(tables.products(), directory / "products.parquet")
     parts = plan_parts(shop, plan)
     # fork, so that the workers share the shop's memory.
+    handed_over = (tables, plan.label_delay_days * _DAY_MS)
     with ProcessPoolExecutor(
-        workers, mp_context=get_context("fork"), initializer=_worker.adopt, initargs=(tables,)
+        workers, mp_context=get_context("fork"), initializer=_worker.adopt, initargs=handed_over
     ) as pool:
         pending = [pool.submit(_write_part, directory, part) for part in parts]
         for done in as_completed(pending):
@@ -197,10 +206,10 @@ def _prepare(directory: Path) -> None:
 
 
 def _write_part(directory: Path, part: Part) -> Written:
-    tables = _worker.tables
+    tables, label_delay_ms = _worker.tables, _worker.label_delay_ms
     events, transactions = _part_columns(tables.shop, part)
     rng = np.random.default_rng([tables.shop.seed, 5, part.number, part.start_ms])
-    labels = label(rng, transactions, LABEL_DELAY_DAYS * _DAY_MS)
+    labels = label(rng, transactions, label_delay_ms)
     labels = labels.take(np.argsort(labels.time, kind="stable"))
     name = f"part-{part.number:05d}.parquet"
     _write(directory / "browse_events" / name, tables.browse_events(events))

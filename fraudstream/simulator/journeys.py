@@ -59,6 +59,7 @@ def journeys(
         session=session_ids[owner],
         number=counts_to_groups(per_session)[1].astype(np.int32),
         customer=sessions.customer[owner],
+        scenario=sessions.scenario[owner],
         type=code[browse].astype(np.int8),
         product=product[browse].astype(np.int32),
         source=sessions.source[owner],

@@ -1,8 +1,9 @@
 """Legitimate sessions: habits, and the noise that looks like fraud.
 
-Travellers show another country, gifts go to other people's addresses, phones and cards are replaced, some people clear
-their cookies, use a VPN, splurge, or rush through a checkout. What a customer keeps for a while (a phone, a card, a
-trip) is a hash of customer and period, so that two slices of time agree without sharing memory.
+Travellers show another country and use a hotel's computer, gifts go to other people's addresses, phones and cards are
+replaced, families share a device and a card, some people clear their cookies, use a VPN, splurge, or rush through a
+checkout. What a customer keeps for a while (a phone, a card, a trip) is a hash of customer and period, so that two
+slices of time agree without sharing memory.
 """
 
 from dataclasses import dataclass
@@ -10,11 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from fraudstream.simulator.columns import Array, mix, mix_uniform
-from fraudstream.simulator.sessions import CARD, DEVICE_TYPES, PROMO_CODES, TRAFFIC_SOURCES, Sessions
+from fraudstream.simulator.sessions import DEVICE_TYPES, PROMO_CODES, TRAFFIC_SOURCES, Sessions
 from fraudstream.simulator.shop import Shop
 
 DAY_MS = 86_400_000
 _TRIP_MS = 5 * DAY_MS
+_FAMILY_SLOT = 1
 
 # Purposes of the stable hashes.
 _DEVICE, _CARD, _TRIP, _FRIEND, _WORK, _FOREIGN, _PHASE = range(11, 18)
@@ -37,7 +39,7 @@ def legitimate_sessions(shop: Shop, rng: np.random.Generator, customer: Array, s
     rows = len(customer)
     people = shop.customers
     abroad, trip_city = _trips(shop, customer, start)
-    device, device_type = _devices(shop, rng, customer, start)
+    device, device_type = _devices(shop, rng, customer, start, abroad)
     place = _addresses(shop, rng, customer, abroad, trip_city)
     rushed = buys & chance(rng, 0.12, rows)
     scripted = chance(rng, 0.006, rows)  # app deep links, assistive tools: even and fast, and honest
@@ -104,13 +106,25 @@ def random_spot(shop: Shop, rng: np.random.Generator, city: Array) -> tuple[Arra
     return np.round(latitude, 4), np.round(longitude, 4)
 
 
-def _devices(shop: Shop, rng: np.random.Generator, customer: Array, start: Array) -> tuple[Array, Array]:
+def friend_of(shop: Shop, customer: Array, number: Array) -> Array:
+    """Customers (indices) whom each customer sends presents to: each `number` is another friend."""
+    return (mix(_FRIEND, customer, number) % np.uint64(len(shop.customers))).astype(np.int64)
+
+
+def _owner(shop: Shop, customer: Array, slot: Array) -> Array:
+    """Whose the thing in `slot` is: the second device and card of a family belong to all of it."""
+    return np.where(slot == _FAMILY_SLOT, shop.customers.family[customer], customer)
+
+
+def _devices(shop: Shop, rng: np.random.Generator, customer: Array, start: Array, abroad: Array) -> tuple[Array, Array]:
     rows = len(customer)
     slot = np.minimum(rng.choice(3, rows, p=[0.66, 0.22, 0.12]), shop.customers.devices[customer] - 1)
-    fresh = chance(rng, np.where(shop.customers.clears_cookies[customer], 0.5, 0.035), rows)
-    device = np.where(fresh, fresh_identity(rng, rows), own_device(customer, slot, start))
+    borrowed = np.where(shop.customers.clears_cookies[customer], 0.5, np.where(abroad, 0.12, 0.035))
+    fresh = chance(rng, borrowed, rows)
+    owner = _owner(shop, customer, slot)
+    device = np.where(fresh, fresh_identity(rng, rows), own_device(owner, slot, start))
     # A customer's first device is a phone in seven cases of ten.
-    kind = (mix(_DEVICE, customer, slot) % np.uint64(10)).astype(np.int64)
+    kind = (mix(_DEVICE, owner, slot) % np.uint64(10)).astype(np.int64)
     usual = np.where(kind < 6, 0, np.where(kind < 9, 1, 2))
     return device, np.where(fresh, rng.choice(len(DEVICE_TYPES), rows, p=[0.6, 0.34, 0.06]), usual).astype(np.int8)
 
@@ -118,8 +132,8 @@ def _devices(shop: Shop, rng: np.random.Generator, customer: Array, start: Array
 def _cards(shop: Shop, rng: np.random.Generator, customer: Array, start: Array) -> Array:
     rows = len(customer)
     slot = np.minimum(rng.choice(3, rows, p=[0.75, 0.18, 0.07]), shop.customers.cards[customer] - 1)
-    virtual = chance(rng, 0.045, rows)  # one-time card numbers, someone else's card
-    return np.where(virtual, fresh_identity(rng, rows), own_card(customer, slot, start))
+    virtual = chance(rng, 0.05, rows)  # one-time card numbers, someone else's card
+    return np.where(virtual, fresh_identity(rng, rows), own_card(_owner(shop, customer, slot), slot, start))
 
 
 def _trips(shop: Shop, customer: Array, start: Array) -> tuple[Array, Array]:
@@ -133,7 +147,7 @@ def _addresses(shop: Shop, rng: np.random.Generator, customer: Array, abroad: Ar
     rows = len(customer)
     people, home_city = shop.customers, shop.customers.city[customer]
     draw = rng.random(rows)
-    friend = (mix(_FRIEND, customer, rng.integers(0, 3, rows)) % np.uint64(len(people))).astype(np.int64)
+    friend = friend_of(shop, customer, rng.integers(0, 3, rows))
     elsewhere = np.where(abroad, trip_city, shop.geography.draw(rng.random(rows)))
     away = np.where(abroad, 0.35, 0.035)
     choices = [draw < away, draw < away + 0.08, draw < away + 0.16]
@@ -163,8 +177,3 @@ def _ip_country(shop: Shop, rng: np.random.Generator, customer: Array, abroad: A
     exit_city = shop.geography.draw(mix_uniform(_FOREIGN, customer))
     home = np.where(abroad, country[trip_city], shop.customers.country[customer])
     return np.where(chance(rng, masked, rows), country[exit_city], home).astype(np.int16)
-
-
-def card_payment(rng: np.random.Generator, sessions: Sessions, share: float) -> Array:
-    """`sessions.payment`, with a `share` of them moved to cards."""
-    return np.where(chance(rng, share, len(sessions)), CARD, sessions.payment).astype(np.int8)

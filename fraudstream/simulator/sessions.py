@@ -65,6 +65,7 @@ class BrowseEvents(Columns):
     session: Array  # cell << 20 | number within the cell
     number: Array  # number within the session
     customer: Array
+    scenario: Array  # as in Sessions
     type: Array
     product: Array  # or -1
     source: Array

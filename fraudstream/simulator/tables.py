@@ -94,8 +94,11 @@ class Tables:
             }
         )
 
-    def truth(self, rows: Transactions) -> pa.Table:
-        """Columns of `contracts.SimulationTruth`, without schema_version."""
+    def truth(self, rows: Transactions | BrowseEvents) -> pa.Table:
+        """Columns of `contracts.SimulationTruth`, without schema_version.
+
+        For browse events, transaction_id is that of their session's purchase, if it comes to one.
+        """
         return pa.table(
             {
                 "transaction_id": self._transaction_ids(rows),
@@ -151,7 +154,7 @@ class Tables:
             [np.broadcast_to(run, (len(session), _RUN_DIGITS)), hexadecimal(session, _SESSION_DIGITS)], axis=1
         )
 
-    def _transaction_ids(self, rows: Transactions) -> pa.Array:
+    def _transaction_ids(self, rows: Transactions | BrowseEvents) -> pa.Array:
         # A session has at most one purchase, so that its identity is the transaction's, too.
         return _strings(identifiers("tx-", self._session(rows.session)))
 

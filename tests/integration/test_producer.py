@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -15,7 +17,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from fraudstream.contracts import SCHEMAS, SimulationTruth, Topic, Transaction
+from fraudstream.contracts import SCHEMAS, Fault, FaultTruth, SimulationTruth, Topic, Transaction
 from fraudstream.settings import PROJECT_DIR, Settings
 
 Postgres = psycopg.Connection[tuple[object, ...]]
@@ -103,6 +105,53 @@ def test_a_live_run_is_acknowledged_in_the_contracts_form_and_on_time(settings: 
     heartbeat = json.loads((settings.paths.producer / "heartbeat.json").read_text())
     assert heartbeat["state"] == "stopping"
     assert time.time() - heartbeat["at"] < 120
+
+
+def test_every_fault_on_the_wire_is_told_and_no_event_is_lost(reader: Reader) -> None:
+    rates = [f"--{fault.replace('_', '-')}-rate=0.1" for fault in ("duplicate", "out_of_order", "malformed")]
+    done = simulator("produce", "--duration", "8", "--rate", "300", "--start", "2026-11-01", *rates)
+    assert done.returncode == 0, done.stderr
+    told: Counter[Fault] = Counter()
+    identifiers: Counter[str] = Counter()
+    refused = 0
+    for topic, key, value, _ in reader.read(counts(done.stdout)[0]):
+        if topic == Topic.SIMULATION_TRUTH and b'"fault"' in value:
+            told[msgspec.json.decode(value, type=FaultTruth).fault] += 1
+        elif topic in EVENTS:
+            try:
+                event = msgspec.json.decode(value, type=SCHEMAS[Topic(topic)])
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                refused += 1
+                continue
+            refused += key is None
+            if key is not None:
+                identifiers[event.event_id if topic == Topic.BROWSE_EVENTS else event.transaction_id] += 1
+    assert refused == told[Fault.MALFORMED] > 50
+    assert sum(identifiers.values()) - len(identifiers) == told[Fault.DUPLICATE] > 50
+    assert told[Fault.OUT_OF_ORDER] > 5
+    assert "faults: " in done.stderr
+
+
+def test_a_faster_clock_runs_until_it_has_caught_up_and_its_labels_come_with_it(reader: Reader) -> None:
+    start = datetime.now(UTC) - timedelta(hours=1)
+    done = simulator("produce", "--start", f"{start:%Y-%m-%dT%H:%M:%S}", "--speed", "720", "--rate", "500")
+    assert done.returncode == 0, done.stderr
+    assert "caught up with the clock" in done.stderr
+    messages = reader.read(counts(done.stdout)[0])
+    times = [
+        msgspec.json.decode(value, type=SCHEMAS[Topic(topic)]).event_time
+        for topic, _, value, _ in messages
+        if topic in EVENTS
+    ]
+    assert times[-1] - times[0] > timedelta(minutes=50)
+    assert max(times) < datetime.now(UTC)
+    assert sum(topic == Topic.TRANSACTION_LABELS for topic, *_ in messages) > 10
+
+
+def test_a_faster_clock_without_a_start_is_refused() -> None:
+    done = simulator("produce", "--speed", "10")
+    assert done.returncode == 1
+    assert "--start" in done.stderr
 
 
 def test_a_stopped_producer_leaves_nothing_unacknowledged(reader: Reader, tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import pytest
 
 from fraudstream.contracts import Transaction
 from fraudstream.simulator.messages import Message
-from fraudstream.simulator.pending import PendingLabels, PendingLabelsError
 from fraudstream.simulator.recording import Recording, RecordingError, open_recording
 from fraudstream.simulator.replay import Pace
 from tests.unit.simulated import plan, read, written
@@ -90,23 +89,3 @@ def test_what_is_no_recording_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.ndjson").write_text('{"topic":"a","key":null,"value":1}\n{"topic":"a"}\n')
     with pytest.raises(RecordingError, match="line 2"):
         open_recording(tmp_path / "x.ndjson")
-
-
-def test_labels_that_are_not_due_outlive_a_stop(tmp_path: Path) -> None:
-    first = PendingLabels(tmp_path / "pending.json")
-    for due_ms in (30, 10, 20):
-        first.add(Message(due_ms, "transaction-labels", b"tx-1", f'{{"at":{due_ms}}}'.encode()))
-    assert first.pop_due(10) == Message(10, "transaction-labels", b"tx-1", b'{"at":10}')
-    first.save()
-    second = PendingLabels(tmp_path / "pending.json")
-    second.load()
-    assert [second.pop_due(25), second.pop_due(25)] == [Message(20, "transaction-labels", b"tx-1", b'{"at":20}'), None]
-    third = PendingLabels(tmp_path / "pending.json")
-    third.load()
-    assert third.pop_due(100) is None, "labels are taken over only once"
-
-
-def test_a_broken_file_of_labels_is_named(tmp_path: Path) -> None:
-    (tmp_path / "pending.json").write_text("[1")
-    with pytest.raises(PendingLabelsError, match=r"pending\.json"):
-        PendingLabels(tmp_path / "pending.json").load()

@@ -1,4 +1,8 @@
-"""Account takeover: someone else signs in, changes the address and buys what can be resold."""
+"""Account takeover: someone else signs in, changes the address and buys what can be resold.
+
+Customers, too, buy new phones, travel, and send presents to new addresses. What tells is that several habits break at
+once: device, place, distance, price and pace.
+"""
 
 from typing import ClassVar
 
@@ -6,21 +10,22 @@ import numpy as np
 
 from fraudstream.simulator.columns import Array
 from fraudstream.simulator.legitimate import chance, fresh_identity
-from fraudstream.simulator.scenarios.base import RESOLD, Attacks, override, prepare_raid
+from fraudstream.simulator.scenarios.base import RESOLD, Attacks, Scenario
+from fraudstream.simulator.scenarios.raid import override, prepare_raid
 from fraudstream.simulator.sessions import Sessions
 from fraudstream.simulator.shop import Shop
 
 
-class AccountTakeover:
-    """1 to 4 purchases above the customer's habit, on a new device, shipped to a new address after a short browse."""
+class AccountTakeover(Scenario):
+    """1 to 5 purchases above the customer's habit, on a new device, shipped to a new address after a short browse."""
 
     name: ClassVar[str] = "account_takeover"
-    share: ClassVar[float] = 0.27
-    mean_size: ClassVar[float] = 1.6
+    share: ClassVar[float] = 0.19
+    mean_size: ClassVar[float] = 1.9
 
     def sizes(self, rng: np.random.Generator, attacks: int) -> Array:
-        """1 to 4, mean about 1.6."""
-        return np.minimum(rng.geometric(0.62, attacks), 4)
+        """1 to 5, mean about 1.9."""
+        return np.minimum(rng.geometric(0.5, attacks), 5)
 
     def sessions(self, shop: Shop, rng: np.random.Generator, attacks: Attacks) -> Sessions:
         """The victim's account, the attacker's equipment."""
@@ -28,17 +33,14 @@ class AccountTakeover:
         raid = prepare_raid(shop, rng, attacks, 120 + rng.exponential(420, rows))
         sessions = raid.sessions
         dearer = raid.careless(rng, 0.95)
-        override(sessions.device, raid.careless(rng, 0.97), raid.device)
-        override(sessions.ip_country, raid.careless(rng, 0.65), raid.country)
-        moved = raid.careless(rng, 0.92)
-        override(sessions.city, moved, raid.city)
-        override(sessions.latitude, moved, raid.latitude)
-        override(sessions.longitude, moved, raid.longitude)
-        override(sessions.category, dearer & chance(rng, 0.6, rows), rng.choice(RESOLD, rows).astype(np.int16))
-        override(sessions.price_level, dearer, sessions.price_level + rng.uniform(0.2, 0.45, rows))
+        raid.use_device(raid.careless(rng, 0.97))
+        raid.come_from(raid.careless(rng, 0.65))
+        raid.ship_to(raid.drop, raid.careless(rng, 0.92))
+        override(sessions.category, dearer & chance(rng, 0.75, rows), rng.choice(RESOLD, rows).astype(np.int16))
+        override(sessions.price_level, dearer, sessions.price_level + rng.uniform(0.25, 0.5, rows))
         override(sessions.bulk, dearer, 0.25)
-        override(sessions.card, chance(rng, 0.35, rows), fresh_identity(rng, len(attacks))[raid.attack])
+        override(sessions.card, chance(rng, 0.3, rows), fresh_identity(rng, len(attacks))[raid.attack])
         override(sessions.steps, raid.careless(rng, 0.9), rng.integers(1, 5, rows))
-        override(sessions.pace, raid.careless(rng, 0.8), sessions.pace * 0.6)
-        override(sessions.express, chance(rng, 0.3, rows), True)
+        override(sessions.pace, raid.careless(rng, 0.85), sessions.pace * 0.5)
+        override(sessions.express, chance(rng, 0.4, rows), True)
         return sessions

@@ -1,4 +1,8 @@
-"""Bot checkout: a script buys the same sought-after thing several times, at an even pace."""
+"""Bot checkout: a script buys the same sought-after thing several times, at an even pace.
+
+Honest shoppers rush, too, in a flash sale, and assistive tools and deep links click evenly. What tells is the pace and
+its regularity, together with the repetition.
+"""
 
 from typing import ClassVar
 
@@ -7,18 +11,19 @@ import numpy as np
 from fraudstream.simulator.catalogue import category_numbers
 from fraudstream.simulator.columns import Array
 from fraudstream.simulator.legitimate import chance, fresh_identity
-from fraudstream.simulator.scenarios.base import Attacks, override, prepare_raid
-from fraudstream.simulator.sessions import CARD, DIRECT, Sessions
+from fraudstream.simulator.scenarios.base import Attacks, Scenario
+from fraudstream.simulator.scenarios.raid import override, prepare_raid
+from fraudstream.simulator.sessions import DIRECT, Sessions
 from fraudstream.simulator.shop import Shop
 
 _SOUGHT = category_numbers("Smartphones", "Audio", "Gaming", "Watches", "Shoes")
 
 
-class BotCheckout:
-    """2 to 9 purchases, 15 to 60 s apart, without dwelling anywhere, on stolen cards or gift cards."""
+class BotCheckout(Scenario):
+    """2 to 9 purchases, 15 to 60 s apart, without dwelling anywhere, on stolen cards or the account's own."""
 
     name: ClassVar[str] = "bot_checkout"
-    share: ClassVar[float] = 0.2
+    share: ClassVar[float] = 0.16
     mean_size: ClassVar[float] = 4.3
 
     def sizes(self, rng: np.random.Generator, attacks: int) -> Array:
@@ -32,12 +37,10 @@ class BotCheckout:
         raid = prepare_raid(shop, rng, attacks, np.repeat(every, attacks.size))
         sessions = raid.sessions
         everyone = np.ones(rows, dtype=bool)
-        override(sessions.device, raid.careless(rng, 0.7), raid.device)
-        override(sessions.ip_country, raid.careless(rng, 0.35), raid.country)
-        moved = raid.careless(rng, 0.6)
-        override(sessions.city, moved, raid.city)
-        override(sessions.latitude, moved, raid.latitude)
-        override(sessions.longitude, moved, raid.longitude)
+        raid.use_device(raid.careless(rng, 0.65))
+        raid.come_from(raid.careless(rng, 0.35))
+        raid.ship_to(raid.drop, raid.careless(rng, 0.6))
+        raid.pay_with(fresh_identity(rng, len(attacks))[raid.attack], chance(rng, 0.45, rows))
         override(sessions.source, chance(rng, 0.6, rows), np.int8(DIRECT))
         override(sessions.steps, everyone, rng.integers(1, 4, len(attacks))[raid.attack])
         override(sessions.pace, everyone, (0.7 + rng.gamma(2.0, 0.7, len(attacks)))[raid.attack])
@@ -48,6 +51,4 @@ class BotCheckout:
         override(sessions.price_level, everyone, rng.uniform(0.25, 0.9, len(attacks))[raid.attack])
         sessions.price_spread[:] = 0.02
         sessions.bulk[:] = 0.25
-        override(sessions.payment, chance(rng, 0.7, rows), np.int8(CARD))
-        override(sessions.card, chance(rng, 0.7, rows), fresh_identity(rng, len(attacks))[raid.attack])
         return sessions

@@ -1,4 +1,9 @@
-"""Card testing: a thief tries stolen cards with many small purchases in a short time."""
+"""Card testing: a thief tries stolen cards with many small purchases in a short time.
+
+Each purchase by itself is a cheap one, as most are; some come from the account's own device. What tells is how many
+there are, how fast, and that nearly each has another card. The first of an attack can hardly be told from a customer's
+own.
+"""
 
 from typing import ClassVar
 
@@ -7,18 +12,19 @@ import numpy as np
 from fraudstream.simulator.catalogue import CATEGORIES
 from fraudstream.simulator.columns import Array
 from fraudstream.simulator.legitimate import chance, fresh_identity
-from fraudstream.simulator.scenarios.base import Attacks, override, prepare_raid
-from fraudstream.simulator.sessions import CARD, Sessions
+from fraudstream.simulator.scenarios.base import Attacks, Scenario
+from fraudstream.simulator.scenarios.raid import override, prepare_raid
+from fraudstream.simulator.sessions import Sessions
 from fraudstream.simulator.shop import Shop
 
 _CHEAP = np.array([number for number, category in enumerate(CATEGORIES) if category.price < 30])
 
 
-class CardTesting:
+class CardTesting(Scenario):
     """4 to 18 purchases on one account, 20 s to 3 min apart, of cheap things, mostly each with another card."""
 
     name: ClassVar[str] = "card_testing"
-    share: ClassVar[float] = 0.3
+    share: ClassVar[float] = 0.22
     mean_size: ClassVar[float] = 9.0
 
     def sizes(self, rng: np.random.Generator, attacks: int) -> Array:
@@ -31,15 +37,14 @@ class CardTesting:
         raid = prepare_raid(shop, rng, attacks, 20 + rng.exponential(60, rows))
         sessions = raid.sessions
         everyone = np.ones(rows, dtype=bool)
-        override(sessions.device, raid.careless(rng, 0.65), raid.device)
-        override(sessions.ip_country, raid.careless(rng, 0.4), raid.country)
-        override(sessions.payment, chance(rng, 0.9, rows), np.int8(CARD))
-        override(sessions.card, chance(rng, 0.72, rows), fresh_identity(rng, rows))
-        override(sessions.category, everyone, rng.choice(_CHEAP, rows).astype(np.int16))
-        override(sessions.price_level, everyone, rng.uniform(0.0, 0.45, rows))
-        override(sessions.steps, everyone, rng.integers(1, 4, rows))
+        raid.use_device(raid.careless(rng, 0.6))
+        raid.come_from(raid.careless(rng, 0.4))
+        raid.pay_with(fresh_identity(rng, rows), chance(rng, 0.62, rows))
+        override(sessions.category, chance(rng, 0.85, rows), rng.choice(_CHEAP, rows).astype(np.int16))
+        override(sessions.price_level, everyone, rng.uniform(0.0, 0.55, rows))
+        override(sessions.steps, raid.careless(rng, 0.9), rng.integers(1, 4, rows))
         override(sessions.pace, everyone, rng.lognormal(np.log(3.5), 0.4, len(attacks))[raid.attack])
-        override(sessions.promo, chance(rng, 0.7, rows), np.int8(-1))
-        override(sessions.express, everyone, False)
+        override(sessions.promo, chance(rng, 0.5, rows), np.int8(-1))
+        override(sessions.express, chance(rng, 0.8, rows), False)
         sessions.bulk[:] = 0.02
         return sessions

@@ -1,4 +1,9 @@
-"""Stolen card spree: a stolen card is emptied in quick, dear purchases, before its owner notices."""
+"""Stolen card spree: a stolen card is emptied in quick, dear purchases, before its owner notices.
+
+The account may be the thief's own, with its own device and a history of honest purchases. Customers, too, pay with new
+cards, buy several things within the hour, and send presents. What tells is a new card, dear things and a new address
+together, one purchase after the other.
+"""
 
 from typing import ClassVar
 
@@ -6,16 +11,17 @@ import numpy as np
 
 from fraudstream.simulator.columns import Array
 from fraudstream.simulator.legitimate import chance, fresh_identity
-from fraudstream.simulator.scenarios.base import RESOLD, Attacks, override, prepare_raid
-from fraudstream.simulator.sessions import CARD, Sessions
+from fraudstream.simulator.scenarios.base import RESOLD, Attacks, Scenario
+from fraudstream.simulator.scenarios.raid import override, prepare_raid
+from fraudstream.simulator.sessions import Sessions
 from fraudstream.simulator.shop import Shop
 
 
-class StolenCardSpree:
+class StolenCardSpree(Scenario):
     """2 to 6 dear purchases, 1 to 10 min apart, with a card new to the account, shipped to a new address."""
 
     name: ClassVar[str] = "stolen_card_spree"
-    share: ClassVar[float] = 0.23
+    share: ClassVar[float] = 0.17
     mean_size: ClassVar[float] = 3.0
 
     def sizes(self, rng: np.random.Generator, attacks: int) -> Array:
@@ -28,18 +34,14 @@ class StolenCardSpree:
         raid = prepare_raid(shop, rng, attacks, 60 + rng.exponential(200, rows))
         sessions = raid.sessions
         dearer = raid.careless(rng, 0.97)
-        override(sessions.device, raid.careless(rng, 0.5), raid.device)
-        override(sessions.ip_country, raid.careless(rng, 0.35), raid.country)
-        moved = raid.careless(rng, 0.9)
-        override(sessions.city, moved, raid.city)
-        override(sessions.latitude, moved, raid.latitude)
-        override(sessions.longitude, moved, raid.longitude)
-        override(sessions.payment, chance(rng, 0.97, rows), np.int8(CARD))
-        override(sessions.card, np.ones(rows, dtype=bool), fresh_identity(rng, len(attacks))[raid.attack])
+        raid.use_device(raid.careless(rng, 0.5))
+        raid.come_from(raid.careless(rng, 0.35))
+        raid.ship_to(raid.drop, raid.careless(rng, 0.9))
+        raid.pay_with(fresh_identity(rng, len(attacks))[raid.attack], chance(rng, 0.95, rows))
         override(sessions.category, dearer & chance(rng, 0.4, rows), rng.choice(RESOLD, rows).astype(np.int16))
-        override(sessions.price_level, dearer, rng.uniform(0.6, 0.97, rows))
+        override(sessions.price_level, dearer, rng.uniform(0.55, 0.95, rows))
         override(sessions.bulk, dearer, 0.2)
         override(sessions.steps, raid.careless(rng, 0.85), rng.integers(2, 7, rows))
-        override(sessions.pace, raid.careless(rng, 0.7), sessions.pace * 0.7)
+        override(sessions.pace, raid.careless(rng, 0.75), sessions.pace * 0.55)
         override(sessions.express, chance(rng, 0.3, rows), True)
         return sessions
