@@ -19,6 +19,7 @@ DAY = timedelta(days=1)
 WINDOWS = {"1d": DAY, "7d": 7 * DAY, "30d": 30 * DAY}
 RISK_WINDOWS = {"1d": DAY, "7d": 7 * DAY, "14d": 14 * DAY, "30d": 30 * DAY, "ever": None}
 HABIT = 100  # latest transactions that make the median and the shares
+BLOCK = 100_000  # rows whose latest transactions are in memory at a time
 RECENT = 20
 RISK_MEMORY = 30  # latest known transactions of a terminal that are looked at one by one
 RISK_HORIZON_DAYS = 60  # an older fraud begins no present series
@@ -94,7 +95,9 @@ def _customer(history: History, rows: np.ndarray, times_own_mean: np.ndarray, de
     }
     recent_multiples = customer.recent(times_own_mean, customer.within(14 * DAY), RECENT)
     features["customer_highest_to_mean_14d"] = _nan_max(recent_multiples)
-    return features | _habit(amount, customer.recent(amounts, ever, HABIT))
+    blocks = [slice(start, start + BLOCK) for start in range(0, len(rows), BLOCK)]
+    habits = [_habit(amount[block], customer.recent(amounts, ever.part(block), HABIT)) for block in blocks]
+    return features | {name: np.concatenate([habit[name] for habit in habits]) for name in habits[0]}
 
 
 def _habit(amount: np.ndarray, recent: np.ndarray) -> Features:

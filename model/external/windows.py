@@ -25,6 +25,10 @@ class Ranges:
         found: np.ndarray = self.end - self.start
         return found
 
+    def part(self, rows: slice) -> "Ranges":
+        """The ranges of some of the rows."""
+        return Ranges(self.start[rows], self.end[rows])
+
 
 class Entity:
     """A history of transactions, ordered by entity and then by time, and the `rows` that are asked about.
