@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fraudstream.settings import PROJECT_DIR
@@ -167,26 +167,36 @@ def test_habit_and_risk_of_a_case_done_by_hand() -> None:
     assert (last["hour_of_day"], last["day_of_week"]) == (0.0, 0)  # Monday, 5 January 1970
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(data=st.data())
-def test_what_comes_later_changes_no_feature(data: st.DataObject) -> None:
+def drawn(random: np.random.Generator, size: int, quarters: int) -> History:
+    """Purchases of few customers at few terminals, many at the same instant."""
+    return History(
+        times=np.sort(random.integers(0, quarters, size)) * (MS_PER_DAY // 4),
+        customers=random.integers(0, 3, size),
+        terminals=random.integers(0, 2, size),
+        amounts=random.uniform(0.01, 1000, size),
+        frauds=random.random(size) < 0.4,
+    )
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32), size=st.integers(2, 40))
+def test_what_comes_later_changes_no_feature(seed: int, size: int) -> None:
     """Later rows are replaced, and labels that aren't known yet are turned: the same features, bit by bit."""
-    purchase = st.tuples(st.integers(0, 40), st.integers(0, 3), st.integers(0, 2), st.floats(0.01, 1000), st.booleans())
-    rows = sorted(data.draw(st.lists(purchase, min_size=2, max_size=40)), key=lambda row: row[0])
-    history = history_of([(row[0] / 4, *row[1:]) for row in rows])
-    seen = data.draw(st.integers(1, len(rows)))
-    now = history.times[seen - 1]
-    asked = np.array([seen - 1])
-    expected = build(history, asked, DELAY)
+    random = np.random.default_rng(seed)
+    history = drawn(random, size, quarters=41)
+    row = int(random.integers(0, size))
+    expected = build(history, np.array([row]), DELAY)
 
-    unknown = history.times > now - DELAY // timedelta(milliseconds=1)
+    unknown = history.times > history.times[row] - DELAY // timedelta(milliseconds=1)
     turned = replace(history, frauds=history.frauds ^ unknown)
-    pd.testing.assert_frame_equal(build(turned, asked, DELAY), expected, check_exact=True)
+    pd.testing.assert_frame_equal(build(turned, np.array([row]), DELAY), expected, check_exact=True)
 
-    later = data.draw(st.lists(purchase, max_size=10))
-    changed = [(row[0] / 4, *row[1:]) for row in rows[:seen]]
-    changed += sorted((now / MS_PER_DAY + row[0] / 4, *row[1:]) for row in later)
-    pd.testing.assert_frame_equal(build(history_of(changed), asked, DELAY), expected, check_exact=True)
+    later = drawn(random, int(random.integers(0, 10)), quarters=20)
+    columns = {
+        name: np.concatenate([getattr(history, name)[: row + 1], column]) for name, column in vars(later).items()
+    }
+    columns["times"][row + 1 :] += history.times[row]
+    pd.testing.assert_frame_equal(build(History(**columns), np.array([row]), DELAY), expected, check_exact=True)
 
 
 def test_a_known_label_does_count() -> None:
