@@ -19,6 +19,7 @@ DAY = timedelta(days=1)
 WINDOWS = {"1d": DAY, "7d": 7 * DAY, "30d": 30 * DAY}
 RISK_WINDOWS = {"1d": DAY, "7d": 7 * DAY, "14d": 14 * DAY, "30d": 30 * DAY, "ever": None}
 HABIT = 100  # latest transactions that make the median and the shares
+BLOCK = 100_000  # rows whose latest transactions are in memory at a time
 RECENT = 20
 RISK_MEMORY = 30  # latest known transactions of a terminal that are looked at one by one
 RISK_HORIZON_DAYS = 60  # an older fraud begins no present series
@@ -46,11 +47,13 @@ def _times_own_mean(history: History) -> np.ndarray:
     """Every transaction's amount as a multiple of the customer's mean before it; NaN for the first."""
     customer = Entity(history.customers, _elapsed(history), np.arange(len(history)))
     (total,) = customer.sums(history.amounts, customer.ever)
-    return history.amounts / (total / customer.ever.count)
+    multiples: np.ndarray = history.amounts / (total / customer.ever.count)
+    return multiples
 
 
 def _elapsed(history: History) -> np.ndarray:
-    return history.times - history.times[0]
+    elapsed: np.ndarray = history.times - history.times[0]
+    return elapsed
 
 
 def _transaction(history: History, rows: np.ndarray) -> Features:
@@ -92,7 +95,9 @@ def _customer(history: History, rows: np.ndarray, times_own_mean: np.ndarray, de
     }
     recent_multiples = customer.recent(times_own_mean, customer.within(14 * DAY), RECENT)
     features["customer_highest_to_mean_14d"] = _nan_max(recent_multiples)
-    return features | _habit(amount, customer.recent(amounts, ever, HABIT))
+    blocks = [slice(start, start + BLOCK) for start in range(0, len(rows), BLOCK)]
+    habits = [_habit(amount[block], customer.recent(amounts, ever.part(block), HABIT)) for block in blocks]
+    return features | {name: np.concatenate([habit[name] for habit in habits]) for name in habits[0]}
 
 
 def _habit(amount: np.ndarray, recent: np.ndarray) -> Features:
@@ -142,7 +147,9 @@ def _known_rate(history: History, rows: np.ndarray, delay: timedelta) -> np.ndar
     """The share of frauds among all transactions whose label is known at each row; 0 when none is."""
     until = history.times[rows] - delay // timedelta(milliseconds=1)
     count = np.minimum(np.searchsorted(history.times, until, side="right"), rows)
-    return np.concatenate([[0], np.cumsum(history.frauds)])[count] / np.maximum(count, 1)
+    frauds = np.concatenate([[0], np.cumsum(history.frauds)])[count]
+    rate: np.ndarray = frauds / np.maximum(count, 1)
+    return rate
 
 
 def _risk_series(
@@ -175,13 +182,16 @@ def _pair(history: History, rows: np.ndarray) -> Features:
 
 
 def _seconds_since(history: History, rows: np.ndarray, entity: Entity) -> np.ndarray:
-    return (history.times[rows] - entity.latest(history.times, entity.ever)) / 1000
+    elapsed: np.ndarray = history.times[rows] - entity.latest(history.times, entity.ever)
+    return elapsed / 1000
 
 
 def _nan_max(values: np.ndarray) -> np.ndarray:
     """Each row's largest value; NaN where it has none."""
-    return np.fmax.reduce(values, axis=1)
+    found: np.ndarray = np.fmax.reduce(values, axis=1)
+    return found
 
 
 def _nan_min(values: np.ndarray) -> np.ndarray:
-    return np.fmin.reduce(values, axis=1)
+    found: np.ndarray = np.fmin.reduce(values, axis=1)
+    return found

@@ -14,6 +14,7 @@ from fraudstream.errors import FraudstreamError
 from model.external.mapping import Mapping, choose
 
 LABELS = {"0": False, "1": True, "false": False, "true": True, "0.0": False, "1.0": True}
+ZONE = r"(?:[Zz]|:.*[+-]\d\d(?::?\d\d)?)$"
 
 
 class HistoryFileError(FraudstreamError):
@@ -113,9 +114,10 @@ class Column:
         values = self._pandas()
         if pa.types.is_timestamp(self.values.type) or pa.types.is_date(self.values.type):
             parsed = pd.to_datetime(values, utc=True, errors="coerce")
+        elif time_format:
+            parsed = pd.to_datetime(values.astype("string"), format=time_format, utc=True, errors="coerce")
         else:
-            text = values.astype("string")
-            parsed = pd.to_datetime(text, format=time_format or "ISO8601", utc=True, errors="coerce")
+            parsed = _iso_times(values.astype("string"))
         expected = f"a time of the form {time_format}" if time_format else "an ISO 8601 time"
         self._refuse(parsed.isna().to_numpy(), f"is not {expected} (another form: time_format in a mapping file)")
         return parsed.dt.as_unit("ms").astype("int64").to_numpy()
@@ -128,9 +130,10 @@ class Column:
 
     def labels(self) -> np.ndarray:
         """Whether each is a fraud: 0 and 1, or true and false."""
-        known = self._pandas().astype("string").str.strip().str.lower().map(LABELS)
-        self._refuse(known.isna().to_numpy(), "is not 0, 1, true or false")
-        return known.to_numpy(bool)
+        codes, distinct = pd.factorize(self._pandas())
+        known = [LABELS.get(str(value).strip().lower()) for value in distinct]
+        self._refuse(np.array([*(label is None for label in known), True])[codes], "is not 0, 1, true or false")
+        return np.array(known, bool)[codes]
 
     def _pandas(self) -> pd.Series:
         values: pd.Series = self.values.to_pandas()
@@ -143,6 +146,18 @@ class Column:
                 f"column {self.name}, row {row + 1}: {self.values[row].as_py()!r} {problem}; "
                 f"{int(wrong.sum()):,} such rows (rows count from 1, without the header)"
             )
+
+
+def _iso_times(text: pd.Series) -> pd.Series:
+    """UTC times; NaT for what is none.
+
+    Those with and without a zone are parsed apart, since pandas gives a time without one the zone of the time before;
+    and it takes words such as "now".
+    """
+    text = text.where(text.str.match(r"\d"))
+    zoned = text.str.contains(ZONE, regex=True, na=False)
+    parts = [pd.to_datetime(part, format="ISO8601", utc=True, errors="coerce") for part in (text[zoned], text[~zoned])]
+    return pd.concat(parts).reindex(text.index)
 
 
 def _refuse_repeated(column: Column, identifiers: np.ndarray) -> None:

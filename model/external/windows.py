@@ -22,7 +22,12 @@ class Ranges:
     @property
     def count(self) -> np.ndarray:
         """How many transactions each range holds."""
-        return self.end - self.start
+        found: np.ndarray = self.end - self.start
+        return found
+
+    def part(self, rows: slice) -> "Ranges":
+        """The ranges of some of the rows."""
+        return Ranges(self.start[rows], self.end[rows])
 
 
 class Entity:
@@ -62,7 +67,8 @@ class Entity:
     def _since(self, age: timedelta) -> np.ndarray:
         """Where the transactions younger than `age` begin."""
         keys = self._keys[self._at] - age // timedelta(milliseconds=1)
-        return np.maximum(np.searchsorted(self._keys, keys, side="right"), self._starts[self._at])
+        found: np.ndarray = np.maximum(np.searchsorted(self._keys, keys, side="right"), self._starts[self._at])
+        return found
 
     def sums(self, values: np.ndarray, *ranges: Ranges) -> list[np.ndarray]:
         """The sum of `values`, which are in the history's order, over each of `ranges`."""
@@ -71,7 +77,8 @@ class Entity:
 
     def largest(self, values: np.ndarray) -> np.ndarray:
         """The largest of `values` over all that came before; NaN when nothing did."""
-        return self._before(values[self.order], "cummax", np.nan)[self._at]
+        found: np.ndarray = self._before(values[self.order], "cummax", np.nan)[self._at]
+        return found
 
     def latest(self, values: np.ndarray, ranges: Ranges) -> np.ndarray:
         """The last of `values` in each range; NaN when it is empty."""
