@@ -16,7 +16,7 @@ from fraudstream.settings import PROJECT_DIR
 from model.artifact import METADATA_FILE, read_metadata
 from model.dataset import Dataset
 from model.evaluation import TrainingError, choose_threshold, evaluate, split_by_time
-from model.features import FEATURE_NAMES, STATEFUL_FEATURES, Profile, observe_browse, observe_transaction
+from model.features import FEATURE_NAMES, STATEFUL_COLUMNS, Profile, observe_browse, observe_transaction
 from model.replay import HistoryError, HistoryFolder, replay
 from model.scoring import Scorer
 from model.train import app
@@ -98,7 +98,7 @@ def test_the_replay_gives_the_features_of_the_feature_code(history: Path) -> Non
             observe_browse(profile, event)
         else:
             values = observe_transaction(profile, event)
-            expected = parallel.loc[event.transaction_id, list(STATEFUL_FEATURES)].to_numpy()
+            expected = parallel.loc[event.transaction_id, list(STATEFUL_COLUMNS)].to_numpy()
             np.testing.assert_array_equal(np.array(values), expected)
 
 
