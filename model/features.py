@@ -82,11 +82,14 @@ _PAGE_VIEW, _SCROLL, _SEARCH, _LIST, _ITEM, _PROMOTION, _WISH, _ADD, _REMOVE, _C
 def observe_browse(profile: Profile, event: BrowseEvent) -> None:
     """Adds one browsing event to its session."""
     at = (event.event_time - _EPOCH) // _MILLISECOND
-    session = recall_session(profile.sessions, event.session_id)
+    event_type, session_id, sessions = event.event_type, event.session_id, profile.sessions
+    # most often it is the session of the event before
+    session = sessions[-1] if sessions and sessions[-1].session_id == session_id else None
+    session = session or recall_session(sessions, session_id)
     if session is None:
-        session = Session(event.session_id, crc32(event.device_id.encode()), at, at, _NO_EVENTS.copy())
-        session.on_item = event.event_type == "view_item"
-        add_session(profile.sessions, session)
+        session = Session(session_id, crc32(event.device_id.encode()), at, at, _NO_EVENTS.copy())
+        session.on_item = event_type == "view_item"
+        add_session(sessions, session)
     else:
         gap = at - session.ended
         if gap > 0:
@@ -101,12 +104,12 @@ def observe_browse(profile: Profile, event: BrowseEvent) -> None:
                 session.gap_max = gap
             if session.on_item:
                 session.item_ms += gap
-            session.on_item = event.event_type == "view_item"
+            session.on_item = event_type == "view_item"
         else:
             session.gap_min = 0
             if at < session.started:
                 session.started = at
-    session.events[_EVENT_INDEX[event.event_type]] += 1
+    session.events[_EVENT_INDEX[event_type]] += 1
     if event.product_id is not None:
         session.seen |= 1 << (crc32(event.product_id.encode()) & 63)
 

@@ -18,7 +18,7 @@ from model.artifact import METADATA_FILE, read_metadata
 from model.calibration import fit_calibration
 from model.dataset import Dataset
 from model.evaluation import TrainingError, split_by_time
-from model.features import FEATURE_NAMES, STATEFUL_FEATURES, Profile, observe_browse, observe_transaction
+from model.features import FEATURE_NAMES, STATEFUL_COLUMNS, Profile, observe_browse, observe_transaction
 from model.metrics import card_precision, evaluate
 from model.replay import HistoryError, HistoryFolder, replay
 from model.scoring import Scorer, calibrated
@@ -113,7 +113,7 @@ def test_the_replay_gives_the_features_of_the_feature_code(history: Path) -> Non
             observe_browse(profile, event)
         else:
             values = observe_transaction(profile, event)
-            expected = parallel.loc[event.transaction_id, list(STATEFUL_FEATURES)].to_numpy()
+            expected = parallel.loc[event.transaction_id, list(STATEFUL_COLUMNS)].to_numpy()
             np.testing.assert_array_equal(np.array(values), expected)
 
 
