@@ -61,7 +61,7 @@ def summary(trained: Trained, model: ModelVersion, found: Comparison | ArtifactE
             f"| champion {model.version} | {found.champion:.3f} |",
             f"| difference, {share} interval | {low} to {high} |",
             "",
-            f"Its threshold, {trained.metadata.threshold:.4f}, is for {trained.metadata.threshold_rule}: recall {recall},",
+            f"Threshold {trained.metadata.threshold:.4f}, for {trained.metadata.threshold_rule}: recall {recall},",
             f"precision {precision}. It scores in shadow until it is promoted, archived or replaced.",
         ]
     )
