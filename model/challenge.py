@@ -52,8 +52,8 @@ def summary(trained: Trained, model: ModelVersion, found: Comparison | ArtifactE
     recall, precision = (f"{trained.metadata.metrics[name]:.2f}" for name in ("recall", "precision"))
     return "\n".join(
         [
-            f"**{found.verdict}** On {found.transactions:,} transactions with {found.frauds:,} frauds, later than those",
-            "it learned from:",
+            f"**{found.verdict}** On {found.transactions:,} transactions with {found.frauds:,} frauds, later than what",
+            "it was trained on:",
             "",
             "| model | average precision |",
             "| --- | --- |",
@@ -61,7 +61,7 @@ def summary(trained: Trained, model: ModelVersion, found: Comparison | ArtifactE
             f"| champion {model.version} | {found.champion:.3f} |",
             f"| difference, {share} interval | {low} to {high} |",
             "",
-            f"Its threshold is {trained.metadata.threshold:.4f}, for {trained.metadata.threshold_rule}: recall {recall},",
+            f"Threshold {trained.metadata.threshold:.4f}, for {trained.metadata.threshold_rule}: recall {recall},",
             f"precision {precision}. It scores in shadow until it is promoted, archived or replaced.",
         ]
     )

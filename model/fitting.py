@@ -14,7 +14,7 @@ from model.dataset import Dataset
 from model.evaluation import Split
 from model.scoring import log_odds
 
-SEARCH_ROWS = 60_000  # a trial is fitted on all frauds, and on as many others as make this number
+SEARCH_ROWS = 40_000  # a trial is fitted on all frauds, and on as many others as make this number
 
 
 @dataclass(frozen=True)

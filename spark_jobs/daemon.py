@@ -6,12 +6,15 @@ that took three quarters of the workers' time.
 """
 
 import gc
+import sys
 
-import shap  # noqa: F401 (imported for the workers)
-from pyspark.daemon import manager
+sys.modules["matplotlib"] = None  # type: ignore[assignment] # shap would load it, for plots that nobody draws here
 
-import spark_jobs.profiles
-import spark_jobs.scoring  # noqa: F401
+import shap  # noqa: E402, F401 (imported for the workers)
+from pyspark.daemon import manager  # noqa: E402
+
+import spark_jobs.profiles  # noqa: E402
+import spark_jobs.scoring  # noqa: E402, F401
 
 if __name__ == "__main__":
     gc.collect()

@@ -1,6 +1,7 @@
 """The sink's transaction against a real Postgres: once, all or nothing, and rollups that follow the rows."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -68,6 +69,17 @@ def one(writer: Postgres, query: str) -> Any:
 
 def sales(writer: Postgres) -> Any:
     return one(writer, "SELECT coalesce(sum(units), 0), coalesce(sum(revenue), 0) FROM fraud.product_sales")
+
+
+def test_a_challengers_scores_are_kept_beside_the_champions(writer: Postgres, driver: Driver) -> None:
+    shadowed = replace(batch(0, (Topic.TRANSACTIONS, 0, 1)), challenger_version="m-2")
+    commit(writer, driver, shadowed, [scored(0) | {"challenger_score": 0.25}])
+    commit(writer, driver, batch(1, (Topic.TRANSACTIONS, 1, 2)), [scored(1)])
+    rows = writer.execute(
+        "SELECT model_version, fraud_score, challenger_version, challenger_score "
+        "FROM fraud.scored_transactions ORDER BY kafka_offset"
+    )
+    assert rows.fetchall() == [("m-1", 0.1, "m-2", 0.25), ("m-1", 0.1, None, None)]
 
 
 def test_a_batch_leaves_rows_rollups_ledger_and_exact_accounting(writer: Postgres, driver: Driver) -> None:

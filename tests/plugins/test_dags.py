@@ -7,7 +7,14 @@ from airflow.dag_processing.dagbag import DagBag
 
 from fraudstream.settings import PROJECT_DIR
 
-DAGS = {"event_producer", "fraud_scoring_stream", "reconcile_stream", "refresh_entity_risk", "refresh_static_data"}
+DAGS = {
+    "event_producer",
+    "fraud_scoring_stream",
+    "reconcile_stream",
+    "refresh_entity_risk",
+    "refresh_static_data",
+    "train_fraud_model",
+}
 
 
 class DagsTest(unittest.TestCase):
@@ -48,6 +55,13 @@ class DagsTest(unittest.TestCase):
     def test_streams_run_once_at_a_time(self) -> None:
         for dag_id in ("event_producer", "fraud_scoring_stream"):
             self.assertEqual(self.bag.dags[dag_id].max_active_runs, 1)
+
+    def test_a_challenger_is_promoted_only_after_a_person_approved(self) -> None:
+        dag = self.bag.dags["train_fraud_model"]
+        self.assertEqual(dag.get_task("promote").upstream_task_ids, {"approve"})
+        approve = dag.get_task("approve")
+        self.assertEqual((type(approve).__name__, approve.defaults), ("ApprovalOperator", ["Reject"]))
+        self.assertEqual(approve.upstream_task_ids, {"train_challenger"})
 
     def test_parsing_is_quick(self) -> None:
         # Sorted by duration: the first file pays for the imports of all.

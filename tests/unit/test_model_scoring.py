@@ -63,6 +63,18 @@ def test_contributions_add_to_the_log_odds(scorer: Scorer) -> None:
     np.testing.assert_allclose(contributions.sum(axis=1) + base, np.log(scores / (1 - scores)), rtol=0, atol=1e-6)
 
 
+def test_contributions_add_to_calibrated_log_odds_too() -> None:
+    artifact, _ = read_folder(PRETRAINED)
+    calibration = {"slope": 0.8, "intercept": -0.3}
+    scorer = Scorer.from_bytes(artifact, changed(calibration=calibration))
+    features = random_features(50)
+    contributions, base = scorer.contributions(features)
+    scores = scorer.score(features)
+    np.testing.assert_allclose(contributions.sum(axis=1) + base, np.log(scores / (1 - scores)), rtol=0, atol=1e-6)
+    plain = Scorer.from_bytes(artifact, changed(calibration={})).score(features)
+    np.testing.assert_allclose(np.log(scores / (1 - scores)), 0.8 * np.log(plain / (1 - plain)) - 0.3, atol=1e-9)
+
+
 def test_reasons_are_the_strongest_contributions_in_words(scorer: Scorer) -> None:
     features = random_features(20)
     contributions, _ = scorer.contributions(features)

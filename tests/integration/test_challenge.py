@@ -1,0 +1,117 @@
+"""From what Kafka holds to a challenger in the registry: collected, trained, compared and registered."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from fraudstream.settings import PROJECT_DIR, Settings
+from model.artifact import CARD_FILE
+from model.registry import challenger, champion, ensure_pretrained
+from model.replay import HistoryFolder
+from tests.isolation import isolated_servers
+
+
+@pytest.fixture(scope="module")
+def settings() -> Iterator[Settings]:
+    """Servers of this module's own: what it sends would be in the way of others."""
+    with isolated_servers() as made:
+        yield made
+
+
+def run(module: str, *arguments: str | Path, ok: bool = True) -> str:
+    """Runs a module to its end; returns what it printed, of a failure what it said."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, *map(str, arguments)], cwd=PROJECT_DIR, capture_output=True, text=True
+    )
+    assert (done.returncode == 0) == ok, done.stderr
+    return done.stdout if ok else done.stderr
+
+
+@pytest.fixture(scope="module")
+def sent(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> HistoryFolder:
+    """Two days of a small shop with many frauds, replayed into Kafka."""
+    folder = tmp_path_factory.mktemp("sent") / "history"
+    when = ("--end", "2026-03-01")  # so long ago that all labels have come
+    shop = ("--fraud-rate", "0.1", "--customers", "300", "--products", "100")
+    run("fraudstream.simulator", "produce", "--out", folder, "--transactions", "3000", "--days", "2", *when, *shop)
+    run("fraudstream.simulator", "static", "--source", folder)
+    run("fraudstream.simulator", "produce", "--replay", folder, "--speed", "1000000")
+    return HistoryFolder(folder)
+
+
+@pytest.fixture(scope="module")
+def collected(sent: HistoryFolder) -> HistoryFolder:
+    told = json.loads(run("model.collect", "--hours", "1").splitlines()[-1])
+    return HistoryFolder(Path(told["history"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("browse_events", "event_id"),
+        ("transactions", "transaction_id"),
+        ("labels", "transaction_id"),
+        ("truth", "transaction_id"),
+        ("customers", "customer_id"),
+        ("products", "product_id"),
+    ],
+)
+def test_what_is_collected_is_what_was_sent(sent: HistoryFolder, collected: HistoryFolder, name: str, key: str) -> None:
+    first, second = sent.table(name), collected.table(name)
+    columns = [column for column in second.columns if not column.endswith("_time") and column != "labelled_at"]
+    assert len(columns) >= 3
+
+    def rows(frame: Any) -> list[str]:
+        return sorted(repr(row) for row in frame[columns].astype(object).to_numpy().tolist())
+
+    assert len(second) == len(first)
+    assert set(second[key]) == set(first[key])
+    assert rows(second) == rows(first)
+
+
+def test_events_are_collected_in_order(collected: HistoryFolder) -> None:
+    assert collected.table("browse_events")["event_time"].is_monotonic_increasing
+    assert collected.table("transactions")["event_time"].is_monotonic_increasing
+
+
+def test_a_challenger_is_trained_compared_and_registered(settings: Settings, collected: HistoryFolder) -> None:
+    with psycopg.connect(settings.writer_dsn, autocommit=True) as connection:
+        shipped = ensure_pretrained(connection, settings.paths.models)
+        told = json.loads(
+            run("model.challenge", "--history", collected.path, "--trials", "2", "--processes", "1").splitlines()[-1]
+        )
+        trained = challenger(connection)
+        assert trained
+        assert trained.version == told["version"]
+        assert trained.artifact == settings.paths.models / trained.version
+        assert trained.version in (trained.artifact / CARD_FILE).read_text()
+        assert f"| champion {shipped.version} |" in told["summary"]
+        assert "95% interval" in told["summary"]
+        assert champion(connection) == shipped  # nobody has approved yet
+    listed = run("model.versions", "list").splitlines()
+    assert [line.split()[:2] for line in listed] == [
+        [trained.version, "challenger"],
+        [shipped.version, "champion"],
+    ]
+    assert run("model.versions", "promote", trained.version) == f"{trained.version} is champion\n"
+    assert run("model.versions", "archive", shipped.version) == f"{shipped.version} is archived\n"
+    refused = run("model.versions", "archive", trained.version, ok=False)
+    assert refused == f"fraudctl: model {trained.version} is the champion: promote another one first\n"
+
+
+def test_an_empty_platform_is_told_what_is_missing(settings: Settings, sent: HistoryFolder, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "kept").touch()
+    with psycopg.connect(settings.writer_dsn, autocommit=True) as connection:
+        connection.execute("DELETE FROM fraud.customers")
+    refused = run("model.collect", "--hours", "1", "--out", out, ok=False)
+    assert "fraud.customers is empty: run the Dag" in " ".join(refused.split())
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert (out / "kept").exists()
