@@ -59,6 +59,7 @@ class HistoryPlan:
             raise HistoryError(f"--transactions {self.transactions}: at least 1 is needed")
         if self.label_delay_days < 0:
             raise HistoryError(f"--label-delay-days {self.label_delay_days}: at least 0 is needed")
+        self.mix.difficulties(SCENARIOS)  # raises ScenarioError before anything is written
         if self.days * _DAY_MS < 4 * MAX_LIFETIME_MS:
             raise HistoryError(f"--days {self.days}: at least {4 * MAX_LIFETIME_MS / _DAY_MS:.2f} are needed")
 

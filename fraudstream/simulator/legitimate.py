@@ -17,6 +17,7 @@ from fraudstream.simulator.shop import Shop
 DAY_MS = 86_400_000
 _TRIP_MS = 5 * DAY_MS
 _FAMILY_SLOT = 1
+_FRIENDS_AT_HOME = 0.75  # of a customer's friends live in the same country
 
 # Purposes of the stable hashes.
 _DEVICE, _CARD, _TRIP, _FRIEND, _WORK, _FOREIGN, _PHASE = range(11, 18)
@@ -107,8 +108,11 @@ def random_spot(shop: Shop, rng: np.random.Generator, city: Array) -> tuple[Arra
 
 
 def friend_of(shop: Shop, customer: Array, number: Array) -> Array:
-    """Customers (indices) whom each customer sends presents to: each `number` is another friend."""
-    return (mix(_FRIEND, customer, number) % np.uint64(len(shop.customers))).astype(np.int64)
+    """Customers (indices) whom each customer sends presents to: each `number` is another friend, most near by."""
+    who = mix_uniform(_FRIEND, customer, number)
+    anyone = np.floor(who * len(shop.customers)).astype(np.int64)
+    near = mix_uniform(_FRIEND + 100, customer, number) < _FRIENDS_AT_HOME
+    return np.where(near, shop.compatriots(customer, who), anyone)
 
 
 def _owner(shop: Shop, customer: Array, slot: Array) -> Array:

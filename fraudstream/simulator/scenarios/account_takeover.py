@@ -10,7 +10,7 @@ import numpy as np
 
 from fraudstream.simulator.columns import Array
 from fraudstream.simulator.legitimate import chance, fresh_identity
-from fraudstream.simulator.scenarios.base import RESOLD, Attacks, Scenario
+from fraudstream.simulator.scenarios.base import Attacks, Scenario
 from fraudstream.simulator.scenarios.raid import override, prepare_raid
 from fraudstream.simulator.sessions import Sessions
 from fraudstream.simulator.shop import Shop
@@ -36,7 +36,7 @@ class AccountTakeover(Scenario):
         raid.use_device(raid.careless(rng, 0.97))
         raid.come_from(raid.careless(rng, 0.65))
         raid.ship_to(raid.drop, raid.careless(rng, 0.92))
-        override(sessions.category, dearer & chance(rng, 0.75, rows), rng.choice(RESOLD, rows).astype(np.int16))
+        raid.want_resold(rng, dearer & chance(rng, 0.75, rows))
         override(sessions.price_level, dearer, sessions.price_level + rng.uniform(0.25, 0.5, rows))
         override(sessions.bulk, dearer, 0.25)
         override(sessions.card, chance(rng, 0.3, rows), fresh_identity(rng, len(attacks))[raid.attack])

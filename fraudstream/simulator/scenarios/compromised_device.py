@@ -12,7 +12,7 @@ import numpy as np
 
 from fraudstream.simulator.columns import Array, counts_to_groups, mix
 from fraudstream.simulator.legitimate import DAY_MS, chance, own_device
-from fraudstream.simulator.scenarios.base import RESOLD, Attacks, Scenario
+from fraudstream.simulator.scenarios.base import Attacks, Scenario
 from fraudstream.simulator.scenarios.raid import override, prepare_raid
 from fraudstream.simulator.sessions import Sessions
 from fraudstream.simulator.shop import Shop
@@ -45,7 +45,7 @@ class CompromisedDevice(Scenario):
         override(sessions.device, everyone, own_device(customer, np.zeros(rows, np.int64), sessions.start))
         raid.ship_to(raid.drop, raid.careless(rng, 0.8))
         dearer = raid.careless(rng, 0.9)
-        override(sessions.category, dearer & chance(rng, 0.6, rows), rng.choice(RESOLD, rows).astype(np.int16))
+        raid.want_resold(rng, dearer & chance(rng, 0.6, rows))
         override(sessions.price_level, dearer, sessions.price_level + rng.uniform(0.2, 0.5, rows))
         scripted = raid.careless(rng, 0.95)
         override(sessions.steps, scripted, rng.integers(1, 4, rows))

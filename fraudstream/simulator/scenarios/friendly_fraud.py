@@ -12,7 +12,7 @@ import numpy as np
 
 from fraudstream.simulator.columns import Array
 from fraudstream.simulator.legitimate import chance
-from fraudstream.simulator.scenarios.base import RESOLD, Attacks, Scenario
+from fraudstream.simulator.scenarios.base import Attacks, Scenario
 from fraudstream.simulator.scenarios.raid import override, prepare_raid
 from fraudstream.simulator.sessions import Sessions
 from fraudstream.simulator.shop import Shop
@@ -43,6 +43,6 @@ class FriendlyFraud(Scenario):
         raid = prepare_raid(shop, rng, attacks, np.zeros(rows), customer)
         sessions = raid.sessions
         dearer = raid.careless(rng, 0.5)
-        override(sessions.category, dearer & chance(rng, 0.5, rows), rng.choice(RESOLD, rows).astype(np.int16))
+        raid.want_resold(rng, dearer & chance(rng, 0.5, rows))
         override(sessions.price_level, dearer, sessions.price_level + rng.uniform(0.1, 0.3, rows))
         return sessions

@@ -6,7 +6,7 @@ import numpy as np
 
 from fraudstream.simulator.columns import Array, counts_to_groups, mix, mix_uniform
 from fraudstream.simulator.legitimate import DAY_MS, chance, fresh_identity, legitimate_sessions, random_spot
-from fraudstream.simulator.scenarios.base import MAX_ATTACK_MS, Attacks
+from fraudstream.simulator.scenarios.base import MAX_ATTACK_MS, RESOLD, Attacks
 from fraudstream.simulator.sessions import CARD, Sessions
 from fraudstream.simulator.shop import Shop
 
@@ -67,6 +67,10 @@ class Raid:
     def come_from(self, rows: Array) -> None:
         """Shows the attackers' country where `rows` is true."""
         override(self.sessions.ip_country, rows, self.country[self.attack])
+
+    def want_resold(self, rng: np.random.Generator, rows: Array) -> None:
+        """Looks for one kind of what is easily sold on, each purchase for its own, where `rows` is true."""
+        override(self.sessions.category, rows, rng.choice(RESOLD, len(rows)).astype(np.int16))
 
     def pay_with(self, card: Array, rows: Array) -> None:
         """Pays with `card` (one a purchase) where `rows` is true."""

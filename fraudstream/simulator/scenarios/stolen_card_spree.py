@@ -11,7 +11,7 @@ import numpy as np
 
 from fraudstream.simulator.columns import Array
 from fraudstream.simulator.legitimate import chance, fresh_identity
-from fraudstream.simulator.scenarios.base import RESOLD, Attacks, Scenario
+from fraudstream.simulator.scenarios.base import Attacks, Scenario
 from fraudstream.simulator.scenarios.raid import override, prepare_raid
 from fraudstream.simulator.sessions import Sessions
 from fraudstream.simulator.shop import Shop
@@ -38,7 +38,7 @@ class StolenCardSpree(Scenario):
         raid.come_from(raid.careless(rng, 0.35))
         raid.ship_to(raid.drop, raid.careless(rng, 0.9))
         raid.pay_with(fresh_identity(rng, len(attacks))[raid.attack], chance(rng, 0.95, rows))
-        override(sessions.category, dearer & chance(rng, 0.4, rows), rng.choice(RESOLD, rows).astype(np.int16))
+        raid.want_resold(rng, dearer & chance(rng, 0.4, rows))
         override(sessions.price_level, dearer, rng.uniform(0.55, 0.95, rows))
         override(sessions.bulk, dearer, 0.2)
         override(sessions.steps, raid.careless(rng, 0.85), rng.integers(2, 7, rows))
