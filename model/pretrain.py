@@ -13,26 +13,33 @@ from typing import Annotated
 
 import typer
 
-from fraudstream.simulator.history import HistoryPlan, write_history
+from fraudstream.settings import ProducerSettings
+from fraudstream.simulator.history import LABEL_DELAY_DAYS, HistoryPlan, write_history
 from model.registry import PRETRAINED
 from model.thresholds import ThresholdRule
 from model.train import Options, console, read_histories, train_and_write
 
+#: A live platform's labels come sooner, so that its entity risk is known within the hour.
+_LIVE_LABEL_DELAY_DAYS = ProducerSettings().label_delay_seconds / 86_400
 
-def _plan(seed: int, transactions: int, days: float, end_hour: int, customers: int = 20_000) -> HistoryPlan:
+
+def _plan(
+    seed: int, transactions: int, days: float, end_hour: int, customers: int = 20_000, fraud_rate: float = 0.01
+) -> HistoryPlan:
     return HistoryPlan(
         seed=seed,
         customers=customers,
         products=1_000,
         transactions=transactions,
-        fraud_rate=0.01,
+        fraud_rate=fraud_rate,
         days=days,
         end=datetime(2026, 11, 4, end_hour, tzinfo=UTC),
+        label_delay_days=_LIVE_LABEL_DELAY_DAYS if days <= 1 else LABEL_DELAY_DAYS,
     )
 
 
 PLANS = {
-    "60-days": _plan(42, 250_000, 60, 12),
+    "60-days": _plan(42, 400_000, 60, 12, fraud_rate=0.007),
     "live-1": _plan(42, 160_000, 0.2, 5),
     "live-2": _plan(11, 160_000, 0.2, 11),
     "live-3": _plan(23, 160_000, 0.2, 17),
