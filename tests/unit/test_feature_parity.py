@@ -148,8 +148,8 @@ def test_the_stream_computes_the_bits_that_training_computed(shop: Shop, seed: i
 
 
 def test_the_recording_is_one_that_could_show_a_difference(shop: Shop) -> None:
-    """Every feature differs somewhere, but that nobody buys twice in a session."""
+    """Every feature differs somewhere; but nobody buys twice in a session, and all look at what they buy."""
     assert len(shop.trained) == 1_500
     constant = [name for name in FEATURE_NAMES if shop.trained[name].nunique() < 2]
-    assert constant == ["session_transactions"]
+    assert constant == ["bought_seen_share", "session_transactions"]
     assert (shop.trained[list(ENTITY_FEATURES)].max() > 1).all()
