@@ -32,9 +32,10 @@ from fraudstream.settings import load_settings
 defaults = load_settings().producer
 
 
-def fault_rate(default: float, how: str) -> Param:
+def fault_rate(title: str, default: float, how: str) -> Param:
     """A parameter for the share of events that are sent with a fault."""
-    return Param(default, type="number", minimum=0, maximum=0.25, description=f"Share of events that are sent {how}")
+    description = f"Share of events that are sent {how}"
+    return Param(default, type="number", minimum=0, maximum=0.25, title=title, description=description)
 
 
 with DAG(
@@ -79,10 +80,10 @@ with DAG(
             title="Drift",
             description="How much the scenarios' shares change over 8 weeks; 0: not at all",
         ),
-        "late_rate": fault_rate(defaults.late_rate, "after the allowed lateness"),
-        "duplicate_rate": fault_rate(defaults.duplicate_rate, "twice"),
-        "out_of_order_rate": fault_rate(defaults.out_of_order_rate, "1 to 30 s after their time"),
-        "malformed_rate": fault_rate(defaults.malformed_rate, "with a broken copy before them"),
+        "late_rate": fault_rate("Late events", defaults.late_rate, "after the allowed lateness"),
+        "duplicate_rate": fault_rate("Duplicates", defaults.duplicate_rate, "twice"),
+        "out_of_order_rate": fault_rate("Out of order", defaults.out_of_order_rate, "1 to 30 s after their time"),
+        "malformed_rate": fault_rate("Malformed", defaults.malformed_rate, "with a broken copy before them"),
         "duration_seconds": Param(
             0,
             type="number",
