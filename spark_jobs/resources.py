@@ -81,12 +81,13 @@ class Resources:
         self._lock = threading.Lock()
         self._refusals: dict[str, _Refusal] = {}
 
-    def start(self, connection: Postgres) -> None:
+    def start(self, connection: Postgres) -> Current:
         """Reads champion and static data. Raises FraudstreamError when there is no model, or when it can't be used."""
         model = champion(connection)
         if model is None:
             raise FraudstreamError(_NO_CHAMPION)
         self._current = Current(_read(model), None, self._newest_static(connection), self._newest_risk(connection))
+        return self._current
 
     def refresh(self, connection: Postgres, spark: SparkSession) -> Current:
         """What to score with now. Models were tried on a worker before they are in it."""

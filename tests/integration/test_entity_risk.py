@@ -4,15 +4,16 @@ import json
 import subprocess
 import sys
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import psycopg
 import pytest
+from pyspark.sql import SparkSession
 
 from fraudstream.entities import PRIOR_TRANSACTIONS
-from fraudstream.settings import PROJECT_DIR, EntityRiskSettings
+from fraudstream.settings import PROJECT_DIR, EntityRiskSettings, Settings
 from fraudstream.storage.entity_risk import refresh
 from model.entity_history import entity_features_as_of
 from model.registry import ensure_pretrained
@@ -21,6 +22,8 @@ from tests.unit.entity_refresh import CATEGORIES, labels, purchases, random_hist
 from tests.unit.model_events import START
 
 Postgres = psycopg.Connection[Any]
+#: Workers are asked only when a model changes, and none does here.
+NO_SPARK = cast(SparkSession, None)
 HOURLY = EntityRiskSettings(refresh_minutes=60, publication_seconds=60)
 
 pytestmark = pytest.mark.usefixtures("empty_tables")
@@ -48,12 +51,12 @@ def _insert(writer: Postgres, table: str, row: dict[str, Any]) -> None:
 
 
 @pytest.fixture
-def shop(writer: Postgres) -> Postgres:
+def shop(settings: Settings, writer: Postgres) -> Postgres:
     """A database with products and a champion."""
     for product, category in CATEGORIES.items():
         row = {"product_id": product, "name": product, "category": category, "list_price": 10}
         _insert(writer, "products", row)
-    ensure_pretrained(writer)
+    ensure_pretrained(writer, settings.paths.models)
     return writer
 
 
@@ -66,7 +69,7 @@ def test_the_stream_joins_what_training_computes(shop: Postgres, hours: int) -> 
     asked.index = "asked-" + asked.index
     expected = entity_features_as_of(pd.concat([transactions, asked]), known, CATEGORIES, HOURLY)[len(transactions) :]
     done = refresh(shop, as_of)
-    risk = Resources().refresh(shop).data.risk
+    risk = Resources(shadow=False).start(shop).risk
     assert (risk.version, risk.transactions, risk.frauds) == (done.version, done.transactions, done.frauds)
     assert sum(map(len, risk.entities.values())) == done.entities
     assert np.isnan(expected).all() == (done.transactions == 0)
@@ -90,15 +93,15 @@ def test_the_table_says_how_many_and_how_risky(shop: Postgres) -> None:
 
 
 def test_only_a_new_refresh_is_read_again(shop: Postgres) -> None:
-    resources = Resources()
-    before = resources.refresh(shop)
-    assert before.data.risk.version == 0
+    resources = Resources(shadow=False)
+    before = resources.start(shop)
+    assert before.risk.version == 0
     store(shop, *random_history(1, 20))
     done = refresh(shop, START + timedelta(days=40))
-    after = resources.refresh(shop)
-    assert after.data.risk.version == done.version
-    assert after.data.static is before.data.static
-    assert resources.refresh(shop) is after
+    after = resources.refresh(shop, NO_SPARK)
+    assert after.risk.version == done.version
+    assert after.static is before.static
+    assert resources.refresh(shop, NO_SPARK) is after
 
 
 def test_the_command_that_the_dag_runs(shop: Postgres) -> None:

@@ -33,7 +33,7 @@ from model.replay import HistoryFolder
 from model.static import StaticData
 from spark_jobs.bucket import Bucket, Kind, Limits, Message, Outcome
 from spark_jobs.schemas import OUTCOME
-from spark_jobs.scoring import ScoringData, features_of
+from spark_jobs.scoring import ModelFiles, ScoringData, features_of
 from tests.unit.entity_refresh import refreshed, utc, with_items
 
 CONFIG = EntityRiskSettings(refresh_minutes=30, publication_seconds=60)
@@ -74,7 +74,7 @@ class Shop:
         if refresh_ms not in self._refreshes:
             known = refreshed(self.transactions, self.labels, self.static.categories, utc(refresh_ms))
             self._refreshes[refresh_ms] = known
-        return ScoringData(b"", b"", self.static, self._refreshes[refresh_ms])
+        return ScoringData(ModelFiles(b"", b""), None, self.static, self._refreshes[refresh_ms])
 
 
 def _shared(part: Path) -> pd.Series:
