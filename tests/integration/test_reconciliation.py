@@ -66,7 +66,7 @@ def test_nothing_is_said_when_all_agrees(settings: Settings, agreed: Postgres) -
         ),
         ("UPDATE fraud.stream_batches SET published_at = NULL", "not published to Kafka"),
         (
-            "UPDATE fraud.stream_offsets SET next_offset = 1000, first_offset = 1000 WHERE topic = 'browse-events'",
+            "UPDATE fraud.stream_offsets SET first_offset = 1e9, next_offset = 1e9 WHERE topic = 'browse-events'",
             "the topic was made anew",
         ),
         (
