@@ -1,7 +1,10 @@
 """The README's commands work, as they stand there."""
 
+import csv
+import random
 import re
 import subprocess
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -29,7 +32,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One working folder for all, since later commands use what earlier ones wrote."""
     made = tmp_path_factory.mktemp("readme")
     (made / "fraudctl").symlink_to(PROJECT_DIR / "fraudctl")
+    write_own_history(made / "history.csv")
     return made
+
+
+def write_own_history(file: Path) -> None:
+    """The labelled history that a shop of its own would bring: 30 days, where frauds are of large amounts."""
+    chance = random.Random(1)
+    with file.open("w", newline="") as output:
+        rows = csv.writer(output)
+        rows.writerow(["transaction_id", "event_time", "customer_id", "device_id", "amount", "is_fraud"])
+        for number in range(6_000):
+            when = datetime(2026, 1, 1) + timedelta(days=30 * number / 6_000)
+            fraud = chance.random() < 0.03
+            amount = round(chance.uniform(5, 100) + 200 * fraud, 2)
+            customer, device = chance.randrange(300), chance.randrange(400)
+            rows.writerow([f"t-{number}", when.isoformat(), f"c-{customer}", f"d-{device}", amount, int(fraud)])
 
 
 @pytest.mark.parametrize("command", commands())
