@@ -25,8 +25,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Runs Fraudstream here: Kafka, PostgreSQL, Airflow, Spark and Superset. Start with `./fraudctl up`.",
 )
-#: For commands that hand all their arguments, --help too, to another program.
 DOCSTRING = '"""'
+#: For commands that hand all their arguments, --help too, to another program.
 PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 KEPT_BY_RESET = frozenset({"venvs", "jars"})
 

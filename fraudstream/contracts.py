@@ -15,6 +15,9 @@ from msgspec import Meta, Struct
 #: The version that this code reads and writes, in every event's `schema_version`.
 SCHEMA_VERSION: Literal[1] = 1
 
+#: How a UTC time may be typed on a command line (`datetime.strptime`).
+TYPED_TIME_FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"]
+
 
 class Topic(StrEnum):
     """Kafka topics. Created explicitly: auto-creation is off."""

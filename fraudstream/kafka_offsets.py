@@ -28,6 +28,11 @@ def latest(kafka: KafkaSettings, topics: Iterable[Topic], seconds: float) -> Off
     return _offsets(kafka, topics, OffsetSpec.latest(), seconds)  # type: ignore[no-untyped-call]
 
 
+def unread(ends: Offsets, reached: Offsets) -> int:
+    """Messages from what was reached (0 where that is unknown) to the ends. Offsets may have gaps: an upper bound."""
+    return sum(max(0, end - reached.get(place, 0)) for place, end in ends.items())
+
+
 def _offsets(kafka: KafkaSettings, topics: Iterable[Topic], spec: OffsetSpec, seconds: float) -> Offsets:
     admin = AdminClient(kafka.client_config() | {"log_level": 0})
     deadline = time.monotonic() + seconds

@@ -79,6 +79,7 @@ class Resources:
         self._current: Current | None = None
         self._broadcast: Broadcast[ScoringData] | None = None
         self._lock = threading.Lock()
+        self._champion_tried = False
         self._refusals: dict[str, _Refusal] = {}
 
     def start(self, connection: Postgres) -> Current:
@@ -109,8 +110,10 @@ class Resources:
         """What `refresh` returned last, on all workers. Raises FraudstreamError when they can't use the champion."""
         with self._lock:
             assert self._current is not None  # noqa: S101 (start comes first)
-            if self._broadcast is None:
+            if not self._champion_tried:  # the one of `start`; later ones were tried by `refresh`
                 check_on_worker(spark, self._current.champion.files)
+                self._champion_tried = True
+            if self._broadcast is None:
                 self._broadcast = spark.sparkContext.broadcast(self._current.scoring_data())
             return self._broadcast
 
@@ -154,7 +157,7 @@ class Resources:
         return loaded
 
     def _newest_static(self, connection: Postgres) -> StaticData:
-        version = _newest_static_version(connection)
+        version = _newest_version(connection, "static_versions")
         if self._current and self._current.static.version == version:
             return self._current.static
         static = _read_static(connection, version)
@@ -164,7 +167,7 @@ class Resources:
         return static
 
     def _newest_risk(self, connection: Postgres) -> EntityRisk:
-        version = _newest_risk_version(connection)
+        version = _newest_version(connection, "entity_risk_versions")
         if self._current and self._current.risk.version == version:
             return self._current.risk
         risk = _read_risk(connection)
@@ -185,8 +188,8 @@ def _read(model: ModelVersion) -> Loaded:
     return Loaded(model, ModelFiles(artifact, metadata))
 
 
-def _newest_static_version(connection: Postgres) -> int:
-    row = connection.execute("SELECT coalesce(max(version), 0) FROM fraud.static_versions").fetchone()
+def _newest_version(connection: Postgres, table: str) -> int:
+    row = connection.execute(f"SELECT coalesce(max(version), 0) FROM fraud.{table}").fetchone()  # noqa: S608 (constants)
     return int(row[0]) if row else 0
 
 
@@ -201,11 +204,6 @@ def _read_static(connection: Postgres, version: int) -> StaticData:
     customers, products = frames
     customers["registered_at"] = pd.to_datetime(customers["registered_at"], utc=True)
     return StaticData.from_frames(customers, products, version)
-
-
-def _newest_risk_version(connection: Postgres) -> int:
-    row = connection.execute("SELECT coalesce(max(version), 0) FROM fraud.entity_risk_versions").fetchone()
-    return int(row[0]) if row else 0
 
 
 def _read_risk(connection: Postgres) -> EntityRisk:

@@ -1,6 +1,6 @@
 """Long-lived programs, as data: what supervisord keeps running for us."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def not_watching() -> None:
 
 def render(program: Program, logs: Path) -> str:
     """The program's section of supervisord's configuration."""
-    command = (*(("nice", "-n", str(program.niceness)) if program.niceness else ()), *program.command)
+    command = niced(program.command, program.niceness)
     lines = [
         f"[program:{program.name}]",
         f"command={' '.join(_quote(word) for word in command)}",
@@ -54,6 +54,11 @@ def render(program: Program, logs: Path) -> str:
     if program.environment:
         lines.append(f"environment={render_environment(program.environment)}")
     return "\n".join(lines) + "\n"
+
+
+def niced(command: Sequence[str], niceness: int) -> list[str]:
+    """The command, run at that niceness; as it is for 0."""
+    return [*(("nice", "-n", str(niceness)) if niceness else ()), *command]
 
 
 def log_file(logs: Path, name: str) -> Path:

@@ -124,7 +124,7 @@ def collect(settings: Settings) -> Status:
     if isinstance(ends, str):
         status.problems.append(ends)
     elif isinstance(ledger, _Ledger):
-        status.stream.lag = status.totals.pending = _lag(ends, ledger.next_offsets)
+        status.stream.lag = status.totals.pending = kafka_offsets.unread(ends, ledger.next_offsets)
     return status
 
 
@@ -183,8 +183,3 @@ def _end_offsets(settings: Settings) -> Offsets | str:
         return kafka_offsets.latest(settings.kafka, INPUT_TOPICS, TIMEOUT_SECONDS)
     except KafkaUnavailableError as error:
         return str(error)
-
-
-def _lag(ends: Offsets, next_offsets: Offsets) -> int:
-    """Messages that are in Kafka and not yet accounted for. Offsets may have gaps: it is an upper bound."""
-    return sum(max(0, end - next_offsets.get(place, 0)) for place, end in ends.items())

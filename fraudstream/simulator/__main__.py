@@ -17,6 +17,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 
+from fraudstream.contracts import TYPED_TIME_FORMATS
 from fraudstream.errors import FraudstreamError
 from fraudstream.heartbeat import State
 from fraudstream.settings import ProducerSettings, Settings, load_settings
@@ -36,8 +37,6 @@ from fraudstream.storage.static_data import StaticDataError, publish
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
 log = logging.getLogger("fraudstream.simulator")
-
-_TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"]
 
 
 class UsageError(FraudstreamError):
@@ -80,7 +79,9 @@ def produce(
     products: Annotated[int | None, typer.Option(min=50, help="Products of the shop.")] = None,
     start: Annotated[
         datetime | None,
-        typer.Option(formats=_TIMES, help="UTC time of the first event, for output that repeats; else now."),
+        typer.Option(
+            formats=TYPED_TIME_FORMATS, help="UTC time of the first event, for output that repeats; else now."
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write a history (Parquet) into this folder, not to Kafka.")] = None,
     transactions: Annotated[int, typer.Option(min=1, help="With --out: transactions to write.")] = 1_000_000,
@@ -99,7 +100,9 @@ def produce(
     duplicate_rate: Annotated[float | None, _fault_option("twice")] = None,
     out_of_order_rate: Annotated[float | None, _fault_option("1 to 30 s after their time")] = None,
     malformed_rate: Annotated[float | None, _fault_option("with a broken copy before them")] = None,
-    end: Annotated[datetime | None, typer.Option(formats=_TIMES, help="With --out: its end (UTC); else now.")] = None,
+    end: Annotated[
+        datetime | None, typer.Option(formats=TYPED_TIME_FORMATS, help="With --out: its end (UTC); else now.")
+    ] = None,
     workers: Annotated[int, typer.Option(min=0, help="With --out: processes; 0: one a core.")] = 0,
     recording: Annotated[
         Path | None, typer.Option("--replay", help='A history\'s folder, or a file of {"topic","key","value"} lines.')

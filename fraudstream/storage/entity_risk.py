@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import psycopg
 import typer
 
+from fraudstream.contracts import TYPED_TIME_FORMATS
 from fraudstream.entities import CELLS_PER_DEGREE, PRIOR_TRANSACTIONS, EntityType, newest_refresh, window_start
 from fraudstream.errors import FraudstreamError
 from fraudstream.settings import load_settings
@@ -19,7 +20,6 @@ from fraudstream.settings import load_settings
 #: Held by a refresh, so that two at a time make two versions one after the other.
 _LOCK = 0x5269_736B  # any number, the same everywhere
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"]
 
 
 class EntityRiskError(FraudstreamError):
@@ -115,7 +115,10 @@ def refresh(connection: psycopg.Connection[Any], as_of: datetime) -> Refreshed:
 def main(
     as_of: Annotated[
         datetime | None,
-        typer.Option(formats=_TIMES, help="UTC time to count up to, for a replay of old events; else the last refresh"),
+        typer.Option(
+            formats=TYPED_TIME_FORMATS,
+            help="UTC time to count up to, for a replay of old events; else the last refresh",
+        ),
     ] = None,
 ) -> None:
     """Compute entity risk anew and publish it to the stream.

@@ -81,7 +81,7 @@ def reconcile(settings: Settings, hours: int) -> Report:
         report.messages += row["next_offset"] - row["first_offset"]
         report.differences.extend(_position(row, begins, ends))
     read = {(row["topic"], row["kafka_partition"]): row["next_offset"] for row in positions}
-    report.unread = sum(max(0, end - read.get(place, begins.get(place, 0))) for place, end in ends.items())
+    report.unread = kafka_offsets.unread(ends, begins | read)
     return report
 
 

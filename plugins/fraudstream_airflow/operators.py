@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowException
 
 from fraudstream.local.jobs import Job, job_environment, jobs
 from fraudstream.local.process import Identity
+from fraudstream.local.programs import niced
 from fraudstream.settings import Settings, load_settings
 from fraudstream_airflow.events import STILL_RUNNING, JobEvent, Reason
 from fraudstream_airflow.orphans import record_owner
@@ -95,9 +96,9 @@ class ProcessStreamOperator(BaseOperator):
         job = jobs(settings)[self.job]
         log_position = size(job.log)
         record_owner(job, context["ti"])
-        nice = ["nice", "-n", str(self.niceness)] if self.niceness else []
+        command = [str(settings.paths.python("spark")), "-m", self.module, *self.job_arguments()]
         identity, started = job.slot.launch(
-            [*nice, str(settings.paths.python("spark")), "-m", self.module, *self.job_arguments()],
+            niced(command, self.niceness),
             environment=job_environment() | self.job_variables(),
             directory=settings.paths.project,
             log=job.log,
@@ -179,9 +180,10 @@ class SparkModuleOperator(BaseOperator):
     def execute(self, context: Context) -> Any:
         """Runs the module. Raises JobEndedError for any exit status but 0."""
         settings = load_settings()
-        nice = ["nice", "-n", str(self.niceness)] if self.niceness else []
-        command = [*nice, str(settings.paths.python("spark")), "-m", self.module, *filter(None, self.arguments)]
-        result = self._hook.run_command(command, env=job_environment(), cwd=str(settings.paths.project))
+        command = [str(settings.paths.python("spark")), "-m", self.module, *filter(None, self.arguments)]
+        result = self._hook.run_command(
+            niced(command, self.niceness), env=job_environment(), cwd=str(settings.paths.project)
+        )
         if result.exit_code != os.EX_OK:
             raise JobEndedError(f"{self.module} ended with exit status {result.exit_code}; its output is above")
         return msgspec.json.decode(result.output) if self.returns_json else None

@@ -18,6 +18,13 @@ def settings() -> Iterator[Settings]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def database(settings: Settings) -> Iterator[Postgres]:
+    """The same as `writer`, for all tests of a module."""
+    with psycopg.connect(settings.writer_dsn, autocommit=True) as connection:
+        yield connection
+
+
 @pytest.fixture
 def writer(settings: Settings) -> Iterator[Postgres]:
     """A connection with the streaming job's rights."""

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-import psycopg
 import pytest
 
 from fraudstream.local.jobs import jobs
@@ -25,12 +24,6 @@ SWAP_SECONDS = 10.0
 def settings() -> Iterator[Settings]:
     with isolated_servers() as made:
         yield made
-
-
-@pytest.fixture(scope="module")
-def database(settings: Settings) -> Iterator[Postgres]:
-    with psycopg.connect(settings.writer_dsn, autocommit=True) as connection:
-        yield connection
 
 
 @pytest.fixture(scope="module")

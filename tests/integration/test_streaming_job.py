@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-import psycopg
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
@@ -23,12 +22,6 @@ def settings() -> Iterator[Settings]:
     """Servers of this module's own: it counts every message."""
     with isolated_servers() as made:
         yield made
-
-
-@pytest.fixture(scope="module")
-def database(settings: Settings) -> Iterator[Postgres]:
-    with psycopg.connect(settings.writer_dsn, autocommit=True) as connection:
-        yield connection
 
 
 @pytest.fixture(scope="module")
