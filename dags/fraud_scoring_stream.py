@@ -19,6 +19,9 @@ latency.
 - *The job died (killed by SIGKILL)*: most often for want of memory; a retry follows in 5 s. `dmesg` tells. Lower
   `FRAUDSTREAM_STREAM__MAX_OFFSETS_PER_TRIGGER`.
 - *The job died (exit status …)*: the last lines of the log name the error. The retries go on while you mend it.
+- *The job refuses to go on*: checkpoint, ledger and Kafka don't belong together, or a micro-batch ended its driver
+  again and again. The message says what was found, and which command decides: `./fraudctl rebuild` or `retry`.
+  Until then it is tried once a minute, so that nothing has to be triggered afterwards.
 - *The job gave no heartbeat*: it hung, was stopped, and is started again. Ask `./fraudctl status` for Kafka and
   Postgres.
 - Lag and latency grow: more arrives than is scored. Give `spark_default` a larger master.

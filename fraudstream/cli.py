@@ -220,6 +220,36 @@ def test(
 
 
 @app.command()
+def rebuild(
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; else only say what would be done.")] = False,
+    accept_loss: Annotated[
+        bool, typer.Option("--accept-loss", help="Go on without messages that Kafka no longer holds.")
+    ] = False,
+) -> None:
+    """Start the stream's state anew: profiles from Kafka, scoring from where the ledger stands.
+
+    For a lost or damaged checkpoint, a restored database, or topics that lost messages. Nothing is counted twice.
+
+    Example: ./fraudctl rebuild --yes
+    """
+    from fraudstream.local.rebuild import run_rebuild
+
+    run_rebuild(load_settings(), yes=yes, accept_loss=accept_loss, tell=typer.echo)
+
+
+@app.command()
+def retry() -> None:
+    """Let the stream try a micro-batch again that it gave up since its drivers died of it.
+
+    Example: ./fraudctl retry
+    """
+    from fraudstream.local.rebuild import run_retry
+
+    run_retry(load_settings())
+    typer.echo("The batch is tried again at the stream's next start, within a minute.")
+
+
+@app.command()
 def doctor() -> None:
     """Check whether this machine can run the platform, and say what to do about each problem.
 

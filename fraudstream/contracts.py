@@ -35,6 +35,9 @@ class Topic(StrEnum):
 #: What the streaming job reads, in the order of its accounting.
 INPUT_TOPICS = (Topic.BROWSE_EVENTS, Topic.TRANSACTIONS, Topic.TRANSACTION_LABELS)
 
+#: The streaming query's name, in the ledger and in Spark.
+QUERY = "score_transactions"
+
 Identifier = Annotated[str, Meta(min_length=1, max_length=64)]
 CountryCode = Annotated[str, Meta(pattern="^[A-Z]{2}$", description="ISO 3166-1 alpha-2")]
 Money = Annotated[float, Meta(ge=0, le=1e7, description="in units of `currency`")]
@@ -239,6 +242,7 @@ class DeadLetterReason(StrEnum):
     INVALID_TIME = "INVALID_TIME"
     FUTURE_EVENT_TIME = "FUTURE_EVENT_TIME"
     ANCIENT_EVENT_TIME = "ANCIENT_EVENT_TIME"
+    ID_CONFLICT = "ID_CONFLICT"
 
 
 def iso_milliseconds(moment: datetime) -> str:

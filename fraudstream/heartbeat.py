@@ -8,6 +8,9 @@ import msgspec
 
 from fraudstream.files import write_atomically
 
+#: The file in a job's folder.
+HEARTBEAT = "heartbeat.json"
+
 
 class State(StrEnum):
     """What a job says that it is doing."""
@@ -16,6 +19,7 @@ class State(StrEnum):
     RUNNING = "running"
     IDLE = "idle"  # alive, with nothing to do
     STOPPING = "stopping"
+    FAILED = "failed"  # it has ended; `problem` says why
 
 
 class Heartbeat(msgspec.Struct, frozen=True):

@@ -1,9 +1,9 @@
-"""Where Kafka's partitions begin and end."""
+"""Where Kafka's partitions begin and end, and which topics they belong to."""
 
 import time
 from collections.abc import Iterable
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from fraudstream.contracts import Topic
@@ -26,6 +26,22 @@ def earliest(kafka: KafkaSettings, topics: Iterable[Topic], seconds: float) -> O
 def latest(kafka: KafkaSettings, topics: Iterable[Topic], seconds: float) -> Offsets:
     """The offset that each partition's next message will get. Raises KafkaUnavailableError after `seconds`."""
     return _offsets(kafka, topics, OffsetSpec.latest(), seconds)  # type: ignore[no-untyped-call]
+
+
+def topic_ids(kafka: KafkaSettings, topics: Iterable[Topic], seconds: float) -> dict[str, str]:
+    """Kafka's id of each topic that exists: another one when a topic was made anew. Raises KafkaUnavailableError."""
+    admin = AdminClient(kafka.client_config() | {"log_level": 0})
+    deadline = time.monotonic() + seconds
+    try:
+        known = admin.list_topics(timeout=seconds).topics
+        wanted = TopicCollection([topic.value for topic in topics if topic.value in known])
+        answers = admin.describe_topics(wanted, request_timeout=seconds)
+        return {
+            topic: str(answer.result(timeout=max(0.1, deadline - time.monotonic())).topic_id)
+            for topic, answer in answers.items()
+        }
+    except (KafkaException, TimeoutError) as error:
+        raise KafkaUnavailableError(f"Kafka at {kafka.bootstrap} doesn't answer: run ./fraudctl up") from error
 
 
 def unread(ends: Offsets, reached: Offsets) -> int:

@@ -111,9 +111,14 @@ class StreamSettings(Group):
     state_partitions: int = Field(2, ge=1, le=1000, description="Spark's state partitions; fixed with the checkpoint")
     state_buckets: int = Field(128, ge=1, le=65536, description="hash buckets of customers; fixed with the checkpoint")
     allowed_lateness_seconds: int = Field(600, ge=0, description="later events are scored and marked late")
+    customer_retention_days: int = Field(400, ge=1, description="a customer who is silent for longer is forgotten")
+    visitor_retention_days: int = Field(30, ge=1, description="the same for somebody who never bought anything")
     max_future_seconds: int = Field(300, ge=0, description="events further ahead of Kafka's clock are refused")
     heartbeat_timeout_seconds: int = Field(60, ge=5, description="no heartbeat for so long: the job is stalled")
     startup_timeout_seconds: int = Field(180, ge=10, description="a first heartbeat must come within this time")
+    max_batch_repeats: int = Field(
+        2, ge=1, description="a micro-batch that ended so many drivers that repeated it isn't tried again"
+    )
     driver_memory_mb: int = Field(1024, ge=512, description="Spark driver's Java heap, MiB")
     spark_ui_port: int = Field(4040, ge=0, le=65535, description="Spark UI on loopback; 0: off")
     alert_capacity_ratio: float = Field(1.5, gt=0, description="alerts per fraud that the team can review")

@@ -1,7 +1,8 @@
 """What happens to the messages of one bucket of customers in a micro-batch. Pure Python: no Spark, IO or clock."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import NamedTuple
@@ -52,68 +53,142 @@ class Outcome(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """Which times are refused, and which are late; both against Kafka's clock."""
+    """What `Bucket.handle` is told by the settings. All times are against Kafka's clock."""
 
     max_future: timedelta
     allowed_lateness_ms: int
+    customer_retention_ms: int  # how long a silent customer is remembered,
+    visitor_retention_ms: int  # and one who never bought
+    ingest_skew_ms: int  # between messages of two partitions that are read at the same time, at most
+    resume: Mapping[tuple[str, int], int]  # messages before these offsets change profiles, and nothing comes out
+
+    def retention_ms(self, profile: Profile) -> int:
+        """How long `profile` is remembered after its customer's last message."""
+        return self.customer_retention_ms if profile.history else self.visitor_retention_ms
+
+    def is_replay(self, message: Message) -> bool:
+        """Whether the message was accounted for with an earlier checkpoint."""
+        return message.offset < self.resume.get((message.topic, message.partition), 0)
 
 
-_decode_bucket = msgspec.msgpack.Decoder(dict[str, bytes]).decode
-_encode_bucket = msgspec.msgpack.Encoder().encode
+class _Stored(msgspec.Struct, array_like=True, frozen=True):
+    """A customer in a bucket's state. `expires_ms` is in milliseconds since the epoch."""
+
+    expires_ms: int
+    profile: bytes
+
+
+class _State(msgspec.Struct, array_like=True):
+    """A bucket's state. `clock_ms` is the newest time at which Kafka appended a message that the bucket has seen."""
+
+    clock_ms: int = 0
+    customers: dict[str, _Stored] = {}
+
+
+@dataclass
+class _Open:
+    """A profile that a message touched."""
+
+    profile: Profile
+    expires_ms: int
+
+
+#: Of a bucket's encoded state, profiles included. Raise it with any change that an older state can't be read after.
+STATE_LAYOUT = 2
+_decode_state = msgspec.msgpack.Decoder(_State).decode
+_encode_state = msgspec.msgpack.Encoder().encode
 
 
 class Bucket:
-    """The profiles of a bucket's customers, kept encoded until a message touches them."""
+    """The profiles of a bucket's customers, kept encoded until a message touches them.
 
-    def __init__(self, state: bytes | None) -> None:
-        self._encoded: dict[str, bytes] = _decode_bucket(state) if state else {}
-        self._touched: dict[str, Profile] = {}
+    A customer who was silent for longer than the retention is a new one when the next message comes, and leaves the
+    state once no message from before that can still come: what a profile is doesn't depend on when it is swept out.
+    """
+
+    def __init__(self, state: bytes | None, limits: Limits) -> None:
+        self._state = _decode_state(state) if state else _State()
+        self._open: dict[str, _Open] = {}
+        self._limits = limits
+
+    def __len__(self) -> int:
+        """How many customers are remembered."""
+        return len(self._state.customers.keys() | self._open.keys())
 
     def encode(self) -> bytes:
-        """The bucket's state after the messages handled so far."""
-        self._encoded.update((customer, encode_profile(profile)) for customer, profile in self._touched.items())
-        return _encode_bucket(self._encoded)
+        """The bucket's state after the messages handled so far, without expired customers."""
+        customers = self._state.customers
+        for customer, kept in self._open.items():
+            customers[customer] = _Stored(kept.expires_ms, encode_profile(kept.profile))
+        oldest = self._state.clock_ms - self._limits.ingest_skew_ms
+        self._state.customers = {
+            customer: stored for customer, stored in customers.items() if stored.expires_ms >= oldest
+        }
+        self._open.clear()
+        return _encode_state(self._state)
 
-    def handle(self, messages: Iterable[Message], limits: Limits) -> Iterator[Outcome]:
+    def handle(self, messages: Iterable[Message]) -> Iterator[Outcome]:
         """Validates the messages, applies them to the profiles by event time, and yields what became of each.
 
-        Browse events leave only a count for each topic partition.
+        Browse events leave only a count for each topic partition. Messages before `Limits.resume` leave nothing.
         """
         used: Counter[int] = Counter()
         events: list[tuple[float, int, int, int, Message, Event]] = []
+        limits, state = self._limits, self._state
         for message in messages:
             event = decode(message.topic, message.key, message.value, message.ingest_ms, limits.max_future)
-            if isinstance(event, Rejection):
-                yield _outcome(Kind.DEAD, message, reason=event.reason.value, detail=event.detail)
-            elif isinstance(event, Label):
-                yield _outcome(Kind.LABEL, message)
-            else:
+            state.clock_ms = max(state.clock_ms, message.ingest_ms)
+            if isinstance(event, BrowseEvent | Transaction):
                 is_transaction = isinstance(event, Transaction)
                 at = event.event_time.timestamp()
                 events.append((at, is_transaction, message.partition, message.offset, message, event))
+            elif not limits.is_replay(message):
+                yield _refused_or_label(message, event)
         events.sort(key=lambda entry: entry[:4])
         for at, _, partition, _, message, event in events:
             if isinstance(event, BrowseEvent):
-                observe_browse(self._profile(event.customer_id), event)
-                used[partition] += 1
+                self._observe_browse(event, message)
+                used[partition] += not limits.is_replay(message)
             elif isinstance(event, Transaction):
-                yield self._score_later(event, message, message.ingest_ms - at * 1000 > limits.allowed_lateness_ms)
+                features = self._observe_transaction(event, message)
+                if not limits.is_replay(message):
+                    yield _to_score(message, features, message.ingest_ms - at * 1000 > limits.allowed_lateness_ms)
         for partition, count in used.items():
-            yield _browse_count(partition, count)
+            if count:
+                yield _browse_count(partition, count)
 
-    def _score_later(self, transaction: Transaction, message: Message, late: bool) -> Outcome:
-        features = observe_transaction(self._profile(transaction.customer_id), transaction)
-        if features is None:
-            return _outcome(Kind.DUPLICATE, message)
-        return _outcome(Kind.TRANSACTION, message, late=late, features=features)
+    def _observe_browse(self, event: BrowseEvent, message: Message) -> None:
+        kept = self._customer(event.customer_id, message)
+        observe_browse(kept.profile, event)
+        kept.expires_ms = max(kept.expires_ms, message.ingest_ms + self._limits.retention_ms(kept.profile))
 
-    def _profile(self, customer_id: str) -> Profile:
-        profile = self._touched.get(customer_id)
-        if profile is None:
-            encoded = self._encoded.get(customer_id)
-            profile = decode_profile(encoded) if encoded else Profile()
-            self._touched[customer_id] = profile
-        return profile
+    def _observe_transaction(self, event: Transaction, message: Message) -> list[float] | None:
+        kept = self._customer(event.customer_id, message)
+        features = observe_transaction(kept.profile, event)
+        kept.expires_ms = max(kept.expires_ms, message.ingest_ms + self._limits.retention_ms(kept.profile))
+        return features
+
+    def _customer(self, customer_id: str, message: Message) -> _Open:
+        kept = self._open.get(customer_id)
+        if kept is None:
+            stored = self._state.customers.get(customer_id)
+            kept = _Open(decode_profile(stored.profile), stored.expires_ms) if stored else _Open(Profile(), 0)
+            self._open[customer_id] = kept
+        if message.ingest_ms > kept.expires_ms:
+            kept.profile = Profile()
+        return kept
+
+
+def _refused_or_label(message: Message, event: Rejection | Label) -> Outcome:
+    if isinstance(event, Rejection):
+        return _outcome(Kind.DEAD, message, reason=event.reason.value, detail=event.detail)
+    return _outcome(Kind.LABEL, message)
+
+
+def _to_score(message: Message, features: list[float] | None, late: bool) -> Outcome:
+    if features is None:
+        return _outcome(Kind.DUPLICATE, message)
+    return _outcome(Kind.TRANSACTION, message, late=late, features=features)
 
 
 def _outcome(

@@ -6,6 +6,7 @@ query began to `sources/0/0`. Both start with a line that names the format's ver
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from py4j.java_gateway import JavaObject
@@ -29,6 +30,11 @@ class OffsetRange:
     partition: int
     start: int
     until: int
+
+
+def location(folder: Path, generation: int) -> str:
+    """Where the checkpoint of a generation lies: the first in `folder` itself, later ones (after a rebuild) beside."""
+    return f"{folder}-{generation}" if generation else str(folder)
 
 
 class Checkpoint:

@@ -1,28 +1,25 @@
 """The fence and the ledger: who may write, and which offsets are accounted for already."""
 
-import os
-import socket
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, field
 from enum import Enum
 from typing import Any
 
 from psycopg import Connection
 from psycopg.types.json import Jsonb
 
-from fraudstream.errors import FraudstreamError
-from fraudstream.settings import StreamSettings
-from spark_jobs.checkpoint import OffsetRange
+from fraudstream.contracts import QUERY
+from fraudstream.errors import RefusedError, ReplacedError
+from spark_jobs.checkpoint import OffsetRange, Offsets
 
-QUERY = "score_transactions"
 Postgres = Connection[tuple[Any, ...]]
 
 
-class FencedError(FraudstreamError):
+class FencedError(ReplacedError):
     """Another driver has taken over; this one must not write any more."""
 
 
-class LedgerError(FraudstreamError):
+class LedgerError(RefusedError):
     """Ledger, checkpoint and settings don't belong together; going on would lose or repeat something."""
 
 
@@ -35,85 +32,22 @@ class BatchState(Enum):
 
 @dataclass(frozen=True)
 class Driver:
-    """A place in the order of drivers: a later start has a greater epoch."""
+    """A place in the order of drivers: a later start has a greater epoch. And where its checkpoint began."""
 
     epoch: int
     name: str
+    first_batch: int = 0  # the ledger's id of the checkpoint's batch 0
+    resume: Offsets = field(default_factory=dict)  # what lies before was accounted for with an earlier checkpoint
+    topic_ids: Mapping[str, str] = field(default_factory=dict)
+    repeats: int | None = None  # the batch, by the ledger's id, that an earlier driver planned and didn't commit
 
-
-def driver_name() -> str:
-    """`host:pid` of this process."""
-    return f"{socket.gethostname()}:{os.getpid()}"
-
-
-def take_over(connection: Postgres, stream: StreamSettings, planned: int | None, location: str) -> Driver:
-    """Makes this process the query's driver, so that an older one's next commit is refused.
-
-    Args:
-        connection: as the writer.
-        stream: its state's size is fixed with the checkpoint.
-        planned: the newest micro-batch in the checkpoint, or None.
-        location: the checkpoint's, for messages.
-
-    Raises LedgerError when ledger and checkpoint aren't of one history, or when a fixed setting has changed.
-    """
-    name = driver_name()
-    with connection.transaction():
-        known = connection.execute(
-            "SELECT state_buckets, state_partitions FROM fraud.stream_queries WHERE query = %s FOR UPDATE", (QUERY,)
-        ).fetchone()
-        _check_history(connection, planned, location)
-        if known and planned is not None:
-            _check_fixed(stream, *known)
-        row = connection.execute(
-            """
-            INSERT INTO fraud.stream_queries AS q
-                (query, epoch, driver, state_buckets, state_partitions, started_at, heartbeat_at)
-            VALUES (%s, 1, %s, %s, %s, now(), now())
-            ON CONFLICT (query) DO UPDATE SET epoch = q.epoch + 1, driver = excluded.driver,
-                state_buckets = excluded.state_buckets, state_partitions = excluded.state_partitions,
-                started_at = now(), heartbeat_at = now()
-            RETURNING epoch
-            """,
-            (QUERY, name, stream.state_buckets, stream.state_partitions),
-        ).fetchone()
-    assert row is not None  # noqa: S101 (RETURNING always returns)
-    return Driver(row[0], name)
-
-
-def _check_history(connection: Postgres, planned: int | None, location: str) -> None:
-    """Checks that the checkpoint is level with the ledger or one batch ahead, since Spark plans, then we commit.
-
-    Two ahead of an empty ledger, which knows nothing of a batch 0 without messages.
-    """
-    row = connection.execute("SELECT max(batch_id) FROM fraud.stream_batches WHERE query = %s", (QUERY,)).fetchone()
-    committed = row[0] if row else None
-    if planned is None and committed is None:
-        return
-    if planned is None:
-        raise LedgerError(
-            f"the ledger in Postgres ends at batch {committed}, but there is no checkpoint in {location}: a new start "
-            "would score again, with empty profiles. Restore the checkpoint, or start over: ./fraudctl reset --yes"
-        )
-    ahead = planned - (-1 if committed is None else committed)
-    if not 0 <= ahead <= (2 if committed is None else 1):
-        raise LedgerError(
-            f"the checkpoint in {location} is at batch {planned}, but the ledger in Postgres at "
-            f"{'none' if committed is None else committed}: one of them was restored from another time. "
-            "Restore the matching one, or start over: ./fraudctl reset --yes"
-        )
-
-
-def _check_fixed(stream: StreamSettings, buckets: int, partitions: int) -> None:
-    for name, fixed, wanted in (
-        ("STATE_BUCKETS", buckets, stream.state_buckets),
-        ("STATE_PARTITIONS", partitions, stream.state_partitions),
-    ):
-        if fixed != wanted:
-            raise LedgerError(
-                f"FRAUDSTREAM_STREAM__{name}={wanted}, but the checkpoint was made with {fixed}, and can't be changed: "
-                f"set it back to {fixed}"
-            )
+    def clip(self, ranges: Sequence[OffsetRange]) -> list[OffsetRange]:
+        """The parts of `ranges` that aren't accounted for already; empty ones stay among them."""
+        clipped = []
+        for r in ranges:
+            resume = self.resume.get((r.topic, r.partition), r.start)
+            clipped.append(OffsetRange(r.topic, r.partition, max(r.start, resume), max(r.until, resume)))
+        return clipped
 
 
 def beat(connection: Postgres, driver: Driver) -> None:
@@ -130,23 +64,28 @@ def beat(connection: Postgres, driver: Driver) -> None:
 
 def batch_state(connection: Postgres, batch_id: int, ranges: Sequence[OffsetRange]) -> BatchState:
     """Whether a micro-batch is new or was committed, by its offset ranges. Raises LedgerError for anything else."""
-    rows = connection.execute(
-        "SELECT topic, kafka_partition, next_offset FROM fraud.stream_offsets WHERE query = %s", (QUERY,)
-    ).fetchall()
-    position = {(topic, partition): offset for topic, partition, offset in rows}
-    elsewhere = [r for r in ranges if position.get((r.topic, r.partition), r.start) != r.start]
-    if not elsewhere:
-        return BatchState.NEW
     stored = connection.execute(
         "SELECT offsets FROM fraud.stream_batches WHERE query = %s AND batch_id = %s", (QUERY, batch_id)
     ).fetchone()
     if stored and stored[0] == offsets_json(ranges):
         return BatchState.COMMITTED
-    wrong = elsewhere[0]
-    raise LedgerError(
-        f"batch {batch_id} starts {wrong.topic}/{wrong.partition} at offset {wrong.start}, but the ledger is at "
-        f"{position[wrong.topic, wrong.partition]}: checkpoint and ledger aren't of one history"
-    )
+    rows = connection.execute(
+        "SELECT topic, kafka_partition, next_offset FROM fraud.stream_offsets WHERE query = %s", (QUERY,)
+    ).fetchall()
+    position = {(topic, partition): offset for topic, partition, offset in rows}
+    for r in ranges:
+        reached = position.get((r.topic, r.partition), r.start)
+        if reached != r.start:
+            raise LedgerError(
+                f"batch {batch_id} starts {r.topic}/{r.partition} at offset {r.start}, but the ledger is at {reached}: "
+                "checkpoint and ledger aren't of one history. Start the state anew: ./fraudctl rebuild"
+            )
+    if stored:
+        raise LedgerError(
+            f"batch {batch_id} has other offsets in the ledger, {stored[0]}: checkpoint and ledger aren't of one "
+            "history. Start the state anew: ./fraudctl rebuild"
+        )
+    return BatchState.NEW
 
 
 def offsets_json(ranges: Sequence[OffsetRange]) -> dict[str, dict[str, list[int]]]:
@@ -168,20 +107,33 @@ class PartitionCounts:
     duplicates: int = 0
 
 
+@dataclass(frozen=True)
+class Marks:
+    """How many of a partition's scored transactions were late, and how many were flagged."""
+
+    late: int = 0
+    flagged: int = 0
+
+
 def advance_offsets(
-    connection: Postgres, ranges: Sequence[OffsetRange], counts: dict[tuple[str, int], PartitionCounts]
+    connection: Postgres,
+    driver: Driver,
+    ranges: Sequence[OffsetRange],
+    counts: Mapping[tuple[str, int], PartitionCounts],
+    marks: Mapping[tuple[str, int], Marks],
 ) -> None:
     """Moves each partition's position. The table's CHECK is the accounting identity: a missing row fails the batch."""
     with connection.cursor() as cursor:
         cursor.executemany(
             """
-            INSERT INTO fraud.stream_offsets AS o (query, topic, kafka_partition, next_offset, first_offset,
-                scored, browse_events, labels, dead_lettered, duplicates)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+            INSERT INTO fraud.stream_offsets AS o (query, topic, kafka_partition, next_offset, first_offset, topic_id,
+                scored, browse_events, labels, dead_lettered, duplicates, late, flagged)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
             ON CONFLICT (query, topic, kafka_partition) DO UPDATE SET next_offset = excluded.next_offset,
                 scored = o.scored + excluded.scored, browse_events = o.browse_events + excluded.browse_events,
                 labels = o.labels + excluded.labels, dead_lettered = o.dead_lettered + excluded.dead_lettered,
-                duplicates = o.duplicates + excluded.duplicates
+                duplicates = o.duplicates + excluded.duplicates,
+                late = o.late + excluded.late, flagged = o.flagged + excluded.flagged
             """,
             [
                 (
@@ -190,7 +142,9 @@ def advance_offsets(
                     r.partition,
                     r.until,
                     r.start,
+                    driver.topic_ids.get(r.topic),
                     *astuple(counts.get((r.topic, r.partition), PartitionCounts())),
+                    *astuple(marks.get((r.topic, r.partition), Marks())),
                 )
                 for r in ranges
                 if r.until > r.start

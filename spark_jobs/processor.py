@@ -9,8 +9,10 @@ import psycopg
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
+from fraudstream.contracts import QUERY
 from fraudstream.settings import Settings
-from spark_jobs import ledger, sink
+from fraudstream.storage import continuity, rebuild
+from spark_jobs import ledger, sink, takeover
 from spark_jobs.checkpoint import Checkpoint
 from spark_jobs.ledger import BatchRecord, Driver, Postgres
 from spark_jobs.publisher import Publisher
@@ -34,6 +36,9 @@ class Processor:
         self._connection = self._connect()
         self._resources = Resources(shadow=settings.stream.shadow)
         self._resources.start(self._connection)
+        self._view = continuity.look(settings.kafka)
+        #: Of the checkpoint to use; a rebuild starts another one.
+        self.generation = takeover.known_query(self._connection).generation
         self._checkpoint: Checkpoint | None = None
         self._driver: Driver | None = None
         self.error: Exception | None = None
@@ -44,12 +49,38 @@ class Processor:
         """Takes the query over, and publishes what an earlier driver left unpublished."""
         self._resources.warm_workers(spark)
         self._checkpoint = checkpoint
-        planned = checkpoint.last_planned()
-        self._driver = ledger.take_over(self._connection, self._settings.stream, planned, checkpoint.location)
+        self._driver = takeover.take_over(
+            self._connection,
+            self._settings.stream,
+            self._view,
+            self.generation,
+            checkpoint.last_planned(),
+            checkpoint.location,
+        )
         for batch_id in ledger.unpublished(self._connection):
             log.info("publishing batch %s, which an earlier driver committed", batch_id)
             self._publisher.publish(self._connection, batch_id)
         return self._driver
+
+    @property
+    def driver(self) -> Driver:
+        """The process's own place in the order of drivers; after `start`."""
+        assert self._driver is not None  # noqa: S101 (start() comes first)
+        return self._driver
+
+    def rebuild_if_exact(self) -> str:
+        """Starts the state anew when Kafka still holds all that it was made of. Returns what was done, or why not."""
+        self._connection = self._alive(self._connection)
+        what = rebuild.plan(self._connection, continuity.look(self._settings.kafka))
+        if not what.exact:
+            return f"Kafka doesn't hold all {what.forgotten} messages that it was made of: ./fraudctl rebuild"
+        generation = rebuild.apply(self._connection, QUERY, what)
+        return f"the next start makes it anew (generation {generation}) from {what.replayed} messages in Kafka"
+
+    def forgive(self) -> None:
+        """Takes back that a repeated batch failed: it isn't to blame."""
+        with suppress(psycopg.OperationalError):
+            rebuild.forgive(self._connection, QUERY)
 
     @property
     def problem(self) -> str:
@@ -68,13 +99,16 @@ class Processor:
     def _process(self, outcomes: DataFrame, batch_id: int) -> None:
         assert self._checkpoint is not None  # noqa: S101 (start() comes first)
         started = time.time()
-        ranges = self._checkpoint.ranges(batch_id)
+        planned = self._checkpoint.ranges(batch_id)
+        ranges, batch_id = self.driver.clip(planned), self.driver.first_batch + batch_id
         connection = self._connection = self._alive(self._connection)
+        if batch_id == self.driver.repeats:
+            takeover.begin_repeat(connection, self.driver)
         spark = outcomes.sparkSession
         current = self._resources.refresh(connection, spark)
         # The one action on this plan: it also makes Spark keep the new state, so it runs for a repeated batch too.
         table = score(outcomes, self._resources.on_workers(spark)).toArrow()
-        if not any(r.until > r.start for r in ranges):
+        if not any(r.until > r.start for r in planned):
             return
         model, shadow = current.champion.model, current.challenger
         shadow_version = shadow.model.version if shadow else None
@@ -90,11 +124,10 @@ class Processor:
 
     def _commit(self, batch: sink.Batch, table: pa.Table) -> BatchRecord | None:
         """Commits, and again when Postgres was lost: the ledger tells whether the first try went through."""
-        assert self._driver is not None  # noqa: S101 (start() comes first)
         deadline = time.monotonic() + RETRY_SECONDS
         while True:
             try:
-                return sink.commit(self._connection, self._driver, batch, table)
+                return sink.commit(self._connection, self.driver, batch, table)
             except psycopg.OperationalError as error:
                 if not self._connection.closed or time.monotonic() > deadline:
                     raise

@@ -7,17 +7,30 @@ from typing import Any
 from pyspark.sql import DataFrame, Row
 from pyspark.sql.streaming.stateful_processor import StatefulProcessor, StatefulProcessorHandle
 
-from fraudstream.settings import StreamSettings
+from fraudstream.settings import Settings
+from model.profile import DAY_MS, HOUR_MS
 from spark_jobs.bucket import Bucket, Limits, Message
+from spark_jobs.checkpoint import Offsets
 from spark_jobs.schemas import BUCKET_STATE, OUTCOME
 
 
-def update_profiles(messages: DataFrame, stream: StreamSettings) -> DataFrame:
-    """Applies messages (from `source.read_events`) to the profiles; what became of them, in schema `OUTCOME`."""
+def update_profiles(messages: DataFrame, settings: Settings, resume: Offsets) -> DataFrame:
+    """Applies messages (from `source.read_events`) to the profiles; what became of them, in schema `OUTCOME`.
+
+    Messages before the offsets `resume` change the profiles, and nothing comes out for them.
+    """
+    stream = settings.stream
+    limits = Limits(
+        max_future=timedelta(seconds=stream.max_future_seconds),
+        allowed_lateness_ms=stream.allowed_lateness_seconds * 1000,
+        customer_retention_ms=stream.customer_retention_days * DAY_MS,
+        visitor_retention_ms=stream.visitor_retention_days * DAY_MS,
+        # Kafka holds no message longer: a partition can't be further behind another one.
+        ingest_skew_ms=settings.kafka.retention_hours * HOUR_MS,
+        resume=resume,
+    )
     return messages.groupBy("bucket").transformWithState(
-        statefulProcessor=ProfileUpdater(
-            Limits(timedelta(seconds=stream.max_future_seconds), stream.allowed_lateness_seconds * 1000)
-        ),
+        statefulProcessor=ProfileUpdater(limits),
         outputStructType=OUTCOME,
         outputMode="Append",
         timeMode="None",
@@ -37,8 +50,8 @@ class ProfileUpdater(StatefulProcessor):
     def handleInputRows(self, key: Any, rows: Any, timerValues: Any) -> Iterator[Row]:  # noqa: N802, N803
         """Updates one bucket."""
         stored = self._state.get()
-        bucket = Bucket(stored[0] if stored else None)
-        for outcome in bucket.handle(map(_message, rows), self._limits):
+        bucket = Bucket(stored[0] if stored else None, self._limits)
+        for outcome in bucket.handle(map(_message, rows)):
             yield _OUTCOME_ROW(*outcome)
         self._state.update((bucket.encode(),))
 

@@ -8,11 +8,12 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
+from fraudstream.contracts import QUERY
 from fraudstream.errors import FraudstreamError
-from fraudstream.heartbeat import State, beat
+from fraudstream.heartbeat import HEARTBEAT, State, beat
 from fraudstream.settings import Settings
-from spark_jobs.checkpoint import Checkpoint
-from spark_jobs.ledger import QUERY
+from spark_jobs.checkpoint import Checkpoint, location
+from spark_jobs.failures import is_damaged_checkpoint, is_transient
 from spark_jobs.processor import Processor
 from spark_jobs.profiles import update_profiles
 from spark_jobs.source import read_events
@@ -29,8 +30,8 @@ def run_query(
     spark: SparkSession, settings: Settings, processor: Processor, stop: threading.Event, starting_until: float
 ) -> None:
     """Runs the query until `stop` is set. Raises what made it fail; `starting_until` is as in `watch`."""
-    heartbeat = settings.paths.stream / "heartbeat.json"
-    checkpoint = Checkpoint(spark, str(settings.paths.checkpoint))
+    heartbeat = settings.paths.stream / HEARTBEAT
+    checkpoint = Checkpoint(spark, location(settings.paths.checkpoint, processor.generation))
     driver = processor.start(spark, checkpoint)
     log.info("driver %s, epoch %s, on %s", driver.name, driver.epoch, spark.sparkContext.master)
     query = start_query(spark, settings, processor, checkpoint)
@@ -43,7 +44,7 @@ def start_query(
     spark: SparkSession, settings: Settings, processor: Processor, checkpoint: Checkpoint
 ) -> StreamingQuery:
     """Both halves of the plan: the stateful one here, the stateless one in each micro-batch (`Processor`)."""
-    outcomes = update_profiles(read_events(spark, settings), settings.stream)
+    outcomes = update_profiles(read_events(spark, settings), settings, processor.driver.resume)
     return (
         outcomes.writeStream.queryName(QUERY)
         .foreachBatch(processor)
@@ -110,9 +111,18 @@ def _check(query: StreamingQuery, processor: Processor) -> None:
     """Raises what ended the query, if it ended: our own error where there is one, or else the first line of Spark's."""
     if query.isActive:
         return
-    if isinstance(processor.error, FraudstreamError):
-        raise processor.error
-    cause = query.exception()
-    log.error("the query failed", exc_info=processor.error or cause)
-    shown = str(processor.error or cause or "no reason given").strip().splitlines()
-    raise FraudstreamError(f"the query ended: {shown[0] if shown else type(processor.error).__name__}")
+    failure = processor.error or query.exception()
+    if is_transient(failure):
+        processor.forgive()
+    if is_damaged_checkpoint(failure):
+        log.error("the query failed", exc_info=failure)
+        raise FraudstreamError(f"the checkpoint is damaged ({_first_line(failure)}); {processor.rebuild_if_exact()}")
+    if isinstance(failure, FraudstreamError):
+        raise failure
+    log.error("the query failed", exc_info=failure)
+    raise FraudstreamError(f"the query ended: {_first_line(failure)}")
+
+
+def _first_line(failure: BaseException | None) -> str:
+    lines = str(failure or "no reason given").strip().splitlines()
+    return lines[0] if lines else type(failure).__name__

@@ -8,6 +8,7 @@ clear line; its supervisor (the Dag `fraud_scoring_stream`) starts it again, and
 
 import argparse
 import logging
+import os
 import signal
 import sys
 import threading
@@ -18,7 +19,8 @@ from typing import TYPE_CHECKING
 
 from pyspark.errors import PySparkException
 
-from fraudstream.errors import FraudstreamError
+from fraudstream.errors import FraudstreamError, RefusedError, ReplacedError, SettingsError
+from fraudstream.heartbeat import HEARTBEAT, State, beat
 from fraudstream.settings import Settings, load_settings
 from spark_jobs.session import build_session
 
@@ -42,10 +44,16 @@ def main() -> int:
         signal.signal(number, lambda _number, _frame: _request_stop(stop, _number, _frame))
     try:
         settings = load_settings()
+    except SettingsError as error:
+        log.error("%s", error)
+        return os.EX_CONFIG
+    try:
         run(settings, arguments.master, stop)
     except FraudstreamError as error:
         log.error("%s", error)
-        return 1
+        if not isinstance(error, ReplacedError):  # else the heartbeat is another driver's
+            beat(settings.paths.stream / HEARTBEAT, State.FAILED, problem=str(error))
+        return os.EX_CONFIG if isinstance(error, RefusedError) else 1
     return 0
 
 

@@ -1,10 +1,11 @@
 """Writes a scored micro-batch to Postgres in one transaction: ledger, rows, rollups and accounting, all or nothing."""
 
 import time
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -12,12 +13,12 @@ import numpy as np
 import pyarrow as pa
 from psycopg import Cursor
 
-from fraudstream.contracts import Label, Transaction
+from fraudstream.contracts import DeadLetterReason, Label, Topic, Transaction
 from fraudstream.validation import redact_card_numbers
 from spark_jobs import ledger, statements
 from spark_jobs.bucket import Kind
 from spark_jobs.checkpoint import OffsetRange
-from spark_jobs.ledger import BatchRecord, BatchState, Driver, PartitionCounts, Postgres
+from spark_jobs.ledger import BatchRecord, BatchState, Driver, Marks, PartitionCounts, Postgres
 
 _decode_transaction = msgspec.json.Decoder(Transaction).decode
 _decode_label = msgspec.json.Decoder(Label).decode
@@ -65,11 +66,13 @@ def commit(connection: Postgres, driver: Driver, batch: Batch, outcomes: pa.Tabl
         rows = _by_kind(outcomes)
         _copy_transactions(cursor, batch, rows[Kind.TRANSACTION.value])
         _copy_labels(cursor, batch, rows[Kind.LABEL.value])
-        _copy_dead_letters(cursor, batch, rows[Kind.DEAD.value])
-        counts = _count(outcomes)
-        _apply(cursor, batch, counts)
-        record = _record(cursor, driver, batch, counts)
-        ledger.advance_offsets(connection, batch.ranges, counts)
+        for statement in statements.APPLY:
+            cursor.execute(statement, {"batch_id": batch.batch_id})
+        _sort_out_repeats(cursor, rows)
+        _write_dead_letters(cursor, batch, rows[Kind.DEAD.value])
+        counts = _count(rows)
+        record, marks = _record(cursor, driver, batch, counts)
+        ledger.advance_offsets(connection, driver, batch.ranges, counts, marks)
         ledger.record_batch(connection, record)
     return record
 
@@ -81,13 +84,15 @@ def _by_kind(outcomes: pa.Table) -> dict[str, list[dict[str, Any]]]:
     return rows
 
 
-def _count(outcomes: pa.Table) -> dict[tuple[str, int], PartitionCounts]:
+def _count(rows: dict[str, list[dict[str, Any]]]) -> dict[tuple[str, int], PartitionCounts]:
     """What became of each topic partition's messages."""
-    sums = outcomes.group_by(["topic", "partition", "kind"]).aggregate([("messages", "sum")]).to_pylist()
+    sums: Counter[tuple[str, int, str]] = Counter()
+    for kind, of_kind in rows.items():
+        for row in of_kind:
+            sums[row["topic"], row["partition"], _COUNTED_AS[kind]] += row["messages"]
     counts: dict[tuple[str, int], PartitionCounts] = defaultdict(PartitionCounts)
-    for row in sums:
-        place = row["topic"], row["partition"]
-        counts[place] = replace(counts[place], **{_COUNTED_AS[row["kind"]]: row["messages_sum"]})
+    for (topic, partition, name), messages in sums.items():
+        counts[topic, partition] = replace(counts[topic, partition], **{name: messages})
     return counts
 
 
@@ -113,6 +118,7 @@ def _copy_transactions(cursor: Cursor[Any], batch: Batch, rows: Sequence[dict[st
                     batch.batch_id,
                     batch.challenger_version,
                     row["challenger_score"],
+                    content_hash(t),
                     False,
                 )
             )
@@ -138,7 +144,7 @@ def _copy_labels(cursor: Cursor[Any], batch: Batch, rows: Sequence[dict[str, Any
             )
 
 
-def _copy_dead_letters(cursor: Cursor[Any], batch: Batch, rows: Sequence[dict[str, Any]]) -> None:
+def _write_dead_letters(cursor: Cursor[Any], batch: Batch, rows: Sequence[dict[str, Any]]) -> None:
     if not rows:
         return
     with cursor.copy(statements.COPY_DEAD_LETTERS) as copy:
@@ -156,43 +162,73 @@ def _copy_dead_letters(cursor: Cursor[Any], batch: Batch, rows: Sequence[dict[st
                     batch.batch_id,
                 )
             )
+    cursor.execute(statements.DEAD_LETTERS)
 
 
-def _apply(cursor: Cursor[Any], batch: Batch, counts: dict[tuple[str, int], PartitionCounts]) -> None:
-    """Moves the staged rows into their tables, then updates the rollups from the rows that were really inserted."""
-    parameters = {"batch_id": batch.batch_id}
-    for statement in statements.APPLY:
-        cursor.execute(statement, parameters)
-    # Known already, though no longer in the profile's memory: a duplicate, not a second score.
-    cursor.execute(statements.REPEATED, parameters)
-    for topic, partition, repeated in cursor.fetchall():
-        known = counts[topic, partition]
-        counts[topic, partition] = replace(
-            known, scored=known.scored - repeated, duplicates=known.duplicates + repeated
-        )
+def _sort_out_repeats(cursor: Cursor[Any], rows: dict[str, list[dict[str, Any]]]) -> None:
+    """Moves rows to the kind that they turned out to be: a known id is a duplicate, or a conflict with another content.
+
+    The profile's memory is short; the table's isn't.
+    """
+    cursor.execute(statements.REPEATED)
+    repeated = set(cursor.fetchall())
+    if repeated:
+        _move(rows, repeated, Kind.TRANSACTION, Kind.DUPLICATE)
+    duplicates = rows[Kind.DUPLICATE.value]
+    if not duplicates:
+        return
+    with cursor.copy(statements.COPY_REPEATS) as copy:
+        for row in duplicates:
+            if (row["partition"], row["offset"]) not in repeated:  # else it is there already
+                t = _decode_transaction(row["value"])
+                copy.write_row((t.transaction_id, content_hash(t), row["partition"], row["offset"]))
+    conflicts = {(r[0], r[1]): (r[2], r[3]) for r in cursor.execute(statements.CONFLICTS).fetchall()}
+    for row in _move(rows, conflicts.keys(), Kind.DUPLICATE, Kind.DEAD):
+        partition, offset = conflicts[row["partition"], row["offset"]]
+        row["reason"] = DeadLetterReason.ID_CONFLICT.value
+        row["detail"] = f"its transaction_id came with other content in partition {partition} at offset {offset}"
+
+
+def _move(
+    rows: dict[str, list[dict[str, Any]]], places: Collection[tuple[int, int]], source: Kind, target: Kind
+) -> list[dict[str, Any]]:
+    """Moves the rows at `places` (partition, offset) from one kind to another, and returns them."""
+    moved = [row for row in rows[source.value] if (row["partition"], row["offset"]) in places]
+    rows[source.value] = [row for row in rows[source.value] if (row["partition"], row["offset"]) not in places]
+    rows[target.value].extend(moved)
+    return moved
+
+
+def content_hash(transaction: Transaction) -> int:
+    """A signed 64-bit hash of all fields: equal contents are equal, whatever their JSON looks like."""
+    content = msgspec.msgpack.encode(transaction)
+    return int.from_bytes(blake2b(content, digest_size=8).digest(), signed=True)
 
 
 def _record(
     cursor: Cursor[Any], driver: Driver, batch: Batch, counts: dict[tuple[str, int], PartitionCounts]
-) -> BatchRecord:
-    cursor.execute(statements.INSERTED, {"batch_id": batch.batch_id})
-    inserted = cursor.fetchall()
+) -> tuple[BatchRecord, dict[tuple[str, int], Marks]]:
+    inserted = cursor.execute(statements.INSERTED, {"batch_id": batch.batch_id}).fetchall()
     now = time.time()
-    ages_ms = [(now - ingest_time.timestamp()) * 1000 for ingest_time, _, _ in inserted]
+    ages_ms = [(now - ingest_time.timestamp()) * 1000 for _, ingest_time, _, _ in inserted]
     totals = PartitionCounts(**{name: sum(getattr(c, name) for c in counts.values()) for name in _COUNTED_AS.values()})
-    return BatchRecord(
+    late = Counter(partition for partition, _, late, _ in inserted if late)
+    flagged = Counter(partition for partition, _, _, is_fraud in inserted if is_fraud)
+    record = BatchRecord(
         batch_id=batch.batch_id,
         epoch=driver.epoch,
         ranges=batch.ranges,
         totals=totals,
-        late=sum(late for _, late, _ in inserted),
-        flagged=sum(is_fraud for _, _, is_fraud in inserted),
+        late=late.total(),
+        flagged=flagged.total(),
         model_version=batch.model_version,
         static_version=batch.static_version,
         started_at=batch.started_at,
         duration_ms=(now - batch.started_at) * 1000,
         latencies_ms=np.percentile(ages_ms, _PERCENTILES).tolist() if ages_ms else [],
     )
+    partitions = {partition for partition, _, _, _ in inserted}
+    return record, {(Topic.TRANSACTIONS.value, p): Marks(late[p], flagged[p]) for p in partitions}
 
 
 def _time(milliseconds: int) -> datetime:

@@ -1,7 +1,5 @@
 """The sink's SQL. Every statement of `APPLY` runs once a micro-batch, in this order, with the parameter `batch_id`."""
 
-from fraudstream.contracts import Topic
-
 #: The transaction's own columns, copied as they are.
 TRANSACTION_FIELDS = (
     "transaction_id",
@@ -38,6 +36,7 @@ _TRANSACTION_COLUMNS = (
     "batch_id",
     "challenger_version",
     "challenger_score",
+    "content_hash",
     "counted_in_sales",
 )
 _LABEL_COLUMNS = (
@@ -80,12 +79,17 @@ CREATE_STAGING = (
     _staging("transaction_labels", _LABEL_COLUMNS),
     _staging("dead_letters", _DEAD_LETTER_COLUMNS),
     "CREATE TEMPORARY TABLE IF NOT EXISTS newly_flagged (session_id text) ON COMMIT DELETE ROWS",
+    """
+    CREATE TEMPORARY TABLE IF NOT EXISTS staged_repeats
+        (transaction_id text, content_hash bigint, kafka_partition int, kafka_offset bigint) ON COMMIT DELETE ROWS
+    """,
 )
+COPY_REPEATS = "COPY staged_repeats (transaction_id, content_hash, kafka_partition, kafka_offset) FROM STDIN"
 COPY_TRANSACTIONS = _copy("scored_transactions", _TRANSACTION_COLUMNS)
 COPY_LABELS = _copy("transaction_labels", _LABEL_COLUMNS)
 COPY_DEAD_LETTERS = _copy("dead_letters", _DEAD_LETTER_COLUMNS)
 
-_DEAD_LETTERS = f"""
+DEAD_LETTERS = f"""
 INSERT INTO fraud.dead_letters ({", ".join(_DEAD_LETTER_COLUMNS)})
 SELECT {", ".join(_DEAD_LETTER_COLUMNS)} FROM staged_dead_letters
 """  # noqa: S608 (constants)
@@ -198,7 +202,6 @@ FROM decided d WHERE d.transaction_id = a.transaction_id
 """
 
 APPLY = (
-    _DEAD_LETTERS,
     _LABELS,
     _FLAG_SESSIONS,
     _RETRACT_SALES,
@@ -210,18 +213,29 @@ APPLY = (
     _DECIDE_ALERTS,
 )
 
-REPEATED = f"""
-SELECT '{Topic.TRANSACTIONS}', s.kafka_partition, count(*)
+# Scored once more, since their ids were no longer in the profile's memory.
+REPEATED = """
+INSERT INTO staged_repeats
+SELECT s.transaction_id, s.content_hash, s.kafka_partition, s.kafka_offset
 FROM staged_scored_transactions s
 WHERE NOT EXISTS (
     SELECT FROM fraud.scored_transactions t
     WHERE t.transaction_id = s.transaction_id AND t.batch_id = s.batch_id
         AND t.kafka_partition = s.kafka_partition AND t.kafka_offset = s.kafka_offset
 )
-GROUP BY s.kafka_partition
-"""  # noqa: S608 (constants)
+RETURNING kafka_partition, kafka_offset
+"""
 
-INSERTED = "SELECT ingest_time, late, is_fraud FROM fraud.scored_transactions WHERE batch_id = %(batch_id)s"
+# Rows from before contents were hashed conflict with nothing.
+CONFLICTS = """
+SELECT r.kafka_partition, r.kafka_offset, t.kafka_partition, t.kafka_offset
+FROM staged_repeats r JOIN fraud.scored_transactions t USING (transaction_id)
+WHERE t.content_hash <> r.content_hash
+"""
+
+INSERTED = """
+SELECT kafka_partition, ingest_time, late, is_fraud FROM fraud.scored_transactions WHERE batch_id = %(batch_id)s
+"""
 
 # --- what is published, read back from what was committed ---------------------------------------------------------
 

@@ -66,6 +66,7 @@ class Shop:
         """A session with two browse events and a purchase."""
         now = iso_milliseconds(datetime.now(UTC))
         who = {"customer_id": f"c-{name}", "session_id": f"s-{name}", "event_time": now}
+        who |= {field: value for field, value in fields.items() if field in who}
         key = who["customer_id"].encode()
         for step in ("view_item", "begin_checkout"):
             event = browse_event(event_id=f"e-{name}-{step}", event_type=step, **who)

@@ -34,7 +34,9 @@ class Job:
         """The job's state, from its process and its heartbeat."""
         identity = self.slot.running
         if identity is None:
-            return JobState("stopped")
+            last = self.slot.identity
+            words = self.slot.heartbeat_of(last) if last else None
+            return JobState("stopped", problem=words.problem if words and words.state is State.FAILED else "")
         heartbeat = self.slot.heartbeat_of(identity)
         age = self.slot.heartbeat_age(identity)
         uptime = time.time() - identity.launched_at

@@ -25,7 +25,7 @@ from msgspec import Struct
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.files import write_atomically
-from fraudstream.heartbeat import Heartbeat
+from fraudstream.heartbeat import HEARTBEAT, Heartbeat
 
 #: Where this package is importable. Not from the settings: their libraries would double the time of a launch.
 PROJECT_DIR = Path(__file__).resolve().parents[2]
@@ -95,7 +95,7 @@ class Slot:
     @property
     def heartbeat(self) -> Heartbeat | None:
         """The newest heartbeat, of whichever process wrote it."""
-        return self._read("heartbeat.json", Heartbeat)
+        return self._read(HEARTBEAT, Heartbeat)
 
     def heartbeat_of(self, identity: Identity) -> Heartbeat | None:
         """The newest heartbeat of this process; None before its first."""

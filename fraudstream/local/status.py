@@ -24,15 +24,14 @@ WORKING = (State.RUNNING, State.IDLE)
 RECENT = "60 seconds"
 
 TOTALS = """
-    SELECT coalesce(sum(next_offset - first_offset), 0)::bigint AS ingested,
+    SELECT coalesce(sum(next_offset - first_offset - lost), 0)::bigint AS ingested,
+           coalesce(sum(lost), 0)::bigint AS lost,
            coalesce(sum(scored), 0)::bigint AS scored,
            coalesce(sum(dead_lettered), 0)::bigint AS dead_lettered,
-           coalesce(sum(duplicates), 0)::bigint AS duplicate
+           coalesce(sum(duplicates), 0)::bigint AS duplicate,
+           coalesce(sum(flagged), 0)::bigint AS flagged,
+           coalesce(sum(late), 0)::bigint AS late
     FROM fraud.stream_offsets
-"""
-MARKS = """
-    SELECT coalesce(sum(flagged), 0)::bigint AS flagged, coalesce(sum(late), 0)::bigint AS late
-    FROM fraud.stream_batches
 """
 RATES = """
     SELECT extract(epoch FROM clock_timestamp() - max(committed_at))::float8 AS last_batch_age_s,
@@ -70,7 +69,10 @@ class Stream:
 
 @dataclass
 class Totals:
-    """Messages since the stream's first start. `ingested` = all that was read; `pending` = not read yet."""
+    """Messages since the stream's first start.
+
+    `ingested` = all that was read; `pending` = not read yet; `lost` = given up by `fraudctl rebuild --accept-loss`.
+    """
 
     ingested: int | None = None
     scored: int | None = None
@@ -79,6 +81,7 @@ class Totals:
     late: int | None = None
     duplicate: int | None = None
     pending: int | None = None
+    lost: int | None = None
 
 
 @dataclass
@@ -167,10 +170,7 @@ def _ledger(settings: Settings) -> _Ledger | str:
             row_factory=dict_row,
         ) as connection:
             rates = connection.execute(RATES).fetchone() or {}
-            totals = {
-                **(connection.execute(TOTALS).fetchone() or {}),
-                **(connection.execute(MARKS).fetchone() or {}),
-            }
+            totals = connection.execute(TOTALS).fetchone() or {}
             rows = connection.execute(OFFSETS).fetchall()
     except psycopg.Error as error:
         return f"PostgreSQL doesn't answer ({postgres.first_line(error)}): run ./fraudctl up"

@@ -1,5 +1,6 @@
 """Bringing the platform up: what has to happen, what waits for what, and when it is done."""
 
+import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -74,7 +75,8 @@ class Up:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._supervisor = Supervisor(settings)
-        self._started_at: datetime | None = None
+        self._began_at = time.time()
+        self._started_at: datetime | None = None  # by Postgres's clock
 
     def postgres(self, tell: Tell) -> None:
         """Server, roles and databases."""
@@ -161,6 +163,8 @@ class Up:
         """Waits for transactions that were scored since this `up` began; of another's shop, until they could be."""
         deadline = time.monotonic() + SCORED_SECONDS
         while not self._is_scoring():
+            if refusal := self._refusal():
+                raise UpError(f"the stream refuses to go on: {refusal}")
             if time.monotonic() > deadline:
                 raise UpError(
                     f"nothing was scored within {SCORED_SECONDS:.0f} s: read {jobs(self._settings)['stream'].log}, "
@@ -168,6 +172,15 @@ class Up:
                 )
             tell(self._waiting_for())
             time.sleep(POLL_SECONDS)
+
+    def _refusal(self) -> str:
+        """Why the stream that was launched by now ended, when only a person can decide how to go on; else empty."""
+        job = jobs(self._settings)["stream"]
+        last = job.slot.identity
+        if last is None or last.launched_at < self._began_at:
+            return ""
+        ended = job.slot.exit_of(last)
+        return job.state(self._settings).problem if ended and ended.status == os.EX_CONFIG else ""
 
     def _is_scoring(self) -> bool:
         if self._settings.producer.enabled:

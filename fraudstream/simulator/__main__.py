@@ -19,7 +19,7 @@ from rich.progress import Progress as ProgressBar
 
 from fraudstream.contracts import TYPED_TIME_FORMATS
 from fraudstream.errors import FraudstreamError
-from fraudstream.heartbeat import State
+from fraudstream.heartbeat import HEARTBEAT, State
 from fraudstream.settings import ProducerSettings, Settings, load_settings
 from fraudstream.simulator.faults import FaultInjector, FaultRates
 from fraudstream.simulator.flow import Flow, FlowOptions
@@ -277,7 +277,7 @@ def _produce_live(
 
 def _connect(settings: Settings, topics: set[str]) -> tuple[Publisher, Progress]:
     publisher = Publisher(settings.kafka)
-    progress = Progress(settings.paths.producer / "heartbeat.json", publisher)
+    progress = Progress(settings.paths.producer / HEARTBEAT, publisher)
     progress.write(State.STARTING)
     publisher.check(topics)
     return publisher, progress

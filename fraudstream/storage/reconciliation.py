@@ -16,8 +16,9 @@ from psycopg.rows import DictRow, dict_row
 from fraudstream import kafka_offsets
 from fraudstream.contracts import INPUT_TOPICS
 from fraudstream.errors import FraudstreamError
-from fraudstream.kafka_offsets import Offsets
 from fraudstream.settings import Settings, load_settings
+from fraudstream.storage import continuity
+from fraudstream.storage.continuity import KafkaView
 
 KAFKA_SECONDS = 10.0
 #: A batch is published right after its commit; what is unpublished for longer waits for a driver that is gone.
@@ -25,7 +26,6 @@ PUBLISHED_WITHIN = "60 seconds"
 
 Reader = psycopg.Connection[DictRow]
 
-POSITIONS = "SELECT topic, kafka_partition, first_offset, next_offset FROM fraud.stream_offsets"
 TOTALS = """
     SELECT coalesce(sum(scored), 0)::bigint AS scored,
            (SELECT coalesce(sum(transactions), 0) FROM fraud.fraud_counts)::bigint AS counted
@@ -36,17 +36,9 @@ BATCHES = """
     SELECT batch.batch_id, batch.offsets, batch.scored, batch.dead_lettered, batch.labels,
            (SELECT count(*) FROM fraud.scored_transactions AS t WHERE t.batch_id = batch.batch_id) AS rows_scored,
            (SELECT count(*) FROM fraud.dead_letters AS d WHERE d.batch_id = batch.batch_id) AS rows_dead_lettered,
-           label.rows AS rows_labels,
+           (SELECT count(*) FROM fraud.transaction_labels AS l WHERE l.batch_id = batch.batch_id) AS rows_labels,
            batch.published_at IS NULL AND batch.committed_at < now() - interval '{published_within}' AS unpublished
     FROM fraud.stream_batches AS batch
-    LEFT JOIN LATERAL (
-        SELECT sum(part.rows)::bigint AS rows
-        FROM jsonb_each(batch.offsets -> 'transaction-labels') AS range,
-             LATERAL (SELECT count(*) AS rows FROM fraud.transaction_labels AS l
-                      WHERE l.kafka_partition = range.key::int
-                        AND l.kafka_offset >= (range.value ->> 0)::bigint
-                        AND l.kafka_offset < (range.value ->> 1)::bigint) AS part
-    ) AS label ON true
     WHERE batch.committed_at > now() - make_interval(hours => %s)
     ORDER BY batch.batch_id
 """.replace("{published_within}", PUBLISHED_WITHIN)
@@ -69,31 +61,20 @@ def reconcile(settings: Settings, hours: int) -> Report:
     running stream makes no difference. Raises KafkaUnavailableError, or psycopg.Error.
     """
     begins = kafka_offsets.earliest(settings.kafka, INPUT_TOPICS, KAFKA_SECONDS)
+    ids = kafka_offsets.topic_ids(settings.kafka, INPUT_TOPICS, KAFKA_SECONDS)
     with psycopg.connect(settings.dsn(settings.postgres.reader), row_factory=dict_row) as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        positions = connection.execute(POSITIONS).fetchall()
+        positions = continuity.positions(connection)
         report = Report(differences=list(_totals(connection)))
         for batch in connection.execute(BATCHES, (hours,)):
             report.batches += 1
             report.differences.extend(_batch(batch))
     ends = kafka_offsets.latest(settings.kafka, INPUT_TOPICS, KAFKA_SECONDS)
-    for row in positions:
-        report.messages += row["next_offset"] - row["first_offset"]
-        report.differences.extend(_position(row, begins, ends))
-    read = {(row["topic"], row["kafka_partition"]): row["next_offset"] for row in positions}
+    report.messages = sum(position.next_offset - position.first_offset for position in positions)
+    report.differences += [found.text for found in continuity.breaks(positions, KafkaView(begins, ends, ids))]
+    read = {position.place: position.next_offset for position in positions}
     report.unread = kafka_offsets.unread(ends, begins | read)
     return report
-
-
-def _position(row: DictRow, begins: Offsets, ends: Offsets) -> Iterator[str]:
-    place, reached = (row["topic"], row["kafka_partition"]), row["next_offset"]
-    name = f"{place[0]}/{place[1]}"
-    if place not in ends:
-        yield f"{name} is gone from Kafka; the ledger is at offset {reached}"
-    elif ends[place] < reached:
-        yield f"{name} ends at offset {ends[place]}, but the ledger is at {reached}: the topic was made anew"
-    elif begins.get(place, 0) > reached:
-        yield f"{name} begins at offset {begins[place]}: {reached} to {begins[place] - 1} expired before they were read"
 
 
 def _totals(connection: Reader) -> Iterator[str]:
@@ -109,7 +90,7 @@ def _batch(batch: DictRow) -> Iterator[str]:
         ("dead_lettered", "dead_letters"),
         ("labels", "transaction_labels"),
     ):
-        rows = batch[f"rows_{column}"] or 0
+        rows = batch[f"rows_{column}"]
         if rows != batch[column]:
             yield f"{name}: fraud.{table} has {rows} rows of it, and the ledger says {batch[column]}"
     if batch["unpublished"]:

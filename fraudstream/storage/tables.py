@@ -144,6 +144,7 @@ scored_transactions = Table(
     Column("committed_at", Timestamp, nullable=False, server_default=text("clock_timestamp()")),
     Column("challenger_version", Text, comment="the model that scored in the champion's shadow, if there was one"),
     Column("challenger_score", Double, comment="its probability of fraud, 0 to 1; decides nothing"),
+    Column("content_hash", BigInteger, comment="of the transaction as received: tells a repeat from a conflict"),
     CheckConstraint("fraud_score BETWEEN 0 AND 1", name="fraud_score"),
     Index(None, "batch_id"),
     Index(None, "session_id"),
@@ -249,8 +250,10 @@ transaction_labels = Table(
     Column("kafka_partition", Integer, nullable=False),
     Column("kafka_offset", BigInteger, nullable=False),
     Column("batch_id", BigInteger, nullable=False),
-    UniqueConstraint("kafka_partition", "kafka_offset"),
+    Column("topic", Text, nullable=False, server_default="transaction-labels", comment="with @id when made anew since"),
+    UniqueConstraint("topic", "kafka_partition", "kafka_offset"),
     Index(None, "transaction_id"),
+    Index(None, "batch_id"),
     comment="Delayed truth, as received",
 )
 
@@ -266,7 +269,19 @@ stream_queries = Table(
     Column("state_partitions", Integer, nullable=False, comment="fixed with the checkpoint"),
     Column("started_at", Timestamp, nullable=False),
     Column("heartbeat_at", Timestamp, nullable=False),
-    comment="The fence: which driver may write",
+    Column("state_layout", Integer, nullable=False, comment="of the profiles in the checkpoint"),
+    Column("generation", Integer, nullable=False, server_default="0", comment="of the checkpoint; a rebuild adds one"),
+    Column("first_batch", BigInteger, nullable=False, server_default="0", comment="ledger's id of its batch 0"),
+    Column(
+        "resume_offsets",
+        JSONB,
+        nullable=False,
+        server_default="{}",
+        comment="{topic: {partition: offset}}: before these, messages only rebuild profiles",
+    ),
+    Column("crashed_batch", BigInteger, comment="the batch that a driver left without an error of its own"),
+    Column("crashes", Integer, nullable=False, server_default="0", comment="how many drivers in a row left it so"),
+    comment="The fence: which driver may write, and which checkpoint counts",
 )
 
 stream_batches = Table(
@@ -308,10 +323,28 @@ stream_offsets = Table(
     Column("labels", BigInteger, nullable=False),
     Column("dead_lettered", BigInteger, nullable=False),
     Column("duplicates", BigInteger, nullable=False),
+    Column("lost", BigInteger, nullable=False, server_default="0", comment="given up by a person: stream_lost_ranges"),
+    Column("late", BigInteger, nullable=False, server_default="0", comment="among the scored"),
+    Column("flagged", BigInteger, nullable=False, server_default="0", comment="among the scored"),
+    Column("topic_id", Text, comment="Kafka's id of the topic, which changes when it is made anew"),
     CheckConstraint(
-        "next_offset - first_offset = scored + browse_events + labels + dead_lettered + duplicates", name="accounting"
+        "next_offset - first_offset = scored + browse_events + labels + dead_lettered + duplicates + lost",
+        name="accounting",
     ),
     comment="The accounting identity per partition, exact after every batch",
+)
+
+stream_lost_ranges = Table(
+    "stream_lost_ranges",
+    metadata,
+    Column("query", Text, primary_key=True),
+    Column("topic", Text, primary_key=True),
+    Column("kafka_partition", Integer, primary_key=True),
+    Column("from_offset", BigInteger, primary_key=True),
+    Column("until_offset", BigInteger, nullable=False, comment="exclusive"),
+    Column("reason", Text, nullable=False),
+    _created_at("accepted_at"),
+    comment="Messages that Kafka no longer held when the stream got to them, given up with fraudctl rebuild",
 )
 
 # --- the registry -------------------------------------------------------------------------------------------------

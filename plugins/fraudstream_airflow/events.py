@@ -14,6 +14,7 @@ class Reason(StrEnum):
 
     FINISHED = "finished"  # it ended by itself with exit status 0
     STOPPED = "stopped"  # somebody had it stopped on purpose, as `fraudctl down` does
+    REFUSED = "refused"  # it ended since only a person can decide how to go on
     DIED = "died"  # it ended in any other way
     STALLED = "stalled"  # it lives, but its heartbeat is too old
     SILENT = "silent"  # it lives, but gave no first heartbeat

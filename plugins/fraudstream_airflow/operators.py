@@ -3,11 +3,13 @@
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
 import msgspec
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
+from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 from airflow.sdk import BaseHook, BaseOperator, Context
 from airflow.sdk.exceptions import AirflowException
 
@@ -20,6 +22,9 @@ from fraudstream_airflow.orphans import record_owner
 from fraudstream_airflow.spark_connection import SparkTarget, spark_target
 from fraudstream_airflow.tail import size
 from fraudstream_airflow.triggers import JobTrigger, Watch
+
+#: A job that refuses to go on is started again so much later: only a person's decision changes anything.
+REFUSED_SECONDS = 60
 
 
 class JobEndedError(AirflowException):
@@ -75,7 +80,18 @@ class ProcessStreamOperator(BaseOperator):
         elif told.reason is Reason.FINISHED and self.may_finish:
             self.log.info("The job %s", told.detail)
             return
+        elif told.reason is Reason.REFUSED:
+            self.log.error("The job %s. The next attempt follows in %s s", told.detail, REFUSED_SECONDS)
+            self.defer(
+                trigger=TimeDeltaTrigger(timedelta(seconds=REFUSED_SECONDS)),
+                method_name="end_refused",
+                kwargs={"detail": told.detail},
+            )
         raise JobEndedError(f"the job {self.job!r} {told.detail}; its log is above")
+
+    def end_refused(self, context: Context, event: Any, detail: str) -> None:
+        """Ends an attempt whose job waits for a person's decision."""
+        raise JobEndedError(f"the job {self.job!r} {detail}")
 
     def on_kill(self) -> None:
         """Stops the job when the task is ended between launch and hand-over."""

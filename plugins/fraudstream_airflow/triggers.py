@@ -1,6 +1,7 @@
 """The trigger that watches a long-lived job. It occupies no worker, and may move from one triggerer to the next."""
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
@@ -10,7 +11,7 @@ from typing import Any
 import msgspec
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from fraudstream.local.process import Identity, Slot
+from fraudstream.local.process import Exit, Identity, Slot
 from fraudstream_airflow.events import JobEvent, Reason
 from fraudstream_airflow.tail import LogTail
 
@@ -83,21 +84,29 @@ class JobTrigger(BaseTrigger):
         return None
 
     def _ended(self) -> JobEvent:
-        exit_status = self._exit_status()
+        ended = self._exit()
+        shown = str(ended or "exit status unknown")
         if self.slot.stop_requested(self.identity):
-            return self._event(Reason.STOPPED, f"was stopped on request ({exit_status})")
-        if exit_status == "exit status 0":
+            return self._event(Reason.STOPPED, f"was stopped on request ({shown})")
+        if ended and ended.status == os.EX_OK:
             return self._event(Reason.FINISHED, "ended by itself (exit status 0)")
-        return self._event(Reason.DIED, f"died ({exit_status})")
+        if ended and ended.status == os.EX_CONFIG:
+            return self._event(Reason.REFUSED, f"refuses to go on: {self._problem()}")
+        return self._event(Reason.DIED, f"died ({shown})")
 
-    def _exit_status(self) -> str:
+    def _exit(self) -> Exit | None:
         """How it ended. Its parent needs a moment to write that down, and after a reboot nobody knows."""
         deadline = time.monotonic() + EXIT_STATUS_SECONDS
         while time.monotonic() < deadline:
             if ended := self.slot.exit_of(self.identity):
-                return str(ended)
+                return ended
             time.sleep(0.1)
-        return "exit status unknown"
+        return None
+
+    def _problem(self) -> str:
+        """Its last words, if it had any."""
+        heartbeat = self.slot.heartbeat_of(self.identity)
+        return (heartbeat.problem if heartbeat else "") or "see the end of its log"
 
     def _event(self, reason: Reason, detail: str) -> JobEvent:
         return JobEvent(reason, detail, self.identity)

@@ -1,5 +1,6 @@
 """The sink's transaction against a real Postgres: once, all or nothing, and rollups that follow the rows."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,7 +13,8 @@ from pyspark.sql.pandas.types import to_arrow_schema
 
 from fraudstream.contracts import Topic
 from fraudstream.settings import Settings
-from spark_jobs import ledger, sink
+from fraudstream.storage.continuity import KafkaView
+from spark_jobs import sink, takeover
 from spark_jobs.bucket import Kind
 from spark_jobs.checkpoint import OffsetRange
 from spark_jobs.ledger import Driver, FencedError, LedgerError
@@ -28,7 +30,11 @@ pytestmark = pytest.mark.usefixtures("empty_tables")
 @pytest.fixture
 def driver(settings: Settings, writer: Postgres) -> Driver:
     sink.prepare(writer)
-    return ledger.take_over(writer, settings.stream, None, "nowhere")
+    return take_over(writer, settings)
+
+
+def take_over(writer: Postgres, settings: Settings) -> Driver:
+    return takeover.take_over(writer, settings.stream, KafkaView({}, {}, {}), 0, None, "nowhere")
 
 
 def row(kind: Kind, topic: Topic, offset: int | None, **fields: Any) -> dict[str, Any]:
@@ -41,6 +47,11 @@ def scored(offset: int, *, is_fraud: bool = False, **fields: Any) -> dict[str, A
     value = as_bytes(transaction(**({"transaction_id": f"tx-{offset}"} | fields)))
     decision = {"fraud_score": 0.9 if is_fraud else 0.1, "is_fraud": is_fraud, "reasons": b"[]", "late": False}
     return row(Kind.TRANSACTION, Topic.TRANSACTIONS, offset, key=b"c-1", value=value, **decision)
+
+
+def repeated(offset: int, **fields: Any) -> dict[str, Any]:
+    """A message whose id the profile knows."""
+    return row(Kind.DUPLICATE, Topic.TRANSACTIONS, offset, key=b"c-1", value=as_bytes(transaction(**fields)))
 
 
 def labelled(offset: int, **fields: Any) -> dict[str, Any]:
@@ -88,7 +99,7 @@ def test_a_batch_leaves_rows_rollups_ledger_and_exact_accounting(writer: Postgre
         scored(0),
         scored(1, is_fraud=True, session_id="s-2", amount=100),
         dead(2, b"{"),
-        row(Kind.DUPLICATE, Topic.TRANSACTIONS, 3),
+        repeated(3, transaction_id="tx-0"),
         row(Kind.BROWSE, Topic.BROWSE_EVENTS, None, messages=7),
     ]
     record = commit(writer, driver, first, rows)
@@ -126,23 +137,49 @@ def test_a_message_that_is_not_accounted_for_fails_the_whole_batch(writer: Postg
     assert one(writer, "SELECT count(*) FROM fraud.stream_batches") == 0
 
 
-def test_an_id_known_from_an_earlier_batch_counts_as_a_duplicate(writer: Postgres, driver: Driver) -> None:
+def conflicts(writer: Postgres) -> list[Any]:
+    query = "SELECT kafka_offset, reason, detail FROM fraud.dead_letters ORDER BY kafka_offset"
+    return writer.execute(query).fetchall()
+
+
+@pytest.mark.parametrize("kind", [scored, repeated], ids=["unknown to the profile", "known to the profile"])
+def test_a_repeat_is_a_duplicate_and_other_content_a_conflict(writer: Postgres, driver: Driver, kind: Any) -> None:
     commit(writer, driver, batch(0, (Topic.TRANSACTIONS, 0, 1)), [scored(0)])
-    record = commit(writer, driver, batch(1, (Topic.TRANSACTIONS, 1, 2)), [scored(1, transaction_id="tx-0", amount=9)])
-    assert (record.totals.scored, record.totals.duplicates) == (0, 1)
+    rows = [kind(1, transaction_id="tx-0"), kind(2, transaction_id="tx-0", amount=9)]
+    record = commit(writer, driver, batch(1, (Topic.TRANSACTIONS, 1, 3)), rows)
+    assert (record.totals.scored, record.totals.duplicates, record.totals.dead_lettered) == (0, 1, 1)
+    detail = "its transaction_id came with other content in partition 0 at offset 0"
+    assert conflicts(writer) == [(2, "ID_CONFLICT", detail)]
     assert one(writer, "SELECT amount FROM fraud.scored_transactions") == 42.5
     assert sales(writer) == (2, 40)
 
 
 def test_an_id_twice_in_a_batch_is_stored_once(writer: Postgres, driver: Driver) -> None:
-    rows = [scored(0), scored(1, transaction_id="tx-0", customer_id="c-2")]
-    record = commit(writer, driver, batch(0, (Topic.TRANSACTIONS, 0, 2)), rows)
-    assert (record.totals.scored, record.totals.duplicates) == (1, 1)
+    rows = [scored(0), scored(1, transaction_id="tx-0", customer_id="c-2"), repeated(2, transaction_id="tx-0")]
+    record = commit(writer, driver, batch(0, (Topic.TRANSACTIONS, 0, 3)), rows)
+    assert (record.totals.scored, record.totals.duplicates, record.totals.dead_lettered) == (1, 1, 1)
     assert one(writer, "SELECT customer_id FROM fraud.scored_transactions") == "c-1"
+    assert [offset for offset, _, _ in conflicts(writer)] == [1]
+
+
+def test_the_same_content_in_other_words_is_no_conflict(writer: Postgres, driver: Driver) -> None:
+    commit(writer, driver, batch(0, (Topic.TRANSACTIONS, 0, 1)), [scored(0)])
+    again = repeated(1, transaction_id="tx-0")
+    again["value"] = json.dumps(json.loads(again["value"]), indent=4, sort_keys=True).encode()
+    record = commit(writer, driver, batch(1, (Topic.TRANSACTIONS, 1, 2)), [again])
+    assert (record.totals.duplicates, record.totals.dead_lettered) == (1, 0)
+
+
+def test_late_and_flagged_are_counted_by_partition(writer: Postgres, driver: Driver) -> None:
+    rows = [scored(0, is_fraud=True), scored(1) | {"late": True}, scored(2, is_fraud=True) | {"partition": 1}]
+    what = batch(0, (Topic.TRANSACTIONS, 0, 2))
+    commit(writer, driver, replace(what, ranges=[*what.ranges, OffsetRange("transactions", 1, 2, 3)]), rows)
+    marks = writer.execute("SELECT kafka_partition, late, flagged FROM fraud.stream_offsets ORDER BY 1").fetchall()
+    assert marks == [(0, 1, 1), (1, 0, 1)]
 
 
 def test_an_older_driver_is_fenced(settings: Settings, writer: Postgres, driver: Driver) -> None:
-    newer = ledger.take_over(writer, settings.stream, None, "nowhere")
+    newer = take_over(writer, settings)
     with pytest.raises(FencedError, match=rf"epoch {driver.epoch}\), was replaced by .* \(epoch {newer.epoch}\)"):
         commit(writer, driver, batch(0, (Topic.TRANSACTIONS, 0, 1)), [scored(0)])
     assert one(writer, "SELECT count(*) FROM fraud.scored_transactions") == 0
@@ -185,24 +222,3 @@ def test_latency_is_measured_from_kafka_s_clock(writer: Postgres, driver: Driver
     ingested = datetime.now(UTC).timestamp() * 1000 - 1500
     record = commit(writer, driver, batch(0, (Topic.TRANSACTIONS, 0, 1)), [scored(0) | {"ingest_ms": int(ingested)}])
     assert 1500 <= record.latencies_ms[0] < 10_000
-
-
-@pytest.mark.parametrize(
-    ("planned", "message"),
-    [(None, "there is no checkpoint"), (5, "the checkpoint .* is at batch 5, but the ledger in Postgres at 0")],
-)
-def test_ledger_and_checkpoint_of_different_histories_are_refused(
-    settings: Settings, writer: Postgres, driver: Driver, planned: int | None, message: str
-) -> None:
-    commit(writer, driver, batch(0, (Topic.TRANSACTIONS, 0, 1)), [scored(0)])
-    with pytest.raises(LedgerError, match=message):
-        ledger.take_over(writer, settings.stream, planned, "nowhere")
-
-
-def test_the_number_of_buckets_is_fixed_with_the_checkpoint(
-    settings: Settings, writer: Postgres, driver: Driver
-) -> None:
-    commit(writer, driver, batch(0, (Topic.TRANSACTIONS, 0, 1)), [scored(0)])
-    changed = settings.stream.model_copy(update={"state_buckets": settings.stream.state_buckets + 1})
-    with pytest.raises(LedgerError, match="FRAUDSTREAM_STREAM__STATE_BUCKETS"):
-        ledger.take_over(writer, changed, 1, "nowhere")

@@ -16,8 +16,8 @@ from tests.polling import poll
 Postgres = psycopg.Connection[tuple[object, ...]]
 LEDGER = """
     INSERT INTO fraud.stream_offsets (query, topic, kafka_partition, first_offset, next_offset,
-                                      scored, browse_events, labels, dead_lettered, duplicates)
-    VALUES ('test', %s, %s, %s, %s, %s, 0, 0, %s, %s)
+                                      scored, browse_events, labels, dead_lettered, duplicates, flagged, late, lost)
+    VALUES ('test', %s, %s, %s, %s, %s, 0, 0, %s, %s, %s, %s, %s)
 """
 BATCH = """
     INSERT INTO fraud.stream_batches (query, batch_id, epoch, offsets, scored, late, flagged, browse_events, labels,
@@ -34,11 +34,11 @@ def known_ends(settings: Settings) -> dict[tuple[str, int], int] | None:
 
 @pytest.fixture
 def ledger(settings: Settings, writer: Postgres, empty_tables: None) -> Iterator[Postgres]:
-    """A ledger that has read to the end of Kafka: 10 messages of one partition."""
+    """A ledger that has read to the end of Kafka: 10 messages of one partition, after 5 that were lost."""
     ends = poll(lambda: known_ends(settings), 60, "the broker leads its new topics")
     for (topic, partition), end in ends.items():
-        read = 10 if (topic, partition) == (Topic.TRANSACTIONS, 0) else 0
-        counts = (7, 2, 1) if read else (0, 0, 0)
+        read = 15 if (topic, partition) == (Topic.TRANSACTIONS, 0) else 0
+        counts = (7, 2, 1, 2, 1, 5) if read else (0,) * 6
         writer.execute(LEDGER, (topic, partition, end - read, end, *counts))
     yield writer
     writer.execute("DELETE FROM fraud.stream_offsets; DELETE FROM fraud.stream_batches")
@@ -48,7 +48,7 @@ def test_totals_come_from_the_ledger(settings: Settings, ledger: Postgres) -> No
     ledger.execute(BATCH, (1, 7, [100.0, 200.0, 300.0, 400.0]))
     totals = status.collect(settings).totals
     assert (totals.ingested, totals.scored, totals.dead_lettered, totals.duplicate) == (10, 7, 2, 1)
-    assert (totals.flagged, totals.late, totals.pending) == (2, 1, 0)
+    assert (totals.flagged, totals.late, totals.pending, totals.lost) == (2, 1, 0, 5)
 
 
 def test_latency_is_the_median_batchs_p50_and_the_worst_batchs_p99(settings: Settings, ledger: Postgres) -> None:

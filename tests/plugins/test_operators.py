@@ -3,6 +3,7 @@
 import os
 import tempfile
 import unittest
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,7 @@ from unittest.mock import patch
 
 from airflow.sdk.exceptions import TaskDeferred
 from fraudstream_airflow.events import JobEvent, Reason
-from fraudstream_airflow.operators import JobEndedError, ProcessStreamOperator, SparkModuleOperator
+from fraudstream_airflow.operators import REFUSED_SECONDS, JobEndedError, ProcessStreamOperator, SparkModuleOperator
 
 from fraudstream.local.jobs import jobs
 from fraudstream.local.process import Identity, start_ticks
@@ -82,6 +83,15 @@ class OperatorTest(unittest.TestCase):
     def test_a_dead_job_fails_the_attempt(self) -> None:
         with self.assertRaises(JobEndedError):
             self.tell(Reason.DIED, Identity(1, 1, "gone", 1, 0))
+
+    def test_a_job_that_refuses_is_not_started_again_at_once(self) -> None:
+        with self.assertRaises(TaskDeferred) as deferred:
+            self.tell(Reason.REFUSED, Identity(1, 1, "gone", 1, 0))
+        waiting = deferred.exception.trigger.moment - datetime.now(UTC)
+        self.assertAlmostEqual(waiting.total_seconds(), REFUSED_SECONDS, delta=5)
+        resume = getattr(self.operator(), deferred.exception.method_name)
+        with self.assertRaisesRegex(JobEndedError, "'producer' did something"):
+            resume(CONTEXT, None, **deferred.exception.kwargs)
 
     def test_a_job_that_was_stopped_on_request_is_started_again(self) -> None:
         identity = self.launch()

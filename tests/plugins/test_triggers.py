@@ -61,6 +61,13 @@ class TriggerTest(unittest.IsolatedAsyncioTestCase):
             event = await event_of(trigger_for(*job))
         self.assertEqual((event.reason, event.detail), (Reason.DIED, "died (exit status 3)"))
 
+    async def test_a_job_that_refuses_is_told_with_its_reason(self) -> None:
+        said = "import json, time; open('heartbeat.json', 'w').write(json.dumps("
+        said += "{'at': time.time(), 'state': 'failed', 'problem': 'no checkpoint'})); raise SystemExit(78)"
+        with running_job(said) as job:
+            event = await event_of(trigger_for(*job))
+        self.assertEqual((event.reason, event.detail), (Reason.REFUSED, "refuses to go on: no checkpoint"))
+
     async def test_a_job_that_ends_well_has_finished(self) -> None:
         with running_job("pass") as job:
             event = await event_of(trigger_for(*job))

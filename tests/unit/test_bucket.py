@@ -7,7 +7,15 @@ from fraudstream.contracts import DeadLetterReason, Topic, iso_milliseconds
 from spark_jobs.bucket import Bucket, Kind, Limits, Message
 from tests.messages import NOW, as_bytes, browse_event, label, transaction
 
-LIMITS = Limits(timedelta(minutes=5), allowed_lateness_ms=60_000)
+DAY_S = 86_400
+LIMITS = Limits(
+    timedelta(minutes=5),
+    allowed_lateness_ms=60_000,
+    customer_retention_ms=10 * DAY_S * 1000,
+    visitor_retention_ms=2 * DAY_S * 1000,
+    ingest_skew_ms=DAY_S * 1000,
+    resume={},
+)
 
 
 def message(topic: Topic, offset: int, content: dict[str, object], delay_s: float = 0) -> Message:
@@ -16,15 +24,15 @@ def message(topic: Topic, offset: int, content: dict[str, object], delay_s: floa
     return Message(topic.value, 0, offset, ingest_ms, str(key).encode(), as_bytes(content))
 
 
-def browse(offset: int, seconds: float, **fields: object) -> Message:
+def browse(offset: int, seconds: float, delay_s: float = 0, **fields: object) -> Message:
     at = iso_milliseconds(NOW + timedelta(seconds=seconds))
-    return message(Topic.BROWSE_EVENTS, offset, browse_event(event_id=f"e-{offset}", event_time=at, **fields))
+    return message(Topic.BROWSE_EVENTS, offset, browse_event(event_id=f"e-{offset}", event_time=at, **fields), delay_s)
 
 
-def purchase(offset: int, seconds: float, **fields: object) -> Message:
+def purchase(offset: int, seconds: float, delay_s: float = 0, **fields: object) -> Message:
     at = iso_milliseconds(NOW + timedelta(seconds=seconds))
     fields = {"transaction_id": f"tx-{offset}"} | fields
-    return message(Topic.TRANSACTIONS, offset, transaction(event_time=at, **fields))
+    return message(Topic.TRANSACTIONS, offset, transaction(event_time=at, **fields), delay_s)
 
 
 def test_every_message_is_accounted_for() -> None:
@@ -36,7 +44,7 @@ def test_every_message_is_accounted_for() -> None:
         purchase(2, 10, transaction_id="tx-0"),
     ]
     counts: Counter[str] = Counter()
-    for outcome in Bucket(None).handle(messages, LIMITS):
+    for outcome in Bucket(None, LIMITS).handle(messages):
         counts[outcome.kind] += outcome.messages
     assert counts == {
         Kind.BROWSE: 5,
@@ -49,7 +57,7 @@ def test_every_message_is_accounted_for() -> None:
 
 def test_a_refused_message_keeps_its_bytes_and_gets_its_reason() -> None:
     bad = message(Topic.TRANSACTIONS, 7, transaction(amount="much"))
-    (outcome,) = Bucket(None).handle([bad], LIMITS)
+    (outcome,) = Bucket(None, LIMITS).handle([bad])
     assert (outcome.kind, outcome.offset, outcome.value) == (Kind.DEAD, 7, bad.value)
     assert outcome.reason == DeadLetterReason.WRONG_TYPE
     assert "amount" in str(outcome.detail)
@@ -59,35 +67,91 @@ def test_features_do_not_depend_on_the_order_of_arrival() -> None:
     messages = [browse(0, 0), browse(1, 3, event_type="begin_checkout"), purchase(0, 10), purchase(1, 40, amount=9.0)]
 
     def features(arrived: list[Message]) -> dict[object, object]:
-        outcomes = Bucket(None).handle(arrived, LIMITS)
+        outcomes = Bucket(None, LIMITS).handle(arrived)
         return {o.offset: repr(o.features) for o in outcomes if o.kind == Kind.TRANSACTION}
 
     assert features(messages) == features(messages[::-1])
 
 
 def test_a_duplicate_leaves_the_state_as_it_was() -> None:
-    first, repeated = Bucket(None), Bucket(None)
-    list(first.handle([browse(0, 0), purchase(0, 5)], LIMITS))
-    list(repeated.handle([browse(0, 0), purchase(0, 5), purchase(1, 6, transaction_id="tx-0", amount=999.0)], LIMITS))
+    first, repeated = Bucket(None, LIMITS), Bucket(None, LIMITS)
+    list(first.handle([browse(0, 0), purchase(0, 5)]))
+    list(repeated.handle([browse(0, 0), purchase(0, 5), purchase(1, 6, transaction_id="tx-0", amount=999.0)]))
     assert repeated.encode() == first.encode()
 
 
 def test_state_carries_over_to_the_next_batch() -> None:
-    whole, second = Bucket(None), Bucket(None)
-    expected = [o.features for o in whole.handle([purchase(0, 0), purchase(1, 60)], LIMITS)][1]
-    list(second.handle([purchase(0, 0)], LIMITS))
-    (outcome,) = Bucket(second.encode()).handle([purchase(1, 60)], LIMITS)
+    whole, second = Bucket(None, LIMITS), Bucket(None, LIMITS)
+    expected = [o.features for o in whole.handle([purchase(0, 0), purchase(1, 60)])][1]
+    list(second.handle([purchase(0, 0)]))
+    (outcome,) = Bucket(second.encode(), LIMITS).handle([purchase(1, 60)])
     assert repr(outcome.features) == repr(expected)
 
 
 def test_customers_of_a_bucket_do_not_share_history() -> None:
-    alone, among = Bucket(None), Bucket(None)
-    (expected,) = alone.handle([purchase(0, 60)], LIMITS)
-    outcomes = list(among.handle([purchase(1, 0, customer_id="c-2"), purchase(0, 60)], LIMITS))
+    alone, among = Bucket(None, LIMITS), Bucket(None, LIMITS)
+    (expected,) = alone.handle([purchase(0, 60)])
+    outcomes = list(among.handle([purchase(1, 0, customer_id="c-2"), purchase(0, 60)]))
     assert repr(outcomes[1].features) == repr(expected.features)
 
 
 def test_late_is_a_mark_on_a_scored_transaction() -> None:
     on_time = message(Topic.TRANSACTIONS, 0, transaction(transaction_id="tx-0"), delay_s=59)
     late = message(Topic.TRANSACTIONS, 1, transaction(transaction_id="tx-1"), delay_s=61)
-    assert [o.late for o in Bucket(None).handle([on_time, late], LIMITS)] == [False, True]
+    assert [o.late for o in Bucket(None, LIMITS).handle([on_time, late])] == [False, True]
+
+
+def on_day(day: float, kind: str, offset: int, **fields: object) -> Message:
+    """A message that comes and happens `day` days after NOW."""
+    make = {"browse": browse, "purchase": purchase}[kind]
+    return make(offset, day * DAY_S, day * DAY_S, **fields)
+
+
+def test_state_does_not_grow_in_a_compressed_month() -> None:
+    """Each day 50 new visitors look and 5 new customers buy: only those within their retention are remembered."""
+    state, sizes = None, []
+    for day in range(30):
+        bucket = Bucket(state, LIMITS)
+        messages = [on_day(day, "browse", 100 * day + n, customer_id=f"v-{day}-{n}") for n in range(50)]
+        messages += [on_day(day, "purchase", 100 * day + n, customer_id=f"c-{day}-{n}") for n in range(5)]
+        assert sum(outcome.messages for outcome in bucket.handle(messages)) == 55
+        state = bucket.encode()
+        sizes.append(len(bucket))
+    # Retention and the skew of a day: visitors of 4 days, customers of 12.
+    assert sizes[-1] == 4 * 50 + 12 * 5
+    assert max(sizes) == sizes[-1]
+
+
+def test_a_customer_who_comes_back_after_the_retention_is_new_whether_swept_out_or_not() -> None:
+    (expected,) = Bucket(None, LIMITS).handle([on_day(11, "purchase", 1)])
+    kept = Bucket(None, LIMITS)
+    together = list(kept.handle([on_day(0, "purchase", 0), on_day(11, "purchase", 1)]))
+    swept = Bucket(None, LIMITS)
+    list(swept.handle([on_day(0, "purchase", 0)]))
+    swept = Bucket(swept.encode(), LIMITS)
+    list(swept.handle([on_day(12, "browse", 0, customer_id="c-2")]))
+    swept = Bucket(swept.encode(), LIMITS)
+    assert len(swept) == 1
+    (apart,) = swept.handle([on_day(11, "purchase", 1)])
+    assert repr(together[1].features) == repr(apart.features) == repr(expected.features)
+
+
+def test_a_customer_who_comes_back_within_the_retention_is_known() -> None:
+    bucket = Bucket(None, LIMITS)
+    list(bucket.handle([on_day(0, "purchase", 0)]))
+    (outcome,) = Bucket(bucket.encode(), LIMITS).handle([on_day(9, "purchase", 1)])
+    (unknown,) = Bucket(None, LIMITS).handle([on_day(9, "purchase", 1)])
+    assert repr(outcome.features) != repr(unknown.features)
+
+
+def test_replayed_messages_change_profiles_and_nothing_comes_out() -> None:
+    first = [browse(0, 0), purchase(0, 5), message(Topic.TRANSACTIONS, 1, transaction(amount="much"))]
+    first.append(message(Topic.TRANSACTION_LABELS, 0, label()))
+    whole = Bucket(None, LIMITS)
+    list(whole.handle(first))
+    resume = {(Topic.BROWSE_EVENTS, 0): 1, (Topic.TRANSACTIONS, 0): 2, (Topic.TRANSACTION_LABELS, 0): 1}
+    again = Bucket(None, LIMITS._replace(resume=resume))
+    (outcome,) = again.handle([*first, purchase(2, 60)])
+    (expected,) = whole.handle([purchase(2, 60)])
+    assert repr(outcome) == repr(expected)
+    assert again.encode() == whole.encode()

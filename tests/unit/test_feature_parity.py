@@ -29,6 +29,7 @@ from fraudstream.simulator.recording import open_recording
 from model.dataset import build
 from model.entity_risk import EntityRisk
 from model.features import ENTITY_FEATURES, FEATURE_NAMES
+from model.profile import DAY_MS
 from model.replay import HistoryFolder
 from model.static import StaticData
 from spark_jobs.bucket import Bucket, Kind, Limits, Message, Outcome
@@ -37,7 +38,7 @@ from spark_jobs.scoring import ModelFiles, ScoringData, features_of
 from tests.unit.entity_refresh import refreshed, utc, with_items
 
 CONFIG = EntityRiskSettings(refresh_minutes=30, publication_seconds=60)
-LIMITS = Limits(timedelta(minutes=5), allowed_lateness_ms=60_000)
+LIMITS = Limits(timedelta(minutes=5), 60_000, 400 * DAY_MS, 30 * DAY_MS, 7 * DAY_MS, resume={})
 BUCKETS = 4
 
 
@@ -114,8 +115,8 @@ def run_batch(state: dict[int, bytes], messages: list[Message]) -> tuple[dict[in
     after, outcomes = dict(state), []
     messages = sorted(messages, key=lambda message: crc32(message.key or b"") % BUCKETS)
     for number, mine in groupby(messages, lambda message: crc32(message.key or b"") % BUCKETS):
-        bucket = Bucket(state.get(number))
-        outcomes += bucket.handle(mine, LIMITS)
+        bucket = Bucket(state.get(number), LIMITS)
+        outcomes += bucket.handle(mine)
         after[number] = bucket.encode()
     return after, outcomes
 

@@ -49,7 +49,8 @@ def test_bad_values_are_refused_with_their_reason(value: bytes | None, reason: D
 
 def test_every_reason_has_a_bad_message() -> None:
     of_keys = {DeadLetterReason.MISSING_KEY, DeadLetterReason.KEY_MISMATCH}
-    assert {reason for _, reason in BAD_VALUES.values()} | of_keys == set(DeadLetterReason)
+    of_the_sink = {DeadLetterReason.ID_CONFLICT}
+    assert {reason for _, reason in BAD_VALUES.values()} | of_keys | of_the_sink == set(DeadLetterReason)
 
 
 def test_keys_are_checked() -> None:

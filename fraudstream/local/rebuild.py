@@ -1,0 +1,52 @@
+"""`fraudctl rebuild` and `fraudctl retry`: a person's decision when the stream refuses to go on."""
+
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+
+from fraudstream.contracts import QUERY
+from fraudstream.errors import FraudstreamError
+from fraudstream.local import postgres
+from fraudstream.settings import Settings
+from fraudstream.storage import continuity, rebuild
+from fraudstream.storage.rebuild import Plan, RebuildError
+
+
+def run_rebuild(settings: Settings, *, yes: bool, accept_loss: bool, tell: Callable[[str], None]) -> None:
+    """Says what a rebuild would do, and does it with `yes`. Raises RebuildError for a loss that isn't accepted."""
+    with _connect(settings) as connection:
+        what = rebuild.plan(connection, continuity.look(settings.kafka))
+        for line in _describe(what):
+            tell(line)
+        if what.breaks and not accept_loss:
+            raise RebuildError("messages are lost that were never read: say --accept-loss to go on without them")
+        if not yes:
+            raise RebuildError("nothing is changed yet: say --yes if you mean it")
+        generation = rebuild.apply(connection, QUERY, what)
+    tell(f"The stream's next start, within a minute, makes its state anew (generation {generation}).")
+
+
+def run_retry(settings: Settings) -> None:
+    """Forgets that drivers died of the next batch."""
+    with _connect(settings) as connection:
+        rebuild.forgive(connection, QUERY)
+
+
+def _describe(what: Plan) -> list[str]:
+    lines = [f"{found.text}" for found in what.breaks]
+    lines.append(f"{what.replayed} messages in Kafka are read again for the customers' profiles, and not scored again.")
+    if what.forgotten:
+        lines.append(
+            f"{what.forgotten} older ones have expired: what customers did then is missing in their profiles, so that "
+            "scores differ until they have bought again."
+        )
+    return lines
+
+
+def _connect(settings: Settings) -> psycopg.Connection[Any]:
+    try:
+        return psycopg.connect(settings.writer_dsn, autocommit=True, connect_timeout=5)
+    except psycopg.OperationalError as error:
+        message = f"PostgreSQL doesn't answer ({postgres.first_line(error)}): run ./fraudctl up"
+        raise FraudstreamError(message) from error

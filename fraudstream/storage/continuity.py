@@ -1,0 +1,102 @@
+"""Whether Kafka still holds what the ledger goes on from."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from psycopg import Connection
+from psycopg.rows import args_row
+
+from fraudstream import kafka_offsets
+from fraudstream.contracts import INPUT_TOPICS
+from fraudstream.kafka_offsets import Offsets
+from fraudstream.settings import KafkaSettings
+
+KAFKA_SECONDS = 10.0
+
+_POSITIONS = """
+SELECT topic, kafka_partition, first_offset, next_offset, topic_id FROM fraud.stream_offsets
+WHERE topic NOT LIKE '%@%' ORDER BY topic, kafka_partition
+"""
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where the ledger stands in a partition: accounted for from `first_offset` until `next_offset`."""
+
+    topic: str
+    partition: int
+    first_offset: int
+    next_offset: int
+    topic_id: str | None  # unknown for what was read before ids were kept
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Topic and partition."""
+        return self.topic, self.partition
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}"
+
+
+@dataclass(frozen=True)
+class KafkaView:
+    """The input topics as Kafka holds them: first offset, end, and id of the topic."""
+
+    begins: Offsets
+    ends: Offsets
+    ids: dict[str, str]
+
+
+class Cause(Enum):
+    """Why the stream can't go on from a position."""
+
+    GONE = "gone"
+    ANEW = "made anew"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True)
+class Break:
+    """A position that Kafka can't go on from. `text` says what was found, for people."""
+
+    position: Position
+    cause: Cause
+    text: str
+
+
+def positions(connection: Connection[Any]) -> list[Position]:
+    """The ledger's positions; topics that were made anew since aren't among them (their names hold an `@`)."""
+    with connection.cursor(row_factory=args_row(Position)) as cursor:
+        return cursor.execute(_POSITIONS).fetchall()
+
+
+def look(kafka: KafkaSettings) -> KafkaView:
+    """Asks Kafka. Raises KafkaUnavailableError."""
+    return KafkaView(
+        kafka_offsets.earliest(kafka, INPUT_TOPICS, KAFKA_SECONDS),
+        kafka_offsets.latest(kafka, INPUT_TOPICS, KAFKA_SECONDS),
+        kafka_offsets.topic_ids(kafka, INPUT_TOPICS, KAFKA_SECONDS),
+    )
+
+
+def breaks(of: Iterable[Position], view: KafkaView) -> Iterator[Break]:
+    """What doesn't go on, partition by partition."""
+    for position in of:
+        reached, place = position.next_offset, position.place
+        current = view.ids.get(position.topic)
+        if place not in view.ends:
+            yield Break(position, Cause.GONE, f"{position} is gone from Kafka; the ledger is at offset {reached}")
+        elif position.topic_id and current and current != position.topic_id:
+            text = f"{position} has the id {current}, but the ledger read {position.topic_id}: the topic was made anew"
+            yield Break(position, Cause.ANEW, text)
+        elif view.ends[place] < reached:
+            text = (
+                f"{position} ends at offset {view.ends[place]}, but the ledger is at {reached}: the topic was made anew"
+            )
+            yield Break(position, Cause.ANEW, text)
+        elif view.begins.get(place, 0) > reached:
+            first = view.begins[place]
+            text = f"{position} begins at offset {first}: {reached} to {first - 1} expired before they were read"
+            yield Break(position, Cause.EXPIRED, text)

@@ -1,0 +1,34 @@
+"""What ended the query: something around it that will pass, or a checkpoint that can't be read any more."""
+
+import re
+
+import psycopg
+
+from spark_jobs.checkpoint import CheckpointError
+from spark_jobs.publisher import PublishError
+
+#: In Spark's and Java's words: Kafka, the network, or a full disk.
+_TRANSIENT = re.compile(r"org\.apache\.kafka\.|No space left on device|Connection (?:refused|reset)|java\.net\.")
+#: In Spark's, Hadoop's and RocksDB's words: a file of the checkpoint is missing, cut off or changed.
+_DAMAGED = re.compile(
+    r"ChecksumException|Checksum error|CHECKPOINT_FILE_CHECKSUM|CANNOT_LOAD_STATE_STORE|STATE_STORE_|RocksDBException"
+    r"|Incomplete log file|batch \d+ doesn't exist|FileNotFoundException|EOFException|JsonParseException"
+    r"|JsonMappingException|JsonEOFException|MappingException|No usable value|\[MALFORMED|malformed"
+)
+
+
+def is_transient(error: BaseException | None) -> bool:
+    """Whether it failed for a reason outside of the micro-batch: the same batch may well succeed later."""
+    return isinstance(error, psycopg.OperationalError | PublishError) or bool(_TRANSIENT.search(_said(error)))
+
+
+def is_damaged_checkpoint(error: BaseException | None) -> bool:
+    """Whether the query failed since its checkpoint can't be read."""
+    if is_transient(error):
+        return False
+    return isinstance(error, CheckpointError) or bool(_DAMAGED.search(_said(error)))
+
+
+def _said(error: BaseException | None) -> str:
+    """The messages of an error and its causes, without the stack frames, which name classes of all kinds."""
+    return "\n".join(line for line in str(error or "").splitlines() if not line.startswith("\tat "))

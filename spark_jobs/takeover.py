@@ -1,0 +1,183 @@
+"""The start of a driver: it takes the query over, or refuses with what was found and what to do."""
+
+import os
+import socket
+from dataclasses import dataclass
+
+from psycopg.rows import class_row
+
+from fraudstream.contracts import QUERY
+from fraudstream.settings import StreamSettings
+from fraudstream.storage.continuity import KafkaView, breaks, positions
+from spark_jobs.bucket import STATE_LAYOUT
+from spark_jobs.checkpoint import Offsets
+from spark_jobs.ledger import Driver, LedgerError, Postgres
+
+_REBUILD = "Start the state anew, from Kafka and the ledger: ./fraudctl rebuild"
+
+
+@dataclass(frozen=True)
+class Known:
+    """What Postgres knows of the query: a row of fraud.stream_queries."""
+
+    generation: int = 0
+    first_batch: int = 0
+    resume_offsets: dict[str, dict[str, int]] | None = None
+    state_buckets: int | None = None
+    state_partitions: int | None = None
+    state_layout: int | None = None
+    crashed_batch: int | None = None
+    crashes: int = 0
+
+    @property
+    def resume(self) -> Offsets:
+        """`resume_offsets` by topic and partition."""
+        return {
+            (topic, int(partition)): offset
+            for topic, by_partition in (self.resume_offsets or {}).items()
+            for partition, offset in by_partition.items()
+        }
+
+
+def known_query(connection: Postgres) -> Known:
+    """The query's row, locked until the transaction's end; or the defaults of one that never ran."""
+    with connection.cursor(row_factory=class_row(Known)) as cursor:
+        cursor.execute(
+            """
+            SELECT generation, first_batch, resume_offsets, state_buckets, state_partitions, state_layout,
+                crashed_batch, crashes
+            FROM fraud.stream_queries WHERE query = %s FOR UPDATE
+            """,
+            (QUERY,),
+        )
+        return cursor.fetchone() or Known()
+
+
+def take_over(
+    connection: Postgres, stream: StreamSettings, view: KafkaView, generation: int, planned: int | None, location: str
+) -> Driver:
+    """Makes this process the query's driver, so that an older one's next commit is refused.
+
+    Args:
+        connection: as the writer.
+        stream: the settings that are fixed with the checkpoint, and how often a batch may be repeated.
+        view: what Kafka holds.
+        generation: the checkpoint's; another one in the ledger means that a rebuild came in between.
+        planned: the newest micro-batch in the checkpoint, by Spark's number, or None.
+        location: the checkpoint's, for messages.
+
+    Raises LedgerError when ledger, checkpoint and Kafka don't go on from each other, when a fixed setting has changed,
+    or when the next batch ended its driver again and again.
+    """
+    with connection.transaction():
+        known = known_query(connection)
+        if known.generation != generation:
+            raise LedgerError("the state was set to be rebuilt while this driver started: start it again")
+        committed = _last_committed(connection, known)
+        _check_history(known, committed, planned, location)
+        _check_kafka(connection, view)
+        if planned is not None:
+            _check_fixed(stream, known)
+        next_batch = known.first_batch if planned is None else known.first_batch + planned
+        repeats = next_batch if planned is not None and next_batch > committed else None
+        _check_crashes(connection, stream, known, repeats)
+        _remember_topics(connection, view)
+        return _register(connection, stream, known, view, repeats)
+
+
+def begin_repeat(connection: Postgres, driver: Driver) -> None:
+    """Notes that this driver now runs the batch that an earlier one left; still noted when this one dies of it, too."""
+    connection.execute(
+        """
+        UPDATE fraud.stream_queries
+        SET crashed_batch = %s, crashes = CASE crashed_batch WHEN %s THEN crashes + 1 ELSE 1 END
+        WHERE query = %s AND epoch = %s
+        """,
+        (driver.repeats, driver.repeats, QUERY, driver.epoch),
+    )
+
+
+def _last_committed(connection: Postgres, known: Known) -> int:
+    """The newest batch of this generation in the ledger; the one before its first when there is none."""
+    row = connection.execute("SELECT max(batch_id) FROM fraud.stream_batches WHERE query = %s", (QUERY,)).fetchone()
+    before = known.first_batch - 1
+    return before if row is None or row[0] is None else max(row[0], before)
+
+
+def _check_history(known: Known, committed: int, planned: int | None, location: str) -> None:
+    """Checks that the checkpoint is level with the ledger or one batch ahead, since Spark plans, then we commit.
+
+    Two ahead of a generation without batches: the ledger knows nothing of a batch 0 that held no messages.
+    """
+    is_new = committed < known.first_batch
+    if planned is None:
+        if is_new:
+            return
+        raise LedgerError(
+            f"the ledger in Postgres ends at batch {committed}, but there is no checkpoint in {location}: going on "
+            f"without it would score with empty profiles. Restore the checkpoint; or: {_REBUILD}"
+        )
+    ahead = known.first_batch + planned - committed
+    if not 0 <= ahead <= (2 if is_new else 1):
+        raise LedgerError(
+            f"the checkpoint in {location} is at batch {known.first_batch + planned}, but the ledger in Postgres at "
+            f"{committed}: one of them was restored from another time. Restore the matching one; or: {_REBUILD}"
+        )
+
+
+def _check_kafka(connection: Postgres, view: KafkaView) -> None:
+    found = [f.text for f in breaks(positions(connection), view)]
+    if found:
+        raise LedgerError(f"Kafka doesn't hold what the ledger goes on from: {'; '.join(found)}. {_REBUILD}")
+
+
+def _check_fixed(stream: StreamSettings, known: Known) -> None:
+    for name, fixed, wanted in (
+        ("FRAUDSTREAM_STREAM__STATE_BUCKETS", known.state_buckets, stream.state_buckets),
+        ("FRAUDSTREAM_STREAM__STATE_PARTITIONS", known.state_partitions, stream.state_partitions),
+        ("the layout of profiles in this release", known.state_layout, STATE_LAYOUT),
+    ):
+        if fixed not in (None, wanted):
+            raise LedgerError(
+                f"{name} is {wanted}, but the checkpoint was made with {fixed}. Go back to {fixed}; or: {_REBUILD}"
+            )
+
+
+def _check_crashes(connection: Postgres, stream: StreamSettings, known: Known, repeats: int | None) -> None:
+    if repeats is None or known.crashed_batch != repeats or known.crashes < stream.max_batch_repeats:
+        return
+    raise LedgerError(
+        f"batch {repeats} was left unfinished by {known.crashes + 1} drivers, one after the other, and isn't tried "
+        "again. The end of their log says why. Give it more memory (FRAUDSTREAM_STREAM__DRIVER_MEMORY_MB), or mend "
+        "what failed, then: ./fraudctl retry. Or cut it into smaller ones "
+        f"(FRAUDSTREAM_STREAM__MAX_OFFSETS_PER_TRIGGER is {stream.max_offsets_per_trigger}), then: ./fraudctl rebuild"
+    )
+
+
+def _remember_topics(connection: Postgres, view: KafkaView) -> None:
+    """Keeps the ids of topics that were read before ids were kept."""
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "UPDATE fraud.stream_offsets SET topic_id = %s WHERE query = %s AND topic = %s AND topic_id IS NULL",
+            [(topic_id, QUERY, topic) for topic, topic_id in view.ids.items()],
+        )
+
+
+def _register(
+    connection: Postgres, stream: StreamSettings, known: Known, view: KafkaView, repeats: int | None
+) -> Driver:
+    name = f"{socket.gethostname()}:{os.getpid()}"
+    row = connection.execute(
+        """
+        INSERT INTO fraud.stream_queries AS q
+            (query, epoch, driver, state_buckets, state_partitions, state_layout, started_at, heartbeat_at)
+        VALUES (%s, 1, %s, %s, %s, %s, now(), now())
+        ON CONFLICT (query) DO UPDATE SET epoch = q.epoch + 1, driver = excluded.driver,
+            state_buckets = excluded.state_buckets, state_partitions = excluded.state_partitions,
+            state_layout = excluded.state_layout, started_at = now(), heartbeat_at = now()
+        RETURNING epoch
+        """,
+        (QUERY, name, stream.state_buckets, stream.state_partitions, STATE_LAYOUT),
+    ).fetchone()
+    assert row is not None  # noqa: S101 (RETURNING always returns)
+    return Driver(row[0], name, known.first_batch, known.resume, view.ids, repeats)

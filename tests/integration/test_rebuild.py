@@ -1,0 +1,184 @@
+"""The streaming job without what it goes on from: it refuses, and after a rebuild it goes on as if nothing had been.
+
+On real Kafka, Postgres and Spark.
+"""
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from fraudstream.contracts import Topic, iso_milliseconds
+from fraudstream.local.jobs import jobs
+from fraudstream.local.rebuild import run_rebuild
+from fraudstream.settings import Settings
+from fraudstream.storage.rebuild import RebuildError
+from fraudstream.storage.reconciliation import reconcile
+from model.registry import ensure_pretrained
+from tests.isolation import isolated_servers
+from tests.messages import as_bytes, label
+from tests.polling import poll
+from tests.streaming import READY_SECONDS, Job, Postgres, Shop, accounted, count
+
+#: Of all purchases that are compared, so that their features may be equal.
+FIRST = datetime.now(UTC) - timedelta(minutes=3)
+SECOND = FIRST + timedelta(minutes=2)
+
+
+@pytest.fixture(scope="module")
+def settings() -> Iterator[Settings]:
+    """Servers of this module's own: it counts every message, and breaks things."""
+    with isolated_servers() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shop(settings: Settings, database: Postgres) -> Shop:
+    ensure_pretrained(database, settings.paths.models)
+    return Shop(settings)
+
+
+@pytest.fixture
+def run(settings: Settings) -> Iterator[Any]:
+    """Starts jobs, and ends what still runs."""
+    started: list[Job] = []
+
+    def start() -> Job:
+        started.append(Job(settings))
+        return started[-1]
+
+    yield start
+    for job in started:
+        job.end(signal.SIGKILL)
+
+
+def refusal(settings: Settings, job: Job) -> str:
+    """What a job that refuses to start leaves behind."""
+    assert job.process.wait(READY_SECONDS) == os.EX_CONFIG, job.log.read_text()[-3000:]
+    return jobs(settings)["stream"].slot.heartbeat.problem  # type: ignore[union-attr]
+
+
+def scores(database: Postgres) -> dict[str, float]:
+    return dict(database.execute("SELECT transaction_id, fraud_score FROM fraud.scored_transactions").fetchall())
+
+
+def buy(shop: Shop, name: str, customer: str, at: datetime) -> None:
+    shop.buy(name, customer_id=customer, event_time=iso_milliseconds(at))
+
+
+def read_all(job: Job, shop: Shop, database: Postgres) -> None:
+    shop.flush()
+    job.until(lambda: accounted(database) == shop.sent.total(), "everything sent")
+
+
+def test_a_lost_checkpoint_is_refused_and_rebuilt(run: Any, settings: Settings, shop: Shop, database: Postgres) -> None:
+    job = run()
+    for name in ("whole", "cut"):
+        buy(shop, f"{name}-1", name, FIRST)
+    buy(shop, "whole-2", "whole", SECOND)
+    send_label(shop)
+    read_all(job, shop, database)
+    assert job.end(signal.SIGTERM) == 0
+
+    shutil.rmtree(settings.paths.checkpoint)
+    problem = refusal(settings, run())
+    assert "there is no checkpoint" in problem
+    assert "./fraudctl rebuild" in problem
+
+    said: list[str] = []
+    with pytest.raises(RebuildError, match="--yes"):
+        run_rebuild(settings, yes=False, accept_loss=False, tell=said.append)
+    (line,) = said
+    assert line.startswith(f"{shop.sent.total()} messages in Kafka are read again")
+    run_rebuild(settings, yes=True, accept_loss=False, tell=said.append)
+    job = run()
+    buy(shop, "cut-2", "cut", SECOND)
+    buy(shop, "new-2", "new", SECOND)
+    read_all(job, shop, database)
+    found = scores(database)
+    assert len(found) == 5
+    assert found["tx-cut-2"] == found["tx-whole-2"], "the profile is what it was"
+    assert found["tx-cut-2"] != found["tx-new-2"], "and it matters"
+    assert count(database, "SELECT sum(duplicates) FROM fraud.stream_offsets") == 0
+    job.end(signal.SIGKILL)
+
+
+def test_a_damaged_checkpoint_is_rebuilt_without_a_person(
+    run: Any, settings: Settings, shop: Shop, database: Postgres
+) -> None:
+    newest = max(
+        settings.paths.stream.glob("checkpoint-1/state/0/*/*.changelog"), key=lambda file: file.stat().st_mtime
+    )
+    for file in newest.parent.glob("*.changelog"):
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    shop.buy("after-damage")
+    shop.flush()
+    job = run()
+    assert job.process.wait(READY_SECONDS) == 1
+    assert "the checkpoint is damaged" in job.log.read_text()
+    read_all(run(), shop, database)
+    assert len(scores(database)) == 6
+    assert count(database, "SELECT generation FROM fraud.stream_queries") == 2
+
+
+def test_what_kafka_lost_is_refused_until_somebody_accepts_it(
+    run: Any, settings: Settings, shop: Shop, database: Postgres
+) -> None:
+    run_id = count(database, "SELECT max(batch_id) FROM fraud.stream_batches")
+    for _ in range(3):
+        shop.buy("unread")  # three times the same purchase, of which the browse events expire
+    shop.flush()
+    admin = AdminClient(settings.kafka.client_config())
+    expire(admin, Topic.BROWSE_EVENTS)
+    make_anew(admin, Topic.TRANSACTION_LABELS)
+    problem = refusal(settings, run())
+    assert "expired before they were read" in problem
+    assert "transaction-labels/" in problem
+    assert "the topic was made anew" in problem
+    assert "./fraudctl rebuild" in problem
+
+    said: list[str] = []
+    with pytest.raises(RebuildError, match="--accept-loss"):
+        run_rebuild(settings, yes=True, accept_loss=False, tell=said.append)
+    assert "older ones have expired" in said[-1]
+    run_rebuild(settings, yes=True, accept_loss=True, tell=lambda _: None)
+    assert count(database, "SELECT sum(lost) FROM fraud.stream_offsets") == 6
+    assert count(database, "SELECT sum(until_offset - from_offset) FROM fraud.stream_lost_ranges") == 6
+
+    job = run()
+    send_label(shop)
+    read_all(job, shop, database)
+    assert len(scores(database)) == 7
+    assert count(database, "SELECT sum(duplicates) FROM fraud.stream_offsets") == 2
+    labels = database.execute("SELECT topic FROM fraud.transaction_labels WHERE batch_id <= %s", (run_id,)).fetchall()
+    assert [str(topic).split("@")[0] for (topic,) in labels] == ["transaction-labels"]
+    assert count(database, "SELECT count(*) FROM fraud.transaction_labels WHERE topic = 'transaction-labels'") == 1
+    assert reconcile(settings, 1).differences == []
+    assert job.end(signal.SIGTERM) == 0
+
+
+def send_label(shop: Shop) -> None:
+    shop.send(Topic.TRANSACTION_LABELS, b"tx-whole-1", as_bytes(label(transaction_id="tx-whole-1")))
+
+
+def expire(admin: AdminClient, topic: Topic) -> None:
+    """Lets Kafka forget all that it holds of a topic, as after its retention."""
+    ends = [TopicPartition(topic, p, -1) for p in admin.list_topics(topic, 10).topics[topic].partitions]
+    for deleted in admin.delete_records(ends).values():
+        deleted.result(30)
+
+
+def make_anew(admin: AdminClient, topic: Topic) -> None:
+    """Deletes a topic and creates it again."""
+    partitions = len(admin.list_topics(topic, 10).topics[topic].partitions)
+    admin.delete_topics([topic])[topic].result(30)
+    poll(lambda: topic not in admin.list_topics(timeout=10).topics, 30, "the topic to go")
+    time.sleep(1)  # the broker goes on deleting for a moment
+    admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(30)

@@ -1,0 +1,188 @@
+"""Whether a driver may start: ledger, checkpoint, Kafka and settings must go on from each other. On a real Postgres."""
+
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from fraudstream.contracts import QUERY
+from fraudstream.settings import Settings
+from fraudstream.storage import rebuild
+from fraudstream.storage.continuity import KafkaView
+from fraudstream.storage.rebuild import RebuildError
+from spark_jobs import takeover
+from spark_jobs.checkpoint import OffsetRange
+from spark_jobs.ledger import Driver, LedgerError
+
+Postgres = psycopg.Connection[Any]
+PLACE = ("transactions", 0)
+#: Kafka holds offsets 0 to 9 of the one partition.
+VIEW = KafkaView({PLACE: 0}, {PLACE: 10}, {"transactions": "topic-1"})
+
+pytestmark = pytest.mark.usefixtures("empty_tables")
+
+
+def start(
+    writer: Postgres, settings: Settings, planned: int | None = None, *, view: KafkaView = VIEW, generation: int = 0
+) -> Driver:
+    return takeover.take_over(writer, settings.stream, view, generation, planned, "the checkpoint")
+
+
+def read(writer: Postgres, batch_id: int, until: int) -> None:
+    """What a committed batch leaves: all messages so far were browse events of one partition."""
+    writer.execute(
+        "INSERT INTO fraud.stream_batches (query, batch_id, epoch, offsets, scored, late, flagged, browse_events, "
+        "labels, dead_lettered, duplicates, model_version, static_version, started_at, duration_ms, latencies_ms) "
+        "VALUES (%s, %s, 1, %s, 0, 0, 0, 0, 0, 0, 0, 'm', 1, now(), 1, '{}')",
+        (QUERY, batch_id, Jsonb({})),
+    )
+    writer.execute(
+        "INSERT INTO fraud.stream_offsets (query, topic, kafka_partition, first_offset, next_offset, scored, "
+        "browse_events, labels, dead_lettered, duplicates, topic_id) "
+        "VALUES (%s, %s, %s, 0, %s, 0, %s, 0, 0, 0, 'topic-1') ON CONFLICT (query, topic, kafka_partition) "
+        "DO UPDATE SET next_offset = excluded.next_offset, browse_events = excluded.browse_events",
+        (QUERY, *PLACE, until, until),
+    )
+
+
+@pytest.fixture
+def running(writer: Postgres, settings: Settings) -> Postgres:
+    """A query that committed batches 0 to 3, up to offset 5."""
+    start(writer, settings)
+    for batch_id, until in enumerate((1, 2, 4, 5)):
+        read(writer, batch_id, until)
+    return writer
+
+
+@pytest.mark.parametrize("planned", [3, 4])
+def test_a_checkpoint_level_with_the_ledger_or_one_ahead_goes_on(
+    running: Postgres, settings: Settings, planned: int
+) -> None:
+    assert start(running, settings, planned).repeats == (4 if planned == 4 else None)
+
+
+@pytest.mark.parametrize(
+    ("planned", "message"),
+    [
+        (None, "ends at batch 3, but there is no checkpoint in the checkpoint"),
+        (5, "is at batch 5, but the ledger in Postgres at 3: one of them was restored from another time"),
+        (2, "is at batch 2, but the ledger in Postgres at 3"),
+    ],
+)
+def test_a_lost_or_restored_half_is_refused(
+    running: Postgres, settings: Settings, planned: int | None, message: str
+) -> None:
+    with pytest.raises(LedgerError, match=rf"{message}.*\./fraudctl rebuild"):
+        start(running, settings, planned)
+
+
+@pytest.mark.parametrize(
+    ("view", "message"),
+    [
+        (KafkaView({}, {}, {}), "transactions/0 is gone from Kafka; the ledger is at offset 5"),
+        (KafkaView({PLACE: 0}, {PLACE: 4}, {}), "ends at offset 4, but the ledger is at 5: the topic was made anew"),
+        (KafkaView({PLACE: 0}, {PLACE: 9}, {"transactions": "topic-2"}), "has the id topic-2, but the ledger read to"),
+        (KafkaView({PLACE: 7}, {PLACE: 10}, VIEW.ids), "begins at offset 7: 5 to 6 expired before they were read"),
+    ],
+)
+def test_what_kafka_lost_is_refused(running: Postgres, settings: Settings, view: KafkaView, message: str) -> None:
+    with pytest.raises(LedgerError, match=rf"{message}.*\./fraudctl rebuild"):
+        start(running, settings, 3, view=view)
+
+
+@pytest.mark.parametrize("name", ["state_buckets", "state_partitions"])
+def test_what_is_fixed_with_the_checkpoint_is_refused(running: Postgres, settings: Settings, name: str) -> None:
+    changed = settings.stream.model_copy(update={name: getattr(settings.stream, name) + 1})
+    with pytest.raises(LedgerError, match=f"FRAUDSTREAM_STREAM__{name.upper()} is"):
+        takeover.take_over(running, changed, VIEW, 0, 3, "the checkpoint")
+
+
+def test_another_layout_of_the_state_is_refused(running: Postgres, settings: Settings) -> None:
+    running.execute("UPDATE fraud.stream_queries SET state_layout = 1")
+    with pytest.raises(LedgerError, match="layout of profiles"):
+        start(running, settings, 3)
+
+
+def test_a_batch_that_ends_driver_after_driver_is_given_up_until_somebody_says_so(
+    running: Postgres, settings: Settings
+) -> None:
+    for _ in range(settings.stream.max_batch_repeats):
+        start(running, settings, 4)  # ended before it came to the batch: doesn't count
+        takeover.begin_repeat(running, start(running, settings, 4))
+    with pytest.raises(LedgerError, match=r"batch 4 was left unfinished by 3 drivers.*\./fraudctl retry"):
+        start(running, settings, 4)
+    rebuild.forgive(running, QUERY)
+    assert start(running, settings, 4).repeats == 4
+
+
+def test_a_batch_that_was_committed_in_the_end_is_forgotten(running: Postgres, settings: Settings) -> None:
+    takeover.begin_repeat(running, start(running, settings, 4))
+    read(running, 4, 6)
+    for _ in range(settings.stream.max_batch_repeats):
+        takeover.begin_repeat(running, start(running, settings, 5))
+    with pytest.raises(LedgerError, match="batch 5"):
+        start(running, settings, 5)
+
+
+def test_a_rebuild_begins_a_new_checkpoint_behind_the_ledger(running: Postgres, settings: Settings) -> None:
+    old = start(running, settings, 3)
+    what = rebuild.plan(running, VIEW)
+    assert (what.replayed, what.forgotten, what.exact) == (5, 0, True)
+    assert rebuild.apply(running, QUERY, what) == 1
+    with pytest.raises(LedgerError, match="set to be rebuilt while this driver started"):
+        start(running, settings, 3)
+    driver = start(running, settings, generation=1)
+    assert (driver.first_batch, driver.resume) == (4, {PLACE: 5})
+    assert driver.epoch > old.epoch + 1
+    planned = [OffsetRange(*PLACE, start=0, until=3), OffsetRange(*PLACE, start=3, until=8)]
+    assert driver.clip(planned) == [OffsetRange(*PLACE, 5, 5), OffsetRange(*PLACE, 5, 8)]
+    # its own first batches
+    assert start(running, settings, 0, generation=1).repeats == 4
+    read(running, 4, 5)
+    assert start(running, settings, 1, generation=1).repeats == 5
+
+
+def test_a_rebuild_without_all_of_the_past_says_how_much_is_forgotten(running: Postgres, settings: Settings) -> None:
+    what = rebuild.plan(running, KafkaView({PLACE: 2}, {PLACE: 10}, VIEW.ids))
+    assert (what.replayed, what.forgotten, what.breaks, what.exact) == (3, 2, [], False)
+
+
+def test_messages_that_expired_unread_are_given_up_by_range(running: Postgres, settings: Settings) -> None:
+    view = KafkaView({PLACE: 7}, {PLACE: 10}, VIEW.ids)
+    rebuild.apply(running, QUERY, rebuild.plan(running, view))
+    lost = running.execute("SELECT topic, kafka_partition, from_offset, until_offset FROM fraud.stream_lost_ranges")
+    assert lost.fetchall() == [(*PLACE, 5, 7)]
+    moved = running.execute("SELECT next_offset, browse_events, lost FROM fraud.stream_offsets").fetchone()
+    assert moved == (7, 5, 2)
+    assert start(running, settings, view=view, generation=1).resume == {PLACE: 7}
+
+
+def test_a_topic_made_anew_counts_from_0_and_the_old_one_stays_in_the_books(
+    running: Postgres, settings: Settings
+) -> None:
+    dead = (
+        "INSERT INTO fraud.dead_letters (topic, kafka_partition, kafka_offset, reason, detail, ingest_time, batch_id) "
+        "VALUES ('transactions', 0, 0, 'TOO_LARGE', '', now(), 0)"
+    )
+    running.execute(dead)
+    view = KafkaView({PLACE: 0}, {PLACE: 9}, {"transactions": "topic-2"})
+    rebuild.apply(running, QUERY, rebuild.plan(running, view))
+    assert start(running, settings, view=view, generation=1).resume == {}
+    running.execute(dead)
+    topics = running.execute("SELECT topic FROM fraud.dead_letters ORDER BY 1").fetchall()
+    assert topics == [("transactions",), ("transactions@topic-1",)]
+    assert running.execute("SELECT topic, next_offset FROM fraud.stream_offsets").fetchall() == [
+        ("transactions@topic-1", 5)
+    ]
+
+
+def test_a_rebuild_is_refused_when_the_stream_went_on_or_never_ran(writer: Postgres, settings: Settings) -> None:
+    with pytest.raises(RebuildError, match="has never run"):
+        rebuild.apply(writer, QUERY, rebuild.plan(writer, VIEW))
+    start(writer, settings)
+    read(writer, 0, 1)
+    what = rebuild.plan(writer, VIEW)
+    read(writer, 1, 2)
+    with pytest.raises(RebuildError, match="went on meanwhile"):
+        rebuild.apply(writer, QUERY, what)
