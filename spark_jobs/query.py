@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from pyspark.sql import SparkSession
+from pyspark.sql.streaming.listener import StreamingQueryProgress
 from pyspark.sql.streaming.query import StreamingQuery
 
 from fraudstream.errors import FraudstreamError
@@ -76,6 +77,7 @@ def watch(
             log.info("%s", progress_line(query, processor))
             if progress := query.lastProgress:
                 log.info("Spark's phases of the last trigger, ms: %s", progress["durationMs"])
+                log.info("%s", state_line(progress))
             said = time.monotonic()
         stop.wait(POLL_SECONDS)
 
@@ -92,6 +94,14 @@ def progress_line(query: StreamingQuery, processor: Processor) -> str:
         f"{last.totals.dead_lettered} dead-lettered in {last.duration_ms:.0f} ms; "
         f"{rate:.0f} rows/s; Kafka to commit p50 {p50:.0f} ms, p99 {p99:.0f} ms; model {last.model_version}"
     )
+
+
+def state_line(progress: StreamingQueryProgress) -> str:
+    """How large Spark's state is: a row a bucket; RocksDB's memory; its files without their copy in the checkpoint."""
+    operators = progress["stateOperators"]
+    rows, memory = (sum(operator[name] for operator in operators) for name in ("numRowsTotal", "memoryUsedBytes"))
+    files = sum(operator["customMetrics"].get("rocksdbSstFileSize", 0) for operator in operators)
+    return f"state: {rows} rows, {memory} bytes of memory, {files} bytes of files"
 
 
 def stop_between_batches(query: StreamingQuery, processor: Processor) -> None:
