@@ -1,5 +1,6 @@
 """The streaming query: started, watched while it runs, and stopped between micro-batches."""
 
+import gc
 import logging
 import threading
 import time
@@ -35,6 +36,7 @@ def run_query(
     driver = processor.start(spark, checkpoint)
     log.info("driver %s, epoch %s, on %s", driver.name, driver.epoch, spark.sparkContext.master)
     query = start_query(spark, settings, processor, checkpoint)
+    gc.freeze()  # what the libraries made isn't walked through by `watch`'s collections
     watch(query, processor, heartbeat, stop, starting_until)
     beat(heartbeat, State.STOPPING)
     stop_between_batches(query, processor)
@@ -78,6 +80,8 @@ def watch(
             if progress := query.lastProgress:
                 log.info("Spark's phases of the last trigger, ms: %s", progress["durationMs"])
                 log.info("%s", state_line(progress))
+            # A micro-batch's plan stays in the JVM until Python collects the cycle that refers to it.
+            gc.collect()
             said = time.monotonic()
         stop.wait(POLL_SECONDS)
 

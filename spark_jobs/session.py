@@ -9,6 +9,8 @@ from pyspark.sql import SparkSession
 from fraudstream.errors import FraudstreamError
 from fraudstream.settings import Settings
 
+#: Java's default is 1/64 of the machine's memory, which the heap fills with garbage before it is collected as a whole.
+HEAP_AT_FIRST_MB = 192
 LOGGING = Path(__file__).with_name("log4j2.properties")
 
 
@@ -16,6 +18,7 @@ def build_session(settings: Settings, master: str) -> SparkSession:
     """Starts Spark on `master`. Raises FraudstreamError when the Kafka connector's jars are missing."""
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the parallelism is Spark's
+    os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # else RocksDB's memory lies in pieces, one arena a thread
     local = master.startswith("local")
     if local:
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
@@ -35,7 +38,7 @@ def _config(settings: Settings) -> dict[str, str]:
         # Spark's own regular expression over a Python error's text overflows the default stack (seen).
         # The first compiler alone starts with less CPU time, and drains a backlog with less (docs/measurements.md).
         "spark.driver.extraJavaOptions": (
-            "-Xss4m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError "
+            f"-Xms{HEAP_AT_FIRST_MB}m -Xss4m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError "
             f"-Dlog4j2.configurationFile={LOGGING.as_uri()}"
         ),
         "spark.ui.enabled": str(stream.spark_ui_port > 0).lower(),

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,17 +131,18 @@ def wait_until(look: Callable[[], bool], program: Program, seconds: float, what:
 def parts_of(job: psutil.Process) -> dict[str, list[psutil.Process]]:
     """The job's processes by part: the Python driver, its JVM, the daemon that forks Python workers, the workers."""
     parts: dict[str, list[psutil.Process]] = {"driver": [job], "jvm": [], "daemon": [], "workers": [], "other": []}
-    for jvm in _children(job):
-        parts["jvm" if jvm.name() == "java" else "other"].append(jvm)
-        for daemon in _children(jvm):
-            is_daemon = "spark_jobs.daemon" in daemon.cmdline()
+    for child, command in _children(job):
+        parts["jvm" if Path(command[0]).name == "java" else "other"].append(child)
+        for daemon, its_command in _children(child):
+            is_daemon = "spark_jobs.daemon" in its_command
             parts["daemon" if is_daemon else "other"].append(daemon)
-            parts["workers" if is_daemon else "other"].extend(_children(daemon))
+            parts["workers" if is_daemon else "other"].extend(worker for worker, _ in _children(daemon))
     return parts
 
 
-def _children(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        return process.children()
-    except psutil.NoSuchProcess:
-        return []
+def _children(process: psutil.Process) -> Iterator[tuple[psutil.Process, list[str]]]:
+    """With their command lines; one that ends meanwhile is left out."""
+    with suppress(psutil.NoSuchProcess):
+        for child in process.children():
+            with suppress(psutil.NoSuchProcess):
+                yield child, child.cmdline() or [child.name()]
