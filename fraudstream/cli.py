@@ -28,6 +28,8 @@ app = typer.Typer(
 DOCSTRING = '"""'
 #: For commands that hand all their arguments, --help too, to another program.
 PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+#: Benchmarks that start servers of their own, which only this environment can.
+WITH_OWN_SERVERS = frozenset({"backlog", "soak"})
 KEPT_BY_RESET = frozenset({"venvs", "jars"})
 
 
@@ -188,9 +190,9 @@ def bench(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="A file of benchmarks/, without .py.")] = "",
 ) -> None:
-    """Measure the running platform: run one of benchmarks/, or list them.
+    """Run one of benchmarks/, or list them. Those that need no running platform say so.
 
-    Example: ./fraudctl bench exactly_once
+    Examples: ./fraudctl bench exactly_once; ./fraudctl bench soak --minutes 60
     """
     settings = load_settings()
     known = {path.stem: path for path in sorted((settings.paths.project / "benchmarks").glob("*.py"))}
@@ -202,6 +204,8 @@ def bench(
     if name not in known:
         raise UsageError(f"no benchmark {name!r}: choose one of {', '.join(known)}")
     os.environ.update(_exports(settings))
+    if name in WITH_OWN_SERVERS:
+        _execute(sys.executable, "-P", str(known[name]), *context.args)
     _spark_python(str(known[name]), *context.args)
 
 

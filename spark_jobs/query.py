@@ -1,11 +1,13 @@
 """The streaming query: started, watched while it runs, and stopped between micro-batches."""
 
+import gc
 import logging
 import threading
 import time
 from pathlib import Path
 
 from pyspark.sql import SparkSession
+from pyspark.sql.streaming.listener import StreamingQueryProgress
 from pyspark.sql.streaming.query import StreamingQuery
 
 from fraudstream.contracts import QUERY
@@ -35,6 +37,7 @@ def run_query(
     driver = processor.start(spark, checkpoint)
     log.info("driver %s, epoch %s, on %s", driver.name, driver.epoch, spark.sparkContext.master)
     query = start_query(spark, settings, processor, checkpoint)
+    gc.freeze()  # what the libraries made isn't walked through by `watch`'s collections
     watch(query, processor, heartbeat, stop, starting_until)
     beat(heartbeat, State.STOPPING)
     stop_between_batches(query, processor)
@@ -77,6 +80,9 @@ def watch(
             log.info("%s", progress_line(query, processor))
             if progress := query.lastProgress:
                 log.info("Spark's phases of the last trigger, ms: %s", progress["durationMs"])
+                log.info("%s", state_line(progress))
+            # A micro-batch's plan stays in the JVM until Python collects the cycle that refers to it.
+            gc.collect()
             said = time.monotonic()
         stop.wait(POLL_SECONDS)
 
@@ -93,6 +99,14 @@ def progress_line(query: StreamingQuery, processor: Processor) -> str:
         f"{last.totals.dead_lettered} dead-lettered in {last.duration_ms:.0f} ms; "
         f"{rate:.0f} rows/s; Kafka to commit p50 {p50:.0f} ms, p99 {p99:.0f} ms; model {last.model_version}"
     )
+
+
+def state_line(progress: StreamingQueryProgress) -> str:
+    """How large Spark's state is: a row a bucket; RocksDB's memory; its files without their copy in the checkpoint."""
+    operators = progress["stateOperators"]
+    rows, memory = (sum(operator[name] for operator in operators) for name in ("numRowsTotal", "memoryUsedBytes"))
+    files = sum(operator["customMetrics"].get("rocksdbSstFileSize", 0) for operator in operators)
+    return f"state: {rows} rows, {memory} bytes of memory, {files} bytes of files"
 
 
 def stop_between_batches(query: StreamingQuery, processor: Processor) -> None:

@@ -102,7 +102,7 @@ class Resources:
         with self._lock:
             self._current = new
             if self._broadcast:
-                self._broadcast.unpersist()
+                self._broadcast.destroy()  # no later micro-batch uses it, and its file lies on the driver's disk
                 self._broadcast = None
         return self._current
 

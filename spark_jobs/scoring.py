@@ -53,14 +53,27 @@ def score(outcomes: DataFrame, data: Broadcast[ScoringData]) -> DataFrame:
 
 
 def _scorer_of(data: Broadcast[ScoringData]) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    number = data._jbroadcast.id()
+
     def score_partition(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             if batch.num_rows:
-                scoring = data.value
+                scoring = _on_worker(number, data)
                 challenger = load_scorer(scoring.challenger) if scoring.challenger else None
                 yield score_batch(batch, load_scorer(scoring.champion), challenger, scoring)
 
     return score_partition
+
+
+_kept: dict[int, ScoringData] = {}
+
+
+def _on_worker(number: int, data: Broadcast[ScoringData]) -> ScoringData:
+    """The value of broadcast `number`, kept here: Spark takes it from a worker whose next task is of the other stage."""
+    if number not in _kept:
+        _kept.clear()
+        _kept[number] = data.value
+    return _kept[number]
 
 
 def check_on_worker(spark: SparkSession, files: ModelFiles) -> None:

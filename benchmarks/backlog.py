@@ -1,0 +1,94 @@
+"""A backlog of a million events, on servers of its own: bounded batches, bounded memory, and how fast it drains.
+
+    ./fraudctl bench backlog
+    ./fraudctl bench backlog --events 100000 --out short.csv
+
+The simulated shop sends while no streaming job runs; then the job is started, once, and drains what waits. Kafka and
+Postgres lie in a folder and on ports of their own, so that a running platform isn't touched. Ends with 1 when a batch
+is larger than the setting allows, or a message is lost, repeated or not accounted for.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+from benchmarks.measuring.accounting import differences
+from benchmarks.measuring.samples import JOB_PARTS, Sample, Sampler, column
+from benchmarks.measuring.stream import BenchmarkError, Postgres, Stream, fresh_stream
+
+#: What the shop is asked for; a busy machine sends less.
+SEND_RATE = 20_000
+SAMPLE_SECONDS = 2.0
+DRAIN_SECONDS = 3600.0
+MIB = 2**20
+
+LEDGER = """
+    SELECT count(*), sum(messages), max(messages), extract(epoch FROM max(committed_at) - min(started_at))::float8,
+        percentile_cont(0.5) WITHIN GROUP (ORDER BY duration_ms), max(duration_ms)
+    FROM (SELECT *, scored + browse_events + labels + dead_lettered + duplicates AS messages
+          FROM fraud.stream_batches) AS batch
+"""
+
+
+def main() -> None:
+    """Makes the backlog, lets the job drain it, and prints the figures."""
+    arguments = _arguments()
+    with fresh_stream() as stream, stream.connect() as database:
+        _send(stream, arguments.events)
+        waiting = stream.lag(database)
+        print(f"{waiting} messages wait; the job starts, samples go to {arguments.out}", flush=True)
+        started = time.monotonic()
+        job = stream.start_job()
+        with Sampler(stream, job, database, arguments.out) as sampler:
+            while sampler.take()["lag"] and time.monotonic() - started < DRAIN_SECONDS:
+                time.sleep(SAMPLE_SECONDS)
+        seconds = time.monotonic() - started
+        job.stop()
+        _summarise(sampler.samples, seconds)
+        limit = stream.settings.stream.max_offsets_per_trigger
+        largest = _tell_batches(database, sampler.samples, limit)
+        found = list(differences(stream, database))
+        print("accounting: " + ("; ".join(found) or "every message once, distinct ids sent = stored"))
+    if found or largest > limit:
+        raise SystemExit(1)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=1_000_000, help="browse events and transactions (1000000)")
+    parser.add_argument("--out", type=Path, default=Path("backlog.csv"), help="the samples (backlog.csv)")
+    return parser.parse_args()
+
+
+def _send(stream: Stream, events: int) -> None:
+    shop = stream.start_shop("--rate", str(SEND_RATE), "--events", str(events))
+    if shop.process.wait():
+        raise BenchmarkError(f"the simulated shop failed: {shop.log.read_text()[-2000:]}")
+
+
+def _summarise(samples: list[Sample], seconds: float) -> None:
+    print(f"drained {seconds:.0f} s after the job's launch; load average {samples[-1]['load']:.1f} at the end")
+    for name in ("job", *JOB_PARTS, "kafka", "postgres"):
+        values = column(samples, f"pss_{name}")
+        half = max(values[: len(values) // 2 + 1])
+        print(f"  memory of {name}: most {max(values) / MIB:.0f} MiB, in the first half {half / MIB:.0f} MiB")
+
+
+def _tell_batches(database: Postgres, samples: list[Sample], limit: int) -> int:
+    """Prints what the ledger says; returns the largest batch, messages."""
+    row = database.execute(LEDGER).fetchone()
+    if row is None or not row[0]:
+        raise BenchmarkError("the ledger is empty")
+    batches, messages, largest, seconds, median_ms, slowest_ms = row
+    cpu = samples[-1]["cpu_job"]
+    print(
+        f"  {messages} messages in {batches} batches, the largest {largest} (at most {limit}); a batch takes "
+        f"{median_ms / 1000:.2f} s in the median, {slowest_ms / 1000:.2f} s at most\n"
+        f"  {messages / seconds:.0f} messages/s from the first batch's start to the last one's commit; "
+        f"{cpu:.0f} CPU-s of the job with its start, {messages / cpu:.0f} messages a CPU-s"
+    )
+    return int(largest)
+
+
+if __name__ == "__main__":
+    main()

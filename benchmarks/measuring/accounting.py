@@ -1,0 +1,44 @@
+"""Whether a stream lost or repeated anything: checked when it has drained."""
+
+from collections.abc import Iterator
+
+from confluent_kafka import Consumer
+
+from benchmarks.exactly_once import sent_ids
+from benchmarks.measuring.stream import Postgres, Stream
+from fraudstream.contracts import Topic
+from fraudstream.storage.reconciliation import reconcile
+
+HOURS = 24
+
+IDENTITY = """
+    SELECT topic, kafka_partition, next_offset - first_offset AS read,
+        scored + browse_events + labels + dead_lettered + duplicates AS accounted, next_offset
+    FROM fraud.stream_offsets ORDER BY topic, kafka_partition
+"""
+STORED = "SELECT count(*), count(DISTINCT transaction_id) FROM fraud.scored_transactions"
+
+
+def differences(stream: Stream, database: Postgres) -> Iterator[str]:
+    """What isn't accounted for: the identity by partition, ids sent and stored, Kafka against ledger and tables."""
+    ends = stream.ends()
+    for topic, partition, read, accounted, next_offset in database.execute(IDENTITY).fetchall():
+        if read != accounted:
+            yield f"{topic}/{partition}: {read} messages read, {accounted} accounted for"
+        if next_offset != ends[topic, partition]:
+            yield f"{topic}/{partition}: the ledger is at {next_offset}, Kafka's end is {ends[topic, partition]}"
+    sent = _sent(stream)
+    rows, stored = database.execute(STORED).fetchone() or (0, 0)
+    if not len(sent) == rows == stored:
+        yield f"{len(sent)} distinct ids sent, {stored} distinct ids stored in {rows} rows"
+    yield from reconcile(stream.settings, HOURS).differences
+
+
+def _sent(stream: Stream) -> set[str]:
+    """The distinct ids that lie in the topic: all that the broker acknowledged."""
+    config = stream.settings.kafka.client_config() | {"group.id": "accounting", "enable.auto.commit": False}
+    consumer = Consumer(config)
+    until = {partition: end for (topic, partition), end in stream.ends().items() if topic == Topic.TRANSACTIONS}
+    found = sent_ids(consumer, until)
+    consumer.close()
+    return set(found)

@@ -1,0 +1,148 @@
+"""A stream for benchmarks: Kafka and Postgres in a folder and on ports of their own, and what uses them."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+
+from fraudstream import kafka_offsets
+from fraudstream.contracts import INPUT_TOPICS
+from fraudstream.errors import FraudstreamError
+from fraudstream.kafka_offsets import Offsets
+from fraudstream.local.up import Up
+from fraudstream.settings import PROJECT_DIR, Settings
+from tests.isolation import isolated_servers
+
+Postgres = psycopg.Connection[Any]
+STOP_SECONDS = 60.0
+KAFKA_SECONDS = 10.0
+
+
+class BenchmarkError(FraudstreamError):
+    """What was to be measured broke."""
+
+
+@dataclass
+class Program:
+    """A process of the benchmark's, which logs to a file."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def check(self) -> None:
+        """Raises BenchmarkError with the log's end when the process has ended."""
+        if self.process.poll() is not None:
+            raise BenchmarkError(
+                f"{self.log.stem} ended with status {self.process.returncode}: {self.log.read_text()[-2000:]}"
+            )
+
+    def stop(self) -> None:
+        """Asks it to end, and waits; kills it after `STOP_SECONDS`."""
+        if self.process.poll() is not None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+class Stream:
+    """Servers with static data and a model; the job and the simulated shop run when they are told to."""
+
+    def __init__(self, settings: Settings, stack: ExitStack) -> None:
+        self.settings = settings
+        self._stack = stack
+
+    def run(self, name: str, *arguments: str) -> Program:
+        """Starts a module of the spark environment; stopped at the latest at the benchmark's end."""
+        log = self.settings.paths.logs / f"{name}.log"
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [str(self.settings.paths.python("spark")), "-u", "-m", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=PROJECT_DIR,
+                start_new_session=True,
+            )
+        program = Program(process, log)
+        self._stack.callback(program.stop)
+        return program
+
+    def start_job(self) -> Program:
+        """The streaming job, as Airflow would launch it."""
+        return self.run("stream", "spark_jobs.score_transactions", "--master", "local[2,4]")
+
+    def start_shop(self, *arguments: str) -> Program:
+        """The simulated shop, live, with the arguments of `fraudctl produce`."""
+        return self.run("producer", "fraudstream.simulator", "produce", *arguments)
+
+    def refresh_entity_risk(self) -> Program:
+        """What the Dag `refresh_entity_risk` does."""
+        return self.run("entity-risk", "fraudstream.storage.entity_risk")
+
+    def ends(self) -> Offsets:
+        """Where the input topics end now."""
+        return kafka_offsets.latest(self.settings.kafka, INPUT_TOPICS, KAFKA_SECONDS)
+
+    def connect(self) -> Postgres:
+        """A connection of the reader's, which sees each statement's own moment."""
+        return psycopg.connect(self.settings.dsn(self.settings.postgres.reader), autocommit=True)
+
+    def lag(self, database: Postgres) -> int:
+        """Messages that lie in Kafka and aren't in the ledger."""
+        rows = database.execute("SELECT topic, kafka_partition, next_offset FROM fraud.stream_offsets").fetchall()
+        return kafka_offsets.unread(self.ends(), {(topic, partition): offset for topic, partition, offset in rows})
+
+
+@contextmanager
+def fresh_stream() -> Iterator[Stream]:
+    """A stream that has seen nothing yet; everything of it ends, and its folder is deleted, with the context."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped by SIGTERM"))  # so that clean-ups run
+    with isolated_servers() as settings, ExitStack() as stack:
+        if not settings.paths.python("spark").exists():
+            raise BenchmarkError(f"the spark environment is missing in {settings.paths.venvs}: run ./fraudctl up first")
+        up = Up(settings)
+        up.static_data(lambda _: None)
+        up.model(lambda _: None)
+        yield Stream(settings, stack)
+
+
+def wait_until(look: Callable[[], bool], program: Program, seconds: float, what: str) -> None:
+    """Polls `look`. Raises BenchmarkError after `seconds`, or when `program` has ended."""
+    deadline = time.monotonic() + seconds
+    while not look():
+        program.check()
+        if time.monotonic() > deadline:
+            raise BenchmarkError(f"{what}: not within {seconds:.0f} s; {program.log.read_text()[-2000:]}")
+        time.sleep(0.5)
+
+
+def parts_of(job: psutil.Process) -> dict[str, list[psutil.Process]]:
+    """The job's processes by part: the Python driver, its JVM, the daemon that forks Python workers, the workers."""
+    parts: dict[str, list[psutil.Process]] = {"driver": [job], "jvm": [], "daemon": [], "workers": [], "other": []}
+    for child, command in _children(job):
+        parts["jvm" if Path(command[0]).name == "java" else "other"].append(child)
+        for daemon, its_command in _children(child):
+            is_daemon = "spark_jobs.daemon" in its_command
+            parts["daemon" if is_daemon else "other"].append(daemon)
+            parts["workers" if is_daemon else "other"].extend(worker for worker, _ in _children(daemon))
+    return parts
+
+
+def _children(process: psutil.Process) -> Iterator[tuple[psutil.Process, list[str]]]:
+    """With their command lines; one that ends meanwhile is left out."""
+    with suppress(psutil.NoSuchProcess):
+        for child in process.children():
+            with suppress(psutil.NoSuchProcess):
+                yield child, child.cmdline() or [child.name()]
