@@ -9,6 +9,8 @@ import psycopg
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
+from fraudstream import failpoints
+from fraudstream.failpoints import Failpoint, reach
 from fraudstream.settings import Settings
 from spark_jobs import ledger, sink
 from spark_jobs.checkpoint import Checkpoint
@@ -29,6 +31,7 @@ class Processor:
 
     def __init__(self, settings: Settings) -> None:
         """Reads what is needed for scoring. Raises FraudstreamError when there is no model that can be used."""
+        failpoints.arm(settings.stream.failpoints)
         self._settings = settings
         self._publisher = Publisher(settings.kafka)
         self._connection = self._connect()
@@ -45,7 +48,9 @@ class Processor:
         self._resources.warm_workers(spark)
         self._checkpoint = checkpoint
         planned = checkpoint.last_planned()
+        reach(Failpoint.BEFORE_TAKE_OVER)
         self._driver = ledger.take_over(self._connection, self._settings.stream, planned, checkpoint.location)
+        reach(Failpoint.AFTER_TAKE_OVER)
         for batch_id in ledger.unpublished(self._connection):
             log.info("publishing batch %s, which an earlier driver committed", batch_id)
             self._publisher.publish(self._connection, batch_id)
@@ -54,7 +59,7 @@ class Processor:
     @property
     def problem(self) -> str:
         """What is wrong though the job goes on; empty when all is well."""
-        return self._resources.problem
+        return self._resources.problem or failpoints.problem(self._settings.stream.failpoints)
 
     def __call__(self, outcomes: DataFrame, batch_id: int) -> None:
         """Processes one micro-batch; keeps its error, since Spark wraps what it raises in a traceback of its own."""
@@ -72,8 +77,11 @@ class Processor:
         connection = self._connection = self._alive(self._connection)
         spark = outcomes.sparkSession
         current = self._resources.refresh(connection, spark)
+        reach(Failpoint.BEFORE_PLAN)
         # The one action on this plan: it also makes Spark keep the new state, so it runs for a repeated batch too.
-        table = score(outcomes, self._resources.on_workers(spark)).toArrow()
+        on_workers = self._resources.on_workers(spark)
+        table = score(outcomes, on_workers, self._settings.stream.failpoints).toArrow()
+        reach(Failpoint.AFTER_PLAN)
         if not any(r.until > r.start for r in ranges):
             return
         model, shadow = current.champion.model, current.challenger
@@ -82,6 +90,7 @@ class Processor:
             batch_id, ranges, model.version, model.threshold, current.static.version, started, shadow_version
         )
         record = self._commit(batch, table)
+        reach(Failpoint.AFTER_COMMIT)
         if record is None:
             log.info("batch %s was committed before; nothing to do", batch_id)
             return

@@ -7,6 +7,8 @@ from typing import Any
 from pyspark.sql import DataFrame, Row
 from pyspark.sql.streaming.stateful_processor import StatefulProcessor, StatefulProcessorHandle
 
+from fraudstream import failpoints
+from fraudstream.failpoints import Failpoint, reach
 from fraudstream.settings import StreamSettings
 from spark_jobs.bucket import Bucket, Limits, Message
 from spark_jobs.schemas import BUCKET_STATE, OUTCOME
@@ -16,7 +18,8 @@ def update_profiles(messages: DataFrame, stream: StreamSettings) -> DataFrame:
     """Applies messages (from `source.read_events`) to the profiles; what became of them, in schema `OUTCOME`."""
     return messages.groupBy("bucket").transformWithState(
         statefulProcessor=ProfileUpdater(
-            Limits(timedelta(seconds=stream.max_future_seconds), stream.allowed_lateness_seconds * 1000)
+            Limits(timedelta(seconds=stream.max_future_seconds), stream.allowed_lateness_seconds * 1000),
+            stream.failpoints,
         ),
         outputStructType=OUTCOME,
         outputMode="Append",
@@ -27,11 +30,13 @@ def update_profiles(messages: DataFrame, stream: StreamSettings) -> DataFrame:
 class ProfileUpdater(StatefulProcessor):
     """Runs `Bucket.handle` on the messages of a bucket. One state value a bucket: few, larger reads and writes."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, armed: str) -> None:
         self._limits = limits
+        self._failpoints = armed
 
     def init(self, handle: StatefulProcessorHandle) -> None:
         """Opens the state."""
+        failpoints.arm(self._failpoints)
         self._state = handle.getValueState("bucket", BUCKET_STATE)
 
     def handleInputRows(self, key: Any, rows: Any, timerValues: Any) -> Iterator[Row]:  # noqa: N802, N803
@@ -40,6 +45,7 @@ class ProfileUpdater(StatefulProcessor):
         bucket = Bucket(stored[0] if stored else None)
         for outcome in bucket.handle(map(_message, rows), self._limits):
             yield _OUTCOME_ROW(*outcome)
+        reach(Failpoint.IN_STATE_UPDATE)
         self._state.update((bucket.encode(),))
 
     def close(self) -> None:

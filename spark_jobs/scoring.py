@@ -13,8 +13,10 @@ from pyspark import Broadcast
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import to_arrow_schema
 
+from fraudstream import failpoints
 from fraudstream.contracts import Reason, Transaction
 from fraudstream.errors import FraudstreamError
+from fraudstream.failpoints import Failpoint, reach
 from model.entity_risk import EntityRisk
 from model.features import STATEFUL_FEATURES
 from model.static import StaticData
@@ -47,15 +49,22 @@ class ScoringData:
     risk: EntityRisk
 
 
-def score(outcomes: DataFrame, data: Broadcast[ScoringData]) -> DataFrame:
-    """Scores the transactions among `outcomes` (schema `OUTCOME`); all rows pass through, in schema `SCORED`."""
-    return outcomes.mapInArrow(_scorer_of(data), SCORED)
+def score(outcomes: DataFrame, data: Broadcast[ScoringData], armed: str = "") -> DataFrame:
+    """Scores the transactions among `outcomes` (schema `OUTCOME`); all rows pass through, in schema `SCORED`.
+
+    `armed` are the workers' failpoints (`fraudstream.failpoints`).
+    """
+    return outcomes.mapInArrow(_scorer_of(data, armed), SCORED)
 
 
-def _scorer_of(data: Broadcast[ScoringData]) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def _scorer_of(
+    data: Broadcast[ScoringData], armed: str
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def score_partition(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        failpoints.arm(armed)
         for batch in batches:
             if batch.num_rows:
+                reach(Failpoint.IN_SCORING)
                 scoring = data.value
                 challenger = load_scorer(scoring.challenger) if scoring.challenger else None
                 yield score_batch(batch, load_scorer(scoring.champion), challenger, scoring)

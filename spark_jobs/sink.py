@@ -13,6 +13,7 @@ import pyarrow as pa
 from psycopg import Cursor
 
 from fraudstream.contracts import Label, Transaction
+from fraudstream.failpoints import Failpoint, reach
 from fraudstream.validation import redact_card_numbers
 from spark_jobs import ledger, statements
 from spark_jobs.bucket import Kind
@@ -62,15 +63,19 @@ def commit(connection: Postgres, driver: Driver, batch: Batch, outcomes: pa.Tabl
         ledger.beat(connection, driver)
         if ledger.batch_state(connection, batch.batch_id, batch.ranges) is BatchState.COMMITTED:
             return None
+        reach(Failpoint.AFTER_LEDGER_CHECK)
         rows = _by_kind(outcomes)
         _copy_transactions(cursor, batch, rows[Kind.TRANSACTION.value])
         _copy_labels(cursor, batch, rows[Kind.LABEL.value])
         _copy_dead_letters(cursor, batch, rows[Kind.DEAD.value])
+        reach(Failpoint.AFTER_COPY)
         counts = _count(outcomes)
         _apply(cursor, batch, counts)
+        reach(Failpoint.AFTER_APPLY)
         record = _record(cursor, driver, batch, counts)
         ledger.advance_offsets(connection, batch.ranges, counts)
         ledger.record_batch(connection, record)
+        reach(Failpoint.BEFORE_COMMIT)
     return record
 
 
