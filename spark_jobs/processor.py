@@ -3,13 +3,14 @@
 import logging
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Callable
+from typing import TypeVar
 
 import psycopg
-import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
 from fraudstream import failpoints
+from fraudstream.errors import FraudstreamError
 from fraudstream.failpoints import Failpoint, reach
 from fraudstream.settings import Settings
 from spark_jobs import ledger, sink
@@ -22,8 +23,16 @@ from spark_jobs.scoring import score
 log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 5
-#: How long a lost Postgres is waited for within a batch, before the job fails and its supervisor retries.
-RETRY_SECONDS = 45
+#: How long a lost, locked or full Postgres is waited for in a batch, before the job fails and its supervisor retries.
+PATIENCE_SECONDS = 300.0
+FIRST_PAUSE_SECONDS = 0.25
+LONGEST_PAUSE_SECONDS = 4.0
+
+Result = TypeVar("Result")
+
+
+class PostgresLostError(FraudstreamError):
+    """Postgres didn't take a micro-batch within PATIENCE_SECONDS; the batch is repeated at the next start."""
 
 
 class Processor:
@@ -39,6 +48,7 @@ class Processor:
         self._resources.start(self._connection)
         self._checkpoint: Checkpoint | None = None
         self._driver: Driver | None = None
+        self.waiting = ""  # for what, while a micro-batch can't go on; empty otherwise
         self.error: Exception | None = None
         self.last: BatchRecord | None = None
         self.batch_lock = threading.Lock()  # held while a batch runs, so that a stop can wait for its end
@@ -59,7 +69,7 @@ class Processor:
     @property
     def problem(self) -> str:
         """What is wrong though the job goes on; empty when all is well."""
-        return self._resources.problem or failpoints.problem(self._settings.stream.failpoints)
+        return self.waiting or self._resources.problem or failpoints.problem(self._settings.stream.failpoints)
 
     def __call__(self, outcomes: DataFrame, batch_id: int) -> None:
         """Processes one micro-batch; keeps its error, since Spark wraps what it raises in a traceback of its own."""
@@ -71,12 +81,11 @@ class Processor:
                 raise
 
     def _process(self, outcomes: DataFrame, batch_id: int) -> None:
-        assert self._checkpoint is not None  # noqa: S101 (start() comes first)
+        assert self._checkpoint is not None and self._driver is not None  # noqa: S101 (start() comes first)
         started = time.time()
         ranges = self._checkpoint.ranges(batch_id)
-        connection = self._connection = self._alive(self._connection)
         spark = outcomes.sparkSession
-        current = self._resources.refresh(connection, spark)
+        current = self._patiently(batch_id, lambda: self._resources.refresh(self._connection, spark))
         reach(Failpoint.BEFORE_PLAN)
         # The one action on this plan: it also makes Spark keep the new state, so it runs for a repeated batch too.
         on_workers = self._resources.on_workers(spark)
@@ -89,40 +98,42 @@ class Processor:
         batch = sink.Batch(
             batch_id, ranges, model.version, model.threshold, current.static.version, started, shadow_version
         )
-        record = self._commit(batch, table)
+        driver = self._driver
+        record = self._patiently(batch_id, lambda: sink.commit(self._connection, driver, batch, table))
         reach(Failpoint.AFTER_COMMIT)
         if record is None:
             log.info("batch %s was committed before; nothing to do", batch_id)
             return
-        self._publisher.publish(self._connection, batch_id)
+        self._patiently(batch_id, lambda: self._publisher.publish(self._connection, batch_id))
         self.last = record
 
-    def _commit(self, batch: sink.Batch, table: pa.Table) -> BatchRecord | None:
-        """Commits, and again when Postgres was lost: the ledger tells whether the first try went through."""
-        assert self._driver is not None  # noqa: S101 (start() comes first)
-        deadline = time.monotonic() + RETRY_SECONDS
-        while True:
-            try:
-                return sink.commit(self._connection, self._driver, batch, table)
-            except psycopg.OperationalError as error:
-                if not self._connection.closed or time.monotonic() > deadline:
-                    raise
-                log.warning("lost Postgres in batch %s, connecting again: %s", batch.batch_id, error)
-                self._connection = self._reconnect(deadline)
+    def _patiently(self, batch_id: int, work: Callable[[], Result]) -> Result:
+        """Does `work`, and again while Postgres is lost, locked or full; the heartbeat goes on, and says why.
 
-    def _alive(self, connection: Postgres) -> Postgres:
-        with suppress(psycopg.OperationalError):
-            connection.execute("SELECT 1")
-        return connection if not connection.closed else self._reconnect(time.monotonic() + RETRY_SECONDS)
-
-    def _reconnect(self, deadline: float) -> Postgres:
-        while True:
-            try:
-                return self._connect()
-            except psycopg.OperationalError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.5)
+        All work can be repeated: the ledger tells whether a lost commit went through, and what is published twice is
+        the same twice. Raises PostgresLostError after PATIENCE_SECONDS.
+        """
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        pause = FIRST_PAUSE_SECONDS
+        try:
+            while True:
+                try:
+                    if self._connection.closed:
+                        self._connection = self._connect()
+                    return work()
+                except psycopg.OperationalError as error:
+                    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                    if time.monotonic() > deadline:
+                        raise PostgresLostError(
+                            f"Postgres didn't take batch {batch_id} for {PATIENCE_SECONDS:.0f} s ({reason}): look for "
+                            "locks and a full disk; the batch is repeated at the next start"
+                        ) from error
+                    self.waiting = f"batch {batch_id} waits for Postgres: {reason}"
+                    log.warning("%s", self.waiting)
+                time.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+        finally:
+            self.waiting = ""
 
     def _connect(self) -> Postgres:
         connection = psycopg.connect(

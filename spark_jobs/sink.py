@@ -56,10 +56,12 @@ def commit(connection: Postgres, driver: Driver, batch: Batch, outcomes: pa.Tabl
     """Commits a micro-batch; None when the ledger already has it.
 
     `outcomes` has schema `spark_jobs.schemas.SCORED`. After any error nothing of the batch is written. Raises
-    FencedError when a newer driver holds the query, LedgerError when the offsets don't follow the ledger's, and
-    psycopg.errors.CheckViolation when a message isn't accounted for.
+    FencedError when a newer driver holds the query, LedgerError when the offsets don't follow the ledger's,
+    psycopg.errors.CheckViolation when a message isn't accounted for, and psycopg.OperationalError when Postgres is
+    lost, locked or full, and it should be tried again.
     """
     with connection.transaction(), connection.cursor() as cursor:
+        cursor.execute(statements.WAIT_FOR_LOCKS)
         ledger.beat(connection, driver)
         if ledger.batch_state(connection, batch.batch_id, batch.ranges) is BatchState.COMMITTED:
             return None
