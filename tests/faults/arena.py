@@ -1,21 +1,26 @@
 """What the faults happen in: real servers, the job and a steady shop, each kept running, and a clock for recovery."""
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import psycopg
 import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from fraudstream import kafka_offsets
-from fraudstream.contracts import INPUT_TOPICS
+from fraudstream.contracts import INPUT_TOPICS, Topic
 from fraudstream.local.jobs import jobs
 from fraudstream.local.supervisor import Supervisor
 from fraudstream.settings import PROJECT_DIR, Settings
 from fraudstream.storage.connect import connect
 from model.registry import ensure_pretrained
+from tests.faults import disks
 from tests.faults.keeper import Keeper, Launch
 from tests.isolation import isolated_servers
 from tests.polling import poll
@@ -25,6 +30,17 @@ STREAM = ("spark_jobs.score_transactions", "--master", "local[2,4]")
 WAIT_SECONDS = 300.0
 #: Also some of each thing that can be wrong with a real shop's messages.
 DISORDER = ("--duplicate-rate", "0.01", "--out-of-order-rate", "0.02", "--malformed-rate", "0.005")
+
+#: What isn't the stream's own: it stays when that starts over.
+KEPT_TABLES = (
+    "alembic_version",
+    "customers",
+    "entity_risk",
+    "entity_risk_versions",
+    "model_versions",
+    "products",
+    "static_versions",
+)
 
 Found = TypeVar("Found")
 
@@ -44,6 +60,7 @@ class Arena:
         self.shop = Keeper(settings, known["producer"], Launch(sending, environment=shorter))
         self.supervisor = Supervisor(settings)
         self.recoveries: dict[str, float] = {}
+        self._mounted: list[Path] = []
 
     def query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         """The rows of one query, as the writer. Waits while Postgres is away."""
@@ -99,6 +116,27 @@ class Arena:
         """Keeps how long a recovery took, for the summary at the end."""
         self.recoveries[fault] = seconds
 
+    def mount_small_disk(self, folder: Path, size_mib: int) -> None:
+        """Puts `folder` onto a small file system until the end. Raises NoMountError."""
+        disks.mount(folder, size_mib)
+        self._mounted.append(folder)
+
+    def start_over(self, code: Path) -> None:
+        """Begins anew with the job's code in `code`, on servers that hold no message and no row of the stream."""
+        self.close_jobs()
+        with psycopg.connect(self.settings.dsn(self.settings.postgres.admin)) as admin:
+            names = "SELECT tablename FROM pg_tables WHERE schemaname = 'fraud' AND tablename <> ALL(%s)"
+            tables = [f"fraud.{name}" for (name,) in admin.execute(names, (list(KEPT_TABLES),))]
+            admin.execute(f"TRUNCATE {', '.join(tables)}".encode())
+        for entry in self.settings.paths.checkpoint.iterdir():
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        empty_topics(self.settings)
+        self.acknowledged_file.write_bytes(b"")
+        self.stream.launch = replace(self.stream.launch, directory=code, environment={"PYTHONPATH": str(code)})
+        self.stream.start()
+        self.shop.start()
+        self.until(lambda: self.read() > 0, "the first micro-batch")
+
     def drain(self) -> None:
         """Stops the shop, and waits until all that it sent is committed and published."""
         self.shop.stop()
@@ -112,10 +150,25 @@ class Arena:
 
         self.until(drained, "all messages committed and published")
 
+    def close_jobs(self) -> None:
+        """Stops shop and job; what either had begun stays."""
+        self.shop.stop()
+        self.stream.stop()
+
     def close(self) -> None:
         """Stops what was started."""
-        for keeper in (self.shop, self.stream):
-            keeper.stop()
+        self.close_jobs()
+        for folder in self._mounted:
+            disks.unmount(folder)
+
+
+def empty_topics(settings: Settings) -> None:
+    """Deletes all messages, as retention would; offsets go on."""
+    ends = kafka_offsets.latest(settings.kafka, Topic, WAIT_SECONDS)
+    admin = AdminClient(settings.kafka.client_config())
+    answers = admin.delete_records([TopicPartition(*place, end) for place, end in ends.items()])
+    for answer in answers.values():
+        answer.result(WAIT_SECONDS)
 
 
 @contextmanager

@@ -16,11 +16,25 @@ RECOVERIES = pytest.StashKey[dict[str, float]]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("faults", "the long form of the suite of faults")
-    group.addoption("--long", action="store_true", help="longer faults, and random kills (an hour) after them")
+    group.addoption("--long", action="store_true", help="also random kills, for an hour, and longer faults")
     group.addoption("--kills", type=int, default=200, help="with --long: random kills (200)")
     group.addoption("--events", type=int, default=1_000_000, help="with --long: messages that they must hit, at least")
     group.addoption("--seed", type=int, default=7, help="of the shop, and of what is killed when (7)")
+    group.addoption(
+        "--rate", type=float, default=400.0, help="with --long: messages a second that the shop sends (400)"
+    )
     group.addoption("--record", type=Path, default=Path("faults.json"), help="with --long: JSON file with the results")
+
+
+def pytest_configure(config: Config) -> None:
+    config.addinivalue_line("markers", "long: takes an hour, and runs with --long only")
+
+
+def pytest_collection_modifyitems(config: Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--long"):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="the long form: --long"))
 
 
 @pytest.fixture(scope="session")

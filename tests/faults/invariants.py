@@ -34,7 +34,9 @@ class Found:
     """How much was looked at, and what is wrong with it."""
 
     messages: int
-    transactions: int
+    transactions: int  # distinct ids stored
+    duplicates: int  # rows beyond these
+    lost: int  # valid ids that Kafka held below the ledger's position, and that aren't stored
     violations: list[str]
 
 
@@ -67,10 +69,11 @@ def inspect(settings: Settings, acknowledged: Collection[str], *, drained: bool 
         snapshot = _read(database)
         wrong = list(rollups.differences(database))
     stored = dict(snapshot.rows)
+    begins = kafka_offsets.earliest(settings.kafka, INPUT_TOPICS, KAFKA_SECONDS)
     ends = kafka_offsets.latest(settings.kafka, INPUT_TOPICS, KAFKA_SECONDS)
     sent = _transactions(settings, {place: until for place, (_, until) in snapshot.positions.items()})
     published = _contents(settings, Topic.SCORED_TRANSACTIONS)
-    wrong += _first(_unaccounted(snapshot, ends, drained), "positions")
+    wrong += _first(_unaccounted(snapshot, begins, ends, drained), "positions")
     wrong += _first(_ledger(snapshot), "ledger")
     wrong += _first(_repeated(snapshot.rows), "rows")
     wrong += _first(_missing(snapshot, stored, sent), "messages")
@@ -82,7 +85,9 @@ def inspect(settings: Settings, acknowledged: Collection[str], *, drained: bool 
         wrong += _first((f"alert {name}: not in Kafka" for name in flagged - alerted.keys()), "alerts")
         wrong += _first((f"alert {name}: in Kafka, and not flagged" for name in alerted.keys() - flagged), "alerts")
     read = sum(until - first for first, until in snapshot.positions.values())
-    return Found(read, len(snapshot.rows), wrong)
+    lost = {name for place, name in sent.items() if name and (Topic.TRANSACTIONS.value, *place) not in snapshot.refused}
+    lost |= set(acknowledged) if drained else set()
+    return Found(read, len(stored), len(snapshot.rows) - len(stored), len(lost - stored.keys()), wrong)
 
 
 def assert_all_hold(settings: Settings, acknowledged: Collection[str], *, drained: bool = False) -> Found:
@@ -113,11 +118,12 @@ def _read(database: Database) -> _Snapshot:
     )
 
 
-def _unaccounted(snapshot: _Snapshot, ends: dict[Place, int], drained: bool) -> Iterator[str]:
+def _unaccounted(snapshot: _Snapshot, begins: dict[Place, int], ends: dict[Place, int], drained: bool) -> Iterator[str]:
     for (topic, partition), end in ends.items():
-        first, until = snapshot.positions.get((topic, partition), (0, 0))
-        if first != 0:
-            yield f"{topic}/{partition}: the ledger begins at offset {first}, Kafka at 0"
+        begin = begins[topic, partition]
+        first, until = snapshot.positions.get((topic, partition), (begin, begin))
+        if first != begin:
+            yield f"{topic}/{partition}: the ledger begins at offset {first}, Kafka at {begin}"
         if until > end or (drained and until < end):
             yield f"{topic}/{partition}: Kafka ends at offset {end}, the ledger is at {until}"
 
@@ -214,10 +220,12 @@ def _contents(settings: Settings, topic: Topic) -> dict[str, set[bytes]]:
 
 def messages(settings: Settings, topic: Topic) -> Iterator[Message]:
     """Everything that `topic` holds now. Raises TimeoutError when it can't be read."""
+    begins = kafka_offsets.earliest(settings.kafka, [topic], KAFKA_SECONDS)
     ends = kafka_offsets.latest(settings.kafka, [topic], KAFKA_SECONDS)
+    held = {place: end - begins[place] for place, end in ends.items() if end > begins[place]}
     consumer = Consumer(settings.kafka.client_config() | {"group.id": "invariants", "enable.auto.commit": False})
-    consumer.assign([TopicPartition(topic, partition, 0) for (_, partition), end in ends.items() if end])
-    left = sum(ends.values())
+    consumer.assign([TopicPartition(*place, begins[place]) for place in held])
+    left = sum(held.values())
     deadline = time.monotonic() + KAFKA_SECONDS
     try:
         while left > 0:
@@ -232,7 +240,7 @@ def messages(settings: Settings, topic: Topic) -> Iterator[Message]:
             if batch:
                 deadline = time.monotonic() + KAFKA_SECONDS
             elif time.monotonic() > deadline:
-                raise TimeoutError(f"{topic}: {left} of {sum(ends.values())} messages can't be read")
+                raise TimeoutError(f"{topic}: {left} of {sum(held.values())} messages can't be read")
     finally:
         consumer.close()
 

@@ -77,6 +77,11 @@ class Keeper:
         """The process that runs now."""
         return self.job.slot.running
 
+    @property
+    def problem(self) -> str:
+        """What the process says is wrong, though it goes on."""
+        return self.job.state(self._settings).problem
+
     def log(self) -> str:
         """What all its processes said."""
         return self.job.log.read_text(errors="replace")
