@@ -212,11 +212,13 @@ def bench(
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def test(
     context: typer.Context,
-    suite: Annotated[str, typer.Argument(help="unit, integration, e2e, browser, or all.")] = "all",
+    suite: Annotated[str, typer.Argument(help="unit, integration, faults, e2e, browser, or all.")] = "all",
 ) -> None:
     """Run the tests; `all` also runs ruff, mypy and import-linter. Other arguments go to pytest.
 
     Example: ./fraudctl test unit -k roles
+
+    Example: ./fraudctl test faults --long --kills 200 --seed 7
     """
     from fraudstream.local.testing import run_tests
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from fraudstream import failpoints
 from fraudstream.errors import SettingsError
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
@@ -123,6 +124,13 @@ class StreamSettings(Group):
     spark_ui_port: int = Field(4040, ge=0, le=65535, description="Spark UI on loopback; 0: off")
     alert_capacity_ratio: float = Field(1.5, gt=0, description="alerts per fraud that the team can review")
     shadow: bool = Field(True, description="whether a challenger scores too, beside the champion, deciding nothing")
+    failpoints: str = Field("", description="for tests only: where the job dies or fails, as `after-commit=kill@3`")
+
+    @field_validator("failpoints")
+    @classmethod
+    def _failpoints_exist(cls, spec: str) -> str:
+        failpoints.parse(spec)
+        return spec
 
 
 class EntityRiskSettings(Group):

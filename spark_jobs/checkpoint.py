@@ -33,7 +33,10 @@ class OffsetRange:
 
 
 def location(folder: Path, generation: int) -> str:
-    """Where the checkpoint of a generation lies: the first in `folder` itself, later ones (after a rebuild) beside."""
+    """Where the checkpoint of a generation lies: the first in `folder` itself, later ones (after a rebuild) beside.
+
+    A generation is a time, so that a folder from before a restored backup is never met again.
+    """
     return f"{folder}-{generation}" if generation else str(folder)
 
 

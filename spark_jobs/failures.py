@@ -5,6 +5,7 @@ import re
 import psycopg
 
 from spark_jobs.checkpoint import CheckpointError
+from spark_jobs.processor import PostgresLostError
 from spark_jobs.publisher import PublishError
 
 #: In Spark's and Java's words: Kafka, the network, or a full disk.
@@ -19,7 +20,9 @@ _DAMAGED = re.compile(
 
 def is_transient(error: BaseException | None) -> bool:
     """Whether it failed for a reason outside of the micro-batch: the same batch may well succeed later."""
-    return isinstance(error, psycopg.OperationalError | PublishError) or bool(_TRANSIENT.search(_said(error)))
+    return isinstance(error, psycopg.OperationalError | PostgresLostError | PublishError) or bool(
+        _TRANSIENT.search(_said(error))
+    )
 
 
 def is_damaged_checkpoint(error: BaseException | None) -> bool:

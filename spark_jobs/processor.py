@@ -3,13 +3,17 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from typing import TypeVar
 
 import psycopg
-import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
+from fraudstream import failpoints
 from fraudstream.contracts import QUERY
+from fraudstream.errors import FraudstreamError
+from fraudstream.failpoints import Failpoint, reach
 from fraudstream.settings import Settings
 from fraudstream.storage import continuity, rebuild
 from spark_jobs import ledger, sink, takeover
@@ -22,8 +26,16 @@ from spark_jobs.scoring import score
 log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 5
-#: How long a lost Postgres is waited for within a batch, before the job fails and its supervisor retries.
-RETRY_SECONDS = 45
+#: How long a lost, locked or full Postgres is waited for in a batch, before the job fails and its supervisor retries.
+PATIENCE_SECONDS = 300.0
+FIRST_PAUSE_SECONDS = 0.25
+LONGEST_PAUSE_SECONDS = 4.0
+
+Result = TypeVar("Result")
+
+
+class PostgresLostError(FraudstreamError):
+    """Postgres didn't take a micro-batch within PATIENCE_SECONDS; the batch is repeated at the next start."""
 
 
 class Processor:
@@ -31,6 +43,7 @@ class Processor:
 
     def __init__(self, settings: Settings) -> None:
         """Reads what is needed for scoring. Raises FraudstreamError when there is no model that can be used."""
+        failpoints.arm(settings.stream.failpoints)
         self._settings = settings
         self._publisher = Publisher(settings.kafka)
         self._connection = self._connect()
@@ -41,6 +54,7 @@ class Processor:
         self.generation = takeover.known_query(self._connection).generation
         self._checkpoint: Checkpoint | None = None
         self._driver: Driver | None = None
+        self.waiting = ""  # for what, while a micro-batch can't go on; empty otherwise
         self.error: Exception | None = None
         self.last: BatchRecord | None = None
         self.batch_lock = threading.Lock()  # held while a batch runs, so that a stop can wait for its end
@@ -49,6 +63,7 @@ class Processor:
         """Takes the query over, and publishes what an earlier driver left unpublished."""
         self._resources.warm_workers(spark)
         self._checkpoint = checkpoint
+        reach(Failpoint.BEFORE_TAKE_OVER)
         self._driver = takeover.take_over(
             self._connection,
             self._settings.stream,
@@ -57,6 +72,7 @@ class Processor:
             checkpoint.last_planned(),
             checkpoint.location,
         )
+        reach(Failpoint.AFTER_TAKE_OVER)
         for batch_id in ledger.unpublished(self._connection):
             log.info("publishing batch %s, which an earlier driver committed", batch_id)
             self._publisher.publish(self._connection, batch_id)
@@ -70,8 +86,8 @@ class Processor:
 
     def rebuild_if_exact(self) -> str:
         """Starts the state anew when Kafka still holds all that it was made of. Returns what was done, or why not."""
-        self._connection = self._alive(self._connection)
-        what = rebuild.plan(self._connection, continuity.look(self._settings.kafka))
+        view = continuity.look(self._settings.kafka)
+        what = self._patiently("a rebuild", lambda: rebuild.plan(self._connection, view))
         if not what.exact:
             return f"Kafka doesn't hold all {what.forgotten} messages that it was made of: ./fraudctl rebuild"
         generation = rebuild.apply(self._connection, QUERY, what)
@@ -80,12 +96,14 @@ class Processor:
     def forgive(self) -> None:
         """Takes back that a repeated batch failed: it isn't to blame."""
         with suppress(psycopg.OperationalError):
+            if self._connection.closed:
+                self._connection = self._connect()
             rebuild.forgive(self._connection, QUERY)
 
     @property
     def problem(self) -> str:
         """What is wrong though the job goes on; empty when all is well."""
-        return self._resources.problem
+        return self.waiting or self._resources.problem or failpoints.problem(self._settings.stream.failpoints)
 
     def __call__(self, outcomes: DataFrame, batch_id: int) -> None:
         """Processes one micro-batch; keeps its error, since Spark wraps what it raises in a traceback of its own."""
@@ -101,13 +119,16 @@ class Processor:
         started = time.time()
         planned = self._checkpoint.ranges(batch_id)
         ranges, batch_id = self.driver.clip(planned), self.driver.first_batch + batch_id
-        connection = self._connection = self._alive(self._connection)
+        name = f"batch {batch_id}"
         if batch_id == self.driver.repeats:
-            takeover.begin_repeat(connection, self.driver)
+            self._patiently(name, lambda: takeover.begin_repeat(self._connection, self.driver))
         spark = outcomes.sparkSession
-        current = self._resources.refresh(connection, spark)
+        current = self._patiently(name, lambda: self._resources.refresh(self._connection, spark))
+        reach(Failpoint.BEFORE_PLAN)
         # The one action on this plan: it also makes Spark keep the new state, so it runs for a repeated batch too.
-        table = score(outcomes, self._resources.on_workers(spark)).toArrow()
+        on_workers = self._resources.on_workers(spark)
+        table = score(outcomes, on_workers, self._settings.stream.failpoints).toArrow()
+        reach(Failpoint.AFTER_PLAN)
         if not any(r.until > r.start for r in planned):
             return
         model, shadow = current.champion.model, current.challenger
@@ -115,38 +136,41 @@ class Processor:
         batch = sink.Batch(
             batch_id, ranges, model.version, model.threshold, current.static.version, started, shadow_version
         )
-        record = self._commit(batch, table)
+        record = self._patiently(name, lambda: sink.commit(self._connection, self.driver, batch, table))
+        reach(Failpoint.AFTER_COMMIT)
         if record is None:
             log.info("batch %s was committed before; nothing to do", batch_id)
             return
-        self._publisher.publish(self._connection, batch_id)
+        self._patiently(name, lambda: self._publisher.publish(self._connection, batch_id))
         self.last = record
 
-    def _commit(self, batch: sink.Batch, table: pa.Table) -> BatchRecord | None:
-        """Commits, and again when Postgres was lost: the ledger tells whether the first try went through."""
-        deadline = time.monotonic() + RETRY_SECONDS
-        while True:
-            try:
-                return sink.commit(self._connection, self.driver, batch, table)
-            except psycopg.OperationalError as error:
-                if not self._connection.closed or time.monotonic() > deadline:
-                    raise
-                log.warning("lost Postgres in batch %s, connecting again: %s", batch.batch_id, error)
-                self._connection = self._reconnect(deadline)
+    def _patiently(self, name: str, work: Callable[[], Result]) -> Result:
+        """Does `work`, and again while Postgres is lost, locked or full; the heartbeat goes on, and says why.
 
-    def _alive(self, connection: Postgres) -> Postgres:
-        with suppress(psycopg.OperationalError):
-            connection.execute("SELECT 1")
-        return connection if not connection.closed else self._reconnect(time.monotonic() + RETRY_SECONDS)
-
-    def _reconnect(self, deadline: float) -> Postgres:
-        while True:
-            try:
-                return self._connect()
-            except psycopg.OperationalError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.5)
+        All work can be repeated: the ledger tells whether a lost commit went through, and what is published twice is
+        the same twice. `name` is for messages. Raises PostgresLostError after PATIENCE_SECONDS.
+        """
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        pause = FIRST_PAUSE_SECONDS
+        try:
+            while True:
+                try:
+                    if self._connection.closed:
+                        self._connection = self._connect()
+                    return work()
+                except psycopg.OperationalError as error:
+                    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                    if time.monotonic() > deadline:
+                        raise PostgresLostError(
+                            f"Postgres didn't take {name} for {PATIENCE_SECONDS:.0f} s ({reason}): look for "
+                            "locks and a full disk; it is repeated at the next start"
+                        ) from error
+                    self.waiting = f"{name} waits for Postgres: {reason}"
+                    log.warning("%s", self.waiting)
+                time.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+        finally:
+            self.waiting = ""
 
     def _connect(self) -> Postgres:
         connection = psycopg.connect(

@@ -7,6 +7,8 @@ from typing import Any
 from pyspark.sql import DataFrame, Row
 from pyspark.sql.streaming.stateful_processor import StatefulProcessor, StatefulProcessorHandle
 
+from fraudstream import failpoints
+from fraudstream.failpoints import Failpoint, reach
 from fraudstream.settings import Settings
 from model.profile import DAY_MS, HOUR_MS
 from spark_jobs.bucket import Bucket, Limits, Message
@@ -30,7 +32,7 @@ def update_profiles(messages: DataFrame, settings: Settings, resume: Offsets) ->
         resume=resume,
     )
     return messages.groupBy("bucket").transformWithState(
-        statefulProcessor=ProfileUpdater(limits),
+        statefulProcessor=ProfileUpdater(limits, stream.failpoints),
         outputStructType=OUTCOME,
         outputMode="Append",
         timeMode="None",
@@ -40,11 +42,13 @@ def update_profiles(messages: DataFrame, settings: Settings, resume: Offsets) ->
 class ProfileUpdater(StatefulProcessor):
     """Runs `Bucket.handle` on the messages of a bucket. One state value a bucket: few, larger reads and writes."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, armed: str) -> None:
         self._limits = limits
+        self._failpoints = armed
 
     def init(self, handle: StatefulProcessorHandle) -> None:
         """Opens the state."""
+        failpoints.arm(self._failpoints)
         self._state = handle.getValueState("bucket", BUCKET_STATE)
 
     def handleInputRows(self, key: Any, rows: Any, timerValues: Any) -> Iterator[Row]:  # noqa: N802, N803
@@ -53,6 +57,7 @@ class ProfileUpdater(StatefulProcessor):
         bucket = Bucket(stored[0] if stored else None, self._limits)
         for outcome in bucket.handle(map(_message, rows)):
             yield _OUTCOME_ROW(*outcome)
+        reach(Failpoint.IN_STATE_UPDATE)
         self._state.update((bucket.encode(),))
 
     def close(self) -> None:

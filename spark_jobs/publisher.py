@@ -11,6 +11,7 @@ from psycopg.rows import dict_row
 
 from fraudstream.contracts import SCHEMA_VERSION, Item, ProductWindow, Reason, ScoredTransaction, Topic, encode
 from fraudstream.errors import FraudstreamError
+from fraudstream.failpoints import Failpoint, reach
 from fraudstream.settings import KafkaSettings
 from spark_jobs import ledger, statements
 from spark_jobs.ledger import Postgres
@@ -41,13 +42,17 @@ class Publisher:
 
     def publish(self, connection: Postgres, batch_id: int) -> None:
         """Sends all that batch `batch_id` committed and notes it in the ledger. Raises PublishError."""
+        reach(Failpoint.BEFORE_PUBLISH)
         for message in _messages(connection, batch_id):
             self._produce(message)
+            reach(Failpoint.DURING_PUBLISH)
         left = self._producer.flush(FLUSH_SECONDS)
         if self._failures or left:
             reason = self._failures[0].str() if self._failures else f"no acknowledgement within {FLUSH_SECONDS} s"
             raise PublishError(f"{left + len(self._failures)} messages of batch {batch_id} weren't published: {reason}")
+        reach(Failpoint.BEFORE_MARK_PUBLISHED)
         ledger.mark_published(connection, batch_id)
+        reach(Failpoint.AFTER_MARK_PUBLISHED)
 
     def _produce(self, message: _Outgoing) -> None:
         while True:

@@ -60,7 +60,7 @@ def start_query(
 def watch(
     query: StreamingQuery, processor: Processor, heartbeat: Path, stop: threading.Event, starting_until: float
 ) -> None:
-    """Beats while the query makes progress or waits for data; a batch that hangs leaves the heartbeat to grow old.
+    """Beats while the query makes progress, or waits for data or Postgres; a batch that hangs lets the heartbeat age.
 
     The first micro-batch may take until `starting_until` (of `time.monotonic()`): it may be large, and nothing is warm.
     """
@@ -70,7 +70,7 @@ def watch(
         last = processor.last
         batch_id = last.batch_id if last else -1
         idle = not query.status["isTriggerActive"] and query.lastProgress is not None
-        if idle or batch_id != seen_batch:
+        if idle or batch_id != seen_batch or processor.waiting:
             state = State.IDLE if idle else State.RUNNING
             beat(heartbeat, state, batch_id, progress_line(query, processor), processor.problem)
             seen_batch = batch_id

@@ -13,8 +13,10 @@ from pyspark import Broadcast
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import to_arrow_schema
 
+from fraudstream import failpoints
 from fraudstream.contracts import Reason, Transaction
 from fraudstream.errors import FraudstreamError
+from fraudstream.failpoints import Failpoint, reach
 from model.entity_risk import EntityRisk
 from model.features import STATEFUL_FEATURES
 from model.static import StaticData
@@ -47,17 +49,24 @@ class ScoringData:
     risk: EntityRisk
 
 
-def score(outcomes: DataFrame, data: Broadcast[ScoringData]) -> DataFrame:
-    """Scores the transactions among `outcomes` (schema `OUTCOME`); all rows pass through, in schema `SCORED`."""
-    return outcomes.mapInArrow(_scorer_of(data), SCORED)
+def score(outcomes: DataFrame, data: Broadcast[ScoringData], armed: str = "") -> DataFrame:
+    """Scores the transactions among `outcomes` (schema `OUTCOME`); all rows pass through, in schema `SCORED`.
+
+    `armed` are the workers' failpoints (`fraudstream.failpoints`).
+    """
+    return outcomes.mapInArrow(_scorer_of(data, armed), SCORED)
 
 
-def _scorer_of(data: Broadcast[ScoringData]) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def _scorer_of(
+    data: Broadcast[ScoringData], armed: str
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     number = data._jbroadcast.id()
 
     def score_partition(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        failpoints.arm(armed)
         for batch in batches:
             if batch.num_rows:
+                reach(Failpoint.IN_SCORING)
                 scoring = _on_worker(number, data)
                 challenger = load_scorer(scoring.challenger) if scoring.challenger else None
                 yield score_batch(batch, load_scorer(scoring.champion), challenger, scoring)
@@ -69,7 +78,7 @@ _kept: dict[int, ScoringData] = {}
 
 
 def _on_worker(number: int, data: Broadcast[ScoringData]) -> ScoringData:
-    """The value of broadcast `number`, kept here: Spark takes it from a worker whose next task is of the other stage."""
+    """The value of broadcast `number`, kept: Spark takes it from a worker whose next task is of the other stage."""
     if number not in _kept:
         _kept.clear()
         _kept[number] = data.value

@@ -14,6 +14,7 @@ import pyarrow as pa
 from psycopg import Cursor
 
 from fraudstream.contracts import DeadLetterReason, Label, Topic, Transaction
+from fraudstream.failpoints import Failpoint, reach
 from fraudstream.validation import redact_card_numbers
 from spark_jobs import ledger, statements
 from spark_jobs.bucket import Kind
@@ -56,24 +57,30 @@ def commit(connection: Postgres, driver: Driver, batch: Batch, outcomes: pa.Tabl
     """Commits a micro-batch; None when the ledger already has it.
 
     `outcomes` has schema `spark_jobs.schemas.SCORED`. After any error nothing of the batch is written. Raises
-    FencedError when a newer driver holds the query, LedgerError when the offsets don't follow the ledger's, and
-    psycopg.errors.CheckViolation when a message isn't accounted for.
+    FencedError when a newer driver holds the query, LedgerError when the offsets don't follow the ledger's,
+    psycopg.errors.CheckViolation when a message isn't accounted for, and psycopg.OperationalError when Postgres is
+    lost, locked or full, and it should be tried again.
     """
     with connection.transaction(), connection.cursor() as cursor:
+        cursor.execute(statements.WAIT_FOR_LOCKS)
         ledger.beat(connection, driver)
         if ledger.batch_state(connection, batch.batch_id, batch.ranges) is BatchState.COMMITTED:
             return None
+        reach(Failpoint.AFTER_LEDGER_CHECK)
         rows = _by_kind(outcomes)
         _copy_transactions(cursor, batch, rows[Kind.TRANSACTION.value])
         _copy_labels(cursor, batch, rows[Kind.LABEL.value])
+        reach(Failpoint.AFTER_COPY)
         for statement in statements.APPLY:
             cursor.execute(statement, {"batch_id": batch.batch_id})
         _sort_out_repeats(cursor, rows)
         _write_dead_letters(cursor, batch, rows[Kind.DEAD.value])
+        reach(Failpoint.AFTER_APPLY)
         counts = _count(rows)
         record, marks = _record(cursor, driver, batch, counts)
         ledger.advance_offsets(connection, driver, batch.ranges, counts, marks)
         ledger.record_batch(connection, record)
+        reach(Failpoint.BEFORE_COMMIT)
     return record
 
 

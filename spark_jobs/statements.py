@@ -89,6 +89,9 @@ COPY_TRANSACTIONS = _copy("scored_transactions", _TRANSACTION_COLUMNS)
 COPY_LABELS = _copy("transaction_labels", _LABEL_COLUMNS)
 COPY_DEAD_LETTERS = _copy("dead_letters", _DEAD_LETTER_COLUMNS)
 
+#: A locked table fails the transaction after a while, so that the job can say what it waits for, and try again.
+WAIT_FOR_LOCKS = "SET LOCAL lock_timeout = '5s'"
+
 DEAD_LETTERS = f"""
 INSERT INTO fraud.dead_letters ({", ".join(_DEAD_LETTER_COLUMNS)})
 SELECT {", ".join(_DEAD_LETTER_COLUMNS)} FROM staged_dead_letters

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 
+from fraudstream import failpoints
 from fraudstream.errors import FraudstreamError
 from fraudstream.local import environments, postgres
 from fraudstream.local.java import JavaError, find_java
@@ -38,6 +39,7 @@ def find_problems(settings: Settings) -> Iterator[str]:
     yield from _java()
     yield from _disk(settings)
     yield from _namespaces(settings)
+    yield from _failpoints(settings)
     ours = our_processes(settings)
     if not ours:
         yield from _memory()
@@ -86,6 +88,11 @@ def _namespaces(settings: Settings) -> Iterator[str]:
             "PostgreSQL can't run as root, and this machine allows no user namespaces (unshare --user): run fraudctl "
             "as an ordinary user, or set FRAUDSTREAM_POSTGRES__HOST (__PORT, __ADMIN_PASSWORD) to a server of yours"
         )
+
+
+def _failpoints(settings: Settings) -> Iterator[str]:
+    if found := failpoints.problem(settings.stream.failpoints):
+        yield found
 
 
 def _wanted_ports(settings: Settings) -> dict[str, int]:

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from fraudstream import kafka_offsets
+from fraudstream import failpoints, kafka_offsets
 from fraudstream.contracts import INPUT_TOPICS
 from fraudstream.heartbeat import State
 from fraudstream.kafka_offsets import KafkaUnavailableError, Offsets
@@ -133,6 +133,8 @@ def collect(settings: Settings) -> Status:
 
 def _processes(settings: Settings) -> Status:
     components, problems = _components(settings)
+    if armed := failpoints.problem(settings.stream.failpoints):
+        problems.append(armed)
     for name, job in jobs(settings).items():
         found = job.state(settings)
         components[name] = Component(found.state, found.pid, None)

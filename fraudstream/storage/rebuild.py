@@ -77,8 +77,9 @@ def apply(connection: Postgres, query: str, what: Plan) -> int:
         resume = {p.place: p.next_offset for p in positions(connection)}
         row = connection.execute(
             """
-            UPDATE fraud.stream_queries SET generation = generation + 1, epoch = epoch + 1, crashed_batch = NULL,
-                crashes = 0, resume_offsets = %s, driver = 'fraudctl rebuild',
+            UPDATE fraud.stream_queries
+            SET generation = greatest(generation + 1, extract(epoch FROM clock_timestamp())::bigint),
+                epoch = epoch + 1, crashed_batch = NULL, crashes = 0, resume_offsets = %s, driver = 'fraudctl rebuild',
                 first_batch = (SELECT coalesce(max(batch_id), -1) + 1 FROM fraud.stream_batches WHERE query = %s)
             WHERE query = %s RETURNING generation
             """,

@@ -270,7 +270,13 @@ stream_queries = Table(
     Column("started_at", Timestamp, nullable=False),
     Column("heartbeat_at", Timestamp, nullable=False),
     Column("state_layout", Integer, nullable=False, comment="of the profiles in the checkpoint"),
-    Column("generation", Integer, nullable=False, server_default="0", comment="of the checkpoint; a rebuild adds one"),
+    Column(
+        "generation",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="which checkpoint: 0, or when a rebuild began another one, in seconds since 1970",
+    ),
     Column("first_batch", BigInteger, nullable=False, server_default="0", comment="ledger's id of its batch 0"),
     Column(
         "resume_offsets",

@@ -113,10 +113,8 @@ def test_a_lost_checkpoint_is_refused_and_rebuilt(run: Any, settings: Settings, 
 def test_a_damaged_checkpoint_is_rebuilt_without_a_person(
     run: Any, settings: Settings, shop: Shop, database: Postgres
 ) -> None:
-    newest = max(
-        settings.paths.stream.glob("checkpoint-1/state/0/*/*.changelog"), key=lambda file: file.stat().st_mtime
-    )
-    for file in newest.parent.glob("*.changelog"):
+    before = count(database, "SELECT generation FROM fraud.stream_queries")
+    for file in settings.paths.stream.glob(f"checkpoint-{before}/state/0/*/*.changelog"):
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     shop.buy("after-damage")
     shop.flush()
@@ -125,7 +123,7 @@ def test_a_damaged_checkpoint_is_rebuilt_without_a_person(
     assert "the checkpoint is damaged" in job.log.read_text()
     read_all(run(), shop, database)
     assert len(scores(database)) == 6
-    assert count(database, "SELECT generation FROM fraud.stream_queries") == 2
+    assert count(database, "SELECT generation FROM fraud.stream_queries") > before
 
 
 def test_what_kafka_lost_is_refused_until_somebody_accepts_it(

@@ -44,10 +44,10 @@ def _added() -> dict[str, tuple[sa.Column[Any], ...]]:
             ),
             sa.Column(
                 "generation",
-                sa.Integer(),
+                sa.BigInteger(),
                 nullable=False,
                 server_default="0",
-                comment="of the checkpoint; a rebuild adds one",
+                comment="which checkpoint: 0, or when a rebuild began another one, in seconds since 1970",
             ),
             sa.Column(
                 "first_batch",

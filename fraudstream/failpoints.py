@@ -1,0 +1,120 @@
+"""Named failpoints: places around every commit step where a test lets the streaming job die, fail or pause.
+
+For tests, set by `FRAUDSTREAM_STREAM__FAILPOINTS`, for example `after-commit=kill@3,before-publish=error`:
+
+- `NAME=kill`: SIGKILL to the whole process group: driver and JVM, or the Python daemon and its workers
+- `NAME=error`: raises FailpointError
+- `NAME=pause:SECONDS`: sleeps
+
+`@N` lets it fire at the N-th passing instead of the first. Each fires once a process. When none is set, passing one
+costs a look into an empty dict.
+"""
+
+import logging
+import os
+import signal
+import time
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from fraudstream.errors import FraudstreamError
+
+log = logging.getLogger(__name__)
+
+PROBLEM = "failpoints are set ({spec}), which are for tests: unset FRAUDSTREAM_STREAM__FAILPOINTS"
+
+
+class Failpoint(StrEnum):
+    """The places, in the order in which a micro-batch passes them."""
+
+    BEFORE_TAKE_OVER = "before-take-over"  # the checkpoint was looked at, the epoch is still the older driver's
+    AFTER_TAKE_OVER = "after-take-over"  # the older driver is fenced, nothing is published anew yet
+    BEFORE_PLAN = "before-plan"  # the offset ranges are known, nothing has run
+    IN_STATE_UPDATE = "in-state-update"  # worker: a bucket's messages are applied, its state isn't stored yet
+    IN_SCORING = "in-scoring"  # worker: features are known, scores aren't
+    AFTER_PLAN = "after-plan"  # all outcomes are in the driver, no transaction is open
+    AFTER_LEDGER_CHECK = "after-ledger-check"  # in the transaction: fence and ledger agree
+    AFTER_COPY = "after-copy"  # in the transaction: rows are staged
+    AFTER_APPLY = "after-apply"  # in the transaction: rows are in their tables, rollups moved
+    BEFORE_COMMIT = "before-commit"  # in the transaction: the ledger's row is written
+    AFTER_COMMIT = "after-commit"  # committed to Postgres, nothing published
+    BEFORE_PUBLISH = "before-publish"  # a batch's messages are about to be read back
+    DURING_PUBLISH = "during-publish"  # a batch's first message is with the producer
+    BEFORE_MARK_PUBLISHED = "before-mark-published"  # Kafka acknowledged all, the ledger doesn't know
+    AFTER_MARK_PUBLISHED = "after-mark-published"  # all done but Spark's own commit
+
+
+#: Passed in Spark's Python workers; all others in the driver.
+ON_WORKERS = frozenset({Failpoint.IN_STATE_UPDATE, Failpoint.IN_SCORING})
+
+
+class FailpointError(FraudstreamError):
+    """A failpoint that is set to `error` was passed."""
+
+
+@dataclass
+class _Armed:
+    """What happens at a failpoint, and at which passing."""
+
+    name: Failpoint
+    action: str
+    seconds: float
+    passing: int
+    passed: int = field(default=0, compare=False)
+
+    def reach(self) -> None:
+        self.passed += 1
+        if self.passed != self.passing:
+            return
+        log.warning("failpoint %s fires at passing %d: %s", self.name, self.passing, self.action)
+        if self.action == "kill":
+            os.killpg(os.getpgrp(), signal.SIGKILL)
+        elif self.action == "error":
+            raise FailpointError(f"failpoint {self.name} is set to fail; unset FRAUDSTREAM_STREAM__FAILPOINTS")
+        else:
+            time.sleep(self.seconds)
+
+
+_armed: dict[str, _Armed] = {}
+
+
+def reach(name: Failpoint) -> None:
+    """Passes a failpoint. Raises FailpointError when it is set to `error`; may not return at all."""
+    if armed := _armed.get(name):
+        armed.reach()
+
+
+def arm(spec: str) -> None:
+    """Sets this process's failpoints. Those that are set already keep their counts. Raises ValueError."""
+    wanted = parse(spec)
+    for name in _armed.keys() - wanted.keys():
+        del _armed[name]
+    for name, armed in wanted.items():
+        if _armed.get(name) != armed:
+            _armed[name] = armed
+
+
+def parse(spec: str) -> dict[str, _Armed]:
+    """The failpoints of a setting, by name. Raises ValueError, which names what is wrong and what there is."""
+    return {armed.name.value: armed for armed in map(_parse_one, filter(None, spec.split(",")))}
+
+
+def _parse_one(text: str) -> _Armed:
+    name, _, rest = text.strip().partition("=")
+    if name not in set(Failpoint):
+        raise ValueError(f"no failpoint {name!r}: choose among {', '.join(Failpoint)}")
+    action, _, passing = rest.partition("@")
+    kind, _, seconds = action.partition(":")
+    try:
+        armed = _Armed(Failpoint(name), kind, float(seconds or 0), int(passing or 1))
+    except ValueError:
+        armed = None
+    takes_seconds = kind == "pause"
+    if not armed or kind not in {"kill", "error", "pause"} or armed.passing < 1 or bool(seconds) != takes_seconds:
+        raise ValueError(f"failpoint {text.strip()!r}: say {name}=kill, =error or =pause:SECONDS, and @N for a passing")
+    return armed
+
+
+def problem(spec: str) -> str:
+    """What status and doctor say about set failpoints; empty when none is set."""
+    return PROBLEM.format(spec=spec) if spec else ""

@@ -1,0 +1,114 @@
+"""`kill -9` of Airflow's processes: the stream goes on scoring meanwhile, and never runs twice."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+
+import psutil
+import psycopg
+import pytest
+
+from fraudstream.local.jobs import jobs
+from fraudstream.local.process import Identity
+from fraudstream.local.supervisor import Supervisor
+from fraudstream.settings import Settings
+from tests.faults import rollups
+from tests.polling import poll
+
+WAIT_SECONDS = 180.0
+LOOK_SECONDS = 0.3
+MODULE = "spark_jobs.score_transactions"
+RUNNING = "SELECT id::text FROM task_instance WHERE dag_id = 'fraud_scoring_stream' AND state = 'running'"
+
+
+class Census:
+    """Counts the streaming job's drivers of one platform again and again, and remembers the most."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.most = 0
+        self._var = str(settings.paths.var)
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._count)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def _count(self) -> None:
+        while not self._end.wait(LOOK_SECONDS):
+            drivers = [
+                p for p in psutil.process_iter(["cmdline"]) if MODULE in (p.info["cmdline"] or ()) and self._ours(p)
+            ]
+            self.most = max(self.most, len(drivers))
+
+    def _ours(self, process: psutil.Process) -> bool:
+        try:
+            return process.environ().get("FRAUDSTREAM_VAR_DIR") == self._var
+        except psutil.Error:
+            return False  # it has ended meanwhile
+
+
+@pytest.fixture(autouse=True)
+def never_twice(platform: Settings) -> Iterator[None]:
+    """Holds for every test here, with the accounting exact at its end."""
+    census = Census(platform)
+    yield
+    census.close()
+    assert census.most == 1
+    with psycopg.connect(platform.writer_dsn) as database:
+        database.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        assert list(rollups.differences(database)) == []
+
+
+def stream(settings: Settings) -> Identity:
+    return poll(lambda: jobs(settings)["stream"].slot.running, WAIT_SECONDS, "a running stream")
+
+
+def scored_since(settings: Settings, moment: float) -> bool:
+    query = "SELECT EXISTS (SELECT FROM fraud.scored_transactions WHERE ingest_time > to_timestamp(%s))"
+    with psycopg.connect(settings.writer_dsn) as database:
+        row = database.execute(query, (moment,)).fetchone()
+    return bool(row and row[0])
+
+
+@pytest.mark.parametrize("part", ["scheduler", "triggerer", "api-server", "dag-processor"])
+def test_the_stream_outlives_a_part_of_airflow(platform: Settings, part: str) -> None:
+    before = stream(platform)
+    supervisor, name = Supervisor(platform), f"airflow-{part}"
+    pid = poll(lambda: supervisor.states()[name].pid, WAIT_SECONDS, name)
+    os.kill(pid, signal.SIGKILL)
+    moment = time.time()
+    poll(lambda: scored_since(platform, moment), WAIT_SECONDS, f"scoring without {name}")
+
+    def replaced() -> bool:
+        now = supervisor.states()[name]
+        return now.state == "RUNNING" and now.pid != pid
+
+    poll(replaced, WAIT_SECONDS, f"{name} to be restarted")
+    assert stream(platform) == before
+
+
+def test_a_killed_task_process_leads_to_one_new_stream(platform: Settings) -> None:
+    """The task's own process lives while it launches the job: the job's death calls for one, and that dies too."""
+    before = stream(platform)
+    os.kill(before.pid, signal.SIGKILL)
+    task = poll(lambda: task_process(platform), WAIT_SECONDS, "the stream's task to run")
+    task.kill()
+    moment = time.time()
+    poll(lambda: scored_since(platform, moment), WAIT_SECONDS, "scoring again")
+    assert stream(platform) != before
+
+
+def task_process(settings: Settings) -> psutil.Process | None:
+    """The process in which Airflow runs the stream's task just now; it shows the task instance in its title."""
+    with psycopg.connect(
+        settings.dsn(settings.postgres.airflow_database, settings.postgres.airflow_database)
+    ) as metadata:
+        titles = [f"airflow worker -- {identifier}" for (identifier,) in metadata.execute(RUNNING)]
+    for process in psutil.process_iter(["cmdline"]):
+        if any(title in " ".join(process.info["cmdline"] or ()) for title in titles):
+            return process
+    return None

@@ -1,0 +1,84 @@
+"""Rollups, alerts and positions, recomputed from the rows in SQL, and compared with what the stream keeps."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+
+#: What each recomputation finds: a name, and two figures that must be equal.
+COMPARED = {
+    "fraud_counts": """
+        SELECT coalesce(kept.window_start, made.window_start)::text,
+            (kept.transactions, kept.flagged, kept.amount, kept.flagged_amount)::text,
+            (made.transactions, made.flagged, made.amount, made.flagged_amount)::text
+        FROM fraud.fraud_counts kept FULL JOIN (
+            SELECT date_bin('10 seconds', event_time, timestamptz '2000-01-01 00:00:00+00') AS window_start,
+                count(*) AS transactions, count(*) FILTER (WHERE is_fraud) AS flagged, sum(amount) AS amount,
+                coalesce(sum(amount) FILTER (WHERE is_fraud), 0.00) AS flagged_amount
+            FROM fraud.scored_transactions GROUP BY 1
+        ) made USING (window_start)
+        WHERE (kept.transactions, kept.flagged, kept.amount, kept.flagged_amount)
+            IS DISTINCT FROM (made.transactions, made.flagged, made.amount, made.flagged_amount)
+    """,
+    "product_sales": """
+        SELECT coalesce(kept.window_start, made.window_start)::text || ' ' || product_id,
+            (kept.units, kept.revenue)::text, (made.units, made.revenue)::text
+        FROM fraud.product_sales kept FULL JOIN (
+            SELECT date_bin('30 seconds', event_time, timestamptz '2000-01-01 00:00:00+00') AS window_start,
+                item.product_id, sum(item.quantity) AS units,
+                sum(item.quantity * round(item.unit_price, 2)) AS revenue
+            FROM fraud.scored_transactions,
+                jsonb_to_recordset(items) AS item (product_id text, quantity bigint, unit_price numeric)
+            WHERE NOT EXISTS (
+                SELECT FROM fraud.flagged_sessions f WHERE f.session_id = scored_transactions.session_id
+            )
+            GROUP BY 1, 2
+        ) made USING (window_start, product_id)
+        WHERE coalesce(kept.units, 0) <> coalesce(made.units, 0)
+            OR coalesce(kept.revenue, 0) <> coalesce(made.revenue, 0)
+    """,
+    "fraud_locations": """
+        SELECT concat_ws(' ', coalesce(kept.window_start, made.window_start), shipping_country, shipping_city),
+            kept.flagged::text, made.flagged::text
+        FROM fraud.fraud_locations kept FULL JOIN (
+            SELECT date_bin('60 seconds', event_time, timestamptz '2000-01-01 00:00:00+00') AS window_start,
+                shipping_country, shipping_city, count(*) AS flagged
+            FROM fraud.scored_transactions WHERE is_fraud GROUP BY 1, 2, 3
+        ) made USING (window_start, shipping_country, shipping_city)
+        WHERE kept.flagged IS DISTINCT FROM made.flagged
+    """,
+    "fraud_alerts": """
+        SELECT coalesce(a.transaction_id, t.transaction_id), count(a.*)::text, count(t.*)::text
+        FROM fraud.fraud_alerts a
+        FULL JOIN (SELECT DISTINCT transaction_id FROM fraud.scored_transactions WHERE is_fraud) t
+            USING (transaction_id)
+        GROUP BY 1 HAVING count(a.*) <> count(t.*)
+    """,
+    "stream_offsets": """
+        SELECT o.topic || '/' || o.kafka_partition, (o.next_offset - o.first_offset)::text,
+            (o.scored + o.browse_events + o.labels + o.dead_lettered + o.duplicates)::text
+        FROM fraud.stream_offsets o
+        WHERE o.next_offset - o.first_offset <> o.scored + o.browse_events + o.labels + o.dead_lettered + o.duplicates
+    """,
+    "stream_offsets against rows": """
+        SELECT o.topic || '/' || o.kafka_partition, (o.scored, o.labels, o.dead_lettered)::text,
+            (r.scored, r.labels, r.dead_lettered)::text
+        FROM fraud.stream_offsets o, LATERAL (
+            SELECT
+                (SELECT count(*) FROM fraud.scored_transactions t
+                 WHERE o.topic = 'transactions' AND t.kafka_partition = o.kafka_partition) AS scored,
+                (SELECT count(*) FROM fraud.transaction_labels l
+                 WHERE o.topic = 'transaction-labels' AND l.kafka_partition = o.kafka_partition) AS labels,
+                (SELECT count(*) FROM fraud.dead_letters d
+                 WHERE d.topic = o.topic AND d.kafka_partition = o.kafka_partition) AS dead_lettered
+        ) r
+        WHERE (o.scored, o.labels, o.dead_lettered) <> (r.scored, r.labels, r.dead_lettered)
+    """,
+}
+
+
+def differences(database: psycopg.Connection[tuple[Any, ...]]) -> Iterator[str]:
+    """What the tables keep and what their rows say, where these differ."""
+    for table, query in COMPARED.items():
+        for name, kept, made in database.execute(query).fetchmany(5):
+            yield f"{table} {name}: {kept} is kept, {made} follows from the rows"

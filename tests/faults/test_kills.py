@@ -1,0 +1,52 @@
+"""`kill -9` of each process, a second driver, a locked table: the stream scores again without a person's help."""
+
+import random
+import time
+
+import psycopg
+import pytest
+
+from tests.faults import scenarios
+from tests.faults.arena import Arena
+from tests.faults.invariants import assert_all_hold
+from tests.faults.targets import TARGETS, kill_at_random
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_killed_process_is_recovered_from(stage: Arena, target: str, seed: int) -> None:
+    moment = kill_at_random(stage, target, random.Random(f"{seed} {target}"))
+    stage.record(f"kill -9 of {target}", stage.recover(moment))
+    assert_all_hold(stage.settings, stage.acknowledged())
+
+
+def test_of_two_drivers_the_older_loses_and_names_the_newer(stage: Arena) -> None:
+    scenarios.start_a_second_driver(stage)
+
+
+def test_a_message_that_state_has_forgotten_is_not_scored_twice(stage: Arena) -> None:
+    scenarios.repeat_a_forgotten_transaction(stage)
+
+
+def test_a_checkpoint_of_another_time_is_refused_with_its_offsets(stage: Arena) -> None:
+    scenarios.move_the_checkpoint_ahead(stage)
+
+
+def test_a_locked_table_is_waited_for(stage: Arena, long_form: bool) -> None:
+    """A migration or a VACUUM FULL by hand: the batch waits for longer than a heartbeat may take, and nothing ends."""
+    stage.recover(time.time())
+    before = stage.stream.running
+    with psycopg.connect(stage.settings.dsn(stage.settings.postgres.admin)) as other:
+        other.execute("LOCK TABLE fraud.scored_transactions IN ACCESS EXCLUSIVE MODE")
+        stage.until(lambda: "lock timeout" in stage.stream.problem, "the job to say what it waits for")
+        if long_form:
+            time.sleep(65)  # longer than a heartbeat may take
+        other.rollback()
+    stage.record("table locked, after its release", stage.recover(time.time()))
+    assert stage.stream.running == before
+    assert_all_hold(stage.settings, stage.acknowledged())
+
+
+def test_all_that_was_acknowledged_is_stored_at_the_end(stage: Arena) -> None:
+    stage.drain()
+    found = assert_all_hold(stage.settings, stage.acknowledged(), drained=True)
+    assert found.transactions >= len(stage.acknowledged()) > 100
