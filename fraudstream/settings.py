@@ -243,6 +243,15 @@ class Paths:
         self.producer = var / "producer"  # lock, identity and progress of the producer
         self.checkpoint = self.stream / "checkpoint"
         self.models = var / "models"
+        self.training = var / "training"  # histories collected for training, and the challenger made of them
+
+    @property
+    def private(self) -> tuple[Path, ...]:
+        """The folders that hold secrets or customers' data: mode 0700."""
+        return (
+            *(self.secrets, self.run, self.postgres, self.kafka, self.airflow, self.superset),
+            *(self.stream, self.producer, self.training, self.logs),
+        )
 
     def python(self, runtime: str) -> Path:
         """The interpreter of a runtime: control, spark, airflow, superset or dev."""

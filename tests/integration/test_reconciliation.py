@@ -36,19 +36,19 @@ DEAD = """
 
 
 @pytest.fixture
-def agreed(settings: Settings, writer: Postgres, empty_tables: None) -> Iterator[Postgres]:
+def agreed(settings: Settings, owner: Postgres, empty_tables: None) -> Iterator[Postgres]:
     """A ledger and tables that agree with Kafka: one batch of two labels and a dead letter."""
     ends = poll(lambda: kafka_offsets.latest(settings.kafka, INPUT_TOPICS, 10), 60, "the broker knows its topics")
     for (topic, partition), end in ends.items():
         is_read = (topic, partition) == (LABELS, 0)
-        writer.execute(POSITION, (topic, partition, end - 3 * is_read, end, 2 * is_read, 1 * is_read))
+        owner.execute(POSITION, (topic, partition, end - 3 * is_read, end, 2 * is_read, 1 * is_read))
     end = ends[LABELS, 0]
-    writer.execute(BATCH, (f'{{"{LABELS}": {{"0": [{end - 3}, {end}]}}}}',))
-    writer.execute(LABEL, (end - 3,))
-    writer.execute(LABEL, (end - 2,))
-    writer.execute(DEAD, (end - 1,))
-    yield writer
-    writer.execute("DELETE FROM fraud.stream_offsets; DELETE FROM fraud.stream_batches")
+    owner.execute(BATCH, (f'{{"{LABELS}": {{"0": [{end - 3}, {end}]}}}}',))
+    owner.execute(LABEL, (end - 3,))
+    owner.execute(LABEL, (end - 2,))
+    owner.execute(DEAD, (end - 1,))
+    yield owner
+    owner.execute("DELETE FROM fraud.stream_offsets; DELETE FROM fraud.stream_batches")
 
 
 def test_nothing_is_said_when_all_agrees(settings: Settings, agreed: Postgres) -> None:
