@@ -22,8 +22,8 @@ PORTS = ("KAFKA__PORT", "KAFKA__CONTROLLER_PORT", "POSTGRES__PORT", "AIRFLOW__PO
 def isolated_settings(others: Mapping[str, str] = MappingProxyType({})) -> Iterator[Settings]:
     """Settings that touch nothing of the user's platform; also in `os.environ`, for child processes.
 
-    `others` are set besides, by their names in the environment. When `FRAUDSTREAM_TEST_KEEP` is set, the folder with its
-    logs stays.
+    `others` are set besides, by their names in the environment. When `FRAUDSTREAM_TEST_KEEP` is set, the folder
+    with its logs stays.
     """
     folder = Path(tempfile.mkdtemp(prefix="fraudstream-"))  # short: supervisord's socket lies in it
     keep = os.environ.pop("FRAUDSTREAM_TEST_KEEP", "")

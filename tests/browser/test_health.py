@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from fraudstream.local import secrets
 from fraudstream.local.airflow_api import AirflowApi
 from fraudstream.settings import Settings
+from model.artifact import METADATA_FILE
 from model.registry import PRETRAINED
 from tests.commands import fraudctl
 
@@ -45,16 +46,15 @@ def differing(platform: Settings) -> Iterator[None]:
 
 
 @pytest.fixture
-def damaged(platform: Settings, tmp_path: Path) -> Iterator[str]:
-    """A challenger whose files were damaged after it was registered; its version."""
+def unusable(platform: Settings, tmp_path: Path) -> Iterator[str]:
+    """A challenger that was trained with another scikit-learn; its version."""
     folder = tmp_path / "model"
     shutil.copytree(PRETRAINED, folder)
-    metadata = json.loads((folder / "metadata.json").read_text())
-    version = metadata["version"] = "damaged"
-    (folder / "metadata.json").write_text(json.dumps(metadata))
+    metadata = json.loads((folder / METADATA_FILE).read_text())
+    version = metadata["version"] = "unusable"
+    metadata["libraries"]["scikit-learn"] = "0.1"
+    (folder / METADATA_FILE).write_text(json.dumps(metadata))
     fraudctl("models", "register", str(folder)).check_returncode()
-    artifact = platform.paths.models / version / "model.skops"
-    artifact.write_bytes(b"damaged" + artifact.read_bytes())
     yield version
     fraudctl("models", "archive", version).check_returncode()
 
@@ -65,9 +65,9 @@ def test_all_is_well_without_an_alarm(health: Page) -> None:
 
 
 @pytest.mark.usefixtures("differing")
-def test_alarms_stand_on_top(health: Page, damaged: str, screenshots: Path) -> None:
+def test_alarms_stand_on_top(health: Page, unusable: str, screenshots: Path) -> None:
     alarms = health.locator("#alarms")
     expect(alarms).to_contain_text(f"the books differ: {DIFFERENCE}, and 1 more", timeout=SEEN_MS)
-    expect(alarms).to_contain_text(f"stream: challenger {damaged} is not at work", timeout=SEEN_MS)
+    expect(alarms).to_contain_text(f"stream: challenger {unusable} is not at work", timeout=SEEN_MS)
     expect(health.locator("#now")).to_contain_text("2 differences")
     health.screenshot(path=screenshots / "stream-alarms.png")
