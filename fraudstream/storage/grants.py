@@ -134,6 +134,17 @@ def apply(connection: Postgres, pg: PostgresSettings) -> None:
                 connection.execute(_grant(role, table, right))
 
 
+def rights_table() -> str:
+    """The declaration as a table in Markdown, as docs/security.md shows it."""
+    rows = ["| table | writer, besides `SELECT` and `INSERT` |", "| --- | --- |"]
+    for table, rights in sorted(WRITER.items()):
+        columns = f" of {', '.join(rights.update)}" if isinstance(rights.update, tuple) else ""
+        more = [f"`UPDATE`{columns}"] if rights.update else []
+        more += ["`DELETE`"] if rights.delete else []
+        rows.append(f"| `{table}` | {', '.join(more) or 'nothing'} |")
+    return "\n".join(rows) + "\n"
+
+
 def _grant(role: str, table: str, right: str) -> Composed:
     action, _, column = right.partition(" ")
     columns = SQL(" ({})").format(Identifier(column.strip("()"))) if column else SQL("")
