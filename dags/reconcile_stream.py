@@ -5,7 +5,9 @@ runs. A difference fails the task; the log names the topic partition and its off
 
 **Start**: by itself, or *Trigger*, and choose how many hours of micro-batches are compared row by row.
 
-**Look at** the task's log: what was read, what is still unread, and each difference in a line.
+**Look at** the task's log: what was read, what is still unread, and each difference in a line. Each run is noted in
+`fraud.reconciliations` for 30 days; `./fraudctl status` and the page *Stream* show the newest, and are alarmed by a
+difference until a run finds none.
 
 ### Triage
 

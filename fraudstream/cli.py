@@ -256,15 +256,47 @@ def retry() -> None:
 
 
 @app.command()
-def doctor() -> None:
-    """Check whether this machine can run the platform, and say what to do about each problem.
+def doctor(
+    security: Annotated[bool, typer.Option("--security", help="Check who could get in, instead.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs; with --security.")] = False,
+) -> None:
+    """Check whether this machine can run the platform, or with --security whether the platform is closed.
 
-    Example: ./fraudctl doctor
+    Says what to do about each problem. Exit status 1 when there is one.
+
+    Examples:
+      ./fraudctl doctor
+
+      ./fraudctl doctor --security
     """
+    settings = load_settings()
+    if security:
+        raise typer.Exit(_examine_security(settings, as_json))
+    if as_json:
+        raise UsageError("doctor has --json with --security only: ./fraudctl doctor --security --json")
+
     from fraudstream.local.doctor import check
 
-    check(load_settings())
+    check(settings)
     typer.echo("This machine is ready.")
+
+
+def _examine_security(settings: Settings, as_json: bool) -> int:
+    from fraudstream.local.security import Outcome, examine
+
+    found = list(examine(settings))
+    failures = sum(finding.outcome is Outcome.FAILED for _, finding in found)
+    if as_json:
+        lines = [
+            {"check": check, "outcome": finding.outcome.value, "told": finding.told, "fix": finding.fix}
+            for check, finding in found
+        ]
+        typer.echo(json.dumps({"secure": not failures, "findings": lines}, indent=2))
+        return 1 if failures else 0
+    for check, finding in found:
+        typer.echo(f"{finding.outcome.value:<9}  {check}: {finding.told}" + (f"; {finding.fix}" if finding.fix else ""))
+    typer.echo(f"{failures} checks failed." if failures else "Nothing is open that should be closed.")
+    return 1 if failures else 0
 
 
 @app.command()
@@ -342,6 +374,10 @@ def _print_status(found: "Status") -> None:
     for title, figures in (("stream", found.as_json()["stream"]), ("totals", found.as_json()["totals"])):
         shown = ", ".join(f"{name} {'-' if value is None else value}" for name, value in figures.items())
         console.print(f"\n[bold]{title}[/bold]  {shown}", soft_wrap=True)
+    books = found.reconciliation
+    if books.age_s is not None:
+        told = f"compared {books.age_s:.0f} s ago, {books.batches} batches, differences {books.differences}"
+        console.print(f"\n[bold]books[/bold]  {told}", soft_wrap=True)
     for problem in found.problems:
         console.print(f"[red]✗[/red] {problem}", soft_wrap=True)
 

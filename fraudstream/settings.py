@@ -6,6 +6,7 @@ that nobody sets are generated at the first `up` and kept under `var/secrets/` (
 """
 
 import os
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -256,16 +257,43 @@ class Paths:
         self.producer = var / "producer"  # lock, identity and progress of the producer
         self.checkpoint = self.stream / "checkpoint"
         self.models = var / "models"
+        self.training = var / "training"  # histories collected for training, and the challenger made of them
+
+    @property
+    def private(self) -> tuple[Path, ...]:
+        """The folders that hold secrets or customers' data: mode 0700."""
+        return (
+            *(self.secrets, self.run, self.postgres, self.kafka, self.airflow, self.superset),
+            *(self.stream, self.producer, self.training, self.logs),
+        )
 
     def python(self, runtime: str) -> Path:
         """The interpreter of a runtime: control, spark, airflow, superset or dev."""
         return self.venvs / runtime / "bin" / "python"
 
 
+def secret_variables(group: type[BaseModel] = Settings, prefix: str = ENV_PREFIX) -> Iterator[str]:
+    """The environment's name of every setting that is a secret."""
+    for name, field in group.model_fields.items():
+        if field.annotation is SecretStr:
+            yield prefix + name.upper()
+        elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from secret_variables(field.annotation, f"{prefix}{name.upper()}__")
+
+
 def exported_environment(settings: Settings) -> dict[str, str]:
-    """The settings that the environment holds now, for processes that outlive it. May hold secrets."""
-    inherited = {name: value for name, value in os.environ.items() if name.startswith(ENV_PREFIX)}
+    """The settings that the environment holds now, for processes that outlive it. Holds no secret."""
+    secret = set(secret_variables())
+    inherited = {
+        name: value for name, value in os.environ.items() if name.startswith(ENV_PREFIX) and name not in secret
+    }
     return inherited | {ENV_PREFIX + "VAR_DIR": str(settings.paths.var)}
+
+
+def exported_secrets(group: str) -> dict[str, str]:
+    """The secrets of a group of settings that the environment holds now, for processes that sign in with them."""
+    prefix = f"{ENV_PREFIX}{group.upper()}__"
+    return {name: os.environ[name] for name in secret_variables() if name.startswith(prefix) and name in os.environ}
 
 
 def load_settings() -> Settings:

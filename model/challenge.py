@@ -94,7 +94,7 @@ def main(
     """Trains a challenger, and prints it as JSON: {"version": …, "summary": …}."""
     try:
         settings = load_settings()
-        folder = settings.paths.var / "training" / "challenger"
+        folder = settings.paths.training / "challenger"
         splits = read_histories(history, processes or os.cpu_count() or 1)
         trained = train_and_write(splits, folder, options_from(seed, trials))
         told = challenge(settings, trained, splits, folder, seed)

@@ -202,7 +202,7 @@ def main(
             console.print(f"{events:,} events in {existing}")
         else:
             settings = load_settings()
-            folder = out or settings.paths.var / "training" / "history"
+            folder = out or settings.paths.training / "history"
             rows = collect(settings, hours, folder)
             console.print(f"wrote {', '.join(f'{count:,} {name}' for name, count in rows.items())} to {folder}")
     except FraudstreamError as error:

@@ -8,13 +8,19 @@ import pytest
 
 from fraudstream.settings import Settings
 from tests.commands import fraudctl
-from tests.isolation import isolated_settings
+from tests.isolation import free_port, isolated_settings
+from tests.planted import planted_secrets
+
+SPARK_UI_PORT = "FRAUDSTREAM_STREAM__SPARK_UI_PORT"
 
 
 @pytest.fixture(scope="session")
 def platform() -> Iterator[Settings]:
-    """A running platform in a folder and on ports of its own; fails with what `up` and the logs say."""
-    with isolated_settings() as settings:
+    """A running platform in a folder and on ports of its own; fails with what `up` and the logs say.
+
+    Every secret setting is set, and Spark's UI is on, for tests/e2e/test_canary.py.
+    """
+    with isolated_settings(planted_secrets() | {SPARK_UI_PORT: str(free_port())}) as settings:
         try:
             fraudctl("up").check_returncode()
             yield settings

@@ -4,9 +4,10 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from fraudstream.local import jars, kafka, postgres, secrets
 from fraudstream.local.down import down
@@ -18,10 +19,11 @@ PORTS = ("KAFKA__PORT", "KAFKA__CONTROLLER_PORT", "POSTGRES__PORT", "AIRFLOW__PO
 
 
 @contextmanager
-def isolated_settings() -> Iterator[Settings]:
+def isolated_settings(others: Mapping[str, str] = MappingProxyType({})) -> Iterator[Settings]:
     """Settings that touch nothing of the user's platform; also in `os.environ`, for child processes.
 
-    When `FRAUDSTREAM_TEST_KEEP` is set, the folder with its logs stays.
+    `others` are set besides, by their names in the environment. When `FRAUDSTREAM_TEST_KEEP` is set, the folder
+    with its logs stays.
     """
     folder = Path(tempfile.mkdtemp(prefix="fraudstream-"))  # short: supervisord's socket lies in it
     keep = os.environ.pop("FRAUDSTREAM_TEST_KEEP", "")
@@ -36,6 +38,7 @@ def isolated_settings() -> Iterator[Settings]:
             ENV_PREFIX + "STREAM__SPARK_UI_PORT": "0",
             "PYTHONPATH": str(PROJECT_DIR),
         }
+        | others
     )
     try:
         yield load_settings()

@@ -19,7 +19,7 @@ from fraudstream.files import private_folder, write_atomically
 from fraudstream.local import secrets
 from fraudstream.local.airflow_api import AirflowApi
 from fraudstream.local.programs import Program, Watch, not_watching
-from fraudstream.settings import Settings
+from fraudstream.settings import Settings, exported_secrets
 
 HEALTHY_SECONDS = 180
 POLL_SECONDS = 0.5
@@ -60,14 +60,14 @@ def prepare(settings: Settings) -> None:
 
 
 def programs(settings: Settings) -> list[Program]:
-    """Airflow's four processes. They inherit FRAUDSTREAM_* variables from supervisord."""
+    """Airflow's four processes. They inherit FRAUDSTREAM_* variables from supervisord, and jobs those from them."""
     python = str(settings.paths.python("airflow"))
     return [
         Program(
             name=name,
             command=(python, "-m", "airflow", *arguments),
             directory=settings.paths.airflow,
-            environment=_environment(settings),
+            environment=_environment(settings) | exported_secrets("kafka"),
             priority=priority,
             niceness=niceness,
             url=settings.airflow_url if name == "airflow-api-server" else None,

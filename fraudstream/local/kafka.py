@@ -43,7 +43,7 @@ def prepare(settings: Settings) -> None:
         return
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     command = [*_java(settings), "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=READY_SECONDS, check=False)
     if done.returncode:
         raise KafkaUnavailableError(f"Kafka's storage {data} can't be formatted: {(done.stderr or done.stdout)[-300:]}")
 

@@ -16,6 +16,7 @@ from fraudstream.local.components import programs
 from fraudstream.local.jobs import jobs
 from fraudstream.local.supervisor import Supervisor, SupervisorError
 from fraudstream.settings import Settings
+from fraudstream.storage import reconciliation
 
 #: Each answer usually takes milliseconds; a busy machine is no reason to call a part dead.
 TIMEOUT_SECONDS = 4.0
@@ -85,12 +86,25 @@ class Totals:
 
 
 @dataclass
+class Reconciliation:
+    """The newest comparison of Kafka, the ledger and the tables. `differences` is how many, `examples` the first."""
+
+    at: str | None = None
+    age_s: float | None = None
+    batches: int | None = None
+    unread: int | None = None
+    differences: int | None = None
+    examples: list[str] = field(default_factory=list)
+
+
+@dataclass
 class Status:
     """What `fraudctl status` shows; `as_json` is its contract."""
 
     components: dict[str, Component]
     stream: Stream
     totals: Totals = field(default_factory=Totals)
+    reconciliation: Reconciliation = field(default_factory=Reconciliation)
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -108,6 +122,7 @@ class _Ledger:
     rates: dict[str, Any]
     totals: dict[str, Any]
     next_offsets: Offsets
+    reconciled: dict[str, Any] | None
 
 
 def collect(settings: Settings) -> Status:
@@ -124,11 +139,27 @@ def collect(settings: Settings) -> Status:
             setattr(status.stream, name, None if value is None else round(value, 1))
         for name, value in ledger.totals.items():
             setattr(status.totals, name, value)
+        status.reconciliation = _reconciliation(ledger.reconciled)
+        if differ := reconciliation.problem(ledger.reconciled):
+            status.problems.append(differ)
     if isinstance(ends, str):
         status.problems.append(ends)
     elif isinstance(ledger, _Ledger):
         status.stream.lag = status.totals.pending = kafka_offsets.unread(ends, ledger.next_offsets)
     return status
+
+
+def _reconciliation(newest: dict[str, Any] | None) -> Reconciliation:
+    if newest is None:
+        return Reconciliation()
+    return Reconciliation(
+        at=newest["at"].isoformat(timespec="seconds"),
+        age_s=round(newest["age_s"], 1),
+        batches=newest["batches"],
+        unread=newest["unread"],
+        differences=newest["differences"],
+        examples=newest["examples"],
+    )
 
 
 def _processes(settings: Settings) -> Status:
@@ -174,9 +205,11 @@ def _ledger(settings: Settings) -> _Ledger | str:
             rates = connection.execute(RATES).fetchone() or {}
             totals = connection.execute(TOTALS).fetchone() or {}
             rows = connection.execute(OFFSETS).fetchall()
+            reconciled = connection.execute(reconciliation.NEWEST).fetchone()
     except psycopg.Error as error:
         return f"PostgreSQL doesn't answer ({postgres.first_line(error)}): run ./fraudctl up"
-    return _Ledger(rates, totals, {(row["topic"], row["kafka_partition"]): row["next_offset"] for row in rows})
+    next_offsets = {(row["topic"], row["kafka_partition"]): row["next_offset"] for row in rows}
+    return _Ledger(rates, totals, next_offsets, reconciled)
 
 
 def _end_offsets(settings: Settings) -> Offsets | str:

@@ -16,7 +16,7 @@ from fraudstream.errors import FraudstreamError
 from fraudstream.files import private_folder, write_atomically
 from fraudstream.local import programs as rendering
 from fraudstream.local.programs import Program
-from fraudstream.settings import Settings, exported_environment
+from fraudstream.settings import Settings, exported_environment, secret_variables
 
 #: sockaddr_un's limit, less the terminating zero and supervisord's own suffix (`.` and its pid).
 SOCKET_PATH_BYTES = 98
@@ -162,7 +162,11 @@ class Supervisor:
     def _start(self) -> None:
         self.socket.unlink(missing_ok=True)
         command = (sys.executable, "-m", "supervisor.supervisord", "-c", str(self.config))
-        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+        # What it inherits, all programs do: a secret is in the environment of those that need it (Program.environment).
+        environment = {name: value for name, value in os.environ.items() if name not in set(secret_variables())}
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+        )
         if done.returncode:
             raise SupervisorError(f"supervisord does not start: {(done.stderr or done.stdout).strip()[-300:]}")
         deadline = time.monotonic() + START_SECONDS

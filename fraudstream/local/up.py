@@ -10,6 +10,7 @@ from functools import partial
 import psycopg
 
 from fraudstream.errors import FraudstreamError
+from fraudstream.files import private_folder
 from fraudstream.heartbeat import State
 from fraudstream.local import airflow, doctor, environments, jars, kafka, leftovers, postgres, secrets, superset
 from fraudstream.local.airflow_api import AirflowApi
@@ -45,6 +46,8 @@ def prepare_machine(settings: Settings) -> Iterator[str]:
             yield f"ended processes that had lost their supervisor: {', '.join(ended)}"
     doctor.check(settings)
     secrets.ensure(settings)
+    for folder in settings.paths.private:
+        private_folder(folder)
     supervisor.apply(programs(settings))
 
 
@@ -114,6 +117,7 @@ class Up:
         """Tables, and who may use them."""
         roles.ensure_schema(self._settings)
         migrate.migrate(self._settings)
+        roles.grant_tables(self._settings)
 
     def static_data(self, tell: Tell) -> None:
         """Customers and products, once; later the Dag `refresh_static_data` renews them."""

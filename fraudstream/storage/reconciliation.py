@@ -3,14 +3,18 @@
 The ledger's own identity (read = scored + used + dead-lettered + duplicate) is a CHECK of each commit. What is compared
 here lies outside of that transaction: rows that somebody deleted or a restored backup lacks, messages that expired
 before they were read, a topic that was made anew, results that never reached Kafka.
+
+`python -m fraudstream.storage.reconciliation`, as the Dag `reconcile_stream` runs it. It compares as the reader; as the
+writer it only notes the outcome in `fraud.reconciliations`, where `fraudctl status` and the health page find it.
 """
 
-import argparse
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import psycopg
+import typer
 from psycopg.rows import DictRow, dict_row
 
 from fraudstream import kafka_offsets
@@ -23,6 +27,10 @@ from fraudstream.storage.continuity import KafkaView
 KAFKA_SECONDS = 10.0
 #: A batch is published right after its commit; what is unpublished for longer waits for a driver that is gone.
 PUBLISHED_WITHIN = "60 seconds"
+
+#: Notes are kept for so long, and of each run's differences so many: the log has them all.
+KEPT = "30 days"
+EXAMPLES = 20
 
 Reader = psycopg.Connection[DictRow]
 
@@ -42,6 +50,20 @@ BATCHES = """
     WHERE batch.committed_at > now() - make_interval(hours => %s)
     ORDER BY batch.batch_id
 """.replace("{published_within}", PUBLISHED_WITHIN)
+#: The newest note: `at`, `age_s` (seconds), `batches`, `messages`, `unread`, `differences` (how many), `examples`.
+NEWEST = """
+    SELECT at, extract(epoch FROM clock_timestamp() - at)::float8 AS age_s, batches, messages, unread, differences,
+           examples
+    FROM fraud.reconciliations ORDER BY at DESC LIMIT 1
+"""
+_NOTE = """
+    INSERT INTO fraud.reconciliations (batches, messages, unread, differences, examples) VALUES (%s, %s, %s, %s, %s)
+"""
+_FORGET = "DELETE FROM fraud.reconciliations WHERE at < clock_timestamp() - %s::interval"
+
+
+class ReconciliationError(FraudstreamError):
+    """The books differ, or can't be read."""
 
 
 @dataclass
@@ -77,6 +99,23 @@ def reconcile(settings: Settings, hours: int) -> Report:
     return report
 
 
+def note(settings: Settings, report: Report) -> None:
+    """Keeps the outcome for those who ask later, and forgets what is older than `KEPT`. Raises psycopg.Error."""
+    examples = report.differences[:EXAMPLES]
+    with psycopg.connect(settings.writer_dsn, connect_timeout=10, application_name="reconciliation") as connection:
+        connection.execute(_NOTE, (report.batches, report.messages, report.unread, len(report.differences), examples))
+        connection.execute(_FORGET, (KEPT,))
+
+
+def problem(newest: DictRow | None) -> str:
+    """What is wrong by the newest note, a row of `NEWEST`; empty when the books agree, or were never compared."""
+    if not newest or not newest["differences"]:
+        return ""
+    more = newest["differences"] - 1
+    others = f", and {more} more" if more else ""
+    return f"the books differ: {newest['examples'][0]}{others}; read the newest log of the Dag reconcile_stream"
+
+
 def _totals(connection: Reader) -> Iterator[str]:
     row = connection.execute(TOTALS).fetchone() or {"scored": 0, "counted": 0}
     if row["scored"] != row["counted"]:
@@ -106,24 +145,36 @@ def _ranges(offsets: dict[str, dict[str, tuple[int, int]]]) -> str:
     )
 
 
-def main() -> int:
-    """`python -m fraudstream.storage.reconciliation --hours 24`: prints the report; exit status 1 for a difference."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--hours", type=int, default=24, help="whose batches are compared row by row (24)")
-    hours = parser.parse_args().hours
+def main(
+    hours: Annotated[int, typer.Option(min=0, help="whose batches are compared row by row")] = 24,
+) -> None:
+    """Compare Kafka, the ledger and the tables, and note the outcome. Exit status 1 for a difference.
+
+    Examples:
+      python -m fraudstream.storage.reconciliation
+
+      python -m fraudstream.storage.reconciliation --hours 1
+    """
+    settings = load_settings()
+    pg = settings.postgres
     try:
-        report = reconcile(load_settings(), hours)
-    except (FraudstreamError, psycopg.Error) as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 (the command's answer)
-        return 1
-    print(  # noqa: T201
+        report = reconcile(settings, hours)
+        note(settings, report)
+    except psycopg.Error as error:
+        raise ReconciliationError(f"Postgres at {pg.address}:{pg.port}: {error}") from error
+    typer.echo(
         f"{report.messages} messages read since the first start, {report.unread} not read yet; "
         f"{report.batches} batches of the last {hours} h compared row by row; {len(report.differences)} differences"
     )
     for difference in report.differences:
-        print(f"difference: {difference}")  # noqa: T201
-    return 1 if report.differences else 0
+        typer.echo(f"difference: {difference}")
+    if report.differences:
+        raise ReconciliationError(f"the books differ in {len(report.differences)} places, named above")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        typer.run(main)
+    except FraudstreamError as failure:
+        typer.echo(f"error: {failure}", err=True)
+        sys.exit(1)

@@ -1,7 +1,8 @@
-"""Roles and databases: who may do what.
+"""Roles and databases: who may sign in, and where.
 
 `fraud_owner` owns the schema and can't sign in; the stream writes as `fraud_writer`; people and Superset read as
-`fraud_reader`; Airflow and Superset each own their own database. Everything here may run again at any time.
+`fraud_reader`; Airflow and Superset each own their own database. What writer and reader may do with each table is
+declared in `fraudstream.storage.grants`. Everything here may run again at any time.
 """
 
 from collections.abc import Mapping
@@ -11,10 +12,18 @@ from psycopg import Connection
 from psycopg.sql import SQL, Identifier, Literal
 
 from fraudstream.settings import Settings
+from fraudstream.storage import grants
 from fraudstream.storage.connect import connect
 from fraudstream.storage.tables import SCHEMA
 
-READER_STATEMENT_TIMEOUT = "15s"
+#: What a reader's session begins with. It may change them for itself: they keep mistakes small, the rights keep it out.
+READER_SETTINGS = {
+    "default_transaction_read_only": "on",
+    "statement_timeout": "15s",
+    "idle_in_transaction_session_timeout": "1min",
+}
+#: Superset's threads, the health page and people, and still far from the server's own limit, which the writer needs.
+READER_CONNECTIONS = 40
 Postgres = Connection[tuple[Any, ...]]
 
 
@@ -36,36 +45,34 @@ def ensure_roles(settings: Settings, passwords: Mapping[str, str]) -> None:
             connection.execute(SQL("GRANT {} TO CURRENT_USER").format(Identifier(role)))
         for database, owner in databases.items():
             _ensure_database(connection, database, owner)
-        for role in (pg.writer, pg.reader):
+        if pg.embedded:  # a server of others has databases of theirs
+            connection.execute("REVOKE ALL ON DATABASE postgres, template1 FROM PUBLIC")
+        for role, rights in ((pg.writer, "CONNECT, TEMPORARY"), (pg.reader, "CONNECT")):
             connection.execute(
-                SQL("GRANT CONNECT ON DATABASE {} TO {}").format(Identifier(pg.database), Identifier(role))
+                SQL("GRANT {} ON DATABASE {} TO {}").format(SQL(rights), *map(Identifier, (pg.database, role)))
             )
-        connection.execute(
-            SQL("GRANT TEMPORARY ON DATABASE {} TO {}").format(*map(Identifier, (pg.database, pg.writer)))
-        )
         _limit_reader(connection, pg.reader)
 
 
 def ensure_schema(settings: Settings) -> None:
-    """Creates the schema, and lets writer and reader use what is in it now and what migrations add later."""
+    """Creates the schema, which writer and reader may enter, and nobody else."""
     pg = settings.postgres
     with connect(settings, pg.admin) as connection:
         connection.execute(SQL("SET ROLE {}").format(Identifier(pg.owner)))
         connection.execute(SQL("CREATE SCHEMA IF NOT EXISTS {}").format(Identifier(SCHEMA)))
-        for role, rights in ((pg.writer, "SELECT, INSERT, UPDATE, DELETE"), (pg.reader, "SELECT")):
-            names = {"schema": Identifier(SCHEMA), "role": Identifier(role), "rights": SQL(rights)}
-            for statement in (
-                "GRANT USAGE ON SCHEMA {schema} TO {role}",
-                "GRANT {rights} ON ALL TABLES IN SCHEMA {schema} TO {role}",
-                "ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT {rights} ON TABLES TO {role}",
-            ):
-                connection.execute(SQL(statement).format(**names))
-        names = {"schema": Identifier(SCHEMA), "role": Identifier(pg.writer)}
-        for statement in (
-            "GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {role}",
-            "ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT USAGE ON SEQUENCES TO {role}",
-        ):
-            connection.execute(SQL(statement).format(**names))
+        connection.execute(
+            SQL("GRANT USAGE ON SCHEMA {} TO {}, {}").format(*map(Identifier, (SCHEMA, pg.writer, pg.reader)))
+        )
+        for schema in (SCHEMA, "public"):
+            connection.execute(SQL("REVOKE ALL ON SCHEMA {} FROM PUBLIC").format(Identifier(schema)))
+
+
+def grant_tables(settings: Settings) -> None:
+    """Gives writer and reader the declared rights on the tables that exist, and takes all others away."""
+    pg = settings.postgres
+    with connect(settings, pg.admin) as connection:
+        connection.execute(SQL("SET ROLE {}").format(Identifier(pg.owner)))
+        grants.apply(connection, pg)
 
 
 def _exists(connection: Postgres, query: str, name: str) -> bool:
@@ -86,12 +93,11 @@ def _ensure_database(connection: Postgres, database: str, owner: str) -> None:
     """Creates a database that only its owner, and whom we name, may connect to."""
     if not _exists(connection, "SELECT 1 FROM pg_database WHERE datname = %s", database):
         connection.execute(SQL("CREATE DATABASE {} OWNER {}").format(Identifier(database), Identifier(owner)))
-    connection.execute(SQL("REVOKE CONNECT, TEMPORARY ON DATABASE {} FROM PUBLIC").format(Identifier(database)))
+    connection.execute(SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(Identifier(database)))
 
 
 def _limit_reader(connection: Postgres, reader: str) -> None:
-    for setting, value in (
-        ("default_transaction_read_only", "on"),
-        ("statement_timeout", READER_STATEMENT_TIMEOUT),
-    ):
+    limit = Literal(READER_CONNECTIONS)
+    connection.execute(SQL("ALTER ROLE {} CONNECTION LIMIT {}").format(Identifier(reader), limit))
+    for setting, value in READER_SETTINGS.items():
         connection.execute(SQL("ALTER ROLE {} SET {} = {}").format(Identifier(reader), SQL(setting), Literal(value)))

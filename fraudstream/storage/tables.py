@@ -353,6 +353,18 @@ stream_lost_ranges = Table(
     comment="Messages that Kafka no longer held when the stream got to them, given up with fraudctl rebuild",
 )
 
+reconciliations = Table(
+    "reconciliations",
+    metadata,
+    Column("at", Timestamp, primary_key=True, server_default=text("clock_timestamp()")),
+    Column("batches", BigInteger, nullable=False, comment="micro-batches compared row by row"),
+    Column("messages", BigInteger, nullable=False, comment="read since the stream's first start"),
+    Column("unread", BigInteger, nullable=False, comment="in Kafka, and not read yet"),
+    Column("differences", BigInteger, nullable=False, comment="how many were found; 0: the books agree"),
+    Column("examples", ARRAY(Text), nullable=False, comment="the first of them"),
+    comment="What each run of reconcile_stream found, for 30 days",
+)
+
 # --- the registry -------------------------------------------------------------------------------------------------
 
 model_versions = Table(

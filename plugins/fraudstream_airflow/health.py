@@ -8,6 +8,7 @@ from psycopg.rows import dict_row
 
 from fraudstream.local.jobs import jobs
 from fraudstream.settings import Settings
+from fraudstream.storage import reconciliation
 
 DB_SECONDS = 3
 DB_OPTIONS = "-c statement_timeout=3000 -c default_transaction_read_only=on"
@@ -50,12 +51,17 @@ FROM fraud.dead_letters ORDER BY created_at DESC LIMIT 8
 
 
 def collect(settings: Settings) -> dict[str, Any]:
-    """Everything on the page. Without Postgres, `ledger` is None and `problem` says why."""
-    shown = {name: asdict(job.state(settings)) for name, job in jobs(settings).items()}
+    """Everything on the page. Without Postgres, `ledger` is None. `alarms` is what needs a person, a line each."""
+    states = {name: job.state(settings) for name, job in jobs(settings).items()}
+    alarms = [f"{name}: {state.problem}" for name, state in states.items() if state.problem]
+    ledger = None
     try:
-        return {"jobs": shown, "ledger": _ledger(settings), "problem": None}
+        ledger = _ledger(settings)
     except psycopg.Error as error:
-        return {"jobs": shown, "ledger": None, "problem": f"Postgres can't be read: {error}".strip()}
+        alarms.append(f"Postgres can't be read: {error}".strip())
+    else:
+        alarms += filter(None, [reconciliation.problem(ledger["reconciliation"])])
+    return {"jobs": {name: asdict(state) for name, state in states.items()}, "ledger": ledger, "alarms": alarms}
 
 
 def _ledger(settings: Settings) -> dict[str, Any]:
@@ -70,4 +76,5 @@ def _ledger(settings: Settings) -> dict[str, Any]:
             "totals": cursor.execute(TOTALS).fetchone(),
             "history": cursor.execute(HISTORY).fetchall(),
             "dead_letters": cursor.execute(DEAD_LETTERS).fetchall(),
+            "reconciliation": cursor.execute(reconciliation.NEWEST).fetchone(),
         }

@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from fraudstream.settings import Settings
+from fraudstream.storage.connect import connect
 from tests.isolation import isolated_servers
 
 Postgres = psycopg.Connection[tuple[object, ...]]
@@ -33,12 +34,20 @@ def writer(settings: Settings) -> Iterator[Postgres]:
 
 
 @pytest.fixture
-def empty_tables(writer: Postgres) -> None:
+def owner(settings: Settings) -> Iterator[Postgres]:
+    """A connection with the rights of the schema's owner, for what nobody at work may do."""
+    with connect(settings, settings.postgres.admin, autocommit=True) as connection:
+        connection.execute("SET ROLE fraud_owner")
+        yield connection
+
+
+@pytest.fixture
+def empty_tables(owner: Postgres) -> None:
     """No row in any table of the schema, for tests that count."""
-    tables = writer.execute(
+    tables = owner.execute(
         "SELECT tablename FROM pg_tables WHERE schemaname = 'fraud' AND tablename <> 'alembic_version'"
     )
     names = [str(name) for (name,) in tables.fetchall()]
     first = ["fraud_alerts"]  # it refers to another
     for name in first + [name for name in names if name not in first]:
-        writer.execute(f"DELETE FROM fraud.{name}")
+        owner.execute(f"DELETE FROM fraud.{name}")

@@ -16,6 +16,8 @@ from model.registry import challenger, champion, ensure_pretrained
 from model.replay import HistoryFolder
 from tests.isolation import isolated_servers
 
+Postgres = psycopg.Connection[tuple[object, ...]]
+
 
 @pytest.fixture(scope="module")
 def settings() -> Iterator[Settings]:
@@ -105,12 +107,11 @@ def test_a_challenger_is_trained_compared_and_registered(settings: Settings, col
     assert refused == f"fraudctl: model {trained.version} is the champion: promote another one first\n"
 
 
-def test_an_empty_platform_is_told_what_is_missing(settings: Settings, sent: HistoryFolder, tmp_path: Path) -> None:
+def test_an_empty_platform_is_told_what_is_missing(sent: HistoryFolder, owner: Postgres, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "kept").touch()
-    with psycopg.connect(settings.writer_dsn, autocommit=True) as connection:
-        connection.execute("DELETE FROM fraud.customers")
+    owner.execute("DELETE FROM fraud.customers")
     refused = run("model.collect", "--hours", "1", "--out", out, ok=False)
     assert "fraud.customers is empty: run the Dag" in " ".join(refused.split())
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

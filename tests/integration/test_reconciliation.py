@@ -1,5 +1,7 @@
 """Reconciliation against a real Kafka and Postgres: silent when all agrees, and precise when something doesn't."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import psycopg
@@ -7,8 +9,9 @@ import pytest
 
 from fraudstream import kafka_offsets
 from fraudstream.contracts import INPUT_TOPICS, Topic
-from fraudstream.settings import Settings
-from fraudstream.storage.reconciliation import reconcile
+from fraudstream.local import status
+from fraudstream.settings import PROJECT_DIR, Settings
+from fraudstream.storage.reconciliation import EXAMPLES, Report, note, reconcile
 from tests.polling import poll
 
 Postgres = psycopg.Connection[tuple[object, ...]]
@@ -36,19 +39,19 @@ DEAD = """
 
 
 @pytest.fixture
-def agreed(settings: Settings, writer: Postgres, empty_tables: None) -> Iterator[Postgres]:
+def agreed(settings: Settings, owner: Postgres, empty_tables: None) -> Iterator[Postgres]:
     """A ledger and tables that agree with Kafka: one batch of two labels and a dead letter."""
     ends = poll(lambda: kafka_offsets.latest(settings.kafka, INPUT_TOPICS, 10), 60, "the broker knows its topics")
     for (topic, partition), end in ends.items():
         is_read = (topic, partition) == (LABELS, 0)
-        writer.execute(POSITION, (topic, partition, end - 3 * is_read, end, 2 * is_read, 1 * is_read))
+        owner.execute(POSITION, (topic, partition, end - 3 * is_read, end, 2 * is_read, 1 * is_read))
     end = ends[LABELS, 0]
-    writer.execute(BATCH, (f'{{"{LABELS}": {{"0": [{end - 3}, {end}]}}}}',))
-    writer.execute(LABEL, (end - 3,))
-    writer.execute(LABEL, (end - 2,))
-    writer.execute(DEAD, (end - 1,))
-    yield writer
-    writer.execute("DELETE FROM fraud.stream_offsets; DELETE FROM fraud.stream_batches")
+    owner.execute(BATCH, (f'{{"{LABELS}": {{"0": [{end - 3}, {end}]}}}}',))
+    owner.execute(LABEL, (end - 3,))
+    owner.execute(LABEL, (end - 2,))
+    owner.execute(DEAD, (end - 1,))
+    yield owner
+    owner.execute("DELETE FROM fraud.stream_offsets; DELETE FROM fraud.stream_batches")
 
 
 def test_nothing_is_said_when_all_agrees(settings: Settings, agreed: Postgres) -> None:
@@ -93,3 +96,64 @@ def test_old_batches_are_left_out(settings: Settings, agreed: Postgres) -> None:
     agreed.execute("UPDATE fraud.stream_batches SET committed_at = now() - interval '2 hours'")
     assert reconcile(settings, 1).batches == 0
     assert reconcile(settings, 3).batches == 1
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command, as the Dag runs it."""
+    command = [sys.executable, "-m", "fraudstream.storage.reconciliation", *arguments]
+    return subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_a_run_is_noted_and_shown(settings: Settings, agreed: Postgres) -> None:
+    assert status.collect(settings).reconciliation.at is None
+    done = run("--hours", "1")
+    assert done.returncode == 0, done.stderr
+    found = status.collect(settings)
+    books = found.reconciliation
+    assert (books.batches, books.unread, books.differences, books.examples) == (1, 0, 0, [])
+    assert books.age_s is not None
+    assert 0 <= books.age_s < 60
+    assert not any("books" in problem for problem in found.problems)
+
+
+def test_a_difference_fails_the_run_and_is_a_problem_until_a_run_finds_none(
+    settings: Settings, agreed: Postgres
+) -> None:
+    agreed.execute("DELETE FROM fraud.dead_letters")
+    done = run("--hours", "1")
+    assert done.returncode == 1
+    assert "difference: batch 7" in done.stdout
+    assert done.stderr == "error: the books differ in 1 places, named above\n"
+    found = status.collect(settings)
+    assert found.reconciliation.differences == 1
+    assert any(problem.startswith("the books differ: batch 7 (") for problem in found.problems)
+    agreed.execute("UPDATE fraud.stream_batches SET committed_at = now() - interval '2 hours'")
+    assert run("--hours", "1").returncode == 0
+    assert not any("books" in problem for problem in status.collect(settings).problems)
+
+
+def test_of_many_differences_the_first_are_kept(settings: Settings, agreed: Postgres) -> None:
+    note(settings, Report(differences=[f"difference {number}" for number in range(1000)]))
+    found = status.collect(settings)
+    assert found.reconciliation.differences == 1000
+    assert found.reconciliation.examples == [f"difference {number}" for number in range(EXAMPLES)]
+    assert any("difference 0, and 999 more" in problem for problem in found.problems)
+
+
+def test_old_notes_are_forgotten(settings: Settings, agreed: Postgres) -> None:
+    for days in (29, 31):
+        agreed.execute(
+            "INSERT INTO fraud.reconciliations (at, batches, messages, unread, differences, examples) "
+            "VALUES (now() - make_interval(days => %s), 0, 0, 0, 0, '{}')",
+            (days,),
+        )
+    note(settings, Report())
+    assert agreed.execute("SELECT count(*) FROM fraud.reconciliations").fetchone() == (2,)
+
+
+def test_a_server_that_does_not_answer_is_one_line(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRAUDSTREAM_POSTGRES__PORT", "1")
+    done = run()
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: Postgres at 127.0.0.1:1: ")
+    assert "Traceback" not in done.stderr

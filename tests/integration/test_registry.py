@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from fraudstream.settings import Settings
+from fraudstream.storage.connect import connect
 from model.artifact import METADATA_FILE, ArtifactError, read_metadata
 from model.registry import (
     PRETRAINED,
@@ -27,9 +28,9 @@ from model.registry import (
 
 @pytest.fixture
 def connection(settings: Settings) -> Iterator[psycopg.Connection]:
-    """An open transaction with an empty registry, undone after the test."""
-    with psycopg.connect(settings.writer_dsn) as connection:
-        connection.execute("DELETE FROM fraud.model_versions")
+    """An open transaction of the writer with an empty registry, undone after the test."""
+    with connect(settings, settings.postgres.admin) as connection:
+        connection.execute("DELETE FROM fraud.model_versions; SET ROLE fraud_writer")
         yield connection
         connection.rollback()
 

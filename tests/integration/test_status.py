@@ -33,7 +33,7 @@ def known_ends(settings: Settings) -> dict[tuple[str, int], int] | None:
 
 
 @pytest.fixture
-def ledger(settings: Settings, writer: Postgres, empty_tables: None) -> Iterator[Postgres]:
+def ledger(settings: Settings, writer: Postgres, owner: Postgres, empty_tables: None) -> Iterator[Postgres]:
     """A ledger that has read to the end of Kafka: 10 messages of one partition, after 5 that were lost."""
     ends = poll(lambda: known_ends(settings), 60, "the broker leads its new topics")
     for (topic, partition), end in ends.items():
@@ -41,7 +41,7 @@ def ledger(settings: Settings, writer: Postgres, empty_tables: None) -> Iterator
         counts = (7, 2, 1, 2, 1, 5) if read else (0,) * 6
         writer.execute(LEDGER, (topic, partition, end - read, end, *counts))
     yield writer
-    writer.execute("DELETE FROM fraud.stream_offsets; DELETE FROM fraud.stream_batches")
+    owner.execute("DELETE FROM fraud.stream_offsets; DELETE FROM fraud.stream_batches")
 
 
 def test_totals_come_from_the_ledger(settings: Settings, ledger: Postgres) -> None:

@@ -1,9 +1,18 @@
 """Settings: a wrong one is refused by name, secrets stay out of what people see, and all are documented."""
 
+from pathlib import Path
+
 import pytest
 
 from fraudstream.errors import SettingsError
-from fraudstream.settings import PROJECT_DIR, Settings, load_settings
+from fraudstream.settings import (
+    PROJECT_DIR,
+    Settings,
+    exported_environment,
+    exported_secrets,
+    load_settings,
+    secret_variables,
+)
 from fraudstream.settings_reference import reference
 
 
@@ -50,3 +59,13 @@ def test_the_table_of_settings_is_up_to_date() -> None:
     written = (PROJECT_DIR / "docs" / "settings.md").read_text()
     assert written == reference(), "run: python -m fraudstream.settings_reference > docs/settings.md"
     assert "| None |" not in written
+
+
+def test_secrets_are_exported_to_those_that_sign_in_with_them_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert set(secret_variables()) == {"FRAUDSTREAM_KAFKA__SASL_PASSWORD", "FRAUDSTREAM_POSTGRES__ADMIN_PASSWORD"}
+    for name in secret_variables():
+        monkeypatch.setenv(name, "a secret")
+    assert "a secret" not in exported_environment(Settings(var_dir=tmp_path)).values()
+    assert exported_secrets("kafka") == {"FRAUDSTREAM_KAFKA__SASL_PASSWORD": "a secret"}

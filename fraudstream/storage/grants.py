@@ -1,0 +1,153 @@
+"""Who may do what with each table: declared here, applied to the database by `apply`, compared by `differences`.
+
+The writer gets what the code's statements need, and no more: of the ledger's history and of the labels nothing can be
+changed or deleted, and where a row is changed later, only in the columns named. The reader reads the same tables. A
+table that isn't declared is nobody's but the owner's; a test fails for it.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import Connection
+from psycopg.sql import SQL, Composed, Identifier
+
+from fraudstream.settings import PostgresSettings
+from fraudstream.storage.tables import SCHEMA
+
+Postgres = Connection[tuple[Any, ...]]
+#: A right, such as `SELECT` on a table or `UPDATE (status)` on columns of it: (role, table, right).
+Grant = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class WriterRights:
+    """What the writer may do with a table besides reading it and inserting rows."""
+
+    update: tuple[str, ...] | bool = False
+    """Columns that may change; True: all, and the table may be locked."""
+    delete: bool = False
+
+
+APPEND_ONLY = WriterRights()
+
+#: The writer's rights, with the code that needs them.
+WRITER: dict[str, WriterRights] = {
+    # fraudstream.storage.static_data and entity_risk
+    "static_versions": APPEND_ONLY,
+    "customers": WriterRights(update=True),
+    "products": WriterRights(update=True),
+    "entity_risk": WriterRights(delete=True),
+    "entity_risk_versions": APPEND_ONLY,
+    # spark_jobs.statements
+    "scored_transactions": WriterRights(update=("counted_in_sales",)),
+    "fraud_alerts": WriterRights(update=("decided_at", "status")),
+    "flagged_sessions": APPEND_ONLY,
+    "product_sales": WriterRights(update=("batch_id", "revenue", "units")),
+    "fraud_counts": WriterRights(update=("amount", "flagged", "flagged_amount", "transactions")),
+    "fraud_locations": WriterRights(update=("flagged", "flagged_amount")),
+    "dead_letters": WriterRights(update=("replayed_at", "topic")),
+    "transaction_labels": WriterRights(update=("topic",)),
+    # spark_jobs.ledger
+    "stream_queries": WriterRights(update=True),
+    "stream_batches": WriterRights(update=("published_at",)),
+    "stream_offsets": WriterRights(update=True),
+    # fraudstream.storage.rebuild, which renames what was read from a topic that was made anew
+    "stream_lost_ranges": APPEND_ONLY,
+    # model.registry, which locks it
+    "model_versions": WriterRights(update=True),
+    # fraudstream.storage.reconciliation
+    "reconciliations": WriterRights(delete=True),
+}
+
+_TABLE_GRANTS = """
+SELECT coalesce(role.rolname, 'PUBLIC'), relation.relname, acl.privilege_type
+FROM pg_class AS relation
+CROSS JOIN LATERAL aclexplode(relation.relacl) AS acl LEFT JOIN pg_roles AS role ON role.oid = acl.grantee
+WHERE relation.relnamespace = to_regnamespace(%(schema)s) AND acl.grantee <> relation.relowner
+"""
+_COLUMN_GRANTS = """
+SELECT coalesce(role.rolname, 'PUBLIC'), relation.relname, acl.privilege_type || ' (' || a.attname || ')'
+FROM pg_class AS relation JOIN pg_attribute AS a ON a.attrelid = relation.oid AND NOT a.attisdropped
+CROSS JOIN LATERAL aclexplode(a.attacl) AS acl LEFT JOIN pg_roles AS role ON role.oid = acl.grantee
+WHERE relation.relnamespace = to_regnamespace(%(schema)s) AND acl.grantee <> relation.relowner
+"""
+_TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = %(schema)s"
+#: Rights that a table would get by being made: what versions before the declaration left.
+_DEFAULT_GRANTS = """
+SELECT DISTINCT coalesce(role.rolname, 'PUBLIC') || ' gets ' || acl.privilege_type || ' by default'
+FROM pg_default_acl AS rule CROSS JOIN LATERAL aclexplode(rule.defaclacl) AS acl
+LEFT JOIN pg_roles AS role ON role.oid = acl.grantee
+WHERE rule.defaclnamespace = to_regnamespace(%(schema)s) AND acl.grantee <> rule.defaclrole
+"""
+
+
+def declared(pg: PostgresSettings) -> set[Grant]:
+    """Every right that writer and reader should have."""
+    found: set[Grant] = set()
+    for table, rights in WRITER.items():
+        found |= {(pg.reader, table, "SELECT"), (pg.writer, table, "SELECT"), (pg.writer, table, "INSERT")}
+        if rights.update is True:
+            found.add((pg.writer, table, "UPDATE"))
+        else:
+            found |= {(pg.writer, table, f"UPDATE ({column})") for column in rights.update or ()}
+        if rights.delete:
+            found.add((pg.writer, table, "DELETE"))
+    return found
+
+
+def differences(connection: Postgres, pg: PostgresSettings) -> list[str]:
+    """Where the database differs from the declaration, a line each: rights too many, and rights that are missing.
+
+    Any role can ask: the catalog is public. A declared table that doesn't exist is no difference.
+    """
+    names = {"schema": SCHEMA}
+    tables = {table for (table,) in connection.execute(_TABLES, names)}
+    wanted = {grant for grant in declared(pg) if grant[1] in tables}
+    found = {
+        (role, table, right)
+        for query in (_TABLE_GRANTS, _COLUMN_GRANTS)
+        for role, table, right in connection.execute(query, names)
+    }
+    return [
+        *(f"{role} has {right} on {SCHEMA}.{table}, undeclared" for role, table, right in sorted(found - wanted)),
+        *(f"{role} lacks {right} on {SCHEMA}.{table}" for role, table, right in sorted(wanted - found)),
+        *sorted(str(line) for (line,) in connection.execute(_DEFAULT_GRANTS, names)),
+    ]
+
+
+def apply(connection: Postgres, pg: PostgresSettings) -> None:
+    """Makes the rights in the database the declared ones, in one transaction; needs the rights of the owner.
+
+    When nothing differs, nothing is written: a running stream isn't disturbed.
+    """
+    with connection.transaction():
+        if not differences(connection, pg):
+            return
+        roles = SQL(", ").join([SQL("PUBLIC"), Identifier(pg.writer), Identifier(pg.reader)])
+        for kind in (SQL("TABLES"), SQL("SEQUENCES")):
+            names = {"schema": Identifier(SCHEMA), "kind": kind, "roles": roles}
+            connection.execute(SQL("REVOKE ALL ON ALL {kind} IN SCHEMA {schema} FROM {roles}").format(**names))
+            connection.execute(
+                SQL("ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} REVOKE ALL ON {kind} FROM {roles}").format(**names)
+            )
+        tables = {table for (table,) in connection.execute(_TABLES, {"schema": SCHEMA})}
+        for role, table, right in sorted(declared(pg)):
+            if table in tables:
+                connection.execute(_grant(role, table, right))
+
+
+def rights_table() -> str:
+    """The declaration as a table in Markdown, as docs/security.md shows it."""
+    rows = ["| table | writer, besides `SELECT` and `INSERT` |", "| --- | --- |"]
+    for table, rights in sorted(WRITER.items()):
+        columns = f" of {', '.join(rights.update)}" if isinstance(rights.update, tuple) else ""
+        more = [f"`UPDATE`{columns}"] if rights.update else []
+        more += ["`DELETE`"] if rights.delete else []
+        rows.append(f"| `{table}` | {', '.join(more) or 'nothing'} |")
+    return "\n".join(rows) + "\n"
+
+
+def _grant(role: str, table: str, right: str) -> Composed:
+    action, _, column = right.partition(" ")
+    columns = SQL(" ({})").format(Identifier(column.strip("()"))) if column else SQL("")
+    return SQL("GRANT {}{} ON {} TO {}").format(SQL(action), columns, Identifier(SCHEMA, table), Identifier(role))

@@ -1,0 +1,194 @@
+"""Who may do what with the tables, tried on a real Postgres: each role does its work, and is refused the rest."""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg.errors import InsufficientPrivilege, ReadOnlySqlTransaction
+from psycopg.sql import SQL, Identifier
+
+from fraudstream.settings import Settings
+from fraudstream.storage import grants, roles
+from fraudstream.storage.connect import connect
+from fraudstream.storage.grants import WRITER
+from fraudstream.storage.tables import metadata
+from tests.polling import poll
+
+Postgres = psycopg.Connection[tuple[object, ...]]
+TABLES = {table.name: table for table in metadata.sorted_tables}
+
+
+@pytest.fixture
+def reader(settings: Settings) -> Iterator[Postgres]:
+    """The reader, after it has asked for writing: what stops it then is the lack of rights."""
+    with connect(settings, settings.postgres.reader, autocommit=True) as connection:
+        connection.execute("SET default_transaction_read_only = off")
+        yield connection
+
+
+def may(connection: Postgres, statement: str, *names: str) -> bool:
+    """Whether the role is allowed a statement that changes nothing."""
+    try:
+        with connection.transaction():
+            connection.execute(SQL(statement).format(*map(Identifier, names)))
+    except InsufficientPrivilege:
+        return False
+    return True
+
+
+def test_every_table_is_declared() -> None:
+    assert set(WRITER) == set(TABLES), "a table needs an entry in fraudstream/storage/grants.py"
+
+
+def test_every_declared_column_exists() -> None:
+    named = {
+        (table, column)
+        for table, rights in WRITER.items()
+        for column in (rights.update if isinstance(rights.update, tuple) else ())
+    }
+    assert {(table, column) for table, column in named if column not in TABLES[table].columns} == set()
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_the_writer_changes_what_is_declared_and_nothing_else(writer: Postgres, table: str) -> None:
+    rights = WRITER[table]
+    assert may(writer, "SELECT FROM fraud.{} LIMIT 0", table)
+    assert may(writer, "INSERT INTO fraud.{0} SELECT * FROM fraud.{0} WHERE false", table)
+    assert may(writer, "DELETE FROM fraud.{} WHERE false", table) == rights.delete
+    assert not may(writer, "TRUNCATE fraud.{}", table)
+    assert not may(writer, "ALTER TABLE fraud.{} ADD COLUMN x int", table)
+    assert not may(writer, "DROP TABLE fraud.{}", table)
+    changeable = {
+        column.name
+        for column in TABLES[table].columns
+        if may(writer, "UPDATE fraud.{0} SET {1} = {1} WHERE false", table, column.name)
+    }
+    assert changeable == (set(TABLES[table].columns.keys()) if rights.update is True else set(rights.update or ()))
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_the_reader_only_reads(reader: Postgres, table: str) -> None:
+    assert may(reader, "SELECT FROM fraud.{} LIMIT 0", table)
+    column = TABLES[table].columns[0].name
+    for statement in (
+        "INSERT INTO fraud.{0} SELECT * FROM fraud.{0} WHERE false",
+        "UPDATE fraud.{0} SET {1} = {1} WHERE false",
+        "DELETE FROM fraud.{0} WHERE false",
+        "TRUNCATE fraud.{0}",
+        "LOCK TABLE fraud.{0} IN SHARE MODE",
+    ):
+        assert not may(reader, statement, table, column), statement
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE fraud.x (i int)",
+        "CREATE TABLE public.x (i int)",
+        "CREATE SCHEMA x",
+        "CREATE ROLE intruder",
+        "SET ROLE fraud_owner",
+        "COPY fraud.products TO PROGRAM 'cat'",
+        "SELECT pg_read_file('postgresql.conf')",
+        "SELECT rolpassword FROM pg_authid",
+        "SELECT nextval('fraud.static_versions_version_seq')",
+        "SELECT setval('fraud.static_versions_version_seq', 1)",
+        "UPDATE fraud.alembic_version SET version_num = '0'",
+        "SELECT FROM fraud.alembic_version",
+        "ALTER ROLE fraud_writer SUPERUSER",
+    ],
+)
+@pytest.mark.parametrize("role", ["fraud_writer", "fraud_reader"])
+def test_neither_role_reaches_beyond_its_tables(settings: Settings, role: str, statement: str) -> None:
+    with connect(settings, role, autocommit=True) as connection:
+        connection.execute("SET default_transaction_read_only = off")
+        assert not may(connection, statement)
+
+
+def test_only_the_writer_has_temporary_tables(writer: Postgres, reader: Postgres) -> None:
+    assert may(writer, "CREATE TEMP TABLE staged (i int)")
+    assert not may(reader, "CREATE TEMP TABLE staged (i int)")
+
+
+def test_the_reader_begins_read_only_and_with_limits(settings: Settings) -> None:
+    with connect(settings, settings.postgres.reader) as connection:
+        for setting, value in roles.READER_SETTINGS.items():
+            shown = connection.execute(SQL("SELECT current_setting({})").format(setting)).fetchone()
+            assert shown == (value,), setting
+        with pytest.raises(ReadOnlySqlTransaction):
+            connection.execute("DELETE FROM fraud.products")
+
+
+def test_a_query_of_the_reader_is_ended(settings: Settings) -> None:
+    with connect(settings, settings.postgres.reader) as connection:
+        connection.execute("SET statement_timeout = '50ms'")
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            connection.execute("SELECT pg_sleep(5)")
+
+
+def test_a_reader_that_holds_a_transaction_open_is_cut_off(settings: Settings) -> None:
+    with connect(settings, settings.postgres.reader) as connection:
+        connection.execute("SET idle_in_transaction_session_timeout = '50ms'")
+        with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
+            connection.execute("SELECT 1")
+            poll(lambda: connection.execute("SELECT 1") and None, 10, "the reader is cut off")
+
+
+def test_readers_cannot_take_all_connections(settings: Settings) -> None:
+    taken: list[Postgres] = []
+    try:
+        with pytest.raises(psycopg.OperationalError, match="too many connections for role"):
+            while len(taken) <= roles.READER_CONNECTIONS:
+                taken.append(connect(settings, settings.postgres.reader))
+        connect(settings, settings.postgres.writer).close()
+    finally:
+        for connection in taken:
+            connection.close()
+
+
+def test_public_has_nothing(owner: Postgres) -> None:
+    databases = owner.execute(
+        "SELECT datname, acl.privilege_type FROM pg_database, LATERAL aclexplode(datacl) AS acl "
+        "WHERE acl.grantee = 0 AND datname <> 'template0'"
+    )
+    assert databases.fetchall() == []
+    schemas = owner.execute(
+        "SELECT nspname FROM pg_namespace, LATERAL aclexplode(nspacl) AS acl "
+        "WHERE acl.grantee = 0 AND nspname IN ('fraud', 'public')"
+    )
+    assert schemas.fetchall() == []
+
+
+def test_a_table_that_nobody_declared_is_the_owners_alone(settings: Settings, owner: Postgres) -> None:
+    owner.execute("CREATE TABLE fraud.later (i int)")
+    try:
+        roles.grant_tables(settings)
+        for role in (settings.postgres.writer, settings.postgres.reader):
+            with connect(settings, role) as connection:
+                assert not may(connection, "SELECT FROM fraud.later")
+    finally:
+        owner.execute("DROP TABLE fraud.later")
+
+
+@pytest.mark.parametrize(
+    ("breakage", "named"),
+    [
+        ("GRANT DELETE ON fraud.stream_batches TO fraud_writer", "fraud_writer has DELETE on fraud.stream_batches"),
+        ("GRANT UPDATE (scored) ON fraud.stream_batches TO fraud_writer", "fraud_writer has UPDATE (scored) on"),
+        ("GRANT SELECT ON fraud.customers TO PUBLIC", "PUBLIC has SELECT on fraud.customers"),
+        ("GRANT USAGE ON SEQUENCE fraud.static_versions_version_seq TO fraud_reader", "fraud_reader has USAGE on"),
+        ("REVOKE INSERT ON fraud.dead_letters FROM fraud_writer", "fraud_writer lacks INSERT on fraud.dead_letters"),
+        (
+            "ALTER DEFAULT PRIVILEGES IN SCHEMA fraud GRANT SELECT ON TABLES TO fraud_reader",
+            "fraud_reader gets SELECT by default",
+        ),
+    ],
+)
+def test_a_right_that_differs_is_named_and_put_right(
+    settings: Settings, owner: Postgres, writer: Postgres, breakage: str, named: str
+) -> None:
+    owner.execute(breakage)
+    [difference] = grants.differences(writer, settings.postgres)
+    assert named in difference
+    roles.grant_tables(settings)
+    assert grants.differences(writer, settings.postgres) == []

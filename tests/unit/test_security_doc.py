@@ -1,0 +1,23 @@
+"""docs/security.md says what the code does."""
+
+from fraudstream.local.security import CHECKS
+from fraudstream.settings import PROJECT_DIR, secret_variables
+from fraudstream.storage import grants, roles
+
+DOCUMENT = (PROJECT_DIR / "docs" / "security.md").read_text()
+
+
+def test_the_table_of_rights_is_the_declaration() -> None:
+    assert grants.rights_table() in DOCUMENT, "put what fraudstream.storage.grants.rights_table() returns in its place"
+
+
+def test_every_check_and_every_secret_setting_is_explained() -> None:
+    assert [name for name in CHECKS if f"\n| {name} | " not in DOCUMENT] == []
+    assert [name for name in secret_variables() if f"`{name}`" not in DOCUMENT] == []
+
+
+def test_the_readers_limits_are_those_of_the_code() -> None:
+    limits = roles.READER_SETTINGS
+    assert (limits["statement_timeout"], limits["idle_in_transaction_session_timeout"]) == ("15s", "1min")
+    assert "ends a statement after 15 s" in DOCUMENT
+    assert f"at most {roles.READER_CONNECTIONS}" in DOCUMENT
