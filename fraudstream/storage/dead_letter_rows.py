@@ -94,7 +94,9 @@ _CHOOSE = f"""
 """  # noqa: S608 (constants)
 _REDACTED = f"SELECT {_PLACE}, reason FROM fraud.dead_letters WHERE {_CHOSEN} AND redacted"  # noqa: S608 (constants)
 _INTERRUPTED = "replay_claimed_at IS NOT NULL AND replayed_at IS NULL"
-_CLAIMED = f"SELECT {_PLACE}, replay_from FROM fraud.dead_letters WHERE {_INTERRUPTED} ORDER BY 1, 2, 3"  # noqa: S608
+_CLAIMED = f"""
+    SELECT {_PLACE}, replay_from FROM fraud.dead_letters WHERE {_INTERRUPTED} ORDER BY {_PLACE}
+"""  # noqa: S608 (constants)
 _YOUNGEST = f"""
     SELECT extract(epoch FROM clock_timestamp() - max(replay_claimed_at))::float8 FROM fraud.dead_letters
     WHERE {_INTERRUPTED}
@@ -108,11 +110,13 @@ _CLAIM = f"""
     UPDATE fraud.dead_letters AS d
     SET replay_claimed_at = clock_timestamp(), replay_from = number, replayed_at = NULL, replayed_offset = NULL
     {_GIVEN} RETURNING d.topic, d.kafka_partition, d.kafka_offset, d.key, d.payload
-"""
+"""  # noqa: S608 (constants)
 _CONFIRM = f"""
     UPDATE fraud.dead_letters AS d SET replayed_at = clock_timestamp(), replayed_offset = number {_GIVEN}
-"""
-_RELEASE = f"UPDATE fraud.dead_letters SET replay_claimed_at = NULL, replay_from = NULL WHERE {_INTERRUPTED}"  # noqa: S608
+"""  # noqa: S608 (constants)
+_RELEASE = f"""
+    UPDATE fraud.dead_letters SET replay_claimed_at = NULL, replay_from = NULL WHERE {_INTERRUPTED}
+"""  # noqa: S608 (constants)
 
 
 class DeadLetterRows(AbstractContextManager["DeadLetterRows"]):
@@ -128,7 +132,7 @@ class DeadLetterRows(AbstractContextManager["DeadLetterRows"]):
                 connect_timeout=10,
                 application_name="replay_dead_letters",
                 options=_NOTICE_DEATH,
-                            )
+            )
         except psycopg.OperationalError as error:
             raise ReplayError(f"Postgres at {pg.address}:{pg.port}: {error}") from error
         if not self._value("SELECT pg_try_advisory_lock(%s)", (_LOCK,)):

@@ -58,12 +58,11 @@ class DeadLetterTopics:
         ends = self.ends()
         found: dict[Place, int] = {}
         for where, claims in wanted.items():
-            starts = {str(claim.place).encode(): claim for claim in claims}
+            by_header = {str(claim.place).encode(): claim for claim in claims}
             first = min(claim.start for claim in claims)
             for ref, offset in self._replays(where, first, ends.get(where, 0)):
-                claim = starts.get(ref)
-                if claim and offset >= claim.start:
-                    found.setdefault(claim.place, offset)
+                if ref in by_header and offset >= by_header[ref].start:
+                    found.setdefault(by_header[ref].place, offset)
         return found
 
     def _replays(self, where: tuple[str, int], start: int, end: int) -> Iterable[tuple[bytes, int]]:
@@ -81,15 +80,15 @@ class DeadLetterTopics:
         consumer = Consumer(self._kafka.client_config() | config)
         try:
             consumer.assign([TopicPartition(topic, partition, start)])
-            while message := consumer.poll(_ANSWER_SECONDS):
+            while (message := consumer.poll(_ANSWER_SECONDS)) is not None:  # one without a value is falsy
                 error, offset = message.error(), message.offset()
                 if error is not None and error.code() != KafkaError._PARTITION_EOF:
                     raise ReplayError(f"{topic}/{partition} can't be read: {error.str()}")
                 if error is not None or offset is None or offset >= end:
                     return
-                for name, ref in message.headers() or []:
-                    if name == REPLAY_OF and isinstance(ref, bytes):
-                        yield ref, offset
+                ref = dict(message.headers() or []).get(REPLAY_OF)
+                if isinstance(ref, bytes):
+                    yield ref, offset
             raise KafkaUnavailableError(f"Kafka at {self._kafka.bootstrap} doesn't answer: run ./fraudctl up")
         except KafkaException as problem:
             raise ReplayError(f"{topic}/{partition} can't be read: {problem}") from problem

@@ -1,6 +1,7 @@
 """The tables of schema `fraud`, as SQLAlchemy metadata. Alembic's migrations are tested equal to it.
 
-Money is `numeric(14, 2)` and its sums are `numeric`, in the transaction's currency; times are `timestamptz`; latitude and longitude are degrees.
+Money is `numeric(14, 2)` and its sums are `numeric`, in the transaction's currency; times are `timestamptz`; latitude
+and longitude are degrees.
 """
 
 from sqlalchemy import (
@@ -251,6 +252,13 @@ dead_letters = Table(
         "topic",
         "kafka_partition",
         postgresql_where=text("replay_claimed_at IS NOT NULL AND replayed_at IS NULL"),
+    ),
+    Index(
+        "dead_letters_replayed_idx",
+        "topic",
+        "kafka_partition",
+        "replayed_offset",
+        postgresql_where=text("replayed_offset IS NOT NULL"),
     ),
     comment="Messages that were refused, each with its reason",
 )

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from fraudstream.contracts import BrowseEvent, DeadLetterReason, Label, Topic, Transaction, encode
-from fraudstream.validation import Rejection, decode
+from fraudstream.refusal import Rejection
+from fraudstream.validation import decode
 from tests.messages import NOW, Bad, as_bytes, bad_messages, browse_event, label, transaction
 
 NOW_MS = int(NOW.timestamp() * 1000)
