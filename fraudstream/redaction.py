@@ -14,6 +14,7 @@ _SEPARATOR = rb"(?:[ \t\0-]|\xc2\xa0|\xe2\x80[\x80-\x95]){1,7}"
 _FRACTION = rb"(?<=[:,\[ ])-?\d{1,3}\.\d+(?=\s*[,}\]])"
 _CANDIDATE = re.compile(rb"%s|(?P<run>\d(?:(?:%s)?\d){12,})" % (_FRACTION, _SEPARATOR))
 _GROUP = re.compile(rb"\d+")
+_MASK = bytes.maketrans(b"0123456789", b"*" * 10)
 _DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 
 
@@ -28,13 +29,12 @@ def redact_card_numbers(raw: bytes) -> bytes:
 
 def redact(raw: bytes | None, limit: int) -> bytes | None:
     """The first `limit` bytes of `raw`, with card numbers masked, also one that the end cuts; None stays None."""
-    return None if raw is None else redact_card_numbers(raw[: limit + _MARGIN])[:limit]
+    return None if raw is None else _cut(raw, limit)
 
 
 def redact_text(text: str, limit: int) -> str:
     r"""The same for text, of at most `limit` bytes; NUL, which PostgreSQL's text can't hold, becomes `\0`."""
-    raw = text.encode(errors="replace").replace(b"\0", b"\\0")
-    return redact_card_numbers(raw[: limit + _MARGIN])[:limit].decode(errors="ignore")
+    return _cut(text.encode(errors="replace").replace(b"\0", b"\\0"), limit).decode(errors="ignore")
 
 
 def is_card_number(text: str) -> bool:
@@ -43,13 +43,17 @@ def is_card_number(text: str) -> bool:
     return redact_card_numbers(raw) != raw
 
 
+def _cut(raw: bytes, limit: int) -> bytes:
+    return redact_card_numbers(raw[: limit + _MARGIN])[:limit]
+
+
 def _mask(candidate: re.Match[bytes]) -> bytes:
     run = candidate["run"]
     if run is None:
         return candidate[0]
     masked = bytearray(run)
     for start, end in _card_numbers(run):
-        masked[start:end] = re.sub(rb"\d", b"*", run[start:end])
+        masked[start:end] = run[start:end].translate(_MASK)
     return bytes(masked)
 
 
@@ -63,7 +67,8 @@ def _card_numbers(run: bytes) -> list[tuple[int, int]]:
         list(accumulate((_DOUBLED[d] if i % 2 == odd else d for i, d in enumerate(digits)), initial=0))
         for odd in (0, 1)
     ]
-    found, first = [], 0
+    found: list[tuple[int, int]] = []
+    first = 0
     for group, (_, end) in enumerate(groups):
         until = ends[group]
         luhn = sums[until % 2]  # counted from the right, the second digit is doubled, not the last
@@ -74,6 +79,9 @@ def _card_numbers(run: bytes) -> list[tuple[int, int]]:
             if until - begin < MIN_DIGITS:
                 break
             if (luhn[until] - luhn[begin]) % 10 == 0:
-                found.append((groups[earlier][0], end))
+                start = groups[earlier][0]
+                if found and start < found[-1][1]:  # they overlap
+                    start = min(start, found.pop()[0])
+                found.append((start, end))
                 break
     return found
