@@ -27,8 +27,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fraudstream.contracts import INPUT_TOPICS, BrowseEvent, Label, SimulationTruth, Topic, Transaction
 from fraudstream.errors import FraudstreamError
+from fraudstream.refusal import Rejection
 from fraudstream.settings import Settings, load_settings
-from fraudstream.validation import Rejection, decode
+from fraudstream.validation import decode
 from model.replay import HistoryFolder
 from model.static import CUSTOMER_COLUMNS, PRODUCT_COLUMNS
 

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import msgspec
 
 from fraudstream.contracts import BrowseEvent, Event, Label, Topic, Transaction
-from fraudstream.validation import Rejection, decode
+from fraudstream.refusal import Rejection
+from fraudstream.validation import decode
 from model.features import Profile, decode_profile, encode_profile, observe_browse, observe_transaction
 
 

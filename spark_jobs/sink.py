@@ -13,9 +13,11 @@ import numpy as np
 import pyarrow as pa
 from psycopg import Cursor
 
-from fraudstream.contracts import DeadLetterReason, Label, Topic, Transaction
+from fraudstream.contracts import Label, Topic, Transaction
+from fraudstream.dead_letters import DeadLetterReason
 from fraudstream.failpoints import Failpoint, reach
-from fraudstream.validation import redact_card_numbers
+from fraudstream.redaction import redact, redact_text
+from fraudstream.validation import MAX_MESSAGE_BYTES
 from spark_jobs import ledger, statements
 from spark_jobs.bucket import Kind
 from spark_jobs.checkpoint import OffsetRange
@@ -32,6 +34,10 @@ _COUNTED_AS = {
     Kind.DUPLICATE.value: "duplicates",
 }
 _PERCENTILES = (50, 95, 99, 100)
+#: So much is kept of a dead letter's key and detail (of its value: `MAX_MESSAGE_BYTES`); no valid key is as long.
+#: More couldn't be published, either: a compressed message may be larger than Kafka's limit when it is unpacked.
+MAX_KEY_BYTES = 1024
+MAX_DETAIL_BYTES = 500
 
 
 @dataclass(frozen=True)
@@ -156,15 +162,17 @@ def _write_dead_letters(cursor: Cursor[Any], batch: Batch, rows: Sequence[dict[s
         return
     with cursor.copy(statements.COPY_DEAD_LETTERS) as copy:
         for row in rows:
+            key, value = redact(row["key"], MAX_KEY_BYTES), redact(row["value"], MAX_MESSAGE_BYTES)
             copy.write_row(
                 (
                     row["topic"],
                     row["partition"],
                     row["offset"],
                     row["reason"],
-                    row["detail"].replace("\0", "\\0"),
-                    redact_card_numbers(row["key"]),
-                    redact_card_numbers(row["value"]),
+                    redact_text(row["detail"], MAX_DETAIL_BYTES),
+                    key,
+                    value,
+                    (key, value) != (row["key"], row["value"]),
                     _time(row["ingest_ms"]),
                     batch.batch_id,
                 )

@@ -57,6 +57,7 @@ _DEAD_LETTER_COLUMNS = (
     "detail",
     "key",
     "payload",
+    "redacted",
     "ingest_time",
     "batch_id",
 )

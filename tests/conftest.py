@@ -14,6 +14,12 @@ from tests.planted import planted_secrets
 SPARK_UI_PORT = "FRAUDSTREAM_STREAM__SPARK_UI_PORT"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of tests that can be made longer."""
+    parser.addoption("--fuzz-messages", type=int, default=4000, help="messages of tests/integration/test_fuzz.py")
+    parser.addoption("--fuzz-seed", type=int, default=1, help="the same seed makes the same messages")
+
+
 @pytest.fixture(scope="session")
 def platform() -> Iterator[Settings]:
     """A running platform in a folder and on ports of its own; fails with what `up` and the logs say.

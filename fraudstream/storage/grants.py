@@ -45,7 +45,9 @@ WRITER: dict[str, WriterRights] = {
     "product_sales": WriterRights(update=("batch_id", "revenue", "units")),
     "fraud_counts": WriterRights(update=("amount", "flagged", "flagged_amount", "transactions")),
     "fraud_locations": WriterRights(update=("flagged", "flagged_amount")),
-    "dead_letters": WriterRights(update=("replayed_at", "topic")),
+    "dead_letters": WriterRights(
+        update=("replay_claimed_at", "replay_from", "replayed_at", "replayed_offset", "topic")
+    ),
     "transaction_labels": WriterRights(update=("topic",)),
     # spark_jobs.ledger
     "stream_queries": WriterRights(update=True),

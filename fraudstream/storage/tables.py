@@ -1,6 +1,7 @@
 """The tables of schema `fraud`, as SQLAlchemy metadata. Alembic's migrations are tested equal to it.
 
-Money is `numeric(14, 2)`, in the transaction's currency; times are `timestamptz`; latitude and longitude are degrees.
+Money is `numeric(14, 2)` and its sums are `numeric`, in the transaction's currency; times are `timestamptz`; latitude
+and longitude are degrees.
 """
 
 from sqlalchemy import (
@@ -40,6 +41,8 @@ metadata = MetaData(
 
 Timestamp = DateTime(timezone=True)
 Money = Numeric(14, 2)
+#: Sums have no limit: a few purchases of 200 items at the highest price fill 14 digits, and must not stop the stream.
+MoneySum = Numeric()
 
 
 def _created_at(name: str) -> Column[object]:
@@ -189,7 +192,7 @@ product_sales = Table(
     Column("window_start", Timestamp, primary_key=True, comment="start of a 30-s window of event time"),
     Column("product_id", Text, primary_key=True),
     Column("units", BigInteger, nullable=False),
-    Column("revenue", Money, nullable=False),
+    Column("revenue", MoneySum, nullable=False),
     Column("batch_id", BigInteger, nullable=False, comment="the micro-batch that changed it last"),
     Index(None, "batch_id"),
     comment="Sales of sessions that aren't flagged; retracted when fraud is confirmed later",
@@ -201,8 +204,8 @@ fraud_counts = Table(
     Column("window_start", Timestamp, primary_key=True, comment="start of a 10-s window of event time"),
     Column("transactions", BigInteger, nullable=False),
     Column("flagged", BigInteger, nullable=False),
-    Column("amount", Money, nullable=False),
-    Column("flagged_amount", Money, nullable=False),
+    Column("amount", MoneySum, nullable=False),
+    Column("flagged_amount", MoneySum, nullable=False),
     comment="Transactions and flagged ones per window",
 )
 
@@ -215,7 +218,7 @@ fraud_locations = Table(
     Column("latitude", Double, nullable=False),
     Column("longitude", Double, nullable=False),
     Column("flagged", BigInteger, nullable=False),
-    Column("flagged_amount", Money, nullable=False),
+    Column("flagged_amount", MoneySum, nullable=False),
     comment="Flagged transactions per place and window",
 )
 
@@ -229,12 +232,35 @@ dead_letters = Table(
     Column("detail", Text, nullable=False),
     Column("key", LargeBinary, comment="as received, redacted"),
     Column("payload", LargeBinary, comment="as received, redacted"),
+    Column(
+        "redacted",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="key or payload isn't whole: card numbers masked, or its end cut off; can't be replayed",
+    ),
     Column("ingest_time", Timestamp, nullable=False),
     Column("batch_id", BigInteger, nullable=False),
     _created_at("created_at"),
-    Column("replayed_at", Timestamp),
+    Column("replay_claimed_at", Timestamp, comment="when a replay was about to send it"),
+    Column("replay_from", BigInteger, comment="where Kafka's partition ended then"),
+    Column("replayed_at", Timestamp, comment="when Kafka acknowledged the replayed message"),
+    Column("replayed_offset", BigInteger, comment="of the replayed message, in the same partition"),
     Index(None, "reason"),
     Index(None, "batch_id"),
+    Index(
+        "dead_letters_claimed_idx",
+        "topic",
+        "kafka_partition",
+        postgresql_where=text("replay_claimed_at IS NOT NULL AND replayed_at IS NULL"),
+    ),
+    Index(
+        "dead_letters_replayed_idx",
+        "topic",
+        "kafka_partition",
+        "replayed_offset",
+        postgresql_where=text("replayed_offset IS NOT NULL"),
+    ),
     comment="Messages that were refused, each with its reason",
 )
 

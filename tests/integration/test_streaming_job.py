@@ -13,7 +13,7 @@ from fraudstream.contracts import Topic
 from fraudstream.settings import Settings
 from model.registry import ensure_pretrained
 from tests.isolation import isolated_servers
-from tests.messages import as_bytes, bad_values, browse_event, label, transaction
+from tests.messages import as_bytes, bad_messages, label
 from tests.streaming import Job, Postgres, Shop, accounted, count
 
 
@@ -75,17 +75,13 @@ def test_purchases_are_scored_with_their_session(job: list[Job], shop: Shop, dat
 def test_bad_messages_become_dead_letters_and_the_stream_goes_on(
     job: list[Job], shop: Shop, database: Postgres, settings: Settings
 ) -> None:
-    bad = bad_values(datetime.now(UTC))
-    for value, _ in bad.values():
-        shop.send(Topic.TRANSACTIONS, b"c-1", value)
-    shop.send(Topic.TRANSACTIONS, None, as_bytes(transaction()))
-    shop.send(Topic.BROWSE_EVENTS, b"somebody else", as_bytes(browse_event()))
-    shop.send(Topic.BROWSE_EVENTS, b"\xff\xfe", b"\x00\x01\x02")
+    bad = bad_messages(datetime.now(UTC))
+    for topic, key, value, _ in bad.values():
+        shop.send(topic, key, value)
     shop.buy("after-bad")
     shop.flush()
     job[-1].until(lambda: accounted(database) == shop.sent.total(), "the bad messages")
-    expected = Counter(reason.value for _, reason in bad.values())
-    expected += Counter(["MISSING_KEY", "KEY_MISMATCH", "MALFORMED_JSON"])
+    expected = Counter(message.reason.value for message in bad.values())
     stored = dict(database.execute("SELECT reason, count(*) FROM fraud.dead_letters GROUP BY 1").fetchall())
     assert stored == dict(expected)
     published = job[-1].until(

@@ -13,6 +13,7 @@ DAGS = {
     "reconcile_stream",
     "refresh_entity_risk",
     "refresh_static_data",
+    "replay_dead_letters",
     "train_fraud_model",
 }
 

@@ -59,7 +59,7 @@ def test_a_refused_message_keeps_its_bytes_and_gets_its_reason() -> None:
     bad = message(Topic.TRANSACTIONS, 7, transaction(amount="much"))
     (outcome,) = Bucket(None, LIMITS).handle([bad])
     assert (outcome.kind, outcome.offset, outcome.value) == (Kind.DEAD, 7, bad.value)
-    assert outcome.reason == DeadLetterReason.WRONG_TYPE
+    assert outcome.reason == DeadLetterReason.NUMBER_AS_TEXT
     assert "amount" in str(outcome.detail)
 
 

@@ -1,0 +1,96 @@
+"""Kafka's side of a replay: sends dead letters to their topics again, and finds those that an earlier run sent."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from fraudstream import kafka_offsets
+from fraudstream.contracts import INPUT_TOPICS
+from fraudstream.kafka_offsets import KafkaUnavailableError, Offsets
+from fraudstream.settings import KafkaSettings
+from fraudstream.storage.dead_letter_rows import Claimed, Letter, Place, ReplayError
+
+#: The header that says of which message this one is a replay, as TOPIC/PARTITION/OFFSET.
+REPLAY_OF = "replay_of"
+#: A message that Kafka hasn't acknowledged within this time is given up, and not sent any more.
+SEND_SECONDS = 15
+_ANSWER_SECONDS = 10.0
+
+
+class DeadLetterTopics:
+    """The topics that the stream reads."""
+
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self._kafka = kafka
+
+    def ends(self) -> Offsets:
+        """Where each partition ends now. Raises KafkaUnavailableError."""
+        return kafka_offsets.latest(self._kafka, INPUT_TOPICS, _ANSWER_SECONDS)
+
+    def send(self, letters: Sequence[Letter]) -> dict[Place, int]:
+        """Sends `letters`; the offset of each that Kafka acknowledged. The others may be in Kafka, or not."""
+        acknowledged: dict[Place, int] = {}
+        config: dict[str, str | int | bool] = {"enable.idempotence": True, "message.timeout.ms": SEND_SECONDS * 1000}
+        producer = Producer(self._kafka.client_config() | config | {"log_level": 0})
+
+        for place, key, value in letters:
+
+            def note(error: KafkaError | None, message: Message, place: Place = place) -> None:
+                offset = message.offset()
+                if error is None and offset is not None:
+                    acknowledged[place] = offset
+
+            headers: list[tuple[str, str | bytes | None]] = [(REPLAY_OF, str(place).encode())]
+            producer.produce(place.topic, value, key, partition=place.partition, headers=headers, on_delivery=note)
+            producer.poll(0)
+        producer.flush()  # ends by itself: each message is acknowledged or given up
+        return acknowledged
+
+    def find(self, claimed: Iterable[Claimed]) -> dict[Place, int]:
+        """The offsets of those that lie in Kafka, by their header, from where each was claimed on.
+
+        Raises ReplayError when Kafka stops answering.
+        """
+        wanted: dict[tuple[str, int], list[Claimed]] = defaultdict(list)
+        for claim in claimed:
+            wanted[claim.place.topic, claim.place.partition].append(claim)
+        ends = self.ends()
+        found: dict[Place, int] = {}
+        for where, claims in wanted.items():
+            by_header = {str(claim.place).encode(): claim for claim in claims}
+            first = min(claim.start for claim in claims)
+            for ref, offset in self._replays(where, first, ends.get(where, 0)):
+                if ref in by_header and offset >= by_header[ref].start:
+                    found.setdefault(by_header[ref].place, offset)
+        return found
+
+    def _replays(self, where: tuple[str, int], start: int, end: int) -> Iterable[tuple[bytes, int]]:
+        """The headers `replay_of`, with offsets, of a partition's messages from `start` until `end`."""
+        if start >= end:
+            return
+        topic, partition = where
+        config: dict[str, str | int | bool] = {
+            "group.id": "replay_dead_letters",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",  # when what lay at `start` has expired
+            "log_level": 0,
+        }
+        consumer = Consumer(self._kafka.client_config() | config)
+        try:
+            consumer.assign([TopicPartition(topic, partition, start)])
+            while (message := consumer.poll(_ANSWER_SECONDS)) is not None:  # one without a value is falsy
+                error, offset = message.error(), message.offset()
+                if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                    raise ReplayError(f"{topic}/{partition} can't be read: {error.str()}")
+                if error is not None or offset is None or offset >= end:
+                    return
+                ref = dict(message.headers() or []).get(REPLAY_OF)
+                if isinstance(ref, bytes):
+                    yield ref, offset
+            raise KafkaUnavailableError(f"Kafka at {self._kafka.bootstrap} doesn't answer: run ./fraudctl up")
+        except KafkaException as problem:
+            raise ReplayError(f"{topic}/{partition} can't be read: {problem}") from problem
+        finally:
+            consumer.close()

@@ -1,0 +1,236 @@
+"""Bad input against a running job: it never stops, each message is accounted for, and no card number is kept.
+
+`./fraudctl test integration tests/integration/test_fuzz.py --fuzz-messages 100000 --fuzz-seed 7` for the long form.
+"""
+
+import os
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
+
+from fraudstream.contracts import Topic, Transaction, iso_milliseconds
+from fraudstream.dead_letters import DeadLetterReason
+from fraudstream.settings import PROJECT_DIR, Settings
+from fraudstream.validation import MAX_MESSAGE_BYTES
+from model.registry import ensure_pretrained
+from spark_jobs.sink import MAX_KEY_BYTES
+from tests.fuzz import Fuzzer, Sent, valid_event
+from tests.isolation import isolated_servers
+from tests.messages import CARD, as_bytes, transaction
+from tests.polling import poll
+from tests.streaming import Job, Postgres, accounted, count
+
+MAX_FUTURE = timedelta(seconds=5)
+Place = tuple[str, int, int]
+
+
+@pytest.fixture(scope="module")
+def settings() -> Iterator[Settings]:
+    """Servers of this module's own: it counts every message. What is ahead of its time is refused for seconds only."""
+    os.environ["FRAUDSTREAM_STREAM__MAX_FUTURE_SECONDS"] = str(int(MAX_FUTURE.total_seconds()))
+    try:
+        with isolated_servers() as made:
+            yield made
+    finally:
+        del os.environ["FRAUDSTREAM_STREAM__MAX_FUTURE_SECONDS"]
+
+
+@pytest.fixture(scope="module")
+def job(settings: Settings, database: Postgres) -> Iterator[Job]:
+    ensure_pretrained(database, settings.paths.models)
+    running = Job(settings)
+    yield running
+    running.process.kill()
+    running.process.wait(60)
+
+
+class Traffic:
+    """Sends messages, and keeps where each of them lies and when Kafka appended it."""
+
+    def __init__(self, settings: Settings) -> None:
+        # Larger ones than the platform's own clients send: another team's producer may be set so.
+        config: dict[str, Any] = {
+            "enable.idempotence": True,
+            "message.max.bytes": 20_000_000,
+            "compression.type": "lz4",
+        }
+        self._producer = Producer(settings.kafka.client_config() | config)
+        self.sent: dict[Place, tuple[Sent, int]] = {}
+
+    def send(self, sent: Sent) -> None:
+        def note(error: Any, message: Message) -> None:
+            assert error is None, error
+            place = str(message.topic()), int(message.partition() or 0), int(message.offset() or 0)
+            self.sent[place] = sent, message.timestamp()[1]
+
+        self._producer.produce(sent.topic, sent.value, sent.key, on_delivery=note)
+        self._producer.poll(0)
+
+    def flush(self) -> None:
+        assert self._producer.flush(60) == 0
+
+
+@pytest.fixture(scope="module")
+def traffic(settings: Settings) -> Traffic:
+    return Traffic(settings)
+
+
+def test_each_fuzzed_message_is_accounted_for_and_nothing_stops(
+    job: Job, traffic: Traffic, database: Postgres, pytestconfig: pytest.Config
+) -> None:
+    messages, seed = pytestconfig.getoption("--fuzz-messages"), pytestconfig.getoption("--fuzz-seed")
+    job.until(lambda: count(database, "SELECT count(*) FROM fraud.stream_queries"), "the driver")
+    for number, sent in enumerate(Fuzzer(seed, datetime.now(UTC)).messages(messages)):
+        traffic.send(sent)
+        if number % 20_000 == 19_999:
+            traffic.flush()
+            job.until(lambda: accounted(database) == len(traffic.sent), f"{number + 1} messages")
+    traffic.flush()
+    assert len(traffic.sent) == messages
+    job.until(lambda: accounted(database) == messages, "all messages")
+    assert count(database, "SELECT epoch FROM fraud.stream_queries") == 1  # one driver, from the beginning
+    _assert_accounted(database, traffic.sent)
+
+
+def _assert_accounted(database: Postgres, sent: dict[Place, tuple[Sent, int]]) -> None:
+    events = {place: valid_event(message, appended, MAX_FUTURE) for place, (message, appended) in sent.items()}
+    bad = {place for place, event in events.items() if event is None}
+    rows = database.execute("SELECT topic, kafka_partition, kafka_offset, reason, detail FROM fraud.dead_letters")
+    letters = {(topic, partition, offset): (reason, detail) for topic, partition, offset, reason, detail in rows}
+    assert all(reason in set(DeadLetterReason) and detail for reason, detail in letters.values())
+    ids: dict[str, list[Place]] = defaultdict(list)
+    for place, event in events.items():
+        if event and place[0] == Topic.TRANSACTIONS:
+            ids[event["transaction_id"]].append(place)
+    stored = database.execute("SELECT transaction_id, kafka_partition, kafka_offset FROM fraud.scored_transactions")
+    scored = {name: (Topic.TRANSACTIONS.value, partition, offset) for name, partition, offset in stored}
+    assert scored.keys() == ids.keys()
+    assert all(place in ids[name] for name, place in scored.items())
+    contents = {
+        place: msgspec.json.decode(sent[place][0].value or b"", type=Transaction)
+        for places in ids.values()
+        for place in places
+    }
+    conflicts = {p for name, places in ids.items() for p in places if contents[p] != contents[scored[name]]}
+    assert letters.keys() == bad | conflicts
+    assert {p for p, (reason, _) in letters.items() if reason == DeadLetterReason.ID_CONFLICT} == conflicts
+    labels = database.execute(
+        "SELECT 'transaction-labels', kafka_partition, kafka_offset FROM fraud.transaction_labels"
+    )
+    assert set(labels) == {p for p, event in events.items() if event and p[0] == Topic.TRANSACTION_LABELS}
+    expected = Counter((topic, partition) for topic, partition, _ in sent)
+    used = Counter(p[:2] for p, event in events.items() if event and p[0] == Topic.BROWSE_EVENTS)
+    repeated = Counter(p[:2] for p in contents.keys() - conflicts - set(scored.values()))
+    columns = "topic, kafka_partition, next_offset - first_offset, browse_events, duplicates"
+    for topic, partition, read, browsed, duplicates in database.execute(f"SELECT {columns} FROM fraud.stream_offsets"):
+        where = topic, partition
+        assert (read, browsed, duplicates) == (expected[where], used[where], repeated[where]), where
+
+
+def test_messages_larger_than_kafka_lets_us_send_are_kept_in_part(
+    job: Job, traffic: Traffic, database: Postgres
+) -> None:
+    before = accounted(database)
+    traffic.send(Sent(Topic.TRANSACTIONS, b"k" * 900_000, b" " * 10_000_000))
+    traffic.flush()
+    job.until(lambda: accounted(database) == before + 1, "the large message")
+    largest = "SELECT redacted, length(key), length(payload) FROM fraud.dead_letters ORDER BY 3 DESC NULLS LAST LIMIT 1"
+    kept = database.execute(largest).fetchone()
+    assert kept == (True, MAX_KEY_BYTES, MAX_MESSAGE_BYTES)
+
+
+def test_card_numbers_are_in_no_row_no_topic_and_no_log(
+    job: Job, traffic: Traffic, database: Postgres, settings: Settings
+) -> None:
+    before = accounted(database)
+    bad = [
+        Sent(Topic.TRANSACTIONS, b"c-1", as_bytes(transaction(card_token=CARD))),
+        Sent(Topic.TRANSACTIONS, CARD.encode(), as_bytes(transaction())),
+        Sent(Topic.TRANSACTIONS, b"c-1", as_bytes(transaction(customer_id=CARD))),  # quoted in the detail
+        Sent(Topic.TRANSACTIONS, b"c-1", as_bytes(transaction(payment_method=CARD))),
+        Sent(Topic.BROWSE_EVENTS, b"c-1", b"card 4111 1111-1111 1111 broken"),
+    ]
+    for sent in bad:
+        traffic.send(sent)
+    traffic.flush()
+    job.until(lambda: accounted(database) == before + len(bad), "the card numbers")
+    newest = (
+        "SELECT convert_from(key, 'LATIN1') || convert_from(payload, 'LATIN1') || detail, redacted "
+        "FROM fraud.dead_letters ORDER BY batch_id DESC, ingest_time DESC LIMIT 5"
+    )
+    rows = database.execute(newest).fetchall()
+    assert all("****" in text and "4111" not in text for text, _ in rows)
+    assert all(redacted for _, redacted in rows)
+    published = poll(lambda: _published(settings, count(database, "SELECT count(*) FROM fraud.dead_letters")), 60, "it")
+    assert b"1111" not in b"".join((message.key() or b"") + (message.value() or b"") for message in published[-20:])
+    assert CARD not in job.log.read_text()
+
+
+def _published(settings: Settings, expected: int) -> list[Message]:
+    """The dead letters in Kafka, by time, once there are as many as expected."""
+    consumer = Consumer(settings.kafka.client_config() | {"group.id": "test", "enable.auto.commit": False})
+    topic = Topic.DEAD_LETTERS
+    partitions = [TopicPartition(topic, p, 0) for p in consumer.list_topics(topic, 10).topics[topic].partitions]
+    if sum(consumer.get_watermark_offsets(p, 10)[1] for p in partitions) != expected:
+        return []
+    consumer.assign(partitions)
+    found: list[Message] = []
+    while len(found) < expected:
+        found.extend(consumer.consume(expected - len(found), 10))
+    consumer.close()
+    return sorted(found, key=lambda message: message.timestamp()[1])
+
+
+def test_a_replayed_transaction_is_scored_once_even_when_replayed_twice(
+    job: Job, traffic: Traffic, database: Postgres
+) -> None:
+    before = accounted(database)
+    due = datetime.now(UTC) + MAX_FUTURE + timedelta(seconds=5)
+    early = transaction(transaction_id="tx-early", event_time=iso_milliseconds(due))
+    traffic.send(Sent(Topic.TRANSACTIONS, b"c-1", as_bytes(early)))
+    traffic.flush()
+    job.until(lambda: accounted(database) == before + 1, "the refusal")
+    place = next(reversed(traffic.sent))
+    row = "SELECT reason, redacted FROM fraud.dead_letters WHERE (topic, kafka_partition, kafka_offset) = (%s, %s, %s)"
+    assert database.execute(row, place).fetchone() == ("FUTURE_EVENT_TIME", False)
+    poll(lambda: datetime.now(UTC) > due - MAX_FUTURE, 30, "the time to come")
+    for number, options in enumerate([(), ("--again",)], start=2):
+        _replay("--message", "/".join(map(str, place)), *options)
+        wanted = before + number
+        job.until(lambda wanted=wanted: accounted(database) == wanted, "the replay")
+    scored = "SELECT kafka_offset FROM fraud.scored_transactions WHERE transaction_id = 'tx-early'"
+    assert [offset for (offset,) in database.execute(scored)] == [place[2] + 1]
+    replayed = database.execute("SELECT replayed_offset FROM fraud.dead_letters WHERE replayed_at IS NOT NULL")
+    assert replayed.fetchall() == [(place[2] + 2,)]
+
+
+def test_a_replay_that_is_refused_again_is_a_dead_letter_of_its_own(
+    job: Job, traffic: Traffic, database: Postgres
+) -> None:
+    before = accounted(database)
+    traffic.send(Sent(Topic.TRANSACTIONS, b"c-1", as_bytes(transaction(items="replayed in vain"))))
+    traffic.flush()
+    job.until(lambda: accounted(database) == before + 1, "the refusal")
+    topic, partition, offset = next(reversed(traffic.sent))
+    _replay("--message", f"{topic}/{partition}/{offset}")
+    job.until(lambda: accounted(database) == before + 2, "the second refusal")
+    both = database.execute(
+        "SELECT again.reason FROM fraud.dead_letters AS first JOIN fraud.dead_letters AS again "
+        "ON (again.topic, again.kafka_partition, again.kafka_offset) "
+        "= (first.topic, first.kafka_partition, first.replayed_offset) WHERE first.kafka_offset = %s",
+        (offset,),
+    )
+    assert both.fetchall() == [("WRONG_TYPE",)]
+
+
+def _replay(*arguments: str) -> None:
+    command = [sys.executable, "-m", "fraudstream.storage.replay_dead_letters", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT_DIR, check=False)
+    assert "1 sent again" in done.stdout, done.stdout + done.stderr
