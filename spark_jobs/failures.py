@@ -32,6 +32,13 @@ def is_damaged_checkpoint(error: BaseException | None) -> bool:
     return isinstance(error, CheckpointError) or bool(_DAMAGED.search(_said(error)))
 
 
+def root_cause(error: BaseException | None) -> str:
+    """One line for people: what a chain of errors, Java's too, began with."""
+    lines = [line for line in _said(error).splitlines() if line.strip()]
+    causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
+    return (causes[-1:] or lines[:1] or [type(error).__name__ if error else "no reason given"])[0]
+
+
 def _said(error: BaseException | None) -> str:
     """The messages of an error and its causes, without the stack frames, which name classes of all kinds."""
     return "\n".join(line for line in str(error or "").splitlines() if not line.startswith("\tat "))

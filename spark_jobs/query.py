@@ -6,6 +6,8 @@ import threading
 import time
 from pathlib import Path
 
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming.listener import StreamingQueryProgress
 from pyspark.sql.streaming.query import StreamingQuery
@@ -15,7 +17,7 @@ from fraudstream.errors import FraudstreamError
 from fraudstream.heartbeat import HEARTBEAT, State, beat
 from fraudstream.settings import Settings
 from spark_jobs.checkpoint import Checkpoint, location
-from spark_jobs.failures import is_damaged_checkpoint, is_transient
+from spark_jobs.failures import is_damaged_checkpoint, is_transient, root_cause
 from spark_jobs.processor import Processor
 from spark_jobs.profiles import update_profiles
 from spark_jobs.source import read_events
@@ -36,7 +38,10 @@ def run_query(
     checkpoint = Checkpoint(spark, location(settings.paths.checkpoint, processor.generation))
     driver = processor.start(spark, checkpoint)
     log.info("driver %s, epoch %s, on %s", driver.name, driver.epoch, spark.sparkContext.master)
-    query = start_query(spark, settings, processor, checkpoint)
+    try:
+        query = start_query(spark, settings, processor, checkpoint)
+    except (Py4JJavaError, PySparkException) as error:
+        raise _ended_by(error, processor) from error
     gc.freeze()  # what the libraries made isn't walked through by `watch`'s collections
     watch(query, processor, heartbeat, stop, starting_until)
     beat(heartbeat, State.STOPPING)
@@ -125,18 +130,17 @@ def _check(query: StreamingQuery, processor: Processor) -> None:
     """Raises what ended the query, if it ended: our own error where there is one, or else the first line of Spark's."""
     if query.isActive:
         return
-    failure = processor.error or query.exception()
+    raise _ended_by(processor.error or query.exception(), processor)
+
+
+def _ended_by(failure: BaseException | None, processor: Processor) -> FraudstreamError:
+    """The error to end with; what can be done about `failure` without a person is done."""
     if is_transient(failure):
         processor.forgive()
     if is_damaged_checkpoint(failure):
         log.error("the query failed", exc_info=failure)
-        raise FraudstreamError(f"the checkpoint is damaged ({_first_line(failure)}); {processor.rebuild_if_exact()}")
+        return FraudstreamError(f"the checkpoint is damaged ({root_cause(failure)}); {processor.rebuild_if_exact()}")
     if isinstance(failure, FraudstreamError):
-        raise failure
+        return failure
     log.error("the query failed", exc_info=failure)
-    raise FraudstreamError(f"the query ended: {_first_line(failure)}")
-
-
-def _first_line(failure: BaseException | None) -> str:
-    lines = str(failure or "no reason given").strip().splitlines()
-    return lines[0] if lines else type(failure).__name__
+    return FraudstreamError(f"the query ended: {root_cause(failure)}")
