@@ -45,8 +45,11 @@ GROUP BY step ORDER BY step
 """
 DEAD_LETTERS = """
 SELECT topic, kafka_partition AS partition, kafka_offset AS offset, reason, detail,
-       extract(epoch FROM now() - created_at)::float8 AS age_s
-FROM fraud.dead_letters ORDER BY created_at DESC LIMIT 8
+       extract(epoch FROM now() - created_at)::float8 AS age_s,
+       (SELECT kafka_offset FROM fraud.dead_letters AS first
+        WHERE (first.topic, first.kafka_partition, first.replayed_offset)
+            = (letter.topic, letter.kafka_partition, letter.kafka_offset)) AS replay_of
+FROM fraud.dead_letters AS letter ORDER BY created_at DESC LIMIT 8
 """
 
 

@@ -29,6 +29,7 @@ from tests.streaming import Job, Postgres, accounted, count
 
 MAX_FUTURE = timedelta(seconds=5)
 Place = tuple[str, int, int]
+OF_PLACE = "FROM fraud.dead_letters WHERE (topic, kafka_partition, kafka_offset) = (%s, %s, %s)"
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +61,7 @@ class Traffic:
             "enable.idempotence": True,
             "message.max.bytes": 20_000_000,
             "compression.type": "lz4",
+            "log_level": 0,
         }
         self._producer = Producer(settings.kafka.client_config() | config)
         self.sent: dict[Place, tuple[Sent, int]] = {}
@@ -75,6 +77,9 @@ class Traffic:
 
     def flush(self) -> None:
         assert self._producer.flush(60) == 0
+
+    def newest(self) -> Place:
+        return next(reversed(self.sent))
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +137,8 @@ def _assert_accounted(database: Postgres, sent: dict[Place, tuple[Sent, int]]) -
     for topic, partition, read, browsed, duplicates in database.execute(f"SELECT {columns} FROM fraud.stream_offsets"):
         where = topic, partition
         assert (read, browsed, duplicates) == (expected[where], used[where], repeated[where]), where
+    reasons = len({reason for reason, _ in letters.values()})
+    sys.stdout.write(f"{len(sent)} messages: {len(scored)} scored, {len(bad)} dead letters of {reasons} reasons\n")
 
 
 def test_messages_larger_than_kafka_lets_us_send_are_kept_in_part(
@@ -141,8 +148,7 @@ def test_messages_larger_than_kafka_lets_us_send_are_kept_in_part(
     traffic.send(Sent(Topic.TRANSACTIONS, b"k" * 900_000, b" " * 10_000_000))
     traffic.flush()
     job.until(lambda: accounted(database) == before + 1, "the large message")
-    largest = "SELECT redacted, length(key), length(payload) FROM fraud.dead_letters ORDER BY 3 DESC NULLS LAST LIMIT 1"
-    kept = database.execute(largest).fetchone()
+    kept = database.execute(f"SELECT redacted, length(key), length(payload) {OF_PLACE}", traffic.newest()).fetchone()
     assert kept == (True, MAX_KEY_BYTES, MAX_MESSAGE_BYTES)
 
 
@@ -161,10 +167,8 @@ def test_card_numbers_are_in_no_row_no_topic_and_no_log(
         traffic.send(sent)
     traffic.flush()
     job.until(lambda: accounted(database) == before + len(bad), "the card numbers")
-    newest = (
-        "SELECT convert_from(key, 'LATIN1') || convert_from(payload, 'LATIN1') || detail, redacted "
-        "FROM fraud.dead_letters ORDER BY batch_id DESC, ingest_time DESC LIMIT 5"
-    )
+    text = "convert_from(key, 'LATIN1') || convert_from(payload, 'LATIN1') || detail"
+    newest = f"SELECT {text}, redacted FROM fraud.dead_letters ORDER BY batch_id DESC, ingest_time DESC LIMIT 5"
     rows = database.execute(newest).fetchall()
     assert all("****" in text and "4111" not in text for text, _ in rows)
     assert all(redacted for _, redacted in rows)
@@ -197,9 +201,8 @@ def test_a_replayed_transaction_is_scored_once_even_when_replayed_twice(
     traffic.send(Sent(Topic.TRANSACTIONS, b"c-1", as_bytes(early)))
     traffic.flush()
     job.until(lambda: accounted(database) == before + 1, "the refusal")
-    place = next(reversed(traffic.sent))
-    row = "SELECT reason, redacted FROM fraud.dead_letters WHERE (topic, kafka_partition, kafka_offset) = (%s, %s, %s)"
-    assert database.execute(row, place).fetchone() == ("FUTURE_EVENT_TIME", False)
+    place = traffic.newest()
+    assert database.execute(f"SELECT reason, redacted {OF_PLACE}", place).fetchone() == ("FUTURE_EVENT_TIME", False)
     poll(lambda: datetime.now(UTC) > due - MAX_FUTURE, 30, "the time to come")
     for number, options in enumerate([(), ("--again",)], start=2):
         _replay("--message", "/".join(map(str, place)), *options)
@@ -218,7 +221,7 @@ def test_a_replay_that_is_refused_again_is_a_dead_letter_of_its_own(
     traffic.send(Sent(Topic.TRANSACTIONS, b"c-1", as_bytes(transaction(items="replayed in vain"))))
     traffic.flush()
     job.until(lambda: accounted(database) == before + 1, "the refusal")
-    topic, partition, offset = next(reversed(traffic.sent))
+    topic, partition, offset = traffic.newest()
     _replay("--message", f"{topic}/{partition}/{offset}")
     job.until(lambda: accounted(database) == before + 2, "the second refusal")
     both = database.execute(
