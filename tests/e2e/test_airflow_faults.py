@@ -104,7 +104,9 @@ def test_a_killed_task_process_leads_to_one_new_stream(platform: Settings) -> No
 
 def task_process(settings: Settings) -> psutil.Process | None:
     """The process in which Airflow runs the stream's task just now; it shows the task instance in its title."""
-    with psycopg.connect(settings.dsn(settings.postgres.airflow_database, settings.postgres.airflow_database)) as metadata:
+    with psycopg.connect(
+        settings.dsn(settings.postgres.airflow_database, settings.postgres.airflow_database)
+    ) as metadata:
         titles = [f"airflow worker -- {identifier}" for (identifier,) in metadata.execute(RUNNING)]
     for process in psutil.process_iter(["cmdline"]):
         if any(title in " ".join(process.info["cmdline"] or ()) for title in titles):
