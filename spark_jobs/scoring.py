@@ -74,11 +74,11 @@ def _scorer_of(
     return score_partition
 
 
-_kept: dict[int, ScoringData] = {}
+_kept: dict[int, ScoringData] = {}  # of this worker: at most one broadcast, by its number
 
 
 def _on_worker(number: int, data: Broadcast[ScoringData]) -> ScoringData:
-    """The value of broadcast `number`, kept: Spark takes it from a worker whose next task is of the other stage."""
+    """The value of broadcast `number`. Spark takes it from a worker that gets a task of the other stage in between."""
     if number not in _kept:
         _kept.clear()
         _kept[number] = data.value
