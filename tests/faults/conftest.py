@@ -27,7 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: Config) -> None:
-    config.addinivalue_line("markers", "long: takes an hour, and runs with --long only")
+    config.addinivalue_line("markers", "long: takes long, and runs with --long only")
 
 
 def pytest_collection_modifyitems(config: Config, items: list[pytest.Item]) -> None:
