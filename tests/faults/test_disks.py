@@ -26,9 +26,10 @@ def postgres_disk(_arena: Arena) -> None:
 @pytest.fixture(scope="module")
 def checkpoint_disk(_arena: Arena) -> None:
     """The checkpoint on a small disk; the job is away meanwhile."""
+    folder = _arena.checkpoint()
     _arena.stream.stop()
     try:
-        _arena.mount_small_disk(_arena.settings.paths.checkpoint, 256)
+        _arena.mount_small_disk(folder, 256)
     except disks.NoMountError as error:
         pytest.skip(f"a small file system can't be mounted: {error}")
     finally:
@@ -49,7 +50,7 @@ def test_a_full_disk_under_postgres_is_waited_for(stage: Arena) -> None:
 def test_a_full_disk_under_the_checkpoint_ends_the_job_until_there_is_space(stage: Arena) -> None:
     stage.recover(time.time())
     ended = len(stage.stream.endings)
-    with disks.full(stage.settings.paths.checkpoint):
+    with disks.full(stage.checkpoint()):
         stage.until(lambda: len(stage.stream.endings) > ended, "the job's end on a full disk")
         assert stage.stream.endings[ended].how == "exit status 1"
     stage.record("checkpoint's disk full, after there is space", stage.recover(time.time()))
