@@ -84,6 +84,8 @@ def _config(settings: Settings, scratch: Path) -> dict[str, str]:
         ),
         "spark.sql.execution.arrow.maxRecordsPerBatch": "10000",
         "spark.python.daemon.module": "spark_jobs.daemon",
+        # A new worker of a machine without a free processor needs longer than the default of 15 s to answer.
+        "spark.python.authenticate.socketTimeout": "60s",
         # Set by default for one of our two Python stages only, which would then need a second daemon.
         "spark.sql.execution.pyspark.udf.simplifiedTraceback.enabled": "false",
         "spark.redaction.regex": "(?i)secret|password|token|access[.]?key|jaas",

@@ -22,7 +22,9 @@ def state(checkpoint: Path) -> Path:
     return newest(min(folders))
 
 
-@pytest.mark.parametrize("kind", ["offsets", "commits", "state"])
+@pytest.mark.parametrize(
+    "kind", ["offsets", pytest.param("commits", marks=pytest.mark.long), pytest.param("state", marks=pytest.mark.long)]
+)
 def test_an_unreadable_file_is_recovered_from(stage: Arena, kind: str) -> None:
     stage.recover(time.time())
     stage.stream.stop()

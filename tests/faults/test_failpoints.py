@@ -12,8 +12,18 @@ from tests.faults.targets import kill
 #: Passed once a start; the others at each micro-batch (or message), the third of which no start repeats.
 AT_START = (Failpoint.BEFORE_TAKE_OVER, Failpoint.AFTER_TAKE_OVER)
 IN_BATCHES = tuple(name for name in Failpoint if name not in ON_WORKERS and name not in AT_START)
-#: In the short form: those after which an error takes another way than a death does.
-ERRORS = (Failpoint.AFTER_APPLY, Failpoint.DURING_PUBLISH)
+#: In the short form: a death before, inside and after each of the three commits (Postgres', Kafka's and Spark's),
+KILLS = (
+    Failpoint.AFTER_PLAN,
+    Failpoint.BEFORE_COMMIT,
+    Failpoint.AFTER_COMMIT,
+    Failpoint.DURING_PUBLISH,
+    Failpoint.BEFORE_MARK_PUBLISHED,
+    Failpoint.AFTER_MARK_PUBLISHED,
+    Failpoint.AFTER_TAKE_OVER,
+)
+#: and an error that takes another way than a death does.
+ERRORS = (Failpoint.AFTER_APPLY,)
 
 
 def die_at_each(stage: Arena, names: Sequence[Failpoint], action: str) -> None:
@@ -31,8 +41,8 @@ def die_at_each(stage: Arena, names: Sequence[Failpoint], action: str) -> None:
         assert_all_hold(stage.settings, stage.acknowledged())
 
 
-def test_a_kill_at_any_step_is_recovered_from(stage: Arena) -> None:
-    die_at_each(stage, (*IN_BATCHES, *AT_START), "kill")
+def test_a_kill_at_any_step_is_recovered_from(stage: Arena, long_form: bool) -> None:
+    die_at_each(stage, (*IN_BATCHES, *AT_START) if long_form else KILLS, "kill")
 
 
 def test_an_error_at_a_step_is_recovered_from(stage: Arena, long_form: bool) -> None:

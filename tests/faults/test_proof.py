@@ -14,6 +14,8 @@ from tests.faults.mutants import FENCE, RANGE_CHECK, REPLAY_RECOGNITION, UNIQUE_
 PRIMARY_KEY = "ALTER TABLE fraud.scored_transactions DROP CONSTRAINT scored_transactions_pkey CASCADE"
 Broken = (AssertionError, pytest.fail.Exception)
 
+pytestmark = pytest.mark.long  # of the suite itself, which changes less often than what it tests
+
 
 @pytest.mark.parametrize(
     ("mutation", "scenario", "noticed"),
