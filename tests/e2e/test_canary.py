@@ -1,8 +1,10 @@
 """Secrets planted in the settings, and the generated ones, appear nowhere but in the private files made for them."""
 
 import json
+import os
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -43,7 +45,6 @@ SUPERSET_PAGES = (
     "/api/v1/query/",
     "/api/v1/log/",
     "/api/v1/security/users/",
-    "/api/v1/me/",
 )
 
 
@@ -79,8 +80,8 @@ def test_no_file_but_the_private_ones_has_a_secret(platform: Settings, secrets: 
     """Logs of every part and task, checkpoint and event logs, data files: all of `var`, but environments and jars."""
     private = set(files.private_files(platform))
     looked_at, seen = 0, {}
-    for path in platform.paths.var.rglob("*"):
-        if not path.is_file() or path in private or "supervisor.sock" in path.name:
+    for path in _files(platform.paths.var):
+        if path in private:
             continue
         try:
             places = secrets.seen_in(path.read_bytes())
@@ -92,6 +93,12 @@ def test_no_file_but_the_private_ones_has_a_secret(platform: Settings, secrets: 
     assert {"kafka", "postgres", "superset", "stream", "producer", "airflow-scheduler"} <= logs
     assert looked_at > 100
     assert seen == {}
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Its files, and those of its folders; unlike `rglob`, not troubled by a folder that vanishes meanwhile."""
+    for where, _, names in os.walk(folder):
+        yield from (path for name in names if (path := Path(where) / name).is_file())
 
 
 def test_no_command_line_has_a_secret(secrets: Canaries) -> None:
@@ -122,11 +129,12 @@ def test_no_answer_of_airflow_has_a_secret(airflow: AirflowApi, secrets: Canarie
 
 
 def test_no_log_of_a_task_has_a_secret(airflow: AirflowApi, secrets: Canaries) -> None:
-    tasks = airflow.call("GET", "/dags/~/dagRuns/~/taskInstances?limit=1000")["task_instances"]
+    known = airflow.call("GET", "/dags/~/dagRuns/~/taskInstances?limit=1000")["task_instances"]
+    tasks = [task for task in known if task["try_number"]]
     assert tasks
     for task in tasks:
         path = f"/dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}/taskInstances/{task['task_id']}/logs"
-        log = airflow.call("GET", f"{path}/{max(task['try_number'], 1)}?full_content=true")
+        log = airflow.call("GET", f"{path}/{task['try_number']}?full_content=true")
         assert secrets.seen_in(json.dumps(log)) == set(), path
 
 
@@ -236,7 +244,7 @@ def test_no_page_of_sparks_ui_has_a_secret(platform: Settings, secrets: Canaries
 )
 def test_no_command_tells_a_secret(platform: Settings, secrets: Canaries, arguments: tuple[str, ...]) -> None:
     done = fraudctl(*arguments)
-    assert done.stdout
+    assert done.stdout + done.stderr
     assert secrets.seen_in(done.stdout + done.stderr) == set()
 
 
