@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fraudstream.cli import WITH_OWN_SERVERS
 from fraudstream.settings import PROJECT_DIR
 
 COMMANDS = (
@@ -117,3 +118,10 @@ def test_a_wrong_setting_is_refused_by_name_in_one_line() -> None:
     assert done.returncode == 1
     assert "FRAUDSTREAM_KAFKA__PORT='seventy'" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", sorted(WITH_OWN_SERVERS))
+def test_a_benchmark_with_servers_of_its_own_needs_no_platform_to_explain_itself(tmp_path: Path, name: str) -> None:
+    done = fraudctl(tmp_path, "bench", name, "--help")
+    assert done.returncode == 0, done.stderr
+    assert f"./fraudctl bench {name}" in done.stdout
