@@ -192,7 +192,7 @@ def bench(
 ) -> None:
     """Run one of benchmarks/, or list them. Those that need no running platform say so.
 
-    Examples: ./fraudctl bench exactly_once; ./fraudctl bench soak --minutes 60
+    Examples: ./fraudctl bench exactly_once; ./fraudctl bench soak -- --help
     """
     settings = load_settings()
     known = {path.stem: path for path in sorted((settings.paths.project / "benchmarks").glob("*.py"))}

@@ -122,6 +122,7 @@ def test_a_wrong_setting_is_refused_by_name_in_one_line() -> None:
 
 @pytest.mark.parametrize("name", sorted(WITH_OWN_SERVERS))
 def test_a_benchmark_with_servers_of_its_own_needs_no_platform_to_explain_itself(tmp_path: Path, name: str) -> None:
-    done = fraudctl(tmp_path, "bench", name, "--help")
+    done = fraudctl(tmp_path, "bench", name, "--", "--help")
     assert done.returncode == 0, done.stderr
     assert f"./fraudctl bench {name}" in done.stdout
+    assert "--out OUT" in done.stdout
