@@ -81,7 +81,7 @@ def take_over(
         next_batch = known.first_batch if planned is None else known.first_batch + planned
         repeats = next_batch if planned is not None and next_batch > committed else None
         _check_crashes(connection, stream, known, repeats)
-        _remember_topics(connection, view)
+        _remember_partitions(connection, view)
         return _register(connection, stream, known, view, repeats)
 
 
@@ -154,12 +154,21 @@ def _check_crashes(connection: Postgres, stream: StreamSettings, known: Known, r
     )
 
 
-def _remember_topics(connection: Postgres, view: KafkaView) -> None:
-    """Keeps the ids of topics that were read before ids were kept."""
+def _remember_partitions(connection: Postgres, view: KafkaView) -> None:
+    """Begins the books of partitions that were never read, so that what they lose unread is noticed; and keeps ids."""
     with connection.cursor() as cursor:
         cursor.executemany(
-            "UPDATE fraud.stream_offsets SET topic_id = %s WHERE query = %s AND topic = %s AND topic_id IS NULL",
-            [(topic_id, QUERY, topic) for topic, topic_id in view.ids.items()],
+            """
+            INSERT INTO fraud.stream_offsets AS o (query, topic, kafka_partition, first_offset, next_offset, topic_id,
+                scored, browse_events, labels, dead_lettered, duplicates)
+            VALUES (%s, %s, %s, %s, %s, %s, 0, 0, 0, 0, 0)
+            ON CONFLICT (query, topic, kafka_partition) DO UPDATE SET topic_id = excluded.topic_id
+            WHERE o.topic_id IS NULL
+            """,
+            [
+                (QUERY, topic, partition, begin, begin, view.ids.get(topic))
+                for (topic, partition), begin in sorted(view.begins.items())
+            ],
         )
 
 

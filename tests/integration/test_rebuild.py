@@ -15,6 +15,7 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from fraudstream import kafka_offsets
 from fraudstream.contracts import Topic, iso_milliseconds
 from fraudstream.local.jobs import jobs
 from fraudstream.local.rebuild import run_rebuild
@@ -134,7 +135,7 @@ def test_what_kafka_lost_is_refused_until_somebody_accepts_it(
         shop.buy("unread")  # three times the same purchase, of which the browse events expire
     shop.flush()
     admin = AdminClient(settings.kafka.client_config())
-    expire(admin, Topic.BROWSE_EVENTS)
+    expire(settings, admin, Topic.BROWSE_EVENTS)
     make_anew(admin, Topic.TRANSACTION_LABELS)
     problem = refusal(settings, run())
     assert "expired before they were read" in problem
@@ -166,10 +167,10 @@ def send_label(shop: Shop) -> None:
     shop.send(Topic.TRANSACTION_LABELS, b"tx-whole-1", as_bytes(label(transaction_id="tx-whole-1")))
 
 
-def expire(admin: AdminClient, topic: Topic) -> None:
+def expire(settings: Settings, admin: AdminClient, topic: Topic) -> None:
     """Lets Kafka forget all that it holds of a topic, as after its retention."""
-    ends = [TopicPartition(topic, p, -1) for p in admin.list_topics(topic, 10).topics[topic].partitions]
-    for deleted in admin.delete_records(ends).values():
+    ends = kafka_offsets.latest(settings.kafka, [topic], 10)
+    for deleted in admin.delete_records([TopicPartition(*place, end) for place, end in ends.items()]).values():
         deleted.result(30)
 
 
