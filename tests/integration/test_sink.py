@@ -218,6 +218,12 @@ def test_card_numbers_do_not_reach_the_dead_letters(writer: Postgres, driver: Dr
     assert one(writer, "SELECT payload FROM fraud.dead_letters") == b'{"card": "**** **** **** ****"}'
 
 
+def test_the_largest_purchase_that_is_valid_does_not_stop_the_stream(writer: Postgres, driver: Driver) -> None:
+    items = [{"product_id": "p-1", "quantity": 10_000, "unit_price": 1e7}] * 200
+    commit(writer, driver, batch(0, (Topic.TRANSACTIONS, 0, 1)), [scored(0, items=items)])
+    assert sales(writer) == (2_000_000, 20_000_000_000_000)
+
+
 def test_latency_is_measured_from_kafka_s_clock(writer: Postgres, driver: Driver) -> None:
     ingested = datetime.now(UTC).timestamp() * 1000 - 1500
     record = commit(writer, driver, batch(0, (Topic.TRANSACTIONS, 0, 1)), [scored(0) | {"ingest_ms": int(ingested)}])
