@@ -4,6 +4,7 @@ import re
 
 import psycopg
 
+from fraudstream.errors import FraudstreamError
 from spark_jobs.checkpoint import CheckpointError
 from spark_jobs.processor import PostgresLostError
 from spark_jobs.publisher import PublishError
@@ -25,11 +26,16 @@ def is_transient(error: BaseException | None) -> bool:
     )
 
 
-def is_damaged_checkpoint(error: BaseException | None) -> bool:
-    """Whether the query failed since its checkpoint can't be read."""
+def is_damaged_checkpoint(error: BaseException | None, *, resuming: bool) -> bool:
+    """Whether the query failed since its checkpoint can't be read.
+
+    `resuming`: it had one, and failed before a first micro-batch began. Then it is, whatever Spark says of the garbage.
+    """
     if is_transient(error):
         return False
-    return isinstance(error, CheckpointError) or bool(_DAMAGED.search(_said(error)))
+    if isinstance(error, FraudstreamError):
+        return isinstance(error, CheckpointError)
+    return resuming or bool(_DAMAGED.search(_said(error)))
 
 
 def root_cause(error: BaseException | None) -> str:

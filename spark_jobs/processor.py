@@ -54,6 +54,8 @@ class Processor:
         self.generation = takeover.known_query(self._connection).generation
         self._checkpoint: Checkpoint | None = None
         self._driver: Driver | None = None
+        #: Whether Spark has still to show that it can read a checkpoint that isn't new.
+        self.resuming = False
         self.waiting = ""  # for what, while a micro-batch can't go on; empty otherwise
         self.error: Exception | None = None
         self.last: BatchRecord | None = None
@@ -63,13 +65,15 @@ class Processor:
         """Takes the query over, and publishes what an earlier driver left unpublished."""
         self._resources.warm_workers(spark)
         self._checkpoint = checkpoint
+        planned = checkpoint.last_planned()
+        self.resuming = planned is not None
         reach(Failpoint.BEFORE_TAKE_OVER)
         self._driver = takeover.take_over(
             self._connection,
             self._settings.stream,
             self._view,
             self.generation,
-            checkpoint.last_planned(),
+            planned,
             checkpoint.location,
         )
         reach(Failpoint.AFTER_TAKE_OVER)
@@ -108,6 +112,7 @@ class Processor:
     def __call__(self, outcomes: DataFrame, batch_id: int) -> None:
         """Processes one micro-batch; keeps its error, since Spark wraps what it raises in a traceback of its own."""
         with self.batch_lock:
+            self.resuming = False
             try:
                 self._process(outcomes, batch_id)
             except Exception as error:

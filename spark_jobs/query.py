@@ -137,7 +137,7 @@ def _ended_by(failure: BaseException | None, processor: Processor) -> Fraudstrea
     """The error to end with; what can be done about `failure` without a person is done."""
     if is_transient(failure):
         processor.forgive()
-    if is_damaged_checkpoint(failure):
+    if is_damaged_checkpoint(failure, resuming=processor.resuming):
         log.error("the query failed", exc_info=failure)
         return FraudstreamError(f"the checkpoint is damaged ({root_cause(failure)}); {processor.rebuild_if_exact()}")
     if isinstance(failure, FraudstreamError):

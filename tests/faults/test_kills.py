@@ -1,15 +1,18 @@
 """`kill -9` of each process, a second driver, a locked table: the stream scores again without a person's help."""
 
+import os
 import random
 import time
 
 import psycopg
 import pytest
 
+from fraudstream.failpoints import Failpoint
+from fraudstream.local.rebuild import run_retry
 from tests.faults import scenarios
 from tests.faults.arena import Arena
 from tests.faults.invariants import assert_all_hold
-from tests.faults.targets import TARGETS, kill_at_random
+from tests.faults.targets import TARGETS, kill, kill_at_random
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -43,6 +46,19 @@ def test_a_locked_table_is_waited_for(stage: Arena, long_form: bool) -> None:
         other.rollback()
     stage.record("table locked, after its release", stage.recover(time.time()))
     assert stage.stream.running == before
+    assert_all_hold(stage.settings, stage.acknowledged())
+
+
+def test_a_batch_that_ends_driver_after_driver_is_given_up_until_a_person_says_so(stage: Arena) -> None:
+    repeats = stage.settings.stream.max_batch_repeats
+    ended = len(stage.stream.endings)
+    stage.stream.arm(*[f"{Failpoint.AFTER_PLAN}=kill"] * (repeats + 1))
+    kill(stage, "whole job")
+    refused = f"exit status {os.EX_CONFIG}"
+    stage.until(lambda: refused in [end.how for end in stage.stream.endings[ended:]], "a refusal", endings=99)
+    assert f"was left unfinished by {repeats + 1} drivers" in stage.stream.log()
+    run_retry(stage.settings)
+    stage.record("batch given up, after a retry", stage.recover(time.time()))
     assert_all_hold(stage.settings, stage.acknowledged())
 
 
