@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fraudstream.local.jobs import Job
-from fraudstream.local.process import Identity
+from fraudstream.local.process import Identity, start_ticks
 from fraudstream.settings import PROJECT_DIR, Settings
 
 #: Airflow's delay before a retry, `retry_delay`, is 5 s; most of what is measured here is the job's own start.
@@ -102,4 +102,7 @@ class Keeper:
                 return
             died = time.time()
             self._stop.wait(RETRY_SECONDS)
+            # Its parent, who leads the group, writes down how it ended, unless it was killed, too.
+            while start_ticks(identity.group) and not self.job.slot.exit_of(identity):
+                time.sleep(POLL_SECONDS)
             self.endings.append(Ending(identity, str(self.job.slot.exit_of(identity) or "unknown"), died))
