@@ -174,8 +174,9 @@ def test_no_row_of_any_database_has_a_secret(platform: Settings, secrets: Canari
             tables = _tables(connection)
             assert len(tables) > 15
             for schema, table in tables:
-                for chunk in connection.cursor().copy(f'COPY "{schema}"."{table}" TO STDOUT'):
-                    assert secrets.seen_in(bytes(chunk)) == set(), f"{database}: {schema}.{table}"
+                with connection.cursor().copy(f'COPY "{schema}"."{table}" TO STDOUT') as rows:
+                    for row in rows:
+                        assert secrets.seen_in(bytes(row)) == set(), f"{database}: {schema}.{table}"
 
 
 def _tables(connection: psycopg.Connection[Any]) -> list[tuple[str, str]]:
