@@ -214,7 +214,7 @@ def test(
     context: typer.Context,
     suite: Annotated[str, typer.Argument(help="unit, integration, faults, e2e, browser, or all.")] = "all",
 ) -> None:
-    """Run the tests; `all` also runs ruff, mypy and import-linter. Other arguments go to pytest.
+    """Run the tests; `all`: the checks of the code, then all suites but `faults`. Other arguments go to pytest.
 
     Example: ./fraudctl test unit -k roles
 

@@ -8,8 +8,8 @@ from fraudstream.local import environments, jars
 from fraudstream.settings import Settings
 
 SUITES = ("unit", "integration", "faults", "e2e", "browser")
-#: What runs in one process each: the last two share a running platform.
-PLAN = (("unit",), ("integration",), ("faults",), ("e2e", "browser"))
+#: What `all` runs, in one process each: the last two share a running platform. The faults are asked for by name.
+PLAN = (("unit",), ("integration",), ("e2e", "browser"))
 #: Checks of the code itself: programs of the dev environment, each with its arguments.
 CHECKS = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",), ("lint-imports",))
 
