@@ -98,7 +98,10 @@ def _child(parent: int | None, name: str) -> int | None:
     if parent is None:
         return None
     try:
-        children = psutil.Process(parent).children()
-        return next((child.pid for child in children if child.name().startswith(name)), None)
+        for child in psutil.Process(parent).children():
+            # A daemon that was killed stays as a zombie beside the new one.
+            if child.name().startswith(name) and child.status() != psutil.STATUS_ZOMBIE:
+                return child.pid
+        return None
     except psutil.NoSuchProcess:
         return None
