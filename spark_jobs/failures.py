@@ -9,8 +9,11 @@ from spark_jobs.checkpoint import CheckpointError
 from spark_jobs.processor import PostgresLostError
 from spark_jobs.publisher import PublishError
 
-#: In Spark's and Java's words: Kafka, the network, or a full disk.
-_TRANSIENT = re.compile(r"org\.apache\.kafka\.|No space left on device|Connection (?:refused|reset)|java\.net\.")
+#: In Spark's and Java's words: Kafka, the network, a full disk, or another driver on the same checkpoint.
+_TRANSIENT = re.compile(
+    r"org\.apache\.kafka\.|No space left on device|Connection (?:refused|reset)|java\.net\."
+    r"|CONCURRENT_STREAM_LOG_UPDATE|concurrently using"
+)
 #: In Spark's, Hadoop's and RocksDB's words: a file of the checkpoint is missing, cut off or changed.
 _DAMAGED = re.compile(
     r"ChecksumException|Checksum error|CHECKPOINT_FILE_CHECKSUM|CANNOT_LOAD_STATE_STORE|STATE_STORE_|RocksDBException"

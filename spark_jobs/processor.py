@@ -89,7 +89,11 @@ class Processor:
         return self._driver
 
     def rebuild_if_exact(self) -> str:
-        """Starts the state anew when Kafka still holds all that it was made of. Returns what was done, or why not."""
+        """Starts the state anew when Kafka still holds all that it was made of. Returns what was done, or why not.
+
+        Raises FencedError when another driver has taken over: the checkpoint is its own.
+        """
+        self._patiently("a rebuild", lambda: ledger.beat(self._connection, self.driver))
         view = continuity.look(self._settings.kafka)
         what = self._patiently("a rebuild", lambda: rebuild.plan(self._connection, view))
         if not what.exact:
