@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from fraudstream.contracts import Topic
+from fraudstream.contracts import Topic, iso_milliseconds
 from fraudstream.settings import Settings
 from model.registry import ensure_pretrained
 from tests.isolation import isolated_servers
@@ -94,8 +94,9 @@ def test_bad_messages_become_dead_letters_and_the_stream_goes_on(
 
 
 def test_duplicates_are_counted_and_not_stored(job: list[Job], shop: Shop, database: Postgres) -> None:
+    now = iso_milliseconds(datetime.now(UTC))
     for _ in range(3):
-        shop.buy("twice", transaction_id="tx-twice")
+        shop.buy("twice", transaction_id="tx-twice", event_time=now)
     shop.flush()
     job[-1].until(lambda: accounted(database) == shop.sent.total(), "the duplicates")
     assert count(database, "SELECT count(*) FROM fraud.scored_transactions WHERE transaction_id = 'tx-twice'") == 1
