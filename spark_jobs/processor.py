@@ -49,7 +49,6 @@ class Processor:
         self._connection = self._connect()
         self._resources = Resources(shadow=settings.stream.shadow)
         self._resources.start(self._connection)
-        self._view = continuity.look(settings.kafka)
         #: Of the checkpoint to use; a rebuild starts another one.
         self.generation = takeover.known_query(self._connection).generation
         self._checkpoint: Checkpoint | None = None
@@ -71,7 +70,7 @@ class Processor:
         self._driver = takeover.take_over(
             self._connection,
             self._settings.stream,
-            self._view,
+            lambda: continuity.look(self._settings.kafka),
             self.generation,
             planned,
             checkpoint.location,

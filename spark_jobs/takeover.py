@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from psycopg.rows import class_row
@@ -54,14 +55,19 @@ def known_query(connection: Postgres) -> Known:
 
 
 def take_over(
-    connection: Postgres, stream: StreamSettings, view: KafkaView, generation: int, planned: int | None, location: str
+    connection: Postgres,
+    stream: StreamSettings,
+    look: Callable[[], KafkaView],
+    generation: int,
+    planned: int | None,
+    location: str,
 ) -> Driver:
     """Makes this process the query's driver, so that an older one's next commit is refused.
 
     Args:
         connection: as the writer.
         stream: the settings that are fixed with the checkpoint, and how often a batch may be repeated.
-        view: what Kafka holds.
+        look: asks Kafka; called while an older driver can't commit, so that the ledger isn't ahead of the answer.
         generation: the checkpoint's; another one in the ledger means that a rebuild came in between.
         planned: the newest micro-batch in the checkpoint, by Spark's number, or None.
         location: the checkpoint's, for messages.
@@ -73,6 +79,7 @@ def take_over(
         known = known_query(connection)
         if known.generation != generation:
             raise LedgerError("the state was set to be rebuilt while this driver started: start it again")
+        view = look()
         committed = _last_committed(connection, known)
         _check_history(known, committed, planned, location)
         _check_kafka(connection, view)

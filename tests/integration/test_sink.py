@@ -34,7 +34,7 @@ def driver(settings: Settings, writer: Postgres) -> Driver:
 
 
 def take_over(writer: Postgres, settings: Settings) -> Driver:
-    return takeover.take_over(writer, settings.stream, KafkaView({}, {}, {}), 0, None, "nowhere")
+    return takeover.take_over(writer, settings.stream, lambda: KafkaView({}, {}, {}), 0, None, "nowhere")
 
 
 def row(kind: Kind, topic: Topic, offset: int | None, **fields: Any) -> dict[str, Any]:

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("empty_tables")
 def start(
     writer: Postgres, settings: Settings, planned: int | None = None, *, view: KafkaView = VIEW, generation: int = 0
 ) -> Driver:
-    return takeover.take_over(writer, settings.stream, view, generation, planned, "the checkpoint")
+    return takeover.take_over(writer, settings.stream, lambda: view, generation, planned, "the checkpoint")
 
 
 def read(writer: Postgres, batch_id: int, until: int) -> None:
@@ -105,7 +105,7 @@ def test_what_expired_in_a_partition_that_was_never_read_is_refused(running: Pos
 def test_what_is_fixed_with_the_checkpoint_is_refused(running: Postgres, settings: Settings, name: str) -> None:
     changed = settings.stream.model_copy(update={name: getattr(settings.stream, name) + 1})
     with pytest.raises(LedgerError, match=f"FRAUDSTREAM_STREAM__{name.upper()} is"):
-        takeover.take_over(running, changed, VIEW, 0, 3, "the checkpoint")
+        takeover.take_over(running, changed, lambda: VIEW, 0, 3, "the checkpoint")
 
 
 def test_another_layout_of_the_state_is_refused(running: Postgres, settings: Settings) -> None:
