@@ -1,7 +1,8 @@
 """Where Kafka's partitions begin and end, and which topics they belong to."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from confluent_kafka import KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
@@ -30,18 +31,12 @@ def latest(kafka: KafkaSettings, topics: Iterable[Topic], seconds: float) -> Off
 
 def topic_ids(kafka: KafkaSettings, topics: Iterable[Topic], seconds: float) -> dict[str, str]:
     """Kafka's id of each topic that exists: another one when a topic was made anew. Raises KafkaUnavailableError."""
-    admin = AdminClient(kafka.client_config() | {"log_level": 0})
-    deadline = time.monotonic() + seconds
-    try:
+    with _asking(kafka) as admin:
+        deadline = time.monotonic() + seconds
         known = admin.list_topics(timeout=seconds).topics
         wanted = TopicCollection([topic.value for topic in topics if topic.value in known])
         answers = admin.describe_topics(wanted, request_timeout=seconds)
-        return {
-            topic: str(answer.result(timeout=max(0.1, deadline - time.monotonic())).topic_id)
-            for topic, answer in answers.items()
-        }
-    except (KafkaException, TimeoutError) as error:
-        raise KafkaUnavailableError(f"Kafka at {kafka.bootstrap} doesn't answer: run ./fraudctl up") from error
+        return {topic: str(answer.result(timeout=_left(deadline)).topic_id) for topic, answer in answers.items()}
 
 
 def unread(ends: Offsets, reached: Offsets) -> int:
@@ -50,9 +45,8 @@ def unread(ends: Offsets, reached: Offsets) -> int:
 
 
 def _offsets(kafka: KafkaSettings, topics: Iterable[Topic], spec: OffsetSpec, seconds: float) -> Offsets:
-    admin = AdminClient(kafka.client_config() | {"log_level": 0})
-    deadline = time.monotonic() + seconds
-    try:
+    with _asking(kafka) as admin:
+        deadline = time.monotonic() + seconds
         known = admin.list_topics(timeout=seconds).topics
         wanted = {
             TopicPartition(topic.value, partition): spec
@@ -62,8 +56,19 @@ def _offsets(kafka: KafkaSettings, topics: Iterable[Topic], spec: OffsetSpec, se
         }
         answers = admin.list_offsets(wanted, request_timeout=seconds) if wanted else {}
         return {
-            (place.topic, place.partition): answer.result(timeout=max(0.1, deadline - time.monotonic())).offset
+            (place.topic, place.partition): answer.result(timeout=_left(deadline)).offset
             for place, answer in answers.items()
         }
+
+
+@contextmanager
+def _asking(kafka: KafkaSettings) -> Iterator[AdminClient]:
+    """A client for questions. Raises KafkaUnavailableError for one without an answer."""
+    try:
+        yield AdminClient(kafka.client_config() | {"log_level": 0})
     except (KafkaException, TimeoutError) as error:
         raise KafkaUnavailableError(f"Kafka at {kafka.bootstrap} doesn't answer: run ./fraudctl up") from error
+
+
+def _left(deadline: float) -> float:
+    return max(0.1, deadline - time.monotonic())

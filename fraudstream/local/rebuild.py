@@ -34,7 +34,7 @@ def run_retry(settings: Settings) -> None:
 
 
 def _describe(what: Plan) -> list[str]:
-    lines = [f"{found.text}" for found in what.breaks]
+    lines = [found.text for found in what.breaks]
     lines.append(f"{what.replayed} messages in Kafka are read again for the customers' profiles, and not scored again.")
     if what.forgotten:
         lines.append(
