@@ -30,7 +30,7 @@ TOTALS = """
 SELECT coalesce(sum(next_offset - first_offset), 0)::bigint AS read, coalesce(sum(scored), 0)::bigint AS scored,
        coalesce(sum(browse_events), 0)::bigint AS browse_events, coalesce(sum(labels), 0)::bigint AS labels,
        coalesce(sum(dead_lettered), 0)::bigint AS dead_lettered, coalesce(sum(duplicates), 0)::bigint AS duplicates,
-       (SELECT count(*) FROM fraud.fraud_alerts) AS flagged
+       coalesce(sum(flagged), 0)::bigint AS flagged
 FROM fraud.stream_offsets
 """
 #: The last ten minutes in steps of ten seconds, for the small charts.
