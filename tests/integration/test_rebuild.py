@@ -6,13 +6,12 @@ On real Kafka, Postgres and Spark.
 import os
 import shutil
 import signal
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from fraudstream import kafka_offsets
@@ -132,7 +131,7 @@ def test_what_kafka_lost_is_refused_until_somebody_accepts_it(
 ) -> None:
     run_id = count(database, "SELECT max(batch_id) FROM fraud.stream_batches")
     for _ in range(3):
-        shop.buy("unread")  # three times the same purchase, of which the browse events expire
+        buy(shop, "unread", "unread", SECOND)  # three times the same purchase, of which the browse events expire
     shop.flush()
     admin = AdminClient(settings.kafka.client_config())
     expire(settings, admin, Topic.BROWSE_EVENTS)
@@ -179,5 +178,12 @@ def make_anew(admin: AdminClient, topic: Topic) -> None:
     partitions = len(admin.list_topics(topic, 10).topics[topic].partitions)
     admin.delete_topics([topic])[topic].result(30)
     poll(lambda: topic not in admin.list_topics(timeout=10).topics, 30, "the topic to go")
-    time.sleep(1)  # the broker goes on deleting for a moment
-    admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(30)
+
+    def created() -> bool:
+        try:
+            admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(30)
+        except KafkaException:  # the broker goes on deleting for a moment
+            return False
+        return True
+
+    poll(created, 30, "the new topic")
