@@ -9,7 +9,9 @@ history, scores it, and writes the result to Postgres and Kafka. `@continuous`: 
 the next run starts it again from its checkpoint, which is the way to restart it: nothing is lost or scored twice.
 
 **Move to a cluster**: edit the connection `spark_default` (Admin, Connections): `local[2,4]`, `spark://host` with port
-7077, `yarn`, or `k8s://https://host` with a port. Then restart as above. The deploy mode stays `client`.
+7077, `yarn`, or `k8s://https://host` with a port, and set `FRAUDSTREAM_CLUSTER__…` (`docs/cluster.md`). Then restart as
+above. The deploy mode stays `client`, where the driver is a process beside Airflow, unless
+`FRAUDSTREAM_CLUSTER__DEPLOY_MODE` says `cluster`: then Kubernetes or YARN runs it.
 
 **Look at** the task's log: the job's own log, and a progress line a minute. The run's tab *Stream* shows rate and
 latency.
@@ -20,8 +22,9 @@ latency.
   `FRAUDSTREAM_STREAM__MAX_OFFSETS_PER_TRIGGER`.
 - *The job died (exit status …)*: the last lines of the log name the error. The retries go on while you mend it.
 - *The job refuses to go on*: checkpoint, ledger and Kafka don't belong together, or a micro-batch ended its driver
-  again and again. The message says what was found, and which command decides: `./fraudctl rebuild` or `retry`.
-  Until then it is tried once a minute, so that nothing has to be triggered afterwards.
+  again and again. The message says what was found, and which command decides: `./fraudctl rebuild` or `retry`. Or Kafka
+  is away, or refuses the job's account: the message names the cause and the setting (`docs/kafka.md`). Until then it
+  is tried once a minute, so that nothing has to be triggered afterwards.
 - *The job gave no heartbeat*: it hung, was stopped, and is started again. Ask `./fraudctl status` for Kafka and
   Postgres.
 - Lag and latency grow: more arrives than is scored. Give `spark_default` a larger master.
@@ -31,7 +34,7 @@ latency.
 from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import DAG
-from fraudstream_airflow.operators import SparkStreamOperator
+from fraudstream_airflow.stream import stream_operator
 
 with DAG(
     "fraud_scoring_stream",
@@ -46,4 +49,4 @@ with DAG(
     default_args={"owner": "fraud-platform", "retries": 100, "retry_delay": timedelta(seconds=5)},
     tags=["fraudstream", "spark", "streaming"],
 ):
-    SparkStreamOperator(task_id="score_transactions", job="stream", module="spark_jobs.score_transactions")
+    stream_operator("score_transactions")

@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fraudstream.errors import FraudstreamError
+from fraudstream.check_commands import app as checks
+from fraudstream.containers.commands import app as containers
+from fraudstream.errors import FraudstreamError, UsageError
+from fraudstream.recovery_commands import app as recovery
 from fraudstream.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -25,16 +28,15 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Runs Fraudstream here: Kafka, PostgreSQL, Airflow, Spark and Superset. Start with `./fraudctl up`.",
 )
+app.add_typer(recovery)
+app.add_typer(checks)
+app.add_typer(containers, name="container", hidden=True)
 DOCSTRING = '"""'
 #: For commands that hand all their arguments, --help too, to another program.
 PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 #: Benchmarks that start servers of their own, which only this environment can.
-WITH_OWN_SERVERS = frozenset({"backlog", "soak"})
+WITH_OWN_SERVERS = frozenset({"backlog", "cluster", "soak", "upgrade"})
 KEPT_BY_RESET = frozenset({"venvs", "jars"})
-
-
-class UsageError(FraudstreamError):
-    """A command was called in a way that it can't serve."""
 
 
 def main() -> None:
@@ -62,6 +64,29 @@ def up() -> None:
             display.note(line)
         steps.run(ups.steps(settings), display)
     _print_addresses(settings)
+
+
+@app.command()
+def install(
+    names: Annotated[list[str] | None, typer.Argument(help="spark, airflow, superset, kafka, spark-kafka.")] = None,
+) -> None:
+    """Make environments and fetch jars, all or those named, and start nothing: for images, and before `up`.
+
+    Example: ./fraudctl install spark spark-kafka
+    """
+    from fraudstream.local import environments, jars
+
+    settings = load_settings()
+    known = (*environments.RUNTIMES, *jars.ROOTS)
+    wanted = names or known
+    if unknown := set(wanted) - set(known):
+        raise UsageError(f"nothing to install is called {min(unknown)!r}: choose of {', '.join(known)}")
+    for name in wanted:
+        typer.echo(f"installing {name}")
+        if name in jars.ROOTS:
+            jars.install(settings, name)
+        else:
+            environments.install(settings, name, typer.echo)
 
 
 @app.command()
@@ -212,91 +237,19 @@ def bench(
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def test(
     context: typer.Context,
-    suite: Annotated[str, typer.Argument(help="unit, integration, faults, e2e, browser, or all.")] = "all",
+    suite: Annotated[str, typer.Argument(help="unit, integration, faults, e2e, browser, compose, or all.")] = "all",
 ) -> None:
-    """Run the tests; `all`: the checks of the code, then all suites but `faults`. Other arguments go to pytest.
+    """Run the tests; `all`: the checks of the code, then all suites but `compose`. Other arguments go to pytest.
 
     Example: ./fraudctl test unit -k roles
 
     Example: ./fraudctl test faults --long --kills 200 --seed 7
+
+    Example: ./fraudctl test compose --cluster
     """
     from fraudstream.local.testing import run_tests
 
     raise typer.Exit(run_tests(load_settings(), suite, context.args, typer.echo))
-
-
-@app.command()
-def rebuild(
-    yes: Annotated[bool, typer.Option("--yes", help="Do it; else only say what would be done.")] = False,
-    accept_loss: Annotated[
-        bool, typer.Option("--accept-loss", help="Go on without messages that Kafka no longer holds.")
-    ] = False,
-) -> None:
-    """Start the stream's state anew: profiles from Kafka, scoring from where the ledger stands.
-
-    For a lost or damaged checkpoint, a restored database, or topics that lost messages. Nothing is counted twice.
-
-    Example: ./fraudctl rebuild --yes
-    """
-    from fraudstream.local.rebuild import run_rebuild
-
-    run_rebuild(load_settings(), yes=yes, accept_loss=accept_loss, tell=typer.echo)
-
-
-@app.command()
-def retry() -> None:
-    """Let the stream try a micro-batch again that it gave up since its drivers died of it.
-
-    Example: ./fraudctl retry
-    """
-    from fraudstream.local.rebuild import run_retry
-
-    run_retry(load_settings())
-    typer.echo("The batch is tried again at the stream's next start, within a minute.")
-
-
-@app.command()
-def doctor(
-    security: Annotated[bool, typer.Option("--security", help="Check who could get in, instead.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs; with --security.")] = False,
-) -> None:
-    """Check whether this machine can run the platform, or with --security whether the platform is closed.
-
-    Says what to do about each problem. Exit status 1 when there is one.
-
-    Examples:
-      ./fraudctl doctor
-
-      ./fraudctl doctor --security
-    """
-    settings = load_settings()
-    if security:
-        raise typer.Exit(_examine_security(settings, as_json))
-    if as_json:
-        raise UsageError("doctor has --json with --security only: ./fraudctl doctor --security --json")
-
-    from fraudstream.local.doctor import check
-
-    check(settings)
-    typer.echo("This machine is ready.")
-
-
-def _examine_security(settings: Settings, as_json: bool) -> int:
-    from fraudstream.local.security import Outcome, examine
-
-    found = list(examine(settings))
-    failures = sum(finding.outcome is Outcome.FAILED for _, finding in found)
-    if as_json:
-        lines = [
-            {"check": check, "outcome": finding.outcome.value, "told": finding.told, "fix": finding.fix}
-            for check, finding in found
-        ]
-        typer.echo(json.dumps({"secure": not failures, "findings": lines}, indent=2))
-        return 1 if failures else 0
-    for check, finding in found:
-        typer.echo(f"{finding.outcome.value:<9}  {check}: {finding.told}" + (f"; {finding.fix}" if finding.fix else ""))
-    typer.echo(f"{failures} checks failed." if failures else "Nothing is open that should be closed.")
-    return 1 if failures else 0
 
 
 @app.command()

@@ -15,3 +15,7 @@ class ReplacedError(FraudstreamError):
 
 class SettingsError(FraudstreamError):
     """A setting has a value that can't be used; the message names the setting."""
+
+
+class UsageError(FraudstreamError):
+    """A command was called in a way that it can't serve."""

@@ -8,15 +8,11 @@ from confluent_kafka import KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from fraudstream.contracts import Topic
-from fraudstream.errors import FraudstreamError
-from fraudstream.settings import KafkaSettings
+from fraudstream.kafka_errors import ClientErrors, connected
+from fraudstream.kafka_settings import KafkaSettings
 
 #: By topic and partition.
 Offsets = dict[tuple[str, int], int]
-
-
-class KafkaUnavailableError(FraudstreamError):
-    """Kafka gives no answer in time."""
 
 
 def earliest(kafka: KafkaSettings, topics: Iterable[Topic], seconds: float) -> Offsets:
@@ -63,11 +59,14 @@ def _offsets(kafka: KafkaSettings, topics: Iterable[Topic], spec: OffsetSpec, se
 
 @contextmanager
 def _asking(kafka: KafkaSettings) -> Iterator[AdminClient]:
-    """A client for questions. Raises KafkaUnavailableError for one without an answer."""
+    """A client for questions. Raises KafkaUnavailableError for one without an answer, with the reason."""
+    errors = ClientErrors(kafka)
+    admin = connected(AdminClient, kafka, kafka.client_config() | {"log_level": 0, "error_cb": errors})
     try:
-        yield AdminClient(kafka.client_config() | {"log_level": 0})
+        yield admin
     except (KafkaException, TimeoutError) as error:
-        raise KafkaUnavailableError(f"Kafka at {kafka.bootstrap} doesn't answer: run ./fraudctl up") from error
+        admin.poll(0)
+        raise errors.explain(error) from error
 
 
 def _left(deadline: float) -> float:

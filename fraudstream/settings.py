@@ -12,72 +12,16 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fraudstream import failpoints
 from fraudstream.errors import SettingsError
+from fraudstream.kafka_settings import KafkaSettings as KafkaSettings  # a group like those below
+from fraudstream.settings_group import ENV_PREFIX as ENV_PREFIX
+from fraudstream.settings_group import Group as Group
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
-ENV_PREFIX = "FRAUDSTREAM_"
-
-
-class Group(BaseModel):
-    """A group of settings: frozen, and an unknown name is refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class KafkaSettings(Group):
-    """Where Kafka is. Without `bootstrap_servers`, `up` starts an embedded single broker (KRaft)."""
-
-    bootstrap_servers: str = Field("", description="host:port[,host:port] of your own Kafka; empty: embedded")
-    port: int = Field(9092, ge=1, le=65535, description="embedded broker's port, on loopback")
-    controller_port: int = Field(9093, ge=1, le=65535, description="embedded KRaft controller's port, on loopback")
-    partitions: int = Field(2, ge=1, le=10_000, description="partitions of each topic that `up` creates")
-    replication_factor: int = Field(1, ge=1, le=10, description="replicas of each topic that `up` creates")
-    retention_hours: int = Field(168, ge=1, description="how long topics keep messages, hours")
-    heap_mb: int = Field(384, ge=128, description="embedded broker's Java heap, MiB")
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL; for your own Kafka"
-    )
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
-        "SCRAM-SHA-512", description="PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
-    )
-    sasl_username: str = Field("", description="needed with SASL")
-    sasl_password: SecretStr = Field(SecretStr(""), description="needed with SASL")
-    ssl_ca_file: Path | None = Field(None, description="PEM file of the CA that signed the brokers' certificates")
-
-    @model_validator(mode="after")
-    def _sasl_needs_credentials(self) -> "KafkaSettings":
-        if self.security_protocol.startswith("SASL") and not (
-            self.sasl_username and self.sasl_password.get_secret_value()
-        ):
-            raise ValueError(f"security_protocol {self.security_protocol} needs sasl_username and sasl_password")
-        return self
-
-    @property
-    def embedded(self) -> bool:
-        """Whether `up` runs the broker itself."""
-        return not self.bootstrap_servers
-
-    @property
-    def bootstrap(self) -> str:
-        """What clients connect to."""
-        return self.bootstrap_servers or f"127.0.0.1:{self.port}"
-
-    def client_config(self) -> dict[str, str]:
-        """Librdkafka's connection properties (confluent-kafka, and Airflow's Kafka connection)."""
-        config = {"bootstrap.servers": self.bootstrap, "security.protocol": self.security_protocol}
-        if self.security_protocol.startswith("SASL"):
-            config |= {
-                "sasl.mechanism": self.sasl_mechanism,
-                "sasl.username": self.sasl_username,
-                "sasl.password": self.sasl_password.get_secret_value(),
-            }
-        if self.ssl_ca_file:
-            config["ssl.ca.location"] = str(self.ssl_ca_file)
-        return config
 
 
 class PostgresSettings(Group):
@@ -122,16 +66,55 @@ class StreamSettings(Group):
         2, ge=1, description="a micro-batch that ended so many drivers that repeated it isn't tried again"
     )
     driver_memory_mb: int = Field(1024, ge=512, description="Spark driver's Java heap, MiB")
+    checkpoint: str = Field(
+        "", description="folder or URL (hdfs://…) that driver and executors share; empty: under `VAR_DIR`"
+    )
     spark_ui_port: int = Field(4040, ge=0, le=65535, description="Spark UI on loopback; 0: off")
     alert_capacity_ratio: float = Field(1.5, gt=0, description="alerts per fraud that the team can review")
     shadow: bool = Field(True, description="whether a challenger scores too, beside the champion, deciding nothing")
     failpoints: str = Field("", description="for tests only: where the job dies or fails, as `after-commit=kill@3`")
+
+    @field_validator("checkpoint")
+    @classmethod
+    def _checkpoint_is_a_place(cls, location: str) -> str:
+        if location and not (location.startswith("/") or "://" in location):
+            raise ValueError("say a whole path, or a URL such as hdfs://namenode/fraudstream/checkpoint")
+        return location
 
     @field_validator("failpoints")
     @classmethod
     def _failpoints_exist(cls, spec: str) -> str:
         failpoints.parse(spec)
         return spec
+
+
+class ClusterSettings(Group):
+    """The stream on a Spark cluster (docs/cluster.md). Not used while the master is `local[…]`."""
+
+    deploy_mode: Literal["client", "cluster"] = Field(
+        "client", description="client: the driver is a process beside Airflow; cluster: Kubernetes or YARN runs it"
+    )
+    executors: int = Field(2, ge=1, le=10_000, description="executors that the stream asks for")
+    executor_cores: int = Field(1, ge=1, le=1024, description="tasks that an executor runs at once")
+    executor_memory_mb: int = Field(1024, ge=512, description="an executor's Java heap, MiB")
+    executor_overhead_mb: int = Field(
+        1024, ge=384, description="for its Python and RocksDB, MiB; a part of its limit on YARN and Kubernetes"
+    )
+    driver_host: str = Field("", description="name or address by which executors reach the driver; needed with client")
+    driver_bind_address: str = Field("", description="address that the driver listens on; empty: `driver_host`")
+    python: str = Field("", description="interpreter on every worker; empty: the same path as the driver's")
+    python_archive: str = Field(
+        "", description="packed environment (.tar.gz; path or URL) that executors unpack, instead of `python`"
+    )
+    properties_file: Path | None = Field(
+        None, description="Spark properties, mode 0600: all else that the cluster asks for, such as a secret"
+    )
+
+    @model_validator(mode="after")
+    def _one_python(self) -> "ClusterSettings":
+        if self.python and self.python_archive:
+            raise ValueError("set python or python_archive, not both: the archive brings its own interpreter")
+        return self
 
 
 class EntityRiskSettings(Group):
@@ -173,14 +156,18 @@ class ProducerSettings(Group):
 class AirflowSettings(Group):
     """Airflow's web server and size."""
 
-    port: int = Field(8080, ge=1, le=65535, description="UI and API, on loopback")
+    port: int = Field(8080, ge=1, le=65535, description="UI and API")
+    listen: str = Field("127.0.0.1", description="the address that UI and API listen on; another only behind a wall")
+    api_url: str = Field("", description="where the platform's other parts reach the API; empty: loopback and `port`")
     parallelism: int = Field(4, ge=1, le=64, description="tasks that run at once")
 
 
 class SupersetSettings(Group):
     """Superset's web server."""
 
-    port: int = Field(8088, ge=1, le=65535, description="UI and API, on loopback")
+    port: int = Field(8088, ge=1, le=65535, description="UI and API")
+    listen: str = Field("127.0.0.1", description="the address that UI and API listen on; another only behind a wall")
+    api_url: str = Field("", description="where the platform's other parts reach the API; empty: loopback and `port`")
     anonymous: bool = Field(False, description="whether anyone may view the dashboards without signing in")
 
 
@@ -196,9 +183,13 @@ class Settings(BaseSettings):
     )
 
     var_dir: Path = Field(PROJECT_DIR / "var", description="all state: data, logs, secrets, environments")
+    software_dir: Path | None = Field(
+        None, description="environments and jars, where an image holds them apart from the state; else in `var_dir`"
+    )
     kafka: KafkaSettings = KafkaSettings()
     postgres: PostgresSettings = PostgresSettings()
     stream: StreamSettings = StreamSettings()
+    cluster: ClusterSettings = ClusterSettings()
     entity_risk: EntityRiskSettings = EntityRiskSettings()
     producer: ProducerSettings = ProducerSettings()
     airflow: AirflowSettings = AirflowSettings()
@@ -207,17 +198,32 @@ class Settings(BaseSettings):
     @cached_property
     def paths(self) -> "Paths":
         """Where things lie under `var_dir`."""
-        return Paths(self.var_dir.resolve())
+        return Paths(self.var_dir.resolve(), self.software_dir)
+
+    @property
+    def checkpoint(self) -> str:
+        """Where the stream's first checkpoint lies: a folder or a URL, without a slash at the end."""
+        return self.stream.checkpoint.rstrip("/") or str(self.paths.checkpoint)
 
     @property
     def airflow_url(self) -> str:
-        """Airflow's UI and API."""
+        """Airflow's UI, for a browser on this machine."""
         return f"http://127.0.0.1:{self.airflow.port}"
 
     @property
+    def airflow_api_url(self) -> str:
+        """Airflow's API, for the platform's other parts."""
+        return self.airflow.api_url or self.airflow_url
+
+    @property
     def superset_url(self) -> str:
-        """Superset's UI and API."""
+        """Superset's UI, for a browser on this machine."""
         return f"http://127.0.0.1:{self.superset.port}"
+
+    @property
+    def superset_api_url(self) -> str:
+        """Superset's API, for the platform's other parts."""
+        return self.superset.api_url or self.superset_url
 
     def dsn(self, role: str, database: str | None = None, *, driver: str = "") -> str:
         """A connection URI for `role`, without a password: libpq reads that from the pass file (mode 0600).
@@ -237,13 +243,13 @@ class Settings(BaseSettings):
 
 
 class Paths:
-    """The folders and files under `var/`."""
+    """The folders and files under `var/`, and the software, which is there, too, unless `software` says where."""
 
-    def __init__(self, var: Path) -> None:
+    def __init__(self, var: Path, software: Path | None = None) -> None:
         self.var = var
         self.project = PROJECT_DIR
-        self.venvs = var / "venvs"
-        self.jars = var / "jars"
+        self.venvs = (software or var) / "venvs"
+        self.jars = (software or var) / "jars"
         self.logs = var / "logs"
         self.run = var / "run"
         self.secrets = var / "secrets"
@@ -281,6 +287,16 @@ def secret_variables(group: type[BaseModel] = Settings, prefix: str = ENV_PREFIX
             yield from secret_variables(field.annotation, f"{prefix}{name.upper()}__")
 
 
+def secret_values(group: BaseModel, prefix: str = ENV_PREFIX) -> Iterator[tuple[str, str]]:
+    """The environment's name and the value of every secret that is set."""
+    for name in type(group).model_fields:
+        value = getattr(group, name)
+        if isinstance(value, SecretStr) and value.get_secret_value():
+            yield prefix + name.upper(), value.get_secret_value()
+        elif isinstance(value, BaseModel):
+            yield from secret_values(value, f"{prefix}{name.upper()}__")
+
+
 def exported_environment(settings: Settings) -> dict[str, str]:
     """The settings that the environment holds now, for processes that outlive it. Holds no secret."""
     secret = set(secret_variables())
@@ -290,10 +306,14 @@ def exported_environment(settings: Settings) -> dict[str, str]:
     return inherited | {ENV_PREFIX + "VAR_DIR": str(settings.paths.var)}
 
 
-def exported_secrets(group: str) -> dict[str, str]:
-    """The secrets of a group of settings that the environment holds now, for processes that sign in with them."""
+def exported_secrets(group: str, but: str) -> dict[str, str]:
+    """The secrets of a group of settings that the environment holds now, for processes that sign in with them.
+
+    `but`: the part of the group that they don't need.
+    """
     prefix = f"{ENV_PREFIX}{group.upper()}__"
-    return {name: os.environ[name] for name in secret_variables() if name.startswith(prefix) and name in os.environ}
+    needed = (n for n in secret_variables() if n.startswith(prefix) and not n.startswith(f"{prefix}{but.upper()}__"))
+    return {name: os.environ[name] for name in needed if name in os.environ}
 
 
 def load_settings() -> Settings:
@@ -312,9 +332,12 @@ def load_settings() -> Settings:
 
 
 def _describe(problem: object) -> str:
+    told = problem["msg"].removeprefix("Value error, ")  # type: ignore[index]
+    if told.startswith(ENV_PREFIX):  # it is about several settings, and names them
+        return str(told)
     location = [str(part) for part in problem["loc"]]  # type: ignore[index]
     name = ENV_PREFIX + "__".join(location).upper()
     secret = any(word in name for word in ("PASSWORD", "SECRET"))
     value = problem["input"]  # type: ignore[index]
     shown = "" if secret or isinstance(value, dict | BaseModel) else f"={value!r}"
-    return f"{name}{shown}: {problem['msg']}"  # type: ignore[index]
+    return f"{name}{shown}: {told}"

@@ -29,13 +29,35 @@ def reference() -> str:
         group = field.annotation
         if isinstance(group, type) and issubclass(group, Group):
             parts += [f"## {name.replace('_', ' ').capitalize()}", "", (group.__doc__ or "").strip(), ""]
-            parts += _table((f"{name}__{key}", value) for key, value in group.model_fields.items())
+            parts += _table(
+                (f"{name}__{key}", value) for key, value in group.model_fields.items() if not _is_group(value)
+            )
+            parts += _repeated(name, group)
     return "\n".join(parts)
+
+
+def _repeated(name: str, group: type[Group]) -> list[str]:
+    """The table of the groups within a group, which are all of one type."""
+    inner = {key: field.annotation for key, field in group.model_fields.items() if _is_group(field)}
+    if not inner:
+        return []
+    (kind,) = set(inner.values())
+    assert isinstance(kind, type) and issubclass(kind, Group)  # noqa: S101 (what _is_group says)
+    names = ", ".join(f"`{key.upper()}`" for key in inner)
+    return [
+        f"{(kind.__doc__ or '').strip()} `<ROLE>` is one of {names}.",
+        "",
+        *_table((f"{name}__<ROLE>__{key}", field) for key, field in kind.model_fields.items()),
+    ]
+
+
+def _is_group(field: FieldInfo) -> bool:
+    return isinstance(field.annotation, type) and issubclass(field.annotation, Group)
 
 
 def _own_fields() -> Iterator[tuple[str, FieldInfo]]:
     for name, field in Settings.model_fields.items():
-        if not (isinstance(field.annotation, type) and issubclass(field.annotation, Group)):
+        if not _is_group(field):
             yield name, field
 
 

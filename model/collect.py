@@ -25,8 +25,12 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from fraudstream import kafka_access
 from fraudstream.contracts import INPUT_TOPICS, BrowseEvent, Label, SimulationTruth, Topic, Transaction
 from fraudstream.errors import FraudstreamError
+from fraudstream.kafka_acls import ConsumerGroup
+from fraudstream.kafka_errors import ClientErrors, connected
+from fraudstream.kafka_settings import KafkaSettings, Role
 from fraudstream.refusal import Rejection
 from fraudstream.settings import Settings, load_settings
 from fraudstream.validation import decode
@@ -76,6 +80,7 @@ def collect(settings: Settings, hours: float, out: Path) -> dict[str, int]:
     fresh = out.with_name(f".{out.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
+    kafka_access.check(settings.kafka, Role.READER, _TIMEOUT_SECONDS)
     try:
         _write_static(settings, fresh)
         rows = {name: _write_dataset(settings, name, hours, fresh) for name in _DATASETS}
@@ -88,7 +93,7 @@ def collect(settings: Settings, hours: float, out: Path) -> dict[str, int]:
         shutil.rmtree(out, ignore_errors=True)
         fresh.rename(out)
     except KafkaException as error:
-        raise CollectError(f"Kafka at {settings.kafka.bootstrap} can't be read: {error}; run ./fraudctl up") from error
+        raise ClientErrors(_account(settings)).explain(error) from error
     except psycopg.Error as error:
         raise CollectError(f"Postgres can't be read: {error}; run ./fraudctl up") from error
     finally:
@@ -147,7 +152,8 @@ def _events(settings: Settings, topic: Topic, hours: float) -> Iterator[Any]:
 
 
 def _messages(settings: Settings, topic: Topic, hours: float) -> Iterator[Message]:
-    consumer = Consumer(settings.kafka.client_config() | {"group.id": "model-collect", "enable.auto.commit": False})
+    kafka = _account(settings)
+    consumer: Consumer = connected(Consumer, kafka, kafka.consumer_config(ConsumerGroup.COLLECT))
     with closing(consumer), _progress() as progress:
         left = _ranges(consumer, topic, hours)
         task = progress.add_task(f"reading {topic}", total=sum(end - start for start, end in left.values()))
@@ -168,6 +174,10 @@ def _messages(settings: Settings, topic: Topic, hours: float) -> Iterator[Messag
                 if offset >= end - 1:
                     left.pop(partition, None)
             progress.advance(task, len(messages))
+
+
+def _account(settings: Settings) -> KafkaSettings:
+    return settings.kafka.as_role(Role.READER)
 
 
 def _ranges(consumer: Consumer, topic: Topic, hours: float) -> dict[int, tuple[int, int]]:

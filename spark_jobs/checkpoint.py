@@ -6,7 +6,6 @@ query began to `sources/0/0`. Both start with a line that names the format's ver
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from py4j.java_gateway import JavaObject
@@ -32,12 +31,22 @@ class OffsetRange:
     until: int
 
 
-def location(folder: Path, generation: int) -> str:
+@dataclass(frozen=True)
+class Planned:
+    """The newest micro-batch in a checkpoint, by Spark's number."""
+
+    batch_id: int
+    ended: bool  # whether Spark noted its end, which comes after our commit: it isn't repeated
+
+
+def location(folder: str, generation: int) -> str:
     """Where the checkpoint of a generation lies: the first in `folder` itself, later ones (after a rebuild) beside.
+
+    `folder` is a path or a URL, as `Settings.checkpoint`.
 
     A generation is a time, so that a folder from before a restored backup is never met again.
     """
-    return f"{folder}-{generation}" if generation else str(folder)
+    return f"{folder}-{generation}" if generation else folder
 
 
 class Checkpoint:
@@ -48,13 +57,17 @@ class Checkpoint:
         self._jvm: Any = spark._jvm
         self._session: Any = spark._jsparkSession
 
-    def last_planned(self) -> int | None:
-        """The newest micro-batch that Spark planned; None for a checkpoint that doesn't exist or has none yet."""
-        folder = self._path("offsets")
-        if not self._file_system().exists(folder):
-            return None
-        names = [status.getPath().getName() for status in self._file_system().listStatus(folder)]
-        return max((int(name) for name in names if name.isdigit()), default=None)
+    def last_planned(self) -> Planned | None:
+        """What Spark planned last; None for a checkpoint that doesn't exist or has no micro-batch yet."""
+        planned = max(self._batches("offsets"), default=None)
+        return None if planned is None else Planned(planned, planned in self._batches("commits"))
+
+    def _batches(self, folder: str) -> list[int]:
+        path = self._path(folder)
+        if not self._file_system().exists(path):
+            return []
+        names = [status.getPath().getName() for status in self._file_system().listStatus(path)]
+        return [int(name) for name in names if name.isdigit()]
 
     def ranges(self, batch_id: int) -> list[OffsetRange]:
         """The offset ranges of a micro-batch, by topic and partition. Raises CheckpointError."""

@@ -12,7 +12,12 @@ from spark_jobs.publisher import PublishError
 #: In Spark's and Java's words: Kafka, the network, a full disk, or another driver on the same checkpoint.
 _TRANSIENT = re.compile(
     r"org\.apache\.kafka\.|No space left on device|Connection (?:refused|reset)|java\.net\."
-    r"|CONCURRENT_STREAM_LOG_UPDATE|concurrently using"
+    r"|CONCURRENT_STREAM_LOG_UPDATE|concurrently using|All masters are unresponsive"
+)
+#: Executors or the whole application were lost, also to a batch that takes too much memory; or no Python could start.
+_LOST = re.compile(
+    r"Cannot run program|ExecutorLostFailure|FetchFailed|Master removed our application"
+    r"|SparkContext was shut down|stopped SparkContext"
 )
 #: In Spark's, Hadoop's and RocksDB's words: a file of the checkpoint is missing, cut off or changed.
 _DAMAGED = re.compile(
@@ -34,7 +39,7 @@ def is_damaged_checkpoint(error: BaseException | None, *, resuming: bool) -> boo
 
     `resuming`: it had one, and failed before a first micro-batch began. Then it is, whatever Spark says of the garbage.
     """
-    if is_transient(error):
+    if is_transient(error) or _LOST.search(_said(error)):
         return False
     if isinstance(error, FraudstreamError):
         return isinstance(error, CheckpointError)

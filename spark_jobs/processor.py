@@ -14,6 +14,7 @@ from fraudstream import failpoints
 from fraudstream.contracts import QUERY
 from fraudstream.errors import FraudstreamError
 from fraudstream.failpoints import Failpoint, reach
+from fraudstream.kafka_settings import Role
 from fraudstream.settings import Settings
 from fraudstream.storage import continuity, rebuild
 from spark_jobs import ledger, sink, takeover
@@ -70,7 +71,7 @@ class Processor:
         self._driver = takeover.take_over(
             self._connection,
             self._settings.stream,
-            lambda: continuity.look(self._settings.kafka),
+            lambda: continuity.look(self._settings.kafka.as_role(Role.STREAM)),
             self.generation,
             planned,
             checkpoint.location,
@@ -93,7 +94,7 @@ class Processor:
         Raises FencedError when another driver has taken over: the checkpoint is its own.
         """
         self._patiently("a rebuild", lambda: ledger.beat(self._connection, self.driver))
-        view = continuity.look(self._settings.kafka)
+        view = continuity.look(self._settings.kafka.as_role(Role.STREAM))
         what = self._patiently("a rebuild", lambda: rebuild.plan(self._connection, view))
         if not what.exact:
             return f"Kafka doesn't hold all {what.forgotten} messages that it was made of: ./fraudctl rebuild"

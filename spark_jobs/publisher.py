@@ -12,7 +12,8 @@ from psycopg.rows import dict_row
 from fraudstream.contracts import SCHEMA_VERSION, Item, ProductWindow, Reason, ScoredTransaction, Topic, encode
 from fraudstream.errors import FraudstreamError
 from fraudstream.failpoints import Failpoint, reach
-from fraudstream.settings import KafkaSettings
+from fraudstream.kafka_errors import connected, delivery_failure
+from fraudstream.kafka_settings import KafkaSettings, Role
 from spark_jobs import ledger, statements
 from spark_jobs.ledger import Postgres
 
@@ -35,10 +36,10 @@ class Publisher:
     """An idempotent producer for the output topics."""
 
     def __init__(self, kafka: KafkaSettings) -> None:
-        self._producer = Producer(
-            kafka.client_config() | {"enable.idempotence": True, "linger.ms": 5, "compression.type": "lz4"}
-        )
-        self._failures: list[KafkaError] = []
+        self._kafka = kafka.as_role(Role.STREAM)
+        config = self._kafka.producer_config() | {"linger.ms": 5, "compression.type": "lz4"}
+        self._producer: Producer = connected(Producer, self._kafka, config)
+        self._failures: list[str] = []
 
     def publish(self, connection: Postgres, batch_id: int) -> None:
         """Sends all that batch `batch_id` committed and notes it in the ledger. Raises PublishError."""
@@ -48,7 +49,7 @@ class Publisher:
             reach(Failpoint.DURING_PUBLISH)
         left = self._producer.flush(FLUSH_SECONDS)
         if self._failures or left:
-            reason = self._failures[0].str() if self._failures else f"no acknowledgement within {FLUSH_SECONDS} s"
+            reason = self._failures[0] if self._failures else f"no acknowledgement within {FLUSH_SECONDS} s"
             raise PublishError(f"{left + len(self._failures)} messages of batch {batch_id} weren't published: {reason}")
         reach(Failpoint.BEFORE_MARK_PUBLISHED)
         ledger.mark_published(connection, batch_id)
@@ -65,9 +66,9 @@ class Publisher:
             else:
                 return
 
-    def _on_delivery(self, error: KafkaError | None, _message: KafkaMessage) -> None:
+    def _on_delivery(self, error: KafkaError | None, message: KafkaMessage) -> None:
         if error is not None:
-            self._failures.append(error)
+            self._failures.append(delivery_failure(self._kafka, error, message.topic()))
 
 
 def _messages(connection: Postgres, batch_id: int) -> Iterator[_Outgoing]:

@@ -17,6 +17,7 @@ from fraudstream.errors import FraudstreamError
 from fraudstream.heartbeat import HEARTBEAT, State, beat
 from fraudstream.settings import Settings
 from spark_jobs.checkpoint import Checkpoint, location
+from spark_jobs.cluster import check_shared
 from spark_jobs.failures import is_damaged_checkpoint, is_transient, root_cause
 from spark_jobs.processor import Processor
 from spark_jobs.profiles import update_profiles
@@ -35,7 +36,9 @@ def run_query(
 ) -> None:
     """Runs the query until `stop` is set. Raises what made it fail; `starting_until` is as in `watch`."""
     heartbeat = settings.paths.stream / HEARTBEAT
-    checkpoint = Checkpoint(spark, location(settings.paths.checkpoint, processor.generation))
+    checkpoint = Checkpoint(spark, location(settings.checkpoint, processor.generation))
+    if not str(spark.sparkContext.master).startswith("local"):
+        check_shared(spark, checkpoint.location, settings.cluster)
     driver = processor.start(spark, checkpoint)
     log.info("driver %s, epoch %s, on %s", driver.name, driver.epoch, spark.sparkContext.master)
     try:

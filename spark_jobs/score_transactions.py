@@ -19,8 +19,11 @@ from typing import TYPE_CHECKING
 
 from pyspark.errors import PySparkException
 
+from fraudstream import kafka_access
 from fraudstream.errors import FraudstreamError, RefusedError, ReplacedError, SettingsError
 from fraudstream.heartbeat import HEARTBEAT, State, beat
+from fraudstream.kafka_errors import KafkaUnavailableError
+from fraudstream.kafka_settings import Role
 from fraudstream.settings import Settings, load_settings
 from spark_jobs.session import build_session
 
@@ -29,12 +32,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("score_transactions")
 
+#: How long a start waits for brokers: longer than the embedded one takes to come back.
+KAFKA_SECONDS = 20.0
+LOCAL = "local[2,4]"
+#: Set by spark-submit for a Python driver whose JVM it has started.
+SUBMITTED = "PYSPARK_GATEWAY_PORT"
+
 
 def main() -> int:
     """Runs the job until it is told to stop. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="score_transactions", description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument(
-        "--master", default="local[2,4]", help="Spark master: local[2,4], spark://host:7077, yarn, k8s://…"
+        "--master", help="local[2,4], spark://host:7077, yarn, k8s://…; left out under spark-submit, which has its own"
     )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stdout)
@@ -48,17 +57,22 @@ def main() -> int:
         log.error("%s", error)
         return os.EX_CONFIG
     try:
-        run(settings, arguments.master, stop)
+        run(settings, arguments.master or (None if SUBMITTED in os.environ else LOCAL), stop)
     except FraudstreamError as error:
         log.error("%s", error)
         if not isinstance(error, ReplacedError):  # else the heartbeat is another driver's
             beat(settings.paths.stream / HEARTBEAT, State.FAILED, problem=str(error))
-        return os.EX_CONFIG if isinstance(error, RefusedError) else 1
+        return os.EX_CONFIG if isinstance(error, RefusedError | SettingsError) else 1
     return 0
 
 
-def run(settings: Settings, master: str, stop: threading.Event) -> None:
-    """Starts Spark and the query, and watches it until `stop` is set. Raises what made the query fail."""
+def run(settings: Settings, master: str | None, stop: threading.Event) -> None:
+    """Starts Spark and the query, and watches it until `stop` is set. Raises what made the query fail.
+
+    Kafka is asked first, since Spark would say little of a wrong password or a missing right, and late.
+    `master` None: the one that spark-submit was given.
+    """
+    _check_kafka(settings)
     starting_until = time.monotonic() + settings.stream.startup_timeout_seconds
     with ThreadPoolExecutor(1) as loader:
         loading = loader.submit(_load, settings)
@@ -71,6 +85,14 @@ def run(settings: Settings, master: str, stop: threading.Event) -> None:
             log.info("stopped")
         finally:
             spark.stop()
+
+
+def _check_kafka(settings: Settings) -> None:
+    """Raises RefusedError when Kafka is away, too: its return isn't waited for by starting Spark again and again."""
+    try:
+        kafka_access.check(settings.kafka, Role.STREAM, KAFKA_SECONDS)
+    except KafkaUnavailableError as error:
+        raise RefusedError(str(error)) from error
 
 
 def _load(settings: Settings) -> "Processor":

@@ -6,29 +6,68 @@ import sys
 from pathlib import Path
 
 import psutil
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.settings import Settings
+from spark_jobs import cluster
 
+#: Of Spark's UI, too, which listens where SPARK_LOCAL_IP says and asks for no password.
+LOOPBACK = "127.0.0.1"
 #: Java's default is 1/64 of the machine's memory, which the heap fills with garbage before it is collected as a whole.
 HEAP_AT_FIRST_MB = 192
+#: How often the JVM returns free native memory, milliseconds: glibc keeps the holes in RocksDB's, a MiB more a minute.
+#: An older Java doesn't know the option.
+TRIM_INTERVAL_MS = 30_000
+#: Spark's own regular expression over a Python error's text overflows the default stack (seen).
+#: Little free heap: a full collection every few minutes, instead of a heap that grows for an hour.
+#: The first compiler alone starts with less CPU time, and drains a backlog with less (docs/measurements.md).
+JVM_OPTIONS = (
+    f"-Xms{HEAP_AT_FIRST_MB}m -XX:MinHeapFreeRatio=20 -XX:MaxHeapFreeRatio=40 "
+    "-Xss4m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError "
+    f"-XX:+IgnoreUnrecognizedVMOptions -XX:TrimNativeHeapInterval={TRIM_INTERVAL_MS}"
+)
+#: Of the driver's and the executors' processes.
+PROCESS_VARIABLES = {
+    "OMP_NUM_THREADS": "1",  # the parallelism is Spark's
+    "MALLOC_ARENA_MAX": "2",  # else RocksDB's memory lies in pieces, one arena a thread
+}
 LOGGING = Path(__file__).with_name("log4j2.properties")
 
 
-def build_session(settings: Settings, master: str) -> SparkSession:
-    """Starts Spark on `master`. Raises FraudstreamError when the Kafka connector's jars are missing."""
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the parallelism is Spark's
-    os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # else RocksDB's memory lies in pieces, one arena a thread
-    local = master.startswith("local")
-    if local:
-        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    builder = SparkSession.builder.master(master).appName("fraud_scoring_stream")
+def build_session(settings: Settings, master: str | None) -> SparkSession:
+    """Starts Spark on `master`; None: in the JVM of spark-submit, which started this driver.
+
+    Raises FraudstreamError when it doesn't start, a setting that the cluster needs is missing, or the jars are.
+    """
     scratch = scratch_folder(settings.paths.stream / "scratch")
-    for name, value in (_config(settings, scratch) | (_local_config(scratch) if local else {})).items():
+    local = master is not None and master.startswith("local")
+    for name, value in (PROCESS_VARIABLES | {"SPARK_LOCAL_IP": LOOPBACK, "PYSPARK_PYTHON": sys.executable}).items():
+        os.environ.setdefault(name, value)
+    options = _config(settings)
+    if master is not None:
+        options |= _driver_config(settings, scratch)
+    if local:
+        options |= _local_config(scratch)
+    else:
+        os.environ |= cluster.environment(settings.cluster, os.environ)
+        options |= cluster.config(settings.cluster, JVM_OPTIONS, PROCESS_VARIABLES)
+        options |= cluster.driver_config(settings.cluster) if master is not None else {}
+        if settings.cluster.python_archive:
+            cluster.link_environment()
+    builder = SparkSession.builder.appName("fraud_scoring_stream")
+    for name, value in (options | ({"spark.master": master} if master else {})).items():
         builder = builder.config(name, value)
-    spark = builder.getOrCreate()
+    try:
+        spark = builder.getOrCreate()
+        if not local:
+            spark.sparkContext.addPyFile(str(cluster.zip_packages(scratch / cluster.ARCHIVE)))
+    except Py4JJavaError as error:
+        raise FraudstreamError(
+            f"Spark doesn't start on {master}: {error.java_exception}; see whether the master runs, and the connection "
+            "spark_default and the settings FRAUDSTREAM_CLUSTER__… (docs/cluster.md)"
+        ) from error
     spark.sparkContext.setLogLevel("WARN")
     return spark
 
@@ -46,19 +85,20 @@ def scratch_folder(root: Path) -> Path:
     return own
 
 
-def _config(settings: Settings, scratch: Path) -> dict[str, str]:
-    stream = settings.stream
+def _driver_config(settings: Settings, scratch: Path) -> dict[str, str]:
+    """What the driver's JVM has to start with; one that spark-submit started has it from there."""
     return {
         "spark.jars": ",".join(_connector_jars(settings)),
-        "spark.driver.memory": f"{stream.driver_memory_mb}m",
-        # Spark's own regular expression over a Python error's text overflows the default stack (seen).
-        # Little free heap: a full collection every few minutes, instead of a heap that grows for an hour.
-        # The first compiler alone starts with less CPU time, and drains a backlog with less (docs/measurements.md).
+        "spark.driver.memory": f"{settings.stream.driver_memory_mb}m",
         "spark.driver.extraJavaOptions": (
-            f"-Xms{HEAP_AT_FIRST_MB}m -XX:MinHeapFreeRatio=20 -XX:MaxHeapFreeRatio=40 "
-            "-Xss4m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError "
-            f'-Dlog4j2.configurationFile={LOGGING.as_uri()} "-Djava.io.tmpdir={scratch}"'
+            f'{JVM_OPTIONS} -Dlog4j2.configurationFile={LOGGING.as_uri()} "-Djava.io.tmpdir={scratch}"'
         ),
+    }
+
+
+def _config(settings: Settings) -> dict[str, str]:
+    stream = settings.stream
+    options = {
         "spark.ui.enabled": str(stream.spark_ui_port > 0).lower(),
         "spark.ui.port": str(stream.spark_ui_port or 4040),
         "spark.ui.showConsoleProgress": "false",
@@ -78,10 +118,6 @@ def _config(settings: Settings, scratch: Path) -> dict[str, str]:
         # A bucket is written anew in each micro-batch, so that a large buffer fills with old versions of few keys.
         "spark.sql.streaming.stateStore.rocksdb.writeBufferSizeMB": "8",
         "spark.sql.streaming.minBatchesToRetain": "20",
-        # Renames instead of Hadoop's FileContext, whose every file costs child processes (chmod) without libhadoop.
-        "spark.sql.streaming.checkpointFileManagerClass": (
-            "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
-        ),
         "spark.sql.execution.arrow.maxRecordsPerBatch": "10000",
         "spark.python.daemon.module": "spark_jobs.daemon",
         # A new worker of a machine without a free processor needs longer than the default of 15 s to answer.
@@ -90,12 +126,19 @@ def _config(settings: Settings, scratch: Path) -> dict[str, str]:
         "spark.sql.execution.pyspark.udf.simplifiedTraceback.enabled": "false",
         "spark.redaction.regex": "(?i)secret|password|token|access[.]?key|jaas",
     }
+    if settings.checkpoint.startswith(("/", "file:")):
+        # Renames instead of Hadoop's FileContext, whose every file costs child processes (chmod) without libhadoop.
+        # Other file systems keep Spark's choice: a rename in an object store isn't atomic.
+        options["spark.sql.streaming.checkpointFileManagerClass"] = (
+            "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
+        )
+    return options
 
 
 def _local_config(scratch: Path) -> dict[str, str]:
     return {
-        "spark.driver.host": "127.0.0.1",
-        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.host": LOOPBACK,
+        "spark.driver.bindAddress": LOOPBACK,
         "spark.local.dir": str(scratch),
     }
 

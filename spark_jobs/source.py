@@ -3,10 +3,14 @@
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 (the usual name)
 
+from fraudstream import kafka_java
 from fraudstream.contracts import INPUT_TOPICS
-from fraudstream.settings import KafkaSettings, Settings
+from fraudstream.kafka_settings import Role
+from fraudstream.settings import Settings
 
 FETCH_WAIT_MS = 5
+#: What signs the driver's and the executors' consumers in, when anything does.
+SECRETS = "kafka.properties"
 
 
 def read_events(spark: SparkSession, settings: Settings) -> DataFrame:
@@ -14,9 +18,11 @@ def read_events(spark: SparkSession, settings: Settings) -> DataFrame:
 
     A lost offset fails the query (`failOnDataLoss`): going on in silence would break the accounting.
     """
+    kafka, secrets = settings.kafka.as_role(Role.STREAM), settings.paths.stream / SECRETS
+    kafka_java.write_secrets(kafka, secrets)
     source = (
         spark.readStream.format("kafka")
-        .options(**kafka_options(settings.kafka))
+        .options(**kafka_java.spark_options(kafka, secrets))
         .option("subscribe", ",".join(INPUT_TOPICS))
         .option("startingOffsets", "earliest")
         .option("failOnDataLoss", True)
@@ -40,32 +46,3 @@ def read_events(spark: SparkSession, settings: Settings) -> DataFrame:
 def bucket_of(key: str, buckets: int) -> Column:
     """The bucket of a message key, 0 to `buckets` - 1; keyless messages share one."""
     return F.pmod(F.xxhash64(key), F.lit(buckets)).cast("int")
-
-
-def kafka_options(kafka: KafkaSettings) -> dict[str, str]:
-    """Spark's options for the connection, from the same settings as every other client's."""
-    options = {
-        "kafka.bootstrap.servers": kafka.bootstrap,
-        "kafka.security.protocol": kafka.security_protocol,
-    }
-    if kafka.security_protocol.startswith("SASL"):
-        options |= {"kafka.sasl.mechanism": kafka.sasl_mechanism, "kafka.sasl.jaas.config": _jaas_config(kafka)}
-    if kafka.ssl_ca_file:
-        options |= {"kafka.ssl.truststore.type": "PEM", "kafka.ssl.truststore.location": str(kafka.ssl_ca_file)}
-    return options
-
-
-def _jaas_config(kafka: KafkaSettings) -> str:
-    login_module = (
-        "org.apache.kafka.common.security.plain.PlainLoginModule"
-        if kafka.sasl_mechanism == "PLAIN"
-        else "org.apache.kafka.common.security.scram.ScramLoginModule"
-    )
-    return (
-        f'{login_module} required username="{_escape(kafka.sasl_username)}" '
-        f'password="{_escape(kafka.sasl_password.get_secret_value())}";'
-    )
-
-
-def _escape(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"')

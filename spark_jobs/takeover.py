@@ -11,7 +11,7 @@ from fraudstream.contracts import QUERY
 from fraudstream.settings import StreamSettings
 from fraudstream.storage.continuity import KafkaView, breaks, positions
 from spark_jobs.bucket import STATE_LAYOUT
-from spark_jobs.checkpoint import Offsets
+from spark_jobs.checkpoint import Offsets, Planned
 from spark_jobs.ledger import Driver, LedgerError, Postgres
 
 _REBUILD = "Start the state anew, from Kafka and the ledger: ./fraudctl rebuild"
@@ -59,7 +59,7 @@ def take_over(
     stream: StreamSettings,
     look: Callable[[], KafkaView],
     generation: int,
-    planned: int | None,
+    planned: Planned | None,
     location: str,
 ) -> Driver:
     """Makes this process the query's driver, so that an older one's next commit is refused.
@@ -69,7 +69,7 @@ def take_over(
         stream: the settings that are fixed with the checkpoint, and how often a batch may be repeated.
         look: asks Kafka; called while an older driver can't commit, so that the ledger isn't ahead of the answer.
         generation: the checkpoint's; another one in the ledger means that a rebuild came in between.
-        planned: the newest micro-batch in the checkpoint, by Spark's number, or None.
+        planned: the newest micro-batch in the checkpoint, or None.
         location: the checkpoint's, for messages.
 
     Raises LedgerError when ledger, checkpoint and Kafka don't go on from each other, when a fixed setting has changed,
@@ -85,7 +85,7 @@ def take_over(
         _check_kafka(connection, view)
         if planned is not None:
             _check_fixed(stream, known)
-        next_batch = known.first_batch if planned is None else known.first_batch + planned
+        next_batch = known.first_batch if planned is None else known.first_batch + planned.batch_id
         repeats = next_batch if planned is not None and next_batch > committed else None
         _check_crashes(connection, stream, known, repeats)
         _remember_partitions(connection, view)
@@ -111,10 +111,11 @@ def _last_committed(connection: Postgres, known: Known) -> int:
     return before if row is None or row[0] is None else max(row[0], before)
 
 
-def _check_history(known: Known, committed: int, planned: int | None, location: str) -> None:
-    """Checks that the checkpoint is level with the ledger or one batch ahead, since Spark plans, then we commit.
+def _check_history(known: Known, committed: int, planned: Planned | None, location: str) -> None:
+    """Checks that the checkpoint is level with the ledger, or one batch ahead that Spark is going to repeat.
 
-    Two ahead of a generation without batches: the ledger knows nothing of a batch 0 that held no messages.
+    Spark plans a batch, then we commit it, then Spark notes its end. The ledger of a generation without batches knows
+    nothing of a batch 0 that held no messages.
     """
     is_new = committed < known.first_batch
     if planned is None:
@@ -124,11 +125,11 @@ def _check_history(known: Known, committed: int, planned: int | None, location: 
             f"the ledger in Postgres ends at batch {committed}, but there is no checkpoint in {location}: going on "
             f"without it would score with empty profiles. Restore the checkpoint; or: {_REBUILD}"
         )
-    ahead = known.first_batch + planned - committed
-    if not 0 <= ahead <= (2 if is_new else 1):
+    newest = known.first_batch + planned.batch_id
+    if not 0 <= newest - committed <= is_new + (not planned.ended):
         raise LedgerError(
-            f"the checkpoint in {location} is at batch {known.first_batch + planned}, but the ledger in Postgres at "
-            f"{committed}: one of them was restored from another time. Restore the matching one; or: {_REBUILD}"
+            f"the checkpoint in {location} is at batch {newest}, but the ledger in Postgres at {committed}: one of "
+            f"them was restored from another time. Restore the matching one; or: {_REBUILD}"
         )
 
 

@@ -2,8 +2,9 @@
 
 import runtime_file
 
+runtime = runtime_file.load()
 wsgi_app = "wsgi:application"
-bind = f"127.0.0.1:{runtime_file.load().port}"
+bind = f"{runtime.host}:{runtime.port}"
 workers = 1
 worker_class = "gthread"
 threads = 8

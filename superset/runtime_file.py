@@ -17,8 +17,9 @@ VARIABLE = "SUPERSET_RUNTIME_FILE"
 class Runtime:
     """The file's content."""
 
+    host: str
     port: int
-    """Where to listen, on loopback."""
+    """Where to listen."""
     metadata_uri: str
     """Superset's own database, without a password (libpq reads the pass file)."""
     reader_uri: str

@@ -24,11 +24,12 @@ from fraudstream.settings import Settings, exported_secrets
 HEALTHY_SECONDS = 180
 POLL_SECONDS = 0.5
 VIEWER = "viewer"
+API_SERVER = "airflow-api-server"
 
 #: Airflow's processes: command-line arguments, the order in which supervisord starts them, and their niceness. Dags
 #: that were parsed before run without the Dag processor, so that it may be the last to come up.
 COMPONENTS = {
-    "airflow-api-server": (("api-server",), 300, 0),
+    API_SERVER: (("api-server",), 300, 0),
     "airflow-scheduler": (("scheduler", "--skip-serve-logs"), 310, 0),
     "airflow-triggerer": (("triggerer", "--skip-serve-logs"), 310, 0),
     "airflow-dag-processor": (("dag-processor",), 310, 10),
@@ -47,16 +48,22 @@ def prepare(settings: Settings) -> None:
 
     Needs the Postgres server, with Airflow's role and database. Raises AirflowError with Airflow's own last words.
     """
-    private_folder(settings.paths.airflow)
-    config = render_config(settings)
-    write_atomically(settings.paths.airflow / "airflow.cfg", config)
-    _write_passwords(settings)
+    config = configure(settings)
+    write_passwords(settings)
     stamp = settings.paths.airflow / "prepared.json"
     wanted = _fingerprint(settings, config)
     if _is_prepared(settings, stamp, wanted):
         return
     revision = _migrate(settings)
     write_atomically(stamp, json.dumps({"fingerprint": wanted, "revision": revision}))
+
+
+def configure(settings: Settings) -> str:
+    """Writes Airflow's configuration, and returns it."""
+    private_folder(settings.paths.airflow)
+    config = render_config(settings)
+    write_atomically(settings.paths.airflow / "airflow.cfg", config)
+    return config
 
 
 def programs(settings: Settings) -> list[Program]:
@@ -67,10 +74,10 @@ def programs(settings: Settings) -> list[Program]:
             name=name,
             command=(python, "-m", "airflow", *arguments),
             directory=settings.paths.airflow,
-            environment=_environment(settings) | exported_secrets("kafka"),
+            environment=_environment(settings) | exported_secrets("kafka", but="admin"),
             priority=priority,
             niceness=niceness,
-            url=settings.airflow_url if name == "airflow-api-server" else None,
+            url=settings.airflow_url if name == API_SERVER else None,
         )
         for name, (arguments, priority, niceness) in COMPONENTS.items()
     ]
@@ -115,9 +122,9 @@ def _options(settings: Settings) -> dict[str, dict[str, object]]:
             "parallelism": settings.airflow.parallelism,
             "load_examples": False,
             "fernet_key": secrets.read(settings, "airflow_fernet_key"),
-            "execution_api_server_url": f"{settings.airflow_url}/execution/",
+            "execution_api_server_url": f"{settings.airflow_api_url}/execution/",
             "simple_auth_manager_users": f"{secrets.WEB_USER}:admin,{VIEWER}:viewer",
-            "simple_auth_manager_passwords_file": _passwords_file(settings),
+            "simple_auth_manager_passwords_file": passwords_file(settings),
         },
         "database": {
             "sql_alchemy_conn": settings.dsn(role, role, driver="+psycopg2"),
@@ -125,7 +132,7 @@ def _options(settings: Settings) -> dict[str, dict[str, object]]:
             "load_default_connections": False,
         },
         "api": {
-            "host": "127.0.0.1",
+            "host": settings.airflow.listen,
             "port": settings.airflow.port,
             "base_url": settings.airflow_url,
             "workers": 1,
@@ -141,13 +148,14 @@ def _options(settings: Settings) -> dict[str, dict[str, object]]:
     }
 
 
-def _passwords_file(settings: Settings) -> Path:
+def passwords_file(settings: Settings) -> Path:
+    """The users of Airflow's simple auth manager, with their passwords."""
     return settings.paths.secrets / "airflow_users.json"
 
 
-def _write_passwords(settings: Settings) -> None:
+def write_passwords(settings: Settings) -> None:
     """Airflow itself would make up missing passwords, and print them into its log."""
-    file = _passwords_file(settings)
+    file = passwords_file(settings)
     known = json.loads(file.read_text()) if file.exists() else {}
     viewer = known.get(VIEWER) or random.token_urlsafe(secrets.PASSWORD_BYTES)
     users = {secrets.WEB_USER: secrets.read(settings, "airflow_admin"), VIEWER: viewer}

@@ -23,7 +23,7 @@ class AirflowApi:
     """Airflow's REST API, signed in as the administrator at the first call that needs it."""
 
     def __init__(self, settings: Settings) -> None:
-        self.url = settings.airflow_url
+        self.url = settings.airflow_api_url
         self._credentials = {
             "username": secrets.WEB_USER,
             "password": secrets.read(settings, "airflow_admin"),

@@ -10,7 +10,7 @@ import psutil
 
 from fraudstream import failpoints
 from fraudstream.errors import FraudstreamError
-from fraudstream.local import environments, postgres
+from fraudstream.local import environments, kafka, postgres
 from fraudstream.local.java import JavaError, find_java
 from fraudstream.local.leftovers import our_processes
 from fraudstream.settings import Settings
@@ -26,9 +26,9 @@ class DoctorError(FraudstreamError):
     """The machine lacks something."""
 
 
-def check(settings: Settings) -> None:
-    """Raises DoctorError with a line a problem."""
-    problems = list(find_problems(settings))
+def check(settings: Settings, *, servers: bool = False) -> None:
+    """Raises DoctorError with a line a problem. `servers`: of servers of your own, too, which have to run by now."""
+    problems = [*find_problems(settings), *(find_server_problems(settings) if servers else ())]
     if problems:
         raise DoctorError("this machine isn't ready:\n" + "\n".join(f"  - {problem}" for problem in problems))
 
@@ -44,6 +44,12 @@ def find_problems(settings: Settings) -> Iterator[str]:
     if not ours:
         yield from _memory()
     yield from _ports(settings, {process.pid for process in ours})
+
+
+def find_server_problems(settings: Settings) -> Iterator[str]:
+    """Why your own Kafka can't be used, a line each."""
+    if not settings.kafka.embedded:
+        yield from kafka.access_problems(settings)
 
 
 def _platform() -> Iterator[str]:

@@ -23,8 +23,10 @@ def down(settings: Settings, tell: Tell) -> None:
         tell("Kafka and PostgreSQL")
         supervisor.stop(kafka.NAME)
         supervisor.stop(postgres.NAME)
+    ours = leftovers.our_processes(settings)  # while supervisord is there, by whose session some are known
+    if running:
         supervisor.shutdown()
-    left = leftovers.end(leftovers.our_processes(settings))
+    left = leftovers.end([process for process in ours if process.is_running()])
     if left:
         tell(f"ended what was left: {', '.join(left)}")
 

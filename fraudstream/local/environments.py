@@ -11,6 +11,8 @@ from fraudstream.errors import FraudstreamError
 from fraudstream.files import write_atomically
 from fraudstream.settings import Settings
 
+#: What `up` makes besides the command line's own.
+RUNTIMES = ("spark", "airflow", "superset")
 #: Runtimes in which `fraudstream`, `model` and `spark_jobs` can be imported; Superset's doesn't need them.
 WITH_PROJECT = frozenset({"spark", "airflow", "dev"})
 PATH_FILE = "fraudstream.pth"

@@ -4,28 +4,32 @@ import base64
 import subprocess
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import NewTopic
 
+from fraudstream import kafka_access
 from fraudstream.contracts import Topic
-from fraudstream.errors import FraudstreamError
 from fraudstream.files import write_atomically
+from fraudstream.kafka_acls import Operation, Resource, Right, missing
+from fraudstream.kafka_errors import KafkaRefusedError, KafkaUnavailableError
+from fraudstream.kafka_settings import KafkaSettings, Role
 from fraudstream.local.java import find_java
 from fraudstream.local.programs import Program, Watch
-from fraudstream.settings import KafkaSettings, Settings
+from fraudstream.settings import Settings
 
 NAME = "kafka"
 LOGGING = Path(__file__).with_name("kafka-log4j2.properties")
 #: Every topic's records carry the broker's clock: `ingest_time`, and with it every latency, means arrival.
 TOPIC_CONFIG = {"message.timestamp.type": "LogAppendTime"}
 READY_SECONDS = 180.0
-REQUEST_SECONDS = 30.0
-
-
-class KafkaUnavailableError(FraudstreamError):
-    """Kafka doesn't answer, or refuses what we ask."""
+#: How long a Kafka of your own, which should run already, may take to answer.
+YOURS_SECONDS = 20.0
+REQUEST_SECONDS = 20.0
+#: How long one attempt waits for brokers, between two looks at whether they still run.
+ATTEMPT_SECONDS = 4.0
 
 
 def program(settings: Settings) -> Program:
@@ -42,58 +46,76 @@ def prepare(settings: Settings) -> None:
     if (data / "meta.properties").exists():
         return
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    command = [*_java(settings), "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)]
+    command = [*_java(settings), "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(properties)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=READY_SECONDS, check=False)
     if done.returncode:
         raise KafkaUnavailableError(f"Kafka's storage {data} can't be formatted: {(done.stderr or done.stdout)[-300:]}")
 
 
 def wait_ready(settings: Settings, watch: Watch, timeout: float = READY_SECONDS) -> None:
-    """Returns when the brokers answer. Raises KafkaUnavailableError after `timeout` seconds.
+    """Returns when the brokers answer. Raises KafkaUnavailableError after `timeout` seconds; KafkaRefusedError at once.
 
     `watch` is called between attempts, and raises when there is nothing left to wait for.
     """
-    admin = _admin(settings)
+    mine = settings.kafka.as_role(Role.ADMIN)
     deadline = time.monotonic() + timeout
     while True:
         watch()
         try:
-            admin.list_topics(timeout=2.0)
-        except KafkaException as error:
+            kafka_access.connect(mine, ATTEMPT_SECONDS)
+        except KafkaRefusedError:
+            raise
+        except KafkaUnavailableError as error:
             if time.monotonic() > deadline:
-                raise KafkaUnavailableError(
-                    f"Kafka at {settings.kafka.bootstrap} does not answer ({error.args[0].str()}): "
-                    f"read {settings.paths.logs / 'kafka.log'}, or check FRAUDSTREAM_KAFKA__BOOTSTRAP_SERVERS"
-                ) from None
+                log = f"; read {settings.paths.logs / 'kafka.log'}" if mine.embedded else ""
+                raise KafkaUnavailableError(f"{error}{log}") from None
         else:
             return
 
 
 def create_topics(settings: Settings) -> None:
-    """Creates the topics that are missing. Existing ones stay as they are: more partitions would move the keys."""
-    kafka = settings.kafka
-    retention = str(kafka.retention_hours * 3_600_000)
-    wanted = [
-        NewTopic(
-            topic.value,
-            num_partitions=kafka.partitions,
-            replication_factor=kafka.replication_factor,
-            config=TOPIC_CONFIG | {"retention.ms": retention},
-        )
-        for topic in Topic
-    ]
-    admin = _admin(settings)  # held: its end would end the requests
+    """Creates the topics that are missing. Existing ones stay as they are: more partitions would move the keys.
+
+    So an administrator may make them beforehand, and the role `admin` then needs no right to. Raises KafkaRefusedError
+    when we may not, KafkaUnavailableError for any other failure.
+    """
+    kafka = settings.kafka.as_role(Role.ADMIN)
+    admin, _ = kafka_access.connect(kafka, REQUEST_SECONDS)
+    known = admin.list_topics(timeout=REQUEST_SECONDS).topics
+    wanted = [_new_topic(kafka, topic) for topic in Topic if topic.value not in known]
+    if not wanted:
+        return
     for name, future in admin.create_topics(wanted, request_timeout=REQUEST_SECONDS).items():
         try:
             future.result(timeout=REQUEST_SECONDS + 5)
         except KafkaException as error:
-            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise KafkaUnavailableError(f"topic {name} can't be created: {error.args[0].str()}") from None
+            code, said = error.args[0].code(), error.args[0].str()
+            if code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                lacking = Right(Resource.TOPIC, name, Operation.CREATE)
+                raise KafkaRefusedError(missing(Role.ADMIN, lacking, kafka)) from None
+            if code in (KafkaError.INVALID_REPLICATION_FACTOR, KafkaError.INVALID_CONFIG, KafkaError.POLICY_VIOLATION):
+                raise KafkaRefusedError(
+                    f"Kafka at {kafka.bootstrap} doesn't take the topic {name} as it is set ({said}): look at "
+                    f"{kafka.setting('replication_factor')}={kafka.replication_factor}, __PARTITIONS, "
+                    "__MIN_INSYNC_REPLICAS and __RETENTION_HOURS"
+                ) from None
+            if code != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise KafkaUnavailableError(f"topic {name} can't be created: {said}") from None
 
 
-def _admin(settings: Settings) -> AdminClient:
-    # The default logger prints every refused connection while the broker starts.
-    return AdminClient(settings.kafka.client_config() | {"log_level": 0, "socket.connection.setup.timeout.ms": 3000})
+def access_problems(settings: Settings) -> Iterator[str]:
+    """What any role can't do at a Kafka of your own, a line each."""
+    return kafka_access.problems(settings.kafka, YOURS_SECONDS)
+
+
+def _new_topic(kafka: KafkaSettings, topic: Topic) -> NewTopic:
+    config = TOPIC_CONFIG | {
+        "retention.ms": str(kafka.retention_hours * 3_600_000),
+        "min.insync.replicas": str(kafka.min_insync_replicas),
+    }
+    return NewTopic(
+        topic.value, num_partitions=kafka.partitions, replication_factor=kafka.replication_factor, config=config
+    )
 
 
 def _properties_file(settings: Settings) -> Path:

@@ -7,6 +7,7 @@ import psycopg
 
 from fraudstream.contracts import QUERY
 from fraudstream.errors import FraudstreamError
+from fraudstream.kafka_settings import Role
 from fraudstream.local import postgres
 from fraudstream.settings import Settings
 from fraudstream.storage import continuity, rebuild
@@ -16,7 +17,7 @@ from fraudstream.storage.rebuild import Plan, RebuildError
 def run_rebuild(settings: Settings, *, yes: bool, accept_loss: bool, tell: Callable[[str], None]) -> None:
     """Says what a rebuild would do, and does it with `yes`. Raises RebuildError for a loss that isn't accepted."""
     with _connect(settings) as connection:
-        what = rebuild.plan(connection, continuity.look(settings.kafka))
+        what = rebuild.plan(connection, continuity.look(settings.kafka.as_role(Role.READER)))
         for line in _describe(what):
             tell(line)
         if what.breaks and not accept_loss:
@@ -34,6 +35,8 @@ def run_retry(settings: Settings) -> None:
 
 
 def _describe(what: Plan) -> list[str]:
+    if not what.positions:
+        return [f"The ledger is empty: all {what.waiting} messages that Kafka holds are scored."]
     lines = [found.text for found in what.breaks]
     lines.append(f"{what.replayed} messages in Kafka are read again for the customers' profiles, and not scored again.")
     if what.forgotten:

@@ -54,7 +54,7 @@ def ensure(settings: Settings) -> None:
     for name, generate in GENERATORS.items():
         if not (folder / name).exists():
             write_atomically(folder / name, generate())
-    write_atomically(settings.paths.pgpass, _pass_file(settings))
+    write_pass_file(settings)
     write_atomically(settings.paths.credentials, _credentials(settings))
 
 
@@ -83,11 +83,18 @@ def database_roles(settings: Settings) -> dict[str, str]:
     }
 
 
+def write_pass_file(settings: Settings) -> None:
+    """Writes libpq's pass file, for the roles whose passwords are here."""
+    write_atomically(settings.paths.pgpass, _pass_file(settings))
+
+
 def _pass_file(settings: Settings) -> str:
-    """The pass file of libpq: `host:port:database:user:password`, backslashes and colons escaped."""
+    """`host:port:database:user:password` a line, backslashes and colons escaped."""
     pg = settings.postgres
     lines = []
     for role, secret in database_roles(settings).items():
+        if not (settings.paths.secrets / secret).exists():
+            continue
         fields = (pg.address, str(pg.port), "*", role, read(settings, secret))
         escaped = (text.replace("\\", "\\\\").replace(":", "\\:") if text != "*" else text for text in fields)
         lines.append(":".join(escaped) + "\n")

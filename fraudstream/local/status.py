@@ -10,7 +10,9 @@ from psycopg.rows import dict_row
 from fraudstream import failpoints, kafka_offsets
 from fraudstream.contracts import INPUT_TOPICS
 from fraudstream.heartbeat import State
-from fraudstream.kafka_offsets import KafkaUnavailableError, Offsets
+from fraudstream.kafka_errors import KafkaUnavailableError
+from fraudstream.kafka_offsets import Offsets
+from fraudstream.kafka_settings import Role
 from fraudstream.local import postgres
 from fraudstream.local.components import programs
 from fraudstream.local.jobs import jobs
@@ -215,6 +217,6 @@ def _ledger(settings: Settings) -> _Ledger | str:
 def _end_offsets(settings: Settings) -> Offsets | str:
     """The end of every partition that the stream reads, or what is wrong."""
     try:
-        return kafka_offsets.latest(settings.kafka, INPUT_TOPICS, TIMEOUT_SECONDS)
+        return kafka_offsets.latest(settings.kafka.as_role(Role.READER), INPUT_TOPICS, TIMEOUT_SECONDS)
     except KafkaUnavailableError as error:
         return str(error)

@@ -6,6 +6,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass
+from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any
 
@@ -47,7 +48,7 @@ class ChartAnswer:
 def prepare(settings: Settings) -> None:
     """Writes what `superset/runtime_file.py` reads. The rest happens in the server itself when it starts."""
     folder = private_folder(settings.paths.superset)
-    viewer_password = folder / "viewer_password"
+    viewer_password = viewer_password_file(settings)
     if not viewer_password.exists():
         write_atomically(viewer_password, token_urlsafe(24))
     write_atomically(folder / "runtime.json", json.dumps(_runtime(settings), indent=2) + "\n")
@@ -56,16 +57,22 @@ def prepare(settings: Settings) -> None:
 def _runtime(settings: Settings) -> dict[str, str | int | bool]:
     pg, paths = settings.postgres, settings.paths
     return {
+        "host": settings.superset.listen,
         "port": settings.superset.port,
         "metadata_uri": settings.dsn(pg.superset_database, pg.superset_database, driver="+psycopg2"),
         "reader_uri": settings.dsn(pg.reader, driver="+psycopg2"),
         "admin_username": WEB_USER,
         "admin_password_file": str(paths.secrets / "superset_admin"),
         "viewer_username": VIEWER,
-        "viewer_password_file": str(paths.superset / "viewer_password"),
+        "viewer_password_file": str(viewer_password_file(settings)),
         "secret_key_file": str(paths.secrets / "superset_secret_key"),
         "anonymous": settings.superset.anonymous,
     }
+
+
+def viewer_password_file(settings: Settings) -> Path:
+    """The password of the user who may only look."""
+    return settings.paths.superset / "viewer_password"
 
 
 def programs(settings: Settings) -> list[Program]:
@@ -92,7 +99,7 @@ def wait_healthy(settings: Settings, watch: Watch = not_watching, seconds: float
         watch()
         if time.monotonic() > deadline:
             raise SupersetUnavailableError(
-                f"Superset doesn't answer at {settings.superset_url}/health after {seconds:.0f} s: "
+                f"Superset doesn't answer at {settings.superset_api_url}/health after {seconds:.0f} s: "
                 f"see {log_file(settings.paths.logs, NAME)}"
             )
         time.sleep(POLL_SECONDS)
@@ -100,7 +107,7 @@ def wait_healthy(settings: Settings, watch: Watch = not_watching, seconds: float
 
 def _healthy(settings: Settings) -> bool:
     try:
-        with urllib.request.urlopen(f"{settings.superset_url}/health", timeout=5) as response:  # noqa: S310 (our URL)
+        with urllib.request.urlopen(f"{settings.superset_api_url}/health", timeout=5) as response:  # noqa: S310 (our URL)
             return bool(response.status == 200)
     except OSError:
         return False
@@ -154,7 +161,7 @@ def _ask(settings: Settings, token: str, chart: Chart) -> ChartAnswer:
 
 def _request(settings: Settings, path: str, token: str | None = None, body: dict[str, str] | None = None) -> Any:
     request = urllib.request.Request(  # noqa: S310 (our URL)
-        settings.superset_url + path,
+        settings.superset_api_url + path,
         data=None if body is None else json.dumps(body).encode(),
         headers={"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {}),
     )

@@ -24,7 +24,6 @@ from fraudstream.storage import migrate, roles
 from fraudstream.storage.connect import connect
 from model import registry
 
-RUNTIMES = ("spark", "airflow", "superset")
 #: The Dags that keep data flowing.
 DAGS = ("fraud_scoring_stream", "refresh_entity_risk")
 SIMULATED_SHOP_DAGS = ("event_producer", "refresh_static_data")
@@ -54,7 +53,9 @@ def prepare_machine(settings: Settings) -> Iterator[str]:
 def steps(settings: Settings) -> list[Step]:
     """The steps of `up`, for `fraudstream.local.steps.run`."""
     run = Up(settings)
-    install = [Step(f"{name} environment", partial(environments.install, settings, name)) for name in RUNTIMES]
+    install = [
+        Step(f"{name} environment", partial(environments.install, settings, name)) for name in environments.RUNTIMES
+    ]
     return [
         *install,
         Step("PostgreSQL", run.postgres),
@@ -92,7 +93,11 @@ class Up:
         passwords = {role: secrets.read(settings, name) for role, name in secrets.database_roles(settings).items()}
         del passwords[pg.admin]
         roles.ensure_roles(settings, passwords)
-        with connect(settings, pg.admin) as connection:
+        self.note_start()
+
+    def note_start(self) -> None:
+        """From now on `scored` waits for transactions that are scored later, by PostgreSQL's clock."""
+        with connect(self._settings, self._settings.postgres.reader) as connection:
             row = connection.execute("SELECT clock_timestamp()").fetchone()
         self._started_at = row[0] if row else None
 
@@ -106,8 +111,13 @@ class Up:
             kafka.prepare(settings)
             self._start(kafka.NAME)
         tell("waiting for the broker")
-        kafka.wait_ready(settings, self._watch(kafka.NAME) if settings.kafka.embedded else not_watching)
+        if settings.kafka.embedded:
+            kafka.wait_ready(settings, self._watch(kafka.NAME))
+        else:
+            kafka.wait_ready(settings, not_watching, kafka.YOURS_SECONDS)
         kafka.create_topics(settings)
+        if not settings.kafka.embedded and (lacking := list(kafka.access_problems(settings))):
+            raise UpError("\n  ".join(lacking))
 
     def connector(self, _: Tell) -> None:
         """The jars with which Spark reads Kafka."""

@@ -1,14 +1,16 @@
 """Kafka's side of the producer: idempotent, every delivery counted, nothing lost in silence."""
 
 import logging
-import time
 from collections.abc import Iterable
+from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka import Message as KafkaMessage
 
+from fraudstream import kafka_access
 from fraudstream.errors import FraudstreamError
-from fraudstream.settings import KafkaSettings
+from fraudstream.kafka_errors import ClientErrors, connected, delivery_failure
+from fraudstream.kafka_settings import KafkaSettings, Role
 from fraudstream.simulator.messages import Message
 
 log = logging.getLogger(__name__)
@@ -27,18 +29,20 @@ class Publisher:
     """Sends messages, and counts what was sent, acknowledged and failed."""
 
     def __init__(self, settings: KafkaSettings) -> None:
-        self._bootstrap = settings.bootstrap
+        self._settings = settings
+        self._kafka = settings.as_role(Role.PRODUCER)
+        self._errors = ClientErrors(self._kafka)
         self.sent = 0
         self.acknowledged = 0
         self.failed = 0
         self._failure = ""
         self._fatal = ""
-        self._producer = Producer(
+        self._producer = connected(
+            partial(Producer, logger=log),
+            self._kafka,
             {
-                **settings.client_config(),
+                **self._kafka.producer_config(),
                 "client.id": "fraudstream-producer",
-                "enable.idempotence": True,
-                "acks": "all",
                 "linger.ms": 20,
                 "compression.type": "lz4",
                 "message.timeout.ms": DELIVERY_SECONDS * 1000,
@@ -48,25 +52,20 @@ class Publisher:
                 "queue.buffering.max.kbytes": 262_144,
                 "error_cb": self._on_error,
             },
-            logger=log,
         )
 
     def check(self, topics: Iterable[str]) -> None:
-        """Raises KafkaDeliveryError when no broker answers, or one of `topics` is missing."""
-        deadline = time.monotonic() + CONNECT_SECONDS
-        while True:
-            try:
-                known = self._producer.list_topics(timeout=5.0).topics
-                break
-            except KafkaException as error:
-                if time.monotonic() > deadline:
-                    raise KafkaDeliveryError(
-                        f"Kafka at {self._bootstrap} didn't answer within {CONNECT_SECONDS:.0f} s "
-                        f"({error.args[0].str()}): start it with ./fraudctl up"
-                    ) from None
-        missing = sorted(set(topics) - set(known))
-        if missing:
-            raise KafkaDeliveryError(f"Kafka at {self._bootstrap} has no topic {missing[0]}: ./fraudctl up creates it")
+        """Raises KafkaUnavailableError when Kafka doesn't answer or refuses us, KafkaDeliveryError without a topic."""
+        wanted = sorted(set(topics))
+        kafka_access.check(self._settings, Role.PRODUCER, CONNECT_SECONDS, wanted)
+        try:
+            known = self._producer.list_topics(timeout=CONNECT_SECONDS).topics
+        except KafkaException as error:
+            raise self._errors.explain(error) from None
+        if missing := [topic for topic in wanted if topic not in known]:
+            raise KafkaDeliveryError(
+                f"Kafka at {self._kafka.bootstrap} has no topic {missing[0]}: ./fraudctl up creates it"
+            )
 
     def send(self, message: Message) -> None:
         """Queues `message`; waits while the queue is full. Raises KafkaDeliveryError when an earlier one failed."""
@@ -91,7 +90,7 @@ class Publisher:
         if left:
             raise KafkaDeliveryError(
                 f"{left} of {self.sent} messages were not acknowledged within {FLUSH_SECONDS:.0f} s: "
-                f"is Kafka at {self._bootstrap} running?"
+                f"{self._errors.explain()}"
             )
 
     @property
@@ -104,9 +103,11 @@ class Publisher:
             self.acknowledged += 1
         else:
             self.failed += 1
-            self._failure = f"a message for {message.topic()} was not delivered: {error.str()}"
+            why = delivery_failure(self._kafka, error, message.topic())
+            self._failure = f"a message for {message.topic()} was not delivered: {why}"
 
     def _on_error(self, error: KafkaError) -> None:
+        self._errors(error)
         if error.fatal():  # the others are retried, and logged by librdkafka itself
             self._fatal = f"Kafka's client can't go on: {error.str()}"
 

@@ -11,7 +11,7 @@ from psycopg.rows import args_row
 from fraudstream import kafka_offsets
 from fraudstream.contracts import INPUT_TOPICS
 from fraudstream.kafka_offsets import Offsets
-from fraudstream.settings import KafkaSettings
+from fraudstream.kafka_settings import KafkaSettings
 
 KAFKA_SECONDS = 10.0
 

@@ -7,8 +7,10 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 
 from fraudstream import kafka_offsets
 from fraudstream.contracts import INPUT_TOPICS
-from fraudstream.kafka_offsets import KafkaUnavailableError, Offsets
-from fraudstream.settings import KafkaSettings
+from fraudstream.kafka_acls import ConsumerGroup
+from fraudstream.kafka_errors import ClientErrors, connected
+from fraudstream.kafka_offsets import Offsets
+from fraudstream.kafka_settings import KafkaSettings, Role
 from fraudstream.storage.dead_letter_rows import Claimed, Letter, Place, ReplayError
 
 #: The header that says of which message this one is a replay, as TOPIC/PARTITION/OFFSET.
@@ -22,7 +24,7 @@ class DeadLetterTopics:
     """The topics that the stream reads."""
 
     def __init__(self, kafka: KafkaSettings) -> None:
-        self._kafka = kafka
+        self._kafka = kafka.as_role(Role.REPLAY)
 
     def ends(self) -> Offsets:
         """Where each partition ends now. Raises KafkaUnavailableError."""
@@ -31,8 +33,8 @@ class DeadLetterTopics:
     def send(self, letters: Sequence[Letter]) -> dict[Place, int]:
         """Sends `letters`; the offset of each that Kafka acknowledged. The others may be in Kafka, or not."""
         acknowledged: dict[Place, int] = {}
-        config: dict[str, str | int | bool] = {"enable.idempotence": True, "message.timeout.ms": SEND_SECONDS * 1000}
-        producer = Producer(self._kafka.client_config() | config | {"log_level": 0})
+        config = self._kafka.producer_config() | {"message.timeout.ms": SEND_SECONDS * 1000, "log_level": 0}
+        producer: Producer = connected(Producer, self._kafka, config)
 
         for place, key, value in letters:
 
@@ -70,27 +72,27 @@ class DeadLetterTopics:
         if start >= end:
             return
         topic, partition = where
-        config: dict[str, str | int | bool] = {
-            "group.id": "replay_dead_letters",
-            "enable.auto.commit": False,
+        errors = ClientErrors(self._kafka)
+        config = self._kafka.consumer_config(ConsumerGroup.REPLAY) | {
             "enable.partition.eof": True,
             "auto.offset.reset": "earliest",  # when what lay at `start` has expired
             "log_level": 0,
+            "error_cb": errors,
         }
-        consumer = Consumer(self._kafka.client_config() | config)
+        consumer: Consumer = connected(Consumer, self._kafka, config)
         try:
             consumer.assign([TopicPartition(topic, partition, start)])
             while (message := consumer.poll(_ANSWER_SECONDS)) is not None:  # one without a value is falsy
                 error, offset = message.error(), message.offset()
                 if error is not None and error.code() != KafkaError._PARTITION_EOF:
-                    raise ReplayError(f"{topic}/{partition} can't be read: {error.str()}")
+                    raise ReplayError(f"{topic}/{partition} can't be read: {errors.explain(KafkaException(error))}")
                 if error is not None or offset is None or offset >= end:
                     return
                 ref = dict(message.headers() or []).get(REPLAY_OF)
                 if isinstance(ref, bytes):
                     yield ref, offset
-            raise KafkaUnavailableError(f"Kafka at {self._kafka.bootstrap} doesn't answer: run ./fraudctl up")
+            raise errors.explain()
         except KafkaException as problem:
-            raise ReplayError(f"{topic}/{partition} can't be read: {problem}") from problem
+            raise ReplayError(f"{topic}/{partition} can't be read: {errors.explain(problem)}") from problem
         finally:
             consumer.close()

@@ -30,6 +30,11 @@ class Plan:
     view: KafkaView
 
     @property
+    def waiting(self) -> int:
+        """Messages that Kafka holds."""
+        return sum(end - self.view.begins[place] for place, end in self.view.ends.items())
+
+    @property
     def replayed(self) -> int:
         """Messages that are read once more, for the profiles."""
         return sum(max(0, p.next_offset - self.view.begins.get(p.place, p.next_offset)) for p in self._whole)
@@ -59,14 +64,16 @@ def plan(connection: Postgres, view: KafkaView) -> Plan:
 def apply(connection: Postgres, query: str, what: Plan) -> int:
     """Carries it out in one transaction, which also stops a driver that still runs. Returns the new generation.
 
-    Raises RebuildError when the query never ran, or when the ledger moved since `what` was planned.
+    Raises RebuildError when the ledger moved since `what` was planned.
     """
     with connection.transaction():
-        known = connection.execute(
-            "SELECT generation FROM fraud.stream_queries WHERE query = %s FOR UPDATE", (query,)
-        ).fetchone()
-        if known is None:
-            raise RebuildError("the stream has never run: there is nothing to rebuild; run ./fraudctl up")
+        # An empty ledger is a new database beside an old checkpoint.
+        connection.execute(
+            "INSERT INTO fraud.stream_queries (query, epoch, driver, started_at, heartbeat_at) "
+            "VALUES (%s, 0, 'fraudctl rebuild', now(), now()) ON CONFLICT DO NOTHING",
+            (query,),
+        )
+        connection.execute("SELECT FROM fraud.stream_queries WHERE query = %s FOR UPDATE", (query,))
         if positions(connection) != what.positions:
             raise RebuildError("the stream went on meanwhile: pause its Dag, mark the task failed, and rebuild then")
         for found in what.breaks:

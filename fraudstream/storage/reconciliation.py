@@ -20,6 +20,7 @@ from psycopg.rows import DictRow, dict_row
 from fraudstream import kafka_offsets
 from fraudstream.contracts import INPUT_TOPICS
 from fraudstream.errors import FraudstreamError
+from fraudstream.kafka_settings import Role
 from fraudstream.settings import Settings, load_settings
 from fraudstream.storage import continuity
 from fraudstream.storage.continuity import KafkaView
@@ -82,8 +83,9 @@ def reconcile(settings: Settings, hours: int) -> Report:
     All of Postgres is seen at one moment. Kafka's beginnings are asked before it and its ends after it, so that a
     running stream makes no difference. Raises KafkaUnavailableError, or psycopg.Error.
     """
-    begins = kafka_offsets.earliest(settings.kafka, INPUT_TOPICS, KAFKA_SECONDS)
-    ids = kafka_offsets.topic_ids(settings.kafka, INPUT_TOPICS, KAFKA_SECONDS)
+    kafka = settings.kafka.as_role(Role.READER)
+    begins = kafka_offsets.earliest(kafka, INPUT_TOPICS, KAFKA_SECONDS)
+    ids = kafka_offsets.topic_ids(kafka, INPUT_TOPICS, KAFKA_SECONDS)
     with psycopg.connect(settings.dsn(settings.postgres.reader), row_factory=dict_row) as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         positions = continuity.positions(connection)
@@ -91,7 +93,7 @@ def reconcile(settings: Settings, hours: int) -> Report:
         for batch in connection.execute(BATCHES, (hours,)):
             report.batches += 1
             report.differences.extend(_batch(batch))
-    ends = kafka_offsets.latest(settings.kafka, INPUT_TOPICS, KAFKA_SECONDS)
+    ends = kafka_offsets.latest(kafka, INPUT_TOPICS, KAFKA_SECONDS)
     report.messages = sum(position.next_offset - position.first_offset for position in positions)
     report.differences += [found.text for found in continuity.breaks(positions, KafkaView(begins, ends, ids))]
     read = {position.place: position.next_offset for position in positions}

@@ -22,6 +22,8 @@ READER_SETTINGS = {
     "statement_timeout": "15s",
     "idle_in_transaction_session_timeout": "1min",
 }
+#: Workers that outlive a killed scheduler hold its connection open, and with it what its transaction has locked.
+AIRFLOW_SETTINGS = {"idle_in_transaction_session_timeout": "1min"}
 #: Superset's threads, the health page and people, and still far from the server's own limit, which the writer needs.
 READER_CONNECTIONS = 40
 Postgres = Connection[tuple[Any, ...]]
@@ -51,7 +53,10 @@ def ensure_roles(settings: Settings, passwords: Mapping[str, str]) -> None:
             connection.execute(
                 SQL("GRANT {} ON DATABASE {} TO {}").format(SQL(rights), *map(Identifier, (pg.database, role)))
             )
-        _limit_reader(connection, pg.reader)
+        limit = Literal(READER_CONNECTIONS)
+        connection.execute(SQL("ALTER ROLE {} CONNECTION LIMIT {}").format(Identifier(pg.reader), limit))
+        _set(connection, pg.reader, READER_SETTINGS)
+        _set(connection, pg.airflow_database, AIRFLOW_SETTINGS)
 
 
 def ensure_schema(settings: Settings) -> None:
@@ -96,8 +101,7 @@ def _ensure_database(connection: Postgres, database: str, owner: str) -> None:
     connection.execute(SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(Identifier(database)))
 
 
-def _limit_reader(connection: Postgres, reader: str) -> None:
-    limit = Literal(READER_CONNECTIONS)
-    connection.execute(SQL("ALTER ROLE {} CONNECTION LIMIT {}").format(Identifier(reader), limit))
-    for setting, value in READER_SETTINGS.items():
-        connection.execute(SQL("ALTER ROLE {} SET {} = {}").format(Identifier(reader), SQL(setting), Literal(value)))
+def _set(connection: Postgres, role: str, settings: Mapping[str, str]) -> None:
+    """What the role's sessions begin with."""
+    for setting, value in settings.items():
+        connection.execute(SQL("ALTER ROLE {} SET {} = {}").format(Identifier(role), SQL(setting), Literal(value)))

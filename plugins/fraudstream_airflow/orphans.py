@@ -14,6 +14,7 @@ from msgspec import Struct
 from fraudstream.files import write_atomically
 from fraudstream.local.jobs import Job, jobs
 from fraudstream.settings import load_settings
+from fraudstream_airflow.workers import end_idle_workers
 
 if TYPE_CHECKING:
     from airflow.sdk.types import RuntimeTaskInstanceProtocol
@@ -44,6 +45,7 @@ def on_starting(component: object) -> None:
 
     if isinstance(component, AirflowJob):  # tasks start too, but see no database
         stop_orphans()
+        end_idle_workers()
 
 
 def stop_orphans() -> None:

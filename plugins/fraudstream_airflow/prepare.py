@@ -12,6 +12,8 @@ from airflow.utils.db import upgradedb
 from airflow.utils.session import create_session
 from sqlalchemy import select, text
 
+from fraudstream.kafka_acls import ConsumerGroup
+from fraudstream.kafka_settings import Role
 from fraudstream.settings import Settings, load_settings
 
 SPARK_MASTER = "local[2,4]"
@@ -30,7 +32,7 @@ def connections(settings: Settings) -> list[dict[str, Any]]:
         {
             "conn_id": "kafka_default",
             "conn_type": "kafka",
-            "extra": json.dumps(settings.kafka.client_config() | {"group.id": "fraudstream-airflow"}),
+            "extra": json.dumps(settings.kafka.as_role(Role.ALERTS).consumer_config(ConsumerGroup.AIRFLOW)),
             "description": "Fraudstream's Kafka, as settings had it at the first start",
         },
     ]

@@ -40,8 +40,8 @@ def spark_target(
     mode = extra.get("deploy-mode") or "client"
     if mode != "client":
         raise SparkConnectionError(
-            f"connection {conn_id!r}: deploy-mode {mode!r} can't work, since this platform launches and watches the "
-            "driver on its own machine; set it to 'client'"
+            f"connection {conn_id!r}: deploy-mode {mode!r}, but FRAUDSTREAM_CLUSTER__DEPLOY_MODE is 'client', "
+            "with which the driver is a process on this machine; set both to the same"
         )
     for field in ("keytab", "principal"):
         if extra.get(field):
@@ -50,6 +50,21 @@ def spark_target(
             )
     options = {"spark.yarn.queue": extra.get("queue"), "spark.kubernetes.namespace": extra.get("namespace")}
     return SparkTarget(_master(conn_id, conn_type, host, port), {key: value for key, value in options.items() if value})
+
+
+def cluster_manager(conn_id: str, conn_type: str, host: str | None, port: int | None) -> str:
+    """What runs drivers that are submitted in deploy mode `cluster`: `k8s` or `yarn`.
+
+    Raises SparkConnectionError for any other master.
+    """
+    master = _master(conn_id, conn_type, host, port)
+    manager = master.partition(":")[0]
+    if manager not in {"k8s", "yarn"}:
+        raise SparkConnectionError(
+            f"connection {conn_id!r}: {master} runs no Python driver of its own; use k8s://… or yarn, or set "
+            "FRAUDSTREAM_CLUSTER__DEPLOY_MODE to 'client'"
+        )
+    return manager
 
 
 def _master(conn_id: str, conn_type: str, host: str | None, port: int | None) -> str:

@@ -19,12 +19,15 @@ def private_files(settings: Settings) -> list[Path]:
     named = [
         paths.run / "supervisord.conf",  # the environment, in which settings may be secrets
         paths.kafka / "server.properties",
+        paths.stream / "kafka.properties",  # as spark_jobs.source names it
         paths.postgres / "pg_hba.conf",
         paths.postgres / "postgresql.conf",
         paths.airflow / "airflow.cfg",
         paths.superset / "runtime.json",
         paths.superset / "viewer_password",
     ]
+    if settings.cluster.properties_file:
+        named.append(settings.cluster.properties_file)
     env_file = paths.project / "fraudstream.env"
     if env_file.is_file() and any(word in env_file.read_text() for word in SECRET_WORDS):
         named.append(env_file)

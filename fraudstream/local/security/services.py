@@ -33,7 +33,13 @@ def check_kafka(settings: Settings) -> Iterator[Finding]:
     remote = [host for host in hosts if not is_loopback(host)]
     if not remote:
         yield ok(f"the brokers ({kafka.bootstrap}) are on this machine")
-    elif "SSL" in kafka.security_protocol.split("_"):
+    elif kafka.uses_tls and not kafka.ssl_verify_hostname:
+        yield warning(
+            f"any certificate of its CA is taken for that of {', '.join(remote)}",
+            "set FRAUDSTREAM_KAFKA__SSL_VERIFY_HOSTNAME=true, and FRAUDSTREAM_KAFKA__BOOTSTRAP_SERVERS to the names in "
+            "the brokers' certificates",
+        )
+    elif kafka.uses_tls:
         yield ok(f"{kafka.security_protocol} to {kafka.bootstrap}")
     else:
         yield warning(

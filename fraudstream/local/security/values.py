@@ -8,7 +8,7 @@ import psutil
 
 from fraudstream.local import secrets
 from fraudstream.local.security.finding import Finding, failed, ok, unchecked
-from fraudstream.settings import Settings
+from fraudstream.settings import Settings, secret_values
 
 #: What doesn't count towards a secret's strength: defaults and examples of this platform and of its parts.
 EXAMPLES = (
@@ -75,13 +75,10 @@ def known(settings: Settings) -> dict[str, str]:
     paths = settings.paths
     files = [paths.secrets / name for name in secrets.GENERATORS] + [paths.superset / "viewer_password"]
     found = {str(file): file.read_text().strip() for file in files if file.is_file()}
-    given = {
-        "FRAUDSTREAM_KAFKA__SASL_PASSWORD": settings.kafka.sasl_password.get_secret_value(),
-        "FRAUDSTREAM_POSTGRES__ADMIN_PASSWORD": settings.postgres.admin_password.get_secret_value(),
-    }
-    if given["FRAUDSTREAM_POSTGRES__ADMIN_PASSWORD"]:  # then the generated one isn't used
+    given = dict(secret_values(settings))
+    if "FRAUDSTREAM_POSTGRES__ADMIN_PASSWORD" in given:  # then the generated one isn't used
         found.pop(str(paths.secrets / "postgres_admin"), None)
-    return found | {name: value for name, value in given.items() if value}
+    return found | given
 
 
 def check(settings: Settings) -> Iterator[Finding]:

@@ -1,0 +1,144 @@
+"""What each role may do in Kafka.
+
+The one declaration that `fraudctl kafka-acls`, docs/kafka.md, the check of rights before a start, and the tests on a
+broker with ACLs all read. `python -m fraudstream.kafka_acls` prints the table of docs/kafka.md.
+"""
+
+import shlex
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import groupby
+
+from fraudstream.contracts import INPUT_TOPICS, Topic
+from fraudstream.kafka_settings import KafkaSettings, Role
+
+
+class Operation(StrEnum):
+    """Kafka's names. Whoever may READ or WRITE may also DESCRIBE."""
+
+    CREATE = "CREATE"
+    DESCRIBE = "DESCRIBE"
+    READ = "READ"
+    WRITE = "WRITE"
+
+
+class Resource(StrEnum):
+    """Kafka's names."""
+
+    TOPIC = "topic"
+    GROUP = "group"
+
+
+class ConsumerGroup(StrEnum):
+    """The groups of our consumers."""
+
+    AIRFLOW = "fraudstream-airflow"
+    COLLECT = "model-collect"
+    REPLAY = "replay_dead_letters"
+
+
+@dataclass(frozen=True)
+class Right:
+    """To do `operation` on the topic or group `name`."""
+
+    resource: Resource
+    name: str
+    operation: Operation
+
+    def __str__(self) -> str:
+        return f"{self.operation} on {self.resource} {self.name}"
+
+
+#: What the simulated shop, or a recording that is replayed, sends.
+PRODUCER_TOPICS = (*INPUT_TOPICS, Topic.SIMULATION_TRUTH)
+#: What the streaming job publishes.
+OUTPUT_TOPICS = (Topic.SCORED_TRANSACTIONS, Topic.FRAUD_ALERTS, Topic.TOP_PRODUCTS, Topic.DEAD_LETTERS)
+
+
+def _topics(operation: Operation, topics: Iterable[Topic]) -> tuple[Right, ...]:
+    return tuple(Right(Resource.TOPIC, topic.value, operation) for topic in topics)
+
+
+def _group(group: ConsumerGroup) -> tuple[Right, ...]:
+    return (Right(Resource.GROUP, group.value, Operation.READ),)
+
+
+RIGHTS: dict[Role, tuple[Right, ...]] = {
+    Role.ADMIN: _topics(Operation.CREATE, Topic) + _topics(Operation.DESCRIBE, Topic),
+    Role.PRODUCER: _topics(Operation.WRITE, PRODUCER_TOPICS),
+    Role.STREAM: _topics(Operation.READ, INPUT_TOPICS) + _topics(Operation.WRITE, OUTPUT_TOPICS),
+    Role.ALERTS: _topics(Operation.READ, [Topic.FRAUD_ALERTS]) + _group(ConsumerGroup.AIRFLOW),
+    Role.REPLAY: (
+        _topics(Operation.READ, INPUT_TOPICS)
+        + _topics(Operation.WRITE, INPUT_TOPICS)
+        + _group(ConsumerGroup.REPLAY)
+    ),
+    Role.READER: _topics(Operation.READ, PRODUCER_TOPICS) + _group(ConsumerGroup.COLLECT),
+}  # fmt: skip
+
+#: For the table: who has the role.
+_WHO = {
+    Role.ADMIN: "`fraudctl up`",
+    Role.PRODUCER: "`fraudctl produce`, the Dag `event_producer`",
+    Role.STREAM: "the streaming job",
+    Role.ALERTS: "Airflow's connection `kafka_default`",
+    Role.REPLAY: "the Dag `replay_dead_letters`",
+    Role.READER: "`fraudctl status` and `rebuild`, the Dags `reconcile_stream` and `train_fraud_model`",
+}
+
+
+def missing(role: Role, right: Right, kafka: KafkaSettings) -> str:
+    """What to tell somebody who has the role without the right."""
+    return (
+        f"Kafka at {kafka.bootstrap} doesn't let {kafka.principal} (role {role}) {right.operation} "
+        f"{right.resource} {right.name}: grant it ({_command(kafka, [right])}), "
+        f"or set {kafka.setting('sasl_username' if kafka.uses_sasl else 'ssl_certificate_file')} to an account that may"
+    )
+
+
+def commands(kafka: KafkaSettings) -> Iterator[str]:
+    """Lines for a shell that grant every role its rights, by the `kafka-acls.sh` that ships with Kafka."""
+    for role, rights in RIGHTS.items():
+        yield f"# {role}: {_WHO[role].replace('`', '')}"
+        for _, same in groupby(rights, lambda right: (right.resource, right.operation)):
+            yield _command(kafka.as_role(role), list(same))
+
+
+def as_json(kafka: KafkaSettings) -> list[dict[str, str]]:
+    """The same for programs: one object a right, in Kafka's words."""
+    return [
+        {
+            "role": role.value,
+            "principal": kafka.as_role(role).principal,
+            "resource_type": right.resource.name,
+            "resource": right.name,
+            "pattern_type": "LITERAL",
+            "operation": right.operation.value,
+        }
+        for role, rights in RIGHTS.items()
+        for right in rights
+    ]
+
+
+def table() -> str:
+    """The rights, in Markdown."""
+    rows = [f"| `{role}` | {_WHO[role]} | {'; '.join(_cells(rights))} |" for role, rights in RIGHTS.items()]
+    return "\n".join(["| role | who | rights |", "| --- | --- | --- |", *rows, ""])
+
+
+def _cells(rights: Iterable[Right]) -> Iterator[str]:
+    for (resource, operation), same in groupby(rights, lambda right: (right.resource, right.operation)):
+        yield f"{operation} on {resource} {', '.join(f'`{right.name}`' for right in same)}"
+
+
+def _command(kafka: KafkaSettings, rights: list[Right]) -> str:
+    words = ["kafka-acls.sh", "--bootstrap-server", kafka.bootstrap, "--command-config", "admin.properties", "--add"]
+    words += ["--allow-principal", kafka.principal, "--operation", rights[0].operation]
+    words += [word for right in rights for word in (f"--{right.resource}", right.name)]
+    return " ".join(map(shlex.quote, words))
+
+
+if __name__ == "__main__":
+    sys.stdout.write(table())

@@ -1,0 +1,77 @@
+"""The commands of `./fraudctl` that save the platform's data, and that get a stream going again."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fraudstream.errors import UsageError
+from fraudstream.settings import load_settings
+
+app = typer.Typer()
+
+
+@app.command()
+def rebuild(
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; else only say what would be done.")] = False,
+    accept_loss: Annotated[
+        bool, typer.Option("--accept-loss", help="Go on without messages that Kafka no longer holds.")
+    ] = False,
+) -> None:
+    """Start the stream's state anew: profiles from Kafka, scoring from where the ledger stands.
+
+    For a lost or damaged checkpoint, a restored database, or topics that lost messages. Nothing is counted twice.
+
+    Example: ./fraudctl rebuild --yes
+    """
+    from fraudstream.local.rebuild import run_rebuild
+
+    run_rebuild(load_settings(), yes=yes, accept_loss=accept_loss, tell=typer.echo)
+
+
+@app.command()
+def retry() -> None:
+    """Let the stream try a micro-batch again that it gave up since its drivers died of it.
+
+    Example: ./fraudctl retry
+    """
+    from fraudstream.local.rebuild import run_retry
+
+    run_retry(load_settings())
+    typer.echo("The batch is tried again at the stream's next start, within a minute.")
+
+
+@app.command()
+def backup(
+    folder: Annotated[Path, typer.Argument(help="A new folder, which then holds customers' data.")],
+) -> None:
+    """Back up the schema `fraud` of PostgreSQL and the models. The platform may run meanwhile.
+
+    Example: ./fraudctl backup /backups/2026-11-23
+    """
+    from fraudstream.local.backup import back_up
+
+    back_up(load_settings(), folder, lambda line: typer.echo(f"backing up {line}"))
+    typer.echo(f"The backup is in {folder}.")
+
+
+@app.command()
+def restore(
+    folder: Annotated[Path, typer.Argument(help="What `backup` made.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Really replace what the database holds.")] = False,
+) -> None:
+    """Put a backup in the place of the schema `fraud`. The platform must be down.
+
+    The ledger is older then than Kafka and the checkpoint: after `up`, which says so, run `./fraudctl rebuild --yes`.
+
+    Example: ./fraudctl down && ./fraudctl restore /backups/2026-11-23 --yes
+    """
+    from fraudstream.local.backup import run_restore
+    from fraudstream.local.lock import exclusive
+
+    settings = load_settings()
+    if not yes:
+        raise UsageError("restore replaces all tables of the schema fraud: say --yes if you mean it")
+    with exclusive(settings, "restore"):
+        run_restore(settings, folder, lambda line: typer.echo(f"restoring: {line}"))
+    typer.echo("Restored. Next: ./fraudctl up; when the stream refuses to go on: ./fraudctl rebuild --yes.")
