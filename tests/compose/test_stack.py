@@ -1,0 +1,106 @@
+"""The stack of docker-compose.yaml as its users meet it: the native checks, and those of containers."""
+
+import subprocess
+import time
+
+import pytest
+
+from fraudstream.containers.secrets import NAMES, variable
+from fraudstream.settings import PROJECT_DIR, Settings
+from tests.compose.engine import Stack, name_of
+
+# The same end-to-end checks; pytest finds them here, with this folder's `platform`.
+from tests.e2e.test_platform import (  # noqa: F401
+    ACCOUNTING,
+    WAIT_SECONDS,
+    query,
+    scored,
+    test_a_bad_message_is_refused_and_the_good_one_behind_it_scored,
+    test_dags_load_and_the_two_long_ones_run,
+    test_every_chart_answers,
+    test_topics_carry_what_the_contract_says,
+    test_transactions_keep_coming,
+)
+from tests.polling import poll
+
+ONE_SHOTS = {"secrets-check", "init", "airflow-init", "start"}
+
+
+def test_every_service_is_healthy_or_has_ended_well(stack: Stack) -> None:
+    def not_well() -> list[str]:
+        return [
+            f"{name_of(container)}: {state['Status']} {state['ExitCode']} {state.get('Health', {}).get('Status')}"
+            for container in stack.containers()
+            for state in [container["State"]]
+            if (
+                (state["Status"], state["ExitCode"]) != ("exited", 0)
+                if name_of(container) in ONE_SHOTS
+                else state.get("Health", {}).get("Status") != "healthy"
+            )
+        ]
+
+    poll(lambda: not not_well(), WAIT_SECONDS, "every service to be well")
+
+
+def test_every_container_stays_within_its_memory(stack: Stack) -> None:
+    for container in stack.containers():
+        assert container["HostConfig"]["Memory"] > 0, name_of(container)
+        assert not container["State"]["OOMKilled"], name_of(container)
+
+
+def test_the_cluster_computes_when_it_is_asked_for(stack: Stack, request: pytest.FixtureRequest) -> None:
+    if not request.config.getoption("--cluster"):
+        pytest.skip("without --cluster")
+    for worker in ("spark-worker-1", "spark-worker-2"):
+        assert "spark_jobs.daemon" in stack.compose("top", worker)
+
+
+def test_only_loopback_reaches_it(stack: Stack) -> None:
+    bindings = [
+        (name_of(container), binding["HostIp"])
+        for container in stack.containers()
+        for published in container["HostConfig"]["PortBindings"].values()
+        for binding in published
+    ]
+    assert {name for name, _ in bindings} == {"airflow-apiserver", "superset", "kafka", "postgres"}
+    assert {address for _, address in bindings} == {"127.0.0.1"}
+
+
+def test_no_secret_is_in_an_environment_a_command_an_image_or_a_log(stack: Stack) -> None:
+    values = {variable(name): stack.variables[variable(name)] for name in NAMES}
+    images = {container["Image"] for container in stack.containers()}
+    shown = {
+        "containers": str(stack.containers()),
+        "images": subprocess.run(["docker", "inspect", *images], capture_output=True, text=True, check=True).stdout,
+        "logs": stack.compose("logs", "--no-color"),
+    }
+    for image in images:
+        command = ["docker", "history", "--no-trunc", image]
+        shown[image] = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert [(name, where) for where, text in shown.items() for name, value in values.items() if value in text] == []
+
+
+def test_example_passwords_are_refused_by_name_before_anything_starts(stack: Stack) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        stack.compose("run", "--rm", "--no-deps", "secrets-check", env_file=PROJECT_DIR / ".env.example")
+    told = refused.value.stderr + refused.value.stdout
+    assert "POSTGRES_ADMIN_PASSWORD is a default or an example" in told
+    assert "deploy/generate-secrets .env" in told
+
+
+def test_a_killed_scheduler_comes_back_and_with_it_the_stream(stack: Stack, platform: Settings) -> None:
+    pid = stack.inspect("airflow-scheduler")["State"]["Pid"]
+    stack.compose("kill", "--signal", "KILL", "airflow-scheduler")
+    stack.compose("start", "airflow-scheduler")
+    assert stack.inspect("airflow-scheduler")["State"]["Pid"] != pid
+    before = scored(platform)
+    poll(lambda: scored(platform) > before + 20, 2 * WAIT_SECONDS, "transactions that a new job scored")
+
+
+def test_down_and_up_carry_on(stack: Stack, platform: Settings) -> None:
+    before = scored(platform)
+    stack.down()
+    stack.up()
+    time.sleep(1)
+    assert scored(platform) > before
+    assert query(platform, ACCOUNTING) == (0, 0, 0, 0)
