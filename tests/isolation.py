@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
+import psycopg
+
 from fraudstream.local import jars, kafka, postgres, secrets
 from fraudstream.local.down import down
 from fraudstream.local.supervisor import Supervisor
@@ -16,6 +18,17 @@ from fraudstream.local.up import Up
 from fraudstream.settings import ENV_PREFIX, PROJECT_DIR, Settings, load_settings
 
 PORTS = ("KAFKA__PORT", "KAFKA__CONTROLLER_PORT", "POSTGRES__PORT", "AIRFLOW__PORT", "SUPERSET__PORT")
+
+#: What isn't the stream's own: it stays when that starts over.
+KEPT_TABLES = (
+    "alembic_version",
+    "customers",
+    "entity_risk",
+    "entity_risk_versions",
+    "model_versions",
+    "products",
+    "static_versions",
+)
 
 
 @contextmanager
@@ -57,14 +70,32 @@ def isolated_servers() -> Iterator[Settings]:
         for folder in (kafka.NAME, "spark-kafka"):
             jars.install(settings, folder)
         try:
-            Supervisor(settings).apply([kafka.program(settings), postgres.program(settings)])
-            up = Up(settings)
-            up.postgres(_say_nothing)
-            up.kafka(_say_nothing)
-            up.schema(_say_nothing)
+            start_servers(settings)
             yield settings
         finally:
-            down(settings, _say_nothing)
+            stop_servers(settings)
+
+
+def start_servers(settings: Settings) -> None:
+    """Kafka and Postgres, with topics, roles and schema."""
+    Supervisor(settings).apply([kafka.program(settings), postgres.program(settings)])
+    up = Up(settings)
+    up.postgres(_say_nothing)
+    up.kafka(_say_nothing)
+    up.schema(_say_nothing)
+
+
+def stop_servers(settings: Settings) -> None:
+    """Ends them; what they hold stays."""
+    down(settings, _say_nothing)
+
+
+def empty_tables(settings: Settings) -> None:
+    """Deletes what the stream knows and has written, with the ledger; no job may run."""
+    with psycopg.connect(settings.dsn(settings.postgres.admin)) as admin:
+        names = "SELECT tablename FROM pg_tables WHERE schemaname = 'fraud' AND tablename <> ALL(%s)"
+        tables = [f"fraud.{name}" for (name,) in admin.execute(names, (list(KEPT_TABLES),))]
+        admin.execute(f"TRUNCATE {', '.join(tables)}".encode())
 
 
 def _say_nothing(_: str) -> None:

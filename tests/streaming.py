@@ -1,5 +1,6 @@
 """The streaming job as its supervisor would run it, and a shop that sends to it."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import psycopg
 from confluent_kafka import Producer
 
 from fraudstream.contracts import Topic, iso_milliseconds
+from fraudstream.local.jobs import jobs
 from fraudstream.settings import PROJECT_DIR, Settings
 from tests.messages import as_bytes, browse_event, transaction
 from tests.polling import poll
@@ -51,6 +53,9 @@ class Job:
         return poll(alive_and, READY_SECONDS, what)
 
 
+StartJob = Callable[[], Job]
+
+
 class Shop:
     """Sends messages and remembers how many."""
 
@@ -75,6 +80,25 @@ class Shop:
 
     def flush(self) -> None:
         assert self._producer.flush(30) == 0
+
+
+def refusal(settings: Settings, job: Job) -> str:
+    """What a job that refuses to start leaves behind."""
+    assert job.process.wait(READY_SECONDS) == os.EX_CONFIG, job.log.read_text()[-3000:]
+    heartbeat = jobs(settings)["stream"].slot.heartbeat
+    assert heartbeat
+    return heartbeat.problem
+
+
+def read_all(job: Job, shop: Shop, database: Postgres) -> None:
+    """Waits until all that the shop sent is accounted for."""
+    shop.flush()
+    job.until(lambda: accounted(database) == shop.sent.total(), "everything sent")
+
+
+def scores(database: Postgres) -> dict[str, float]:
+    """By transaction id."""
+    return dict(database.execute("SELECT transaction_id, fraud_score FROM fraud.scored_transactions").fetchall())
 
 
 def count(database: Postgres, query: str) -> int:

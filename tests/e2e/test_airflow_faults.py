@@ -5,6 +5,8 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
 
 import psutil
 import psycopg
@@ -88,7 +90,18 @@ def test_the_stream_outlives_a_part_of_airflow(platform: Settings, part: str) ->
         return now.state == "RUNNING" and now.pid != pid
 
     poll(replaced, WAIT_SECONDS, f"{name} to be restarted")
+    poll(lambda: not idle_workers_of(pid), WAIT_SECONDS, "what it left to be ended")
     assert stream(platform) == before
+
+
+def idle_workers_of(group: int) -> list[psutil.Process]:
+    """LocalExecutor's workers without a task, of the process group of one scheduler."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        with suppress(ProcessLookupError):
+            if "LocalExecutor: <idle>" in " ".join(process.info["cmdline"] or ()) and os.getpgid(process.pid) == group:
+                found.append(process)
+    return found
 
 
 def test_a_killed_task_process_leads_to_one_new_stream(platform: Settings) -> None:
@@ -102,12 +115,29 @@ def test_a_killed_task_process_leads_to_one_new_stream(platform: Settings) -> No
     assert stream(platform) != before
 
 
+def test_a_lock_that_a_dead_scheduler_left_is_let_go(platform: Settings) -> None:
+    """Workers that outlive a killed scheduler hold its connection, and so its lock on the Dag run, for ever (seen)."""
+    before = stream(platform)
+    with metadata(platform) as orphaned:
+        locked = "SELECT FROM dag_run WHERE dag_id = 'fraud_scoring_stream' AND state = 'running' FOR UPDATE"
+        assert orphaned.execute(locked).rowcount == 1
+        os.kill(before.pid, signal.SIGKILL)
+        moment = time.time()
+        poll(lambda: scored_since(platform, moment), WAIT_SECONDS, "scoring again")
+        with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
+            orphaned.execute("SELECT 1")
+
+
+def metadata(settings: Settings) -> psycopg.Connection[tuple[Any, ...]]:
+    """A connection to Airflow's database, as Airflow's."""
+    role = settings.postgres.airflow_database
+    return psycopg.connect(settings.dsn(role, role))
+
+
 def task_process(settings: Settings) -> psutil.Process | None:
     """The process in which Airflow runs the stream's task just now; it shows the task instance in its title."""
-    with psycopg.connect(
-        settings.dsn(settings.postgres.airflow_database, settings.postgres.airflow_database)
-    ) as metadata:
-        titles = [f"airflow worker -- {identifier}" for (identifier,) in metadata.execute(RUNNING)]
+    with metadata(settings) as connection:
+        titles = [f"airflow worker -- {identifier}" for (identifier,) in connection.execute(RUNNING)]
     for process in psutil.process_iter(["cmdline"]):
         if any(title in " ".join(process.info["cmdline"] or ()) for title in titles):
             return process

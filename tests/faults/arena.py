@@ -23,7 +23,7 @@ from model.registry import ensure_pretrained
 from spark_jobs.checkpoint import location
 from tests.faults import disks
 from tests.faults.keeper import Keeper, Launch
-from tests.isolation import isolated_servers
+from tests.isolation import empty_tables, isolated_servers
 from tests.polling import poll
 
 STREAM = ("spark_jobs.score_transactions", "--master", "local[2,4]")
@@ -31,17 +31,6 @@ STREAM = ("spark_jobs.score_transactions", "--master", "local[2,4]")
 WAIT_SECONDS = 300.0
 #: Also some of each thing that can be wrong with a real shop's messages.
 DISORDER = ("--duplicate-rate", "0.01", "--out-of-order-rate", "0.02", "--malformed-rate", "0.005")
-
-#: What isn't the stream's own: it stays when that starts over.
-KEPT_TABLES = (
-    "alembic_version",
-    "customers",
-    "entity_risk",
-    "entity_risk_versions",
-    "model_versions",
-    "products",
-    "static_versions",
-)
 
 Found = TypeVar("Found")
 
@@ -82,7 +71,7 @@ class Arena:
     def checkpoint(self) -> Path:
         """The folder of the checkpoint in use; a rebuild begins another one."""
         generation = self.value("SELECT coalesce(max(generation), 0) FROM fraud.stream_queries")
-        return Path(location(self.settings.paths.checkpoint, generation))
+        return Path(location(self.settings.checkpoint, generation))
 
     def acknowledged(self) -> set[str]:
         """The ids of the transactions that Kafka acknowledged so far."""
@@ -127,13 +116,15 @@ class Arena:
         disks.mount(folder, size_mib)
         self._mounted.append(folder)
 
+    def give_large_disk(self, folder: Path) -> None:
+        """Puts `folder` back onto the large file system."""
+        disks.give_back(folder)
+        self._mounted.remove(folder)
+
     def start_over(self, code: Path) -> None:
         """Begins anew with the job's code in `code`, on servers that hold no message and no row of the stream."""
         self.close_jobs()
-        with psycopg.connect(self.settings.dsn(self.settings.postgres.admin)) as admin:
-            names = "SELECT tablename FROM pg_tables WHERE schemaname = 'fraud' AND tablename <> ALL(%s)"
-            tables = [f"fraud.{name}" for (name,) in admin.execute(names, (list(KEPT_TABLES),))]
-            admin.execute(f"TRUNCATE {', '.join(tables)}".encode())
+        empty_tables(self.settings)
         for entry in self.settings.paths.stream.glob("checkpoint*/*"):
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         empty_topics(self.settings)

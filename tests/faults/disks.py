@@ -19,21 +19,35 @@ class NoMountError(Exception):
 def mount(folder: Path, size_mib: int) -> None:
     """Puts a tmpfs over `folder`, with what the folder held. Nobody may use it meanwhile. Raises NoMountError."""
     folder.mkdir(parents=True, exist_ok=True)
-    mode = folder.stat().st_mode & 0o777
-    with tempfile.TemporaryDirectory() as aside:
-        shutil.copytree(folder, aside, symlinks=True, dirs_exist_ok=True)
-        options = f"size={size_mib}m,mode={mode:o}"
+    options = f"size={size_mib}m,mode={folder.stat().st_mode & 0o777:o}"
+    with _copied(folder):
         done = subprocess.run(
             ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, text=True, check=False
         )
         if done.returncode:
             raise NoMountError(done.stderr.strip() or f"mount ended with exit status {done.returncode}")
-        shutil.copytree(aside, folder, symlinks=True, dirs_exist_ok=True)
+
+
+def give_back(folder: Path) -> None:
+    """Takes the tmpfs away; what it held lies on the large disk again. Nobody may use it meanwhile."""
+    with _copied(folder):
+        unmount(folder)
+        for entry in folder.iterdir():
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
 def unmount(folder: Path) -> None:
     """Takes the tmpfs away, with all that it holds."""
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@contextmanager
+def _copied(folder: Path) -> Iterator[None]:
+    """Takes a copy of what is in `folder` now, and puts it there at the end."""
+    with tempfile.TemporaryDirectory() as aside:
+        shutil.copytree(folder, aside, symlinks=True, dirs_exist_ok=True)
+        yield
+        shutil.copytree(aside, folder, symlinks=True, dirs_exist_ok=True)
 
 
 @contextmanager

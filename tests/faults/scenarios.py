@@ -84,8 +84,8 @@ def repeat_a_forgotten_transaction(stage: Arena) -> None:
     shop.send(Topic.TRANSACTIONS, name.encode(), as_bytes(transaction(transaction_id=f"{name}-end", **fields)))
     shop.flush()
     stage.until(lambda: stage.value(stored, f"{name}-end"), "what follows the repeat")
-    assert stage.value(duplicates) > 0
     assert_all_hold(stage.settings, stage.acknowledged())
+    assert stage.value(duplicates) > 0
 
 
 def move_the_checkpoint_ahead(stage: Arena) -> None:

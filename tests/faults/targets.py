@@ -5,6 +5,7 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import psutil
 
@@ -22,17 +23,20 @@ def driver(arena: Arena) -> int | None:
 
 def jvm(arena: Arena) -> int | None:
     """Spark's JVM, the driver's child."""
-    return _child(driver(arena), "java")
+    parent = driver(arena)
+    return _find(arena, lambda process: process.ppid() == parent and process.name().startswith("java"))
 
 
 def python_daemon(arena: Arena) -> int | None:
-    """The process that Spark's Python workers are forked from."""
-    return _child(jvm(arena), "python")
+    """The process that Spark's Python workers are forked from. Once killed, it is missing till Spark needs another."""
+    spark = jvm(arena)
+    return _find(arena, lambda process: _is_forked(process) and process.ppid() == spark)
 
 
 def python_worker(arena: Arena) -> int | None:
-    """One of Spark's Python workers."""
-    return _child(python_daemon(arena), "python")
+    """One of Spark's Python workers; it outlives its daemon."""
+    spark = jvm(arena)
+    return _find(arena, lambda process: _is_forked(process) and process.ppid() != spark)
 
 
 def job_group(arena: Arena) -> int | None:
@@ -94,14 +98,16 @@ def kill_at_random(arena: Arena, name: str, chance: random.Random, within_second
     return kill(arena, name)
 
 
-def _child(parent: int | None, name: str) -> int | None:
-    if parent is None:
-        return None
-    try:
-        for child in psutil.Process(parent).children():
-            # A daemon that was killed stays as a zombie beside the new one.
-            if child.name().startswith(name) and child.status() != psutil.STATUS_ZOMBIE:
-                return child.pid
-        return None
-    except psutil.NoSuchProcess:
-        return None
+def _is_forked(process: psutil.Process) -> bool:
+    return "spark_jobs.daemon" in process.cmdline()
+
+
+def _find(arena: Arena, wanted: Callable[[psutil.Process], bool]) -> int | None:
+    """A living process of the streaming job's session: who lost its parent stays in that."""
+    identity = arena.stream.running
+    for process in psutil.process_iter() if identity else ():
+        with suppress(psutil.NoSuchProcess, ProcessLookupError):
+            in_job = os.getsid(process.pid) == identity.group
+            if in_job and process.status() != psutil.STATUS_ZOMBIE and wanted(process):
+                return process.pid
+    return None

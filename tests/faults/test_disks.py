@@ -1,6 +1,9 @@
 """A full disk under Postgres, and one under the checkpoint: nothing is half written, and space is all it needs."""
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -11,29 +14,42 @@ from tests.faults.invariants import assert_all_hold
 NO_SPACE = "No space left on device"
 
 
-@pytest.fixture(scope="module")
-def postgres_disk(_arena: Arena) -> None:
-    """Postgres' data on a small disk; the server is away meanwhile."""
-    _arena.supervisor.stop("postgres")
-    try:
-        _arena.mount_small_disk(_arena.settings.paths.postgres, 1024)
-    except disks.NoMountError as error:
-        pytest.skip(f"a small file system can't be mounted: {error}")
-    finally:
-        _arena.supervisor.start("postgres")
+@pytest.fixture
+def postgres_disk(_arena: Arena) -> Iterator[None]:
+    """Postgres' data on a small disk; the server is away while they move."""
+    folder, server = _arena.settings.paths.postgres, _arena.supervisor
+    with away(lambda: server.stop("postgres"), lambda: server.start("postgres")):
+        mount(_arena, folder, 1024)
+    yield
+    with away(lambda: server.stop("postgres"), lambda: server.start("postgres")):
+        _arena.give_large_disk(folder)
 
 
-@pytest.fixture(scope="module")
-def checkpoint_disk(_arena: Arena) -> None:
-    """The checkpoint on a small disk; the job is away meanwhile."""
-    folder = _arena.checkpoint()
-    _arena.stream.stop()
+@pytest.fixture
+def checkpoint_disk(_arena: Arena) -> Iterator[None]:
+    """The checkpoint on a small disk; the job is away while they move."""
+    folder, job = _arena.checkpoint(), _arena.stream
+    with away(job.stop, job.start):
+        mount(_arena, folder, 256)
+    yield
+    with away(job.stop, job.start):
+        _arena.give_large_disk(folder)
+
+
+@contextmanager
+def away(stop: Callable[[], None], start: Callable[[], None]) -> Iterator[None]:
+    stop()
     try:
-        _arena.mount_small_disk(folder, 256)
+        yield
+    finally:
+        start()
+
+
+def mount(arena: Arena, folder: Path, size_mib: int) -> None:
+    try:
+        arena.mount_small_disk(folder, size_mib)
     except disks.NoMountError as error:
         pytest.skip(f"a small file system can't be mounted: {error}")
-    finally:
-        _arena.stream.start()
 
 
 @pytest.mark.usefixtures("postgres_disk")
@@ -46,6 +62,7 @@ def test_a_full_disk_under_postgres_is_waited_for(stage: Arena) -> None:
     assert_all_hold(stage.settings, stage.acknowledged())
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("checkpoint_disk")
 def test_a_full_disk_under_the_checkpoint_ends_the_job_until_there_is_space(stage: Arena) -> None:
     stage.recover(time.time())

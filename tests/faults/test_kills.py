@@ -22,6 +22,7 @@ def test_a_killed_process_is_recovered_from(stage: Arena, target: str, seed: int
     assert_all_hold(stage.settings, stage.acknowledged())
 
 
+@pytest.mark.long
 def test_of_two_drivers_the_older_loses_and_names_the_newer(stage: Arena) -> None:
     scenarios.start_a_second_driver(stage)
 
@@ -49,6 +50,7 @@ def test_a_locked_table_is_waited_for(stage: Arena, long_form: bool) -> None:
     assert_all_hold(stage.settings, stage.acknowledged())
 
 
+@pytest.mark.long
 def test_a_batch_that_ends_driver_after_driver_is_given_up_until_a_person_says_so(stage: Arena) -> None:
     repeats = stage.settings.stream.max_batch_repeats
     ended = len(stage.stream.endings)

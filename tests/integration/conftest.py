@@ -1,5 +1,6 @@
 """A real Kafka and a real Postgres of the tests' own, under their own supervisord, in a folder of their own."""
 
+import signal
 from collections.abc import Iterator
 
 import psycopg
@@ -8,6 +9,7 @@ import pytest
 from fraudstream.settings import Settings
 from fraudstream.storage.connect import connect
 from tests.isolation import isolated_servers
+from tests.streaming import Job, StartJob
 
 Postgres = psycopg.Connection[tuple[object, ...]]
 
@@ -24,6 +26,20 @@ def database(settings: Settings) -> Iterator[Postgres]:
     """The same as `writer`, for all tests of a module."""
     with psycopg.connect(settings.writer_dsn, autocommit=True) as connection:
         yield connection
+
+
+@pytest.fixture
+def start_job(settings: Settings) -> Iterator[StartJob]:
+    """Starts streaming jobs, and ends those that still run."""
+    started: list[Job] = []
+
+    def start() -> Job:
+        started.append(Job(settings))
+        return started[-1]
+
+    yield start
+    for job in started:
+        job.end(signal.SIGKILL)
 
 
 @pytest.fixture

@@ -7,14 +7,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from fraudstream.local.jobs import jobs
 from fraudstream.settings import Settings
-from model.artifact import ARTIFACT_FILE, METADATA_FILE, read_metadata
+from model.artifact import ARTIFACT_FILE, read_metadata
 from model.registry import PRETRAINED, ModelVersion, archive, ensure_pretrained, promote, register
 from tests.isolation import isolated_servers
+from tests.models import renamed
 from tests.streaming import Job, Postgres, Shop, count
 
 SWAP_SECONDS = 10.0
@@ -65,14 +65,6 @@ def till(settings: Settings, database: Postgres, job: Job) -> Till:
     till = Till(settings, database, job)
     till.until(read_metadata(PRETRAINED).version)
     return till
-
-
-def renamed(folder: Path, version: str) -> Path:
-    """The shipped model under another version."""
-    shutil.copytree(PRETRAINED, folder)
-    metadata = msgspec.structs.replace(read_metadata(PRETRAINED), version=version)
-    (folder / METADATA_FILE).write_bytes(metadata.encode())
-    return folder
 
 
 def registered(settings: Settings, database: Postgres, folder: Path, version: str) -> ModelVersion:

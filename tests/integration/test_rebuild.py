@@ -3,12 +3,10 @@
 On real Kafka, Postgres and Spark.
 """
 
-import os
 import shutil
 import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from confluent_kafka import KafkaException, TopicPartition
@@ -16,7 +14,6 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from fraudstream import kafka_offsets
 from fraudstream.contracts import Topic, iso_milliseconds
-from fraudstream.local.jobs import jobs
 from fraudstream.local.rebuild import run_rebuild
 from fraudstream.settings import Settings
 from fraudstream.storage.rebuild import RebuildError
@@ -25,7 +22,7 @@ from model.registry import ensure_pretrained
 from tests.isolation import isolated_servers
 from tests.messages import as_bytes, label
 from tests.polling import poll
-from tests.streaming import READY_SECONDS, Job, Postgres, Shop, accounted, count
+from tests.streaming import READY_SECONDS, Postgres, Shop, StartJob, count, read_all, refusal, scores
 
 #: Of all purchases that are compared, so that their features may be equal.
 FIRST = datetime.now(UTC) - timedelta(minutes=3)
@@ -45,41 +42,14 @@ def shop(settings: Settings, database: Postgres) -> Shop:
     return Shop(settings)
 
 
-@pytest.fixture
-def run(settings: Settings) -> Iterator[Any]:
-    """Starts jobs, and ends what still runs."""
-    started: list[Job] = []
-
-    def start() -> Job:
-        started.append(Job(settings))
-        return started[-1]
-
-    yield start
-    for job in started:
-        job.end(signal.SIGKILL)
-
-
-def refusal(settings: Settings, job: Job) -> str:
-    """What a job that refuses to start leaves behind."""
-    assert job.process.wait(READY_SECONDS) == os.EX_CONFIG, job.log.read_text()[-3000:]
-    return jobs(settings)["stream"].slot.heartbeat.problem  # type: ignore[union-attr]
-
-
-def scores(database: Postgres) -> dict[str, float]:
-    return dict(database.execute("SELECT transaction_id, fraud_score FROM fraud.scored_transactions").fetchall())
-
-
 def buy(shop: Shop, name: str, customer: str, at: datetime) -> None:
     shop.buy(name, customer_id=customer, event_time=iso_milliseconds(at))
 
 
-def read_all(job: Job, shop: Shop, database: Postgres) -> None:
-    shop.flush()
-    job.until(lambda: accounted(database) == shop.sent.total(), "everything sent")
-
-
-def test_a_lost_checkpoint_is_refused_and_rebuilt(run: Any, settings: Settings, shop: Shop, database: Postgres) -> None:
-    job = run()
+def test_a_lost_checkpoint_is_refused_and_rebuilt(
+    start_job: StartJob, settings: Settings, shop: Shop, database: Postgres
+) -> None:
+    job = start_job()
     for name in ("whole", "cut"):
         buy(shop, f"{name}-1", name, FIRST)
     buy(shop, "whole-2", "whole", SECOND)
@@ -88,7 +58,7 @@ def test_a_lost_checkpoint_is_refused_and_rebuilt(run: Any, settings: Settings, 
     assert job.end(signal.SIGTERM) == 0
 
     shutil.rmtree(settings.paths.checkpoint)
-    problem = refusal(settings, run())
+    problem = refusal(settings, start_job())
     assert "there is no checkpoint" in problem
     assert "./fraudctl rebuild" in problem
 
@@ -98,7 +68,7 @@ def test_a_lost_checkpoint_is_refused_and_rebuilt(run: Any, settings: Settings, 
     (line,) = said
     assert line.startswith(f"{shop.sent.total()} messages in Kafka are read again")
     run_rebuild(settings, yes=True, accept_loss=False, tell=said.append)
-    job = run()
+    job = start_job()
     buy(shop, "cut-2", "cut", SECOND)
     buy(shop, "new-2", "new", SECOND)
     read_all(job, shop, database)
@@ -111,23 +81,23 @@ def test_a_lost_checkpoint_is_refused_and_rebuilt(run: Any, settings: Settings, 
 
 
 def test_a_damaged_checkpoint_is_rebuilt_without_a_person(
-    run: Any, settings: Settings, shop: Shop, database: Postgres
+    start_job: StartJob, settings: Settings, shop: Shop, database: Postgres
 ) -> None:
     before = count(database, "SELECT generation FROM fraud.stream_queries")
     for file in settings.paths.stream.glob(f"checkpoint-{before}/state/0/[0-9]*/[0-9]*.*"):  # changes and snapshots
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     shop.buy("after-damage")
     shop.flush()
-    job = run()
+    job = start_job()
     assert job.process.wait(READY_SECONDS) == 1
     assert "the checkpoint is damaged" in job.log.read_text()
-    read_all(run(), shop, database)
+    read_all(start_job(), shop, database)
     assert len(scores(database)) == 6
     assert count(database, "SELECT generation FROM fraud.stream_queries") > before
 
 
 def test_what_kafka_lost_is_refused_until_somebody_accepts_it(
-    run: Any, settings: Settings, shop: Shop, database: Postgres
+    start_job: StartJob, settings: Settings, shop: Shop, database: Postgres
 ) -> None:
     run_id = count(database, "SELECT max(batch_id) FROM fraud.stream_batches")
     for _ in range(3):
@@ -136,7 +106,7 @@ def test_what_kafka_lost_is_refused_until_somebody_accepts_it(
     admin = AdminClient(settings.kafka.client_config())
     expire(settings, admin, Topic.BROWSE_EVENTS)
     make_anew(admin, Topic.TRANSACTION_LABELS)
-    problem = refusal(settings, run())
+    problem = refusal(settings, start_job())
     assert "expired before they were read" in problem
     assert "transaction-labels/" in problem
     assert "the topic was made anew" in problem
@@ -150,7 +120,7 @@ def test_what_kafka_lost_is_refused_until_somebody_accepts_it(
     assert count(database, "SELECT sum(lost) FROM fraud.stream_offsets") == 6
     assert count(database, "SELECT sum(until_offset - from_offset) FROM fraud.stream_lost_ranges") == 6
 
-    job = run()
+    job = start_job()
     send_label(shop)
     read_all(job, shop, database)
     assert len(scores(database)) == 7

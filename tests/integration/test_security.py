@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from fraudstream import kafka_offsets
 from fraudstream.contracts import INPUT_TOPICS
 from fraudstream.files import write_atomically
-from fraudstream.kafka_offsets import KafkaUnavailableError
+from fraudstream.kafka_errors import KafkaUnavailableError
 from fraudstream.local import kafka, status
 from fraudstream.local.programs import not_watching
 from fraudstream.local.security import database, listeners, values

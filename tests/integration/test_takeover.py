@@ -13,7 +13,7 @@ from fraudstream.storage import rebuild
 from fraudstream.storage.continuity import KafkaView
 from fraudstream.storage.rebuild import RebuildError
 from spark_jobs import takeover
-from spark_jobs.checkpoint import OffsetRange
+from spark_jobs.checkpoint import OffsetRange, Planned
 from spark_jobs.ledger import Driver, LedgerError
 
 Postgres = psycopg.Connection[Any]
@@ -25,9 +25,16 @@ pytestmark = pytest.mark.usefixtures("empty_tables")
 
 
 def start(
-    writer: Postgres, settings: Settings, planned: int | None = None, *, view: KafkaView = VIEW, generation: int = 0
+    writer: Postgres,
+    settings: Settings,
+    planned: int | None = None,
+    *,
+    ended: bool = False,
+    view: KafkaView = VIEW,
+    generation: int = 0,
 ) -> Driver:
-    return takeover.take_over(writer, settings.stream, lambda: view, generation, planned, "the checkpoint")
+    newest = None if planned is None else Planned(planned, ended)
+    return takeover.take_over(writer, settings.stream, lambda: view, generation, newest, "the checkpoint")
 
 
 def read(writer: Postgres, batch_id: int, until: int) -> None:
@@ -78,6 +85,12 @@ def test_a_lost_or_restored_half_is_refused(
         start(running, settings, planned)
 
 
+def test_a_batch_that_ended_and_is_missing_in_the_ledger_is_refused(running: Postgres, settings: Settings) -> None:
+    assert start(running, settings, 3, ended=True).repeats is None
+    with pytest.raises(LedgerError, match="is at batch 4, but the ledger in Postgres at 3: one of them was restored"):
+        start(running, settings, 4, ended=True)
+
+
 @pytest.mark.parametrize(
     ("view", "message"),
     [
@@ -105,7 +118,7 @@ def test_what_expired_in_a_partition_that_was_never_read_is_refused(running: Pos
 def test_what_is_fixed_with_the_checkpoint_is_refused(running: Postgres, settings: Settings, name: str) -> None:
     changed = settings.stream.model_copy(update={name: getattr(settings.stream, name) + 1})
     with pytest.raises(LedgerError, match=f"FRAUDSTREAM_STREAM__{name.upper()} is"):
-        takeover.take_over(running, changed, lambda: VIEW, 0, 3, "the checkpoint")
+        takeover.take_over(running, changed, lambda: VIEW, 0, Planned(3, ended=False), "the checkpoint")
 
 
 def test_another_layout_of_the_state_is_refused(running: Postgres, settings: Settings) -> None:
@@ -188,9 +201,18 @@ def test_a_topic_made_anew_counts_from_0_and_the_old_one_stays_in_the_books(
     assert books == [("transactions", 0), ("transactions@topic-1", 5)]
 
 
-def test_a_rebuild_is_refused_when_the_stream_went_on_or_never_ran(writer: Postgres, settings: Settings) -> None:
-    with pytest.raises(RebuildError, match="has never run"):
-        rebuild.apply(writer, QUERY, rebuild.plan(writer, VIEW))
+def test_beside_an_empty_ledger_an_old_checkpoint_is_refused_until_a_rebuild(
+    writer: Postgres, settings: Settings
+) -> None:
+    with pytest.raises(LedgerError, match="restored from another time"):
+        start(writer, settings, planned=9)
+    generation = rebuild.apply(writer, QUERY, rebuild.plan(writer, VIEW))
+    driver = start(writer, settings, generation=generation)
+    # The rebuild was the first in the order of drivers, which stops an older one.
+    assert (driver.epoch, driver.first_batch, driver.resume) == (2, 0, {})
+
+
+def test_a_rebuild_is_refused_when_the_stream_went_on(writer: Postgres, settings: Settings) -> None:
     start(writer, settings)
     read(writer, 0, 1)
     what = rebuild.plan(writer, VIEW)

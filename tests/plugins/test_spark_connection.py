@@ -47,7 +47,10 @@ class SparkConnectionTest(unittest.TestCase):
 
     def test_what_cannot_work_is_refused_by_name(self) -> None:
         refused: list[tuple[dict[str, Any], str]] = [
-            ({"host": "yarn", "deploy_mode": "cluster"}, "deploy-mode 'cluster'"),
+            (
+                {"host": "yarn", "deploy_mode": "cluster"},
+                "deploy-mode 'cluster', but FRAUDSTREAM_CLUSTER__DEPLOY_MODE is 'client'",
+            ),
             ({"host": "yarn", "keytab": "c2VjcmV0"}, "'keytab'"),
             ({"host": None}, "'spark://'"),
             ({"host": "mesos://somewhere"}, "'mesos://somewhere'"),

@@ -61,7 +61,7 @@ def test_the_four_components_run_in_airflows_environment(settings: Settings) -> 
 
 
 def test_the_administrator_signs_in_with_the_password_of_the_credentials_file(settings: Settings) -> None:
-    airflow._write_passwords(settings)
+    airflow.write_passwords(settings)
     file = settings.paths.secrets / "airflow_users.json"
     users = json.loads(file.read_text())
     assert users["admin"] == json.loads(settings.paths.credentials.read_text())["airflow"]["password"]
@@ -70,8 +70,8 @@ def test_the_administrator_signs_in_with_the_password_of_the_credentials_file(se
 
 
 def test_the_viewers_password_stays(settings: Settings) -> None:
-    airflow._write_passwords(settings)
+    airflow.write_passwords(settings)
     file = settings.paths.secrets / "airflow_users.json"
     before = json.loads(file.read_text())["viewer"]
-    airflow._write_passwords(settings)
+    airflow.write_passwords(settings)
     assert json.loads(file.read_text())["viewer"] == before

@@ -13,6 +13,7 @@ from fraudstream.settings import PROJECT_DIR
 
 COMMANDS = (
     "up",
+    "install",
     "down",
     "status",
     "logs",
@@ -24,7 +25,12 @@ COMMANDS = (
     "models",
     "bench",
     "test",
+    "rebuild",
+    "retry",
+    "backup",
+    "restore",
     "doctor",
+    "kafka-acls",
     "reset",
 )
 
@@ -125,4 +131,4 @@ def test_a_benchmark_with_servers_of_its_own_needs_no_platform_to_explain_itself
     done = fraudctl(tmp_path, "bench", name, "--", "--help")
     assert done.returncode == 0, done.stderr
     assert f"./fraudctl bench {name}" in done.stdout
-    assert "--out OUT" in done.stdout
+    assert f"usage: {name}.py" in done.stdout

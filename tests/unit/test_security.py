@@ -38,7 +38,7 @@ def settings(tmp_path: Path) -> Settings:
         folder.chmod(0o700)
     superset.prepare(made)
     write(made.paths.airflow / "airflow.cfg", airflow.render_config(made))
-    airflow._write_passwords(made)
+    airflow.write_passwords(made)
     write(made.paths.kafka / "server.properties", kafka._properties(made.kafka, made.paths.kafka / "data"))
     write(made.paths.postgres / "pg_hba.conf", HOST_RULES)
     return made

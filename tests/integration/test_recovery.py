@@ -1,0 +1,99 @@
+"""The database restored from a backup, or gone altogether: what was scored since comes again from Kafka.
+
+On real Kafka, Postgres and Spark.
+"""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from fraudstream.local.backup import BackupError, back_up, run_restore
+from fraudstream.local.rebuild import run_rebuild
+from fraudstream.settings import Settings
+from fraudstream.storage.connect import connect
+from model.registry import ensure_pretrained
+from tests.isolation import isolated_servers, start_servers, stop_servers
+from tests.streaming import Postgres, Shop, StartJob, count, read_all, refusal, scores
+
+
+@pytest.fixture(scope="module")
+def settings() -> Iterator[Settings]:
+    """Servers of this module's own: it stops them, and deletes their database."""
+    with isolated_servers() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shop(settings: Settings) -> Shop:
+    return Shop(settings)
+
+
+@contextmanager
+def as_writer(settings: Settings) -> Iterator[Postgres]:
+    with psycopg.connect(settings.writer_dsn, autocommit=True) as connection:
+        ensure_pretrained(connection, settings.paths.models)
+        yield connection
+
+
+def said(settings: Settings) -> list[str]:
+    """What a rebuild, which is carried out, says of itself."""
+    lines: list[str] = []
+    run_rebuild(settings, yes=True, accept_loss=False, tell=lines.append)
+    return lines
+
+
+def test_a_restored_backup_gets_from_kafka_what_came_after_it(
+    start_job: StartJob, settings: Settings, shop: Shop, tmp_path: Path
+) -> None:
+    folder = tmp_path / "backup"
+    with as_writer(settings) as database:
+        job = start_job()
+        shop.buy("before")
+        read_all(job, shop, database)
+        back_up(settings, folder, lambda _: None)
+        shop.buy("after", customer_id="c-before")
+        read_all(job, shop, database)
+        whole = scores(database)
+    assert job.end(signal.SIGTERM) == 0
+    with pytest.raises(BackupError, match="exists: name a new folder"):
+        back_up(settings, folder, lambda _: None)
+    with pytest.raises(BackupError, match=r"\./fraudctl down first"):
+        run_restore(settings, folder, lambda _: None)
+
+    stop_servers(settings)
+    with pytest.raises(BackupError, match=r"is not a backup: it has no fraud\.dump"):
+        run_restore(settings, tmp_path, lambda _: None)
+    run_restore(settings, folder, lambda _: None)
+    start_servers(settings)
+    with as_writer(settings) as database:
+        assert scores(database).keys() == {"tx-before"}
+        problem = refusal(settings, start_job())
+        assert "one of them was restored from another time" in problem
+        assert "./fraudctl rebuild" in problem
+        assert said(settings)[0].startswith("3 messages in Kafka are read again for the customers' profiles")
+        job = start_job()
+        read_all(job, shop, database)
+        assert scores(database) == whole, "to the bit, since profiles are what they were"
+        assert count(database, "SELECT sum(duplicates) FROM fraud.stream_offsets") == 0
+    assert job.end(signal.SIGTERM) == 0
+
+
+def test_a_lost_database_comes_back_from_kafka_alone(start_job: StartJob, settings: Settings, shop: Shop) -> None:
+    with as_writer(settings) as database:
+        whole = scores(database)
+    with connect(settings, settings.postgres.admin, "postgres", autocommit=True) as admin:
+        admin.execute(f"DROP DATABASE {settings.postgres.database}".encode())
+    start_servers(settings)
+    with as_writer(settings) as database:
+        assert "the ledger in Postgres at -1" in refusal(settings, start_job())
+        assert (
+            said(settings)[0] == f"The ledger is empty: all {shop.sent.total()} messages that Kafka holds are scored."
+        )
+        job = start_job()
+        read_all(job, shop, database)
+        assert scores(database) == whole
+        job.end(signal.SIGKILL)
