@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from benchmarks.measuring.accounting import differences
-from benchmarks.measuring.samples import JOB_PARTS, Sample, Sampler, column
+from benchmarks.measuring.samples import JOB_PARTS, SERVERS, Sample, Sampler, column
 from benchmarks.measuring.stream import BenchmarkError, Postgres, Stream, fresh_stream
 
 #: What the shop is asked for; a busy machine sends less.
@@ -22,8 +22,10 @@ SAMPLE_SECONDS = 2.0
 DRAIN_SECONDS = 3600.0
 MIB = 2**20
 
+ROWS = "SELECT count(*), pg_total_relation_size('fraud.scored_transactions') FROM fraud.scored_transactions"
 LEDGER = """
-    SELECT count(*), sum(messages), max(messages), extract(epoch FROM max(committed_at) - min(started_at))::float8,
+    SELECT count(*), sum(messages)::bigint, max(messages),
+        extract(epoch FROM max(committed_at) - min(started_at))::float8,
         percentile_cont(0.5) WITHIN GROUP (ORDER BY duration_ms), max(duration_ms)
     FROM (SELECT *, scored + browse_events + labels + dead_lettered + duplicates AS messages
           FROM fraud.stream_batches) AS batch
@@ -34,7 +36,7 @@ def main() -> None:
     """Makes the backlog, lets the job drain it, and prints the figures."""
     arguments = _arguments()
     with fresh_stream() as stream, stream.connect() as database:
-        _send(stream, arguments.events)
+        _send(stream, arguments.events, arguments.customers)
         waiting = stream.lag(database)
         print(f"{waiting} messages wait; the job starts, samples go to {arguments.out}", flush=True)
         started = time.monotonic()
@@ -47,6 +49,7 @@ def main() -> None:
         _summarise(sampler.samples, seconds)
         limit = stream.settings.stream.max_offsets_per_trigger
         largest = _tell_batches(database, sampler.samples, limit)
+        _tell_servers(database, sampler.samples)
         found = list(differences(stream, database))
         print("accounting: " + ("; ".join(found) or "every message once, distinct ids sent = stored"))
     if found or largest > limit:
@@ -56,12 +59,14 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=1_000_000, help="browse events and transactions (1000000)")
+    parser.add_argument("--customers", type=int, help="of the shop (as many as it has by default)")
     parser.add_argument("--out", type=Path, default=Path("backlog.csv"), help="the samples (backlog.csv)")
     return parser.parse_args()
 
 
-def _send(stream: Stream, events: int) -> None:
-    shop = stream.start_shop("--rate", str(SEND_RATE), "--events", str(events))
+def _send(stream: Stream, events: int, customers: int | None) -> None:
+    others = ["--customers", str(customers)] if customers else []
+    shop = stream.start_shop("--rate", str(SEND_RATE), "--events", str(events), *others)
     if shop.process.wait():
         raise BenchmarkError(f"the simulated shop failed: {shop.log.read_text()[-2000:]}")
 
@@ -81,13 +86,24 @@ def _tell_batches(database: Postgres, samples: list[Sample], limit: int) -> int:
         raise BenchmarkError("the ledger is empty")
     batches, messages, largest, seconds, median_ms, slowest_ms = row
     cpu = samples[-1]["cpu_job"]
+    parts = ", ".join(f"{name} {samples[-1][f'cpu_{name}'] / cpu:.0%}" for name in JOB_PARTS)
     print(
         f"  {messages} messages in {batches} batches, the largest {largest} (at most {limit}); a batch takes "
         f"{median_ms / 1000:.2f} s in the median, {slowest_ms / 1000:.2f} s at most\n"
         f"  {messages / seconds:.0f} messages/s from the first batch's start to the last one's commit; "
-        f"{cpu:.0f} CPU-s of the job with its start, {messages / cpu:.0f} messages a CPU-s"
+        f"{cpu:.0f} CPU-s of the job with its start, {messages / cpu:.0f} messages a CPU-s ({parts})"
     )
     return int(largest)
+
+
+def _tell_servers(database: Postgres, samples: list[Sample]) -> None:
+    """Prints what Kafka and Postgres spent while the job drained, and how much disk a message and a row take."""
+    rows, row_bytes = database.execute(ROWS).fetchone() or (0, 0)
+    spent = {name: samples[-1][f"cpu_{name}"] - samples[0][f"cpu_{name}"] for name in SERVERS}
+    print(
+        f"  Postgres spent {spent['postgres']:.0f} CPU-s for {rows} transactions, {rows / spent['postgres']:.0f} a "
+        f"CPU-s; a row takes {row_bytes / rows:.0f} bytes with its indexes; Kafka spent {spent['kafka']:.0f} CPU-s"
+    )
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -15,8 +16,11 @@ from benchmarks.measuring.stream import Postgres, Program, Stream, parts_of
 from fraudstream.local.supervisor import Supervisor
 
 Sample = Mapping[str, float]
-JOB_PARTS = ("driver", "jvm", "daemon", "workers", "other")
+#: `python` is Spark's Python workers with the daemon that they are forked from. Memory moves from it to them while they
+#: write to pages that they share, so that the workers alone seem to grow.
+JOB_PARTS = ("driver", "jvm", "python", "other")
 SERVERS = ("kafka", "postgres")
+ROLLUP = re.compile(r"^(Pss|Pss_Anon): +(\d+) kB$", re.MULTILINE)
 STATE = re.compile(r"state: (\d+) rows, (\d+) bytes of memory, (\d+) bytes of files")
 #: The job's log is long; Spark's state is told once a minute.
 LOG_TAIL_BYTES = 65_536
@@ -32,12 +36,27 @@ BATCHES = """
 """
 
 
+@dataclass(frozen=True)
+class Memory:
+    """Proportional set size (a page that n processes share counts 1/n in each), bytes.
+
+    `anonymous` is the part that programs wrote. The rest are mapped files, whose share depends on who else on the
+    machine maps them: it grows when another program ends.
+    """
+
+    pss: int = 0
+    anonymous: int = 0
+
+    def __add__(self, other: "Memory") -> "Memory":
+        return Memory(self.pss + other.pss, self.anonymous + other.anonymous)
+
+
 class Sampler:
     """Takes samples of a stream and its job, and writes each as a row of CSV.
 
-    Columns: `seconds` since the first sample, `load` (1 minute), `pss_…` (bytes: each part of the job, their sum
-    `pss_job`, both servers), `cpu_job` (seconds since its start), `workers`, `state_…` (rows, bytes), `lag` (messages),
-    the micro-batches since the last sample (`BATCHES`), and `disk_…` (bytes).
+    Columns: `seconds` since the first sample, `load` (1 minute), `pss_…` and `anon_…` (`Memory`, bytes: each part of
+    the job, their sum `…_job`, both servers), `cpu_…` (of the same, seconds since their start), `workers`, `state_…`
+    (rows, bytes), `lag` (messages), the micro-batches since the last sample (`BATCHES`), and `disk_…` (bytes).
     """
 
     def __init__(self, stream: Stream, job: Program, database: Postgres, path: Path) -> None:
@@ -81,16 +100,20 @@ class Sampler:
         self.samples.append(sample)
 
     def _memory(self) -> dict[str, float]:
-        parts = parts_of(psutil.Process(self._job.process.pid))
+        found = parts_of(psutil.Process(self._job.process.pid))
+        parts = {"driver": found["driver"], "jvm": found["jvm"], "other": found["other"]}
+        parts["python"] = found["daemon"] + found["workers"]
         states = Supervisor(self._stream.settings).states()
-        pss = {f"pss_{name}": sum(map(_pss, parts[name])) for name in JOB_PARTS}
-        pss["pss_job"] = sum(pss.values())
-        for name in SERVERS:
-            pid = states[name].pid
-            server = [psutil.Process(pid)] if pid else []
-            pss[f"pss_{name}"] = sum(_pss(one) for root in server for one in (root, *root.children(recursive=True)))
-        cpu = sum(_cpu_seconds(process) for processes in parts.values() for process in processes)
-        return {**pss, "cpu_job": round(cpu, 2), "workers": len(parts["workers"])}
+        servers = {name: _with_children(states[name].pid) for name in SERVERS}
+        memory = {name: _memory_of(processes) for name, processes in (parts | servers).items()}
+        memory["job"] = sum((memory[name] for name in JOB_PARTS), Memory())
+        cpu = {
+            f"cpu_{name}": round(sum(map(_cpu_seconds, processes)), 2) for name, processes in (parts | servers).items()
+        }
+        cpu["cpu_job"] = sum(cpu[f"cpu_{name}"] for name in JOB_PARTS)
+        pss = {f"pss_{name}": each.pss for name, each in memory.items()}
+        anonymous = {f"anon_{name}": each.anonymous for name, each in memory.items()}
+        return {**pss, **anonymous, **cpu, "workers": len(found["workers"])}
 
     def _batches(self, now: float) -> dict[str, float]:
         cursor = self._database.execute(BATCHES, (self._last, now))
@@ -117,11 +140,21 @@ def column(samples: Sequence[Sample], name: str) -> list[float]:
     return [sample[name] for sample in samples]
 
 
-def _pss(process: psutil.Process) -> int:
-    """Proportional set size: a page that n processes share counts 1/n in each. 0 for a process that has just ended."""
-    with suppress(psutil.NoSuchProcess, FileNotFoundError):
-        return int(process.memory_full_info().pss)
-    return 0
+def _memory_of(processes: Sequence[psutil.Process]) -> Memory:
+    total = Memory()
+    for process in processes:
+        with suppress(ProcessLookupError, FileNotFoundError):  # it has just ended
+            rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
+            kib = {name: int(value) for name, value in ROLLUP.findall(rollup)}
+            total += Memory(kib["Pss"] * 1024, kib["Pss_Anon"] * 1024)
+    return total
+
+
+def _with_children(pid: int | None) -> list[psutil.Process]:
+    """None of a process that doesn't run."""
+    with suppress(psutil.NoSuchProcess):
+        return [process := psutil.Process(pid), *process.children(recursive=True)] if pid else []
+    return []
 
 
 def _cpu_seconds(process: psutil.Process) -> float:

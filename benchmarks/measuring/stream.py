@@ -1,10 +1,11 @@
 """A stream for benchmarks: Kafka and Postgres in a folder and on ports of their own, and what uses them."""
 
+import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,8 +64,11 @@ class Stream:
         self.settings = settings
         self._stack = stack
 
-    def run(self, name: str, *arguments: str) -> Program:
-        """Starts a module of the spark environment; stopped at the latest at the benchmark's end."""
+    def run(self, name: str, *arguments: str, environment: Mapping[str, str] | None = None) -> Program:
+        """Starts a module of the spark environment; stopped at the latest at the benchmark's end.
+
+        `environment` is set on top of the benchmark's own.
+        """
         log = self.settings.paths.logs / f"{name}.log"
         with log.open("ab") as output:
             process = subprocess.Popen(
@@ -73,15 +77,16 @@ class Stream:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=PROJECT_DIR,
+                env={**os.environ, **(environment or {})},
                 start_new_session=True,
             )
         program = Program(process, log)
         self._stack.callback(program.stop)
         return program
 
-    def start_job(self) -> Program:
-        """The streaming job, as Airflow would launch it."""
-        return self.run("stream", "spark_jobs.score_transactions", "--master", "local[2,4]")
+    def start_job(self, master: str = "local[2,4]", environment: Mapping[str, str] | None = None) -> Program:
+        """The streaming job, as Airflow would launch it; `environment` as in `run`."""
+        return self.run("stream", "spark_jobs.score_transactions", "--master", master, environment=environment)
 
     def start_shop(self, *arguments: str) -> Program:
         """The simulated shop, live, with the arguments of `fraudctl produce`."""

@@ -1,0 +1,144 @@
+"""Upgrades of a stream that goes on scoring, on one checkpoint: other code, other settings, another model.
+
+    ./fraudctl bench upgrade -- --from 6f5c7d4
+
+The streaming job starts with the code of another commit while the simulated shop sends. Then it is stopped and started
+again with this code, with other settings, with a setting that the checkpoint doesn't allow, and with the old code once
+more; a model is promoted while it runs. Each line says how long nothing was committed. Kafka and Postgres lie in a
+folder and on ports of their own. Ends with 1 when something isn't accounted for, or a start is not refused that
+should be.
+"""
+
+import argparse
+import os
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import psycopg
+
+from benchmarks.measuring.accounting import differences
+from benchmarks.measuring.stream import BenchmarkError, Postgres, Program, Stream, fresh_stream, wait_until
+from fraudstream.settings import ENV_PREFIX, PROJECT_DIR
+from model.registry import promote, register
+from tests.models import renamed
+
+RATE = 150
+PHASE_SECONDS = 30.0
+START_SECONDS = 180.0
+OTHER_SETTINGS = {
+    ENV_PREFIX + "STREAM__TRIGGER_SECONDS": "0.5",
+    ENV_PREFIX + "STREAM__MAX_OFFSETS_PER_TRIGGER": "5000",
+    ENV_PREFIX + "STREAM__ALLOWED_LATENESS_SECONDS": "300",
+    ENV_PREFIX + "STREAM__DRIVER_MEMORY_MB": "768",
+}
+FIXED_SETTING = {ENV_PREFIX + "STREAM__STATE_PARTITIONS": "4"}
+PROMOTED = "upgrade-1"
+
+
+class Upgrades:
+    """One checkpoint, and the jobs that follow each other on it."""
+
+    def __init__(self, stream: Stream, database: Postgres) -> None:
+        self.database = database
+        self._stream = stream
+        self._job: Program | None = None
+
+    def start(self, what: str, environment: Mapping[str, str]) -> None:
+        """Stops the job as Airflow would, starts it anew, and says how long nothing was committed."""
+        if self._job:
+            self._job.stop()
+        before = self._newest()
+        self._job = self._stream.start_job(environment=environment)
+        wait_until(lambda: self._newest() > before, self._job, START_SECONDS, what)
+        self._tell(what, before)
+        time.sleep(PHASE_SECONDS)
+        self._job.check()
+
+    def refuse(self, what: str, environment: Mapping[str, str]) -> None:
+        """A start that has to be refused. Raises BenchmarkError when it isn't."""
+        if self._job:
+            self._job.stop()
+        refused = self._stream.start_job(environment=environment)
+        status = refused.process.wait()
+        if status != os.EX_CONFIG:
+            raise BenchmarkError(f"{what}: exit status {status} instead of {os.EX_CONFIG}")
+        print(f"{what}: refused: {refused.log.read_text().splitlines()[-1]}", flush=True)
+
+    def promote(self, version: str) -> None:
+        """Promotes the shipped model under another version while the job runs."""
+        settings = self._stream.settings
+        with psycopg.connect(settings.writer_dsn) as registry:
+            register(registry, renamed(settings.paths.var / version, version), settings.paths.models)
+            promote(registry, version)
+        promoted = time.monotonic()
+        assert self._job is not None  # noqa: S101 (started before)
+        wait_until(lambda: self._scored_by(version), self._job, START_SECONDS, f"scored by {version}")
+        print(f"model promoted: scores {time.monotonic() - promoted:.1f} s later, without a stop", flush=True)
+        time.sleep(PHASE_SECONDS)
+
+    def drain(self) -> None:
+        """Waits for what the shop has sent, and stops the job."""
+        assert self._job is not None  # noqa: S101 (started before)
+        wait_until(lambda: not self._stream.lag(self.database), self._job, START_SECONDS, "no lag")
+        self._job.stop()
+
+    def _newest(self) -> int:
+        row = self.database.execute("SELECT coalesce(max(batch_id), -1) FROM fraud.stream_batches").fetchone()
+        return int(row[0]) if row else -1
+
+    def _scored_by(self, version: str) -> bool:
+        query = "SELECT model_version FROM fraud.stream_batches ORDER BY batch_id DESC LIMIT 1"
+        return self.database.execute(query).fetchone() == (version,)
+
+    def _tell(self, what: str, before: int) -> None:
+        gap = """
+            SELECT extract(epoch FROM n.committed_at - o.committed_at)::float8
+            FROM fraud.stream_batches o, fraud.stream_batches n WHERE o.batch_id = %s AND n.batch_id = %s
+        """
+        row = self.database.execute(gap, (before, before + 1)).fetchone()
+        print(f"{what}: " + (f"{row[0]:.1f} s without a commit" if row else "started"), flush=True)
+
+
+def main() -> None:
+    """Goes through the upgrades and prints what each took."""
+    arguments = _arguments()
+    with fresh_stream() as stream, stream.connect() as database:
+        old = code_of(arguments.old, stream.settings.paths.var / "old")
+        old_code = {"PYTHONPATH": str(old), "PYTHONSAFEPATH": "1"}
+        shop = stream.start_shop("--rate", str(RATE))
+        upgrades = Upgrades(stream, database)
+        upgrades.start(f"code of {arguments.old}", old_code)
+        upgrades.start("code of this tree", {})
+        upgrades.start("other settings", OTHER_SETTINGS)
+        upgrades.promote(PROMOTED)
+        upgrades.refuse("a setting that is fixed with the checkpoint", FIXED_SETTING)
+        upgrades.start(f"back to the code of {arguments.old}", old_code)
+        upgrades.start("code of this tree again", {})
+        shop.stop()
+        upgrades.drain()
+        found = list(differences(stream, database))
+        print("accounting: " + ("; ".join(found) or "every message once, distinct ids sent = stored"))
+    if found:
+        raise SystemExit(1)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--from", dest="old", required=True, metavar="COMMIT", help="whose code the stream starts with")
+    return parser.parse_args()
+
+
+def code_of(commit: str, folder: Path) -> Path:
+    """Unpacks the files of a commit. Returns `folder`. Raises BenchmarkError when there is no such commit."""
+    folder.mkdir()
+    made = subprocess.run(["git", "archive", commit], cwd=PROJECT_DIR, capture_output=True, check=False)
+    if made.returncode:
+        raise BenchmarkError(f"no code of {commit!r}: {made.stderr.decode().strip()}; choose one of `git log`")
+    subprocess.run(["tar", "-x", "-C", folder], input=made.stdout, check=True)
+    return folder
+
+
+if __name__ == "__main__":
+    main()
