@@ -28,7 +28,7 @@ from datetime import timedelta
 from airflow.sdk import DAG, Param
 from fraudstream_airflow.operators import SparkModuleOperator
 
-from fraudstream.contracts import DeadLetterReason
+from fraudstream.messages.reasons import DeadLetterReason
 
 CODES = [reason.value for reason in DeadLetterReason]
 

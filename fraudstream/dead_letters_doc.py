@@ -1,6 +1,6 @@
 """Writes docs/dead-letters.md from the codes' declarations: `python -m fraudstream.dead_letters_doc`."""
 
-from fraudstream.contracts import DeadLetterReason
+from fraudstream.messages.reasons import DeadLetterReason
 from fraudstream.settings import PROJECT_DIR
 
 DOCUMENT = PROJECT_DIR / "docs" / "dead-letters.md"
@@ -10,7 +10,7 @@ _HEAD = """\
 
 A message that can't be used doesn't stop the stream. It is kept in `fraud.dead_letters` with a reason, published to the
 topic `dead-letters`, and counted in the accounting. Written by `python -m fraudstream.dead_letters_doc` from
-`fraudstream/dead_letters.py`; `fraudstream/validation.py` and `fraudstream/refusal.py` decide.
+`fraudstream/messages/reasons.py`; `fraudstream/messages/validation.py` and `fraudstream/messages/refusal.py` decide.
 
 ## What is kept
 

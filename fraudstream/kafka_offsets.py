@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from confluent_kafka import KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from fraudstream.contracts import Topic
 from fraudstream.kafka_errors import ClientErrors, connected
 from fraudstream.kafka_settings import KafkaSettings
+from fraudstream.messages.contracts import Topic
 
 #: By topic and partition.
 Offsets = dict[tuple[str, int], int]

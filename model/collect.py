@@ -26,14 +26,21 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fraudstream import kafka_access
-from fraudstream.contracts import INPUT_TOPICS, BrowseEvent, Label, SimulationTruth, Topic, Transaction
 from fraudstream.errors import FraudstreamError
 from fraudstream.kafka_acls import ConsumerGroup
 from fraudstream.kafka_errors import ClientErrors, connected
 from fraudstream.kafka_settings import KafkaSettings, Role
-from fraudstream.refusal import Rejection
+from fraudstream.messages.contracts import (
+    INPUT_TOPICS,
+    BrowseEvent,
+    Label,
+    SimulationTruth,
+    Topic,
+    Transaction,
+)
+from fraudstream.messages.refusal import Rejection
+from fraudstream.messages.validation import decode
 from fraudstream.settings import Settings, load_settings
-from fraudstream.validation import decode
 from model.replay import HistoryFolder
 from model.static import CUSTOMER_COLUMNS, PRODUCT_COLUMNS
 

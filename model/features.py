@@ -12,7 +12,7 @@ from hashlib import blake2b
 from math import exp, log, nan, sqrt
 from zlib import crc32
 
-from fraudstream.contracts import BROWSE_EVENT_TYPES, PAYMENT_METHODS, BrowseEvent, Transaction
+from fraudstream.messages.contracts import BROWSE_EVENT_TYPES, PAYMENT_METHODS, BrowseEvent, Transaction
 from model.geo import distance_km
 from model.profile import (
     DAY_MS,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from math import isnan
 
-from fraudstream.contracts import PAYMENT_METHODS
+from fraudstream.messages.contracts import PAYMENT_METHODS
 from model.specs import SPECS, FeatureSpec, Unit
 
 

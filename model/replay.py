@@ -22,8 +22,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fraudstream.contracts import SCHEMA_VERSION, BrowseEvent, Item, Transaction
 from fraudstream.errors import FraudstreamError
+from fraudstream.messages.contracts import SCHEMA_VERSION, BrowseEvent, Item, Transaction
 from model.features import STATEFUL_COLUMNS, Profile, observe_browse, observe_transaction
 
 BATCH_ROWS = 16_384

@@ -11,7 +11,7 @@ import skops.io
 from scipy.special import expit
 from skops.io.exceptions import UntrustedTypesFoundException
 
-from fraudstream.contracts import Reason
+from fraudstream.messages.contracts import Reason
 from model.artifact import ArtifactError, Calibration, Metadata, check_sha256, decode_metadata, read_folder
 from model.features import FEATURE_NAMES
 from model.reasons import sentence

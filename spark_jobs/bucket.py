@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from fraudstream.contracts import BrowseEvent, Event, Label, Topic, Transaction
-from fraudstream.refusal import Rejection
-from fraudstream.validation import decode
+from fraudstream.messages.contracts import BrowseEvent, Event, Label, Topic, Transaction
+from fraudstream.messages.refusal import Rejection
+from fraudstream.messages.validation import decode
 from model.features import Profile, decode_profile, encode_profile, observe_browse, observe_transaction
 
 

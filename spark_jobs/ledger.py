@@ -8,8 +8,8 @@ from typing import Any
 from psycopg import Connection
 from psycopg.types.json import Jsonb
 
-from fraudstream.contracts import QUERY
 from fraudstream.errors import RefusedError, ReplacedError
+from fraudstream.messages.contracts import QUERY
 from spark_jobs.checkpoint import OffsetRange, Offsets
 
 Postgres = Connection[tuple[Any, ...]]

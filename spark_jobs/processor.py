@@ -11,10 +11,10 @@ import psycopg
 from pyspark.sql import DataFrame, SparkSession
 
 from fraudstream import failpoints
-from fraudstream.contracts import QUERY
 from fraudstream.errors import FraudstreamError
 from fraudstream.failpoints import Failpoint, reach
 from fraudstream.kafka_settings import Role
+from fraudstream.messages.contracts import QUERY
 from fraudstream.settings import Settings
 from fraudstream.storage import continuity, rebuild
 from spark_jobs import ledger, sink, takeover

@@ -9,11 +9,19 @@ from confluent_kafka import KafkaError, Producer
 from confluent_kafka import Message as KafkaMessage
 from psycopg.rows import dict_row
 
-from fraudstream.contracts import SCHEMA_VERSION, Item, ProductWindow, Reason, ScoredTransaction, Topic, encode
 from fraudstream.errors import FraudstreamError
 from fraudstream.failpoints import Failpoint, reach
 from fraudstream.kafka_errors import connected, delivery_failure
 from fraudstream.kafka_settings import KafkaSettings, Role
+from fraudstream.messages.contracts import (
+    SCHEMA_VERSION,
+    Item,
+    ProductWindow,
+    Reason,
+    ScoredTransaction,
+    Topic,
+    encode,
+)
 from spark_jobs import ledger, statements
 from spark_jobs.ledger import Postgres
 

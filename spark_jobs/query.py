@@ -12,9 +12,9 @@ from pyspark.sql import SparkSession
 from pyspark.sql.streaming.listener import StreamingQueryProgress
 from pyspark.sql.streaming.query import StreamingQuery
 
-from fraudstream.contracts import QUERY
 from fraudstream.errors import FraudstreamError
 from fraudstream.heartbeat import HEARTBEAT, State, beat
+from fraudstream.messages.contracts import QUERY
 from fraudstream.settings import Settings
 from spark_jobs.checkpoint import Checkpoint, location
 from spark_jobs.cluster import check_shared

@@ -14,9 +14,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from fraudstream import failpoints
-from fraudstream.contracts import Reason, Transaction
 from fraudstream.errors import FraudstreamError
 from fraudstream.failpoints import Failpoint, reach
+from fraudstream.messages.contracts import Reason, Transaction
 from model.entity_risk import EntityRisk
 from model.features import STATEFUL_FEATURES
 from model.static import StaticData

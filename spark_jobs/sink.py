@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 from psycopg import Cursor
 
-from fraudstream.contracts import Label, Topic, Transaction
-from fraudstream.dead_letters import DeadLetterReason
 from fraudstream.failpoints import Failpoint, reach
-from fraudstream.redaction import redact, redact_text
-from fraudstream.validation import MAX_MESSAGE_BYTES
+from fraudstream.messages.contracts import Label, Topic, Transaction
+from fraudstream.messages.reasons import DeadLetterReason
+from fraudstream.messages.redaction import redact, redact_text
+from fraudstream.messages.validation import MAX_MESSAGE_BYTES
 from spark_jobs import ledger, statements
 from spark_jobs.bucket import Kind
 from spark_jobs.checkpoint import OffsetRange

@@ -4,8 +4,8 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 (the usual name)
 
 from fraudstream import kafka_java
-from fraudstream.contracts import INPUT_TOPICS
 from fraudstream.kafka_settings import Role
+from fraudstream.messages.contracts import INPUT_TOPICS
 from fraudstream.settings import Settings
 
 FETCH_WAIT_MS = 5

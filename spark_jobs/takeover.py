@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from psycopg.rows import class_row
 
-from fraudstream.contracts import QUERY
+from fraudstream.messages.contracts import QUERY
 from fraudstream.settings import StreamSettings
 from fraudstream.storage.continuity import KafkaView, breaks, positions
 from spark_jobs.bucket import STATE_LAYOUT

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from fraudstream.contracts import BROWSE_EVENT_TYPES, PAYMENT_METHODS, Topic, iso_milliseconds
+from fraudstream.messages.contracts import BROWSE_EVENT_TYPES, PAYMENT_METHODS, Topic, iso_milliseconds
 from tests.messages import as_bytes, browse_event, label, transaction
 
 KEY_FIELDS = {

@@ -5,7 +5,8 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from fraudstream.contracts import DeadLetterReason, Topic, iso_milliseconds
+from fraudstream.messages.contracts import Topic, iso_milliseconds
+from fraudstream.messages.reasons import DeadLetterReason
 
 Reason = DeadLetterReason
 CARD = "4111111111111111"  # a payment scheme's number for tests

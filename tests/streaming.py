@@ -13,8 +13,8 @@ from typing import Any
 import psycopg
 from confluent_kafka import Producer
 
-from fraudstream.contracts import Topic, iso_milliseconds
 from fraudstream.local.jobs import jobs
+from fraudstream.messages.contracts import Topic, iso_milliseconds
 from fraudstream.settings import PROJECT_DIR, Settings
 from tests.messages import as_bytes, browse_event, transaction
 from tests.polling import poll

@@ -15,10 +15,10 @@ import psutil
 import psycopg
 
 from fraudstream import kafka_offsets
-from fraudstream.contracts import INPUT_TOPICS
 from fraudstream.errors import FraudstreamError
 from fraudstream.kafka_offsets import Offsets
 from fraudstream.local.up import Up
+from fraudstream.messages.contracts import INPUT_TOPICS
 from fraudstream.settings import PROJECT_DIR, Settings
 from tests.isolation import isolated_servers
 

@@ -11,13 +11,13 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import NewTopic
 
 from fraudstream import kafka_access
-from fraudstream.contracts import Topic
 from fraudstream.files import write_atomically
 from fraudstream.kafka_acls import Operation, Resource, Right, missing
 from fraudstream.kafka_errors import KafkaRefusedError, KafkaUnavailableError
 from fraudstream.kafka_settings import KafkaSettings, Role
 from fraudstream.local.java import find_java
 from fraudstream.local.programs import Program, Watch
+from fraudstream.messages.contracts import Topic
 from fraudstream.settings import Settings
 
 NAME = "kafka"

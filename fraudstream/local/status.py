@@ -8,7 +8,6 @@ import psycopg
 from psycopg.rows import dict_row
 
 from fraudstream import failpoints, kafka_offsets
-from fraudstream.contracts import INPUT_TOPICS
 from fraudstream.heartbeat import State
 from fraudstream.kafka_errors import KafkaUnavailableError
 from fraudstream.kafka_offsets import Offsets
@@ -17,6 +16,7 @@ from fraudstream.local import postgres
 from fraudstream.local.components import programs
 from fraudstream.local.jobs import jobs
 from fraudstream.local.supervisor import Supervisor, SupervisorError
+from fraudstream.messages.contracts import INPUT_TOPICS
 from fraudstream.settings import Settings
 from fraudstream.storage import reconciliation
 

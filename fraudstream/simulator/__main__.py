@@ -17,9 +17,9 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 
-from fraudstream.contracts import TYPED_TIME_FORMATS
 from fraudstream.errors import FraudstreamError
 from fraudstream.heartbeat import HEARTBEAT, State
+from fraudstream.messages.contracts import TYPED_TIME_FORMATS
 from fraudstream.settings import ProducerSettings, Settings, load_settings
 from fraudstream.simulator.faults import FaultInjector, FaultRates
 from fraudstream.simulator.flow import Flow, FlowOptions

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from fraudstream.contracts import SCHEMA_VERSION, Fault, FaultTruth, Topic, encode
+from fraudstream.messages.contracts import SCHEMA_VERSION, Fault, FaultTruth, Topic, encode
 from fraudstream.simulator.columns import Array
 from fraudstream.simulator.messages import Message
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fraudstream.contracts import BROWSE_EVENT_TYPES
+from fraudstream.messages.contracts import BROWSE_EVENT_TYPES
 from fraudstream.simulator.columns import Array, counts_to_groups
 from fraudstream.simulator.sessions import (
     CARD,

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fraudstream.contracts import Topic
+from fraudstream.messages.contracts import Topic
 from fraudstream.simulator.faults import FaultInjector
 from fraudstream.simulator.flow import Block, Flow
 from fraudstream.simulator.held import HeldMessages

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from fraudstream.contracts import SCHEMA_VERSION, Topic
+from fraudstream.messages.contracts import SCHEMA_VERSION, Topic
 
 _KEYS = {
     Topic.BROWSE_EVENTS: "customer_id",

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fraudstream.contracts import Topic, iso_milliseconds
 from fraudstream.errors import FraudstreamError
+from fraudstream.messages.contracts import Topic, iso_milliseconds
 from fraudstream.simulator.columns import Array
 from fraudstream.simulator.messages import Message, encode_table, time_column
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from fraudstream.contracts import BROWSE_EVENT_TYPES, PAYMENT_METHODS
+from fraudstream.messages.contracts import BROWSE_EVENT_TYPES, PAYMENT_METHODS
 from fraudstream.simulator.columns import Array, Columns
 
 TRAFFIC_SOURCES = ("direct", "organic_search", "paid_search", "email", "social", "affiliate", "referral")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from fraudstream.contracts import BROWSE_EVENT_TYPES, PAYMENT_METHODS
+from fraudstream.messages.contracts import BROWSE_EVENT_TYPES, PAYMENT_METHODS
 from fraudstream.simulator.catalogue import CATEGORIES
 from fraudstream.simulator.columns import Array
 from fraudstream.simulator.identifiers import hexadecimal, identifiers

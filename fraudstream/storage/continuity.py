@@ -9,9 +9,9 @@ from psycopg import Connection
 from psycopg.rows import args_row
 
 from fraudstream import kafka_offsets
-from fraudstream.contracts import INPUT_TOPICS
 from fraudstream.kafka_offsets import Offsets
 from fraudstream.kafka_settings import KafkaSettings
+from fraudstream.messages.contracts import INPUT_TOPICS
 
 KAFKA_SECONDS = 10.0
 

@@ -12,9 +12,9 @@ from typing import Annotated, Any
 import psycopg
 import typer
 
-from fraudstream.contracts import TYPED_TIME_FORMATS
 from fraudstream.entities import CELLS_PER_DEGREE, PRIOR_TRANSACTIONS, EntityType, newest_refresh, window_start
 from fraudstream.errors import FraudstreamError
+from fraudstream.messages.contracts import TYPED_TIME_FORMATS
 from fraudstream.settings import load_settings
 
 #: Held by a refresh, so that two at a time make two versions one after the other.

@@ -18,9 +18,9 @@ import typer
 from psycopg.rows import DictRow, dict_row
 
 from fraudstream import kafka_offsets
-from fraudstream.contracts import INPUT_TOPICS
 from fraudstream.errors import FraudstreamError
 from fraudstream.kafka_settings import Role
+from fraudstream.messages.contracts import INPUT_TOPICS
 from fraudstream.settings import Settings, load_settings
 from fraudstream.storage import continuity
 from fraudstream.storage.continuity import KafkaView

@@ -18,8 +18,9 @@ from typing import Annotated, TypeVar
 import psycopg
 import typer
 
-from fraudstream.contracts import INPUT_TOPICS, TYPED_TIME_FORMATS, DeadLetterReason
 from fraudstream.errors import FraudstreamError
+from fraudstream.messages.contracts import INPUT_TOPICS, TYPED_TIME_FORMATS
+from fraudstream.messages.reasons import DeadLetterReason
 from fraudstream.settings import load_settings
 from fraudstream.storage.dead_letter_rows import Chosen, DeadLetterRows, Place, ReplayError, Selection
 from fraudstream.storage.dead_letter_topics import SEND_SECONDS, DeadLetterTopics

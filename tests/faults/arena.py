@@ -14,9 +14,9 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from fraudstream import kafka_offsets
-from fraudstream.contracts import INPUT_TOPICS, Topic
 from fraudstream.local.jobs import jobs
 from fraudstream.local.supervisor import Supervisor
+from fraudstream.messages.contracts import INPUT_TOPICS, Topic
 from fraudstream.settings import PROJECT_DIR, Settings
 from fraudstream.storage.connect import connect
 from model.registry import ensure_pretrained

@@ -15,10 +15,10 @@ import psycopg
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from fraudstream import kafka_offsets
-from fraudstream.contracts import INPUT_TOPICS, Topic, Transaction
+from fraudstream.messages.contracts import INPUT_TOPICS, Topic, Transaction
+from fraudstream.messages.validation import decode
 from fraudstream.settings import Settings
 from fraudstream.storage.connect import connect
-from fraudstream.validation import decode
 from tests.faults import rollups
 
 KAFKA_SECONDS = 60.0

@@ -9,8 +9,8 @@ import sys
 import time
 from datetime import UTC, datetime
 
-from fraudstream.contracts import Topic, iso_milliseconds
 from fraudstream.failpoints import Failpoint
+from fraudstream.messages.contracts import Topic, iso_milliseconds
 from model.profile import MAX_RECENT
 from tests.faults.arena import STREAM, WAIT_SECONDS, Arena
 from tests.faults.invariants import assert_all_hold

@@ -15,10 +15,10 @@ from confluent_kafka import KafkaError
 from confluent_kafka import Message as KafkaMessage
 
 import fraudstream.simulator.__main__ as simulator
-from fraudstream.contracts import Topic, Transaction
+from fraudstream.messages.contracts import Topic, Transaction
+from fraudstream.messages.validation import decode
 from fraudstream.settings import KafkaSettings
 from fraudstream.simulator.publisher import Publisher
-from fraudstream.validation import decode
 
 record = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 

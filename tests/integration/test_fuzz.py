@@ -15,10 +15,10 @@ import msgspec
 import pytest
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
-from fraudstream.contracts import Topic, Transaction, iso_milliseconds
-from fraudstream.dead_letters import DeadLetterReason
+from fraudstream.messages.contracts import Topic, Transaction, iso_milliseconds
+from fraudstream.messages.reasons import DeadLetterReason
+from fraudstream.messages.validation import MAX_MESSAGE_BYTES
 from fraudstream.settings import PROJECT_DIR, Settings
-from fraudstream.validation import MAX_MESSAGE_BYTES
 from model.registry import ensure_pretrained
 from spark_jobs.sink import MAX_KEY_BYTES
 from tests.fuzz import Fuzzer, Sent, valid_event

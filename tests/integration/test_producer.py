@@ -17,7 +17,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from fraudstream.contracts import SCHEMAS, Fault, FaultTruth, SimulationTruth, Topic, Transaction
+from fraudstream.messages.contracts import SCHEMAS, Fault, FaultTruth, SimulationTruth, Topic, Transaction
 from fraudstream.settings import PROJECT_DIR, Settings
 
 Postgres = psycopg.Connection[tuple[object, ...]]

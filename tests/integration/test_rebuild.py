@@ -13,8 +13,8 @@ from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from fraudstream import kafka_offsets
-from fraudstream.contracts import Topic, iso_milliseconds
 from fraudstream.local.rebuild import run_rebuild
+from fraudstream.messages.contracts import Topic, iso_milliseconds
 from fraudstream.settings import Settings
 from fraudstream.storage.rebuild import RebuildError
 from fraudstream.storage.reconciliation import reconcile

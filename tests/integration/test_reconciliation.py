@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from fraudstream import kafka_offsets
-from fraudstream.contracts import INPUT_TOPICS, Topic
 from fraudstream.local import status
+from fraudstream.messages.contracts import INPUT_TOPICS, Topic
 from fraudstream.settings import PROJECT_DIR, Settings
 from fraudstream.storage.reconciliation import EXAMPLES, Report, note, reconcile
 from tests.polling import poll

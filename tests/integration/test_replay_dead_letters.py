@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from fraudstream.contracts import Topic
 from fraudstream.kafka_offsets import latest
+from fraudstream.messages.contracts import Topic
 from fraudstream.settings import PROJECT_DIR, Settings
 from fraudstream.storage.connect import connect
 from fraudstream.storage.dead_letter_rows import DeadLetterRows, Letter, Place

@@ -11,13 +11,13 @@ from confluent_kafka import KafkaException, Producer
 from pydantic import SecretStr
 
 from fraudstream import kafka_offsets
-from fraudstream.contracts import INPUT_TOPICS
 from fraudstream.files import write_atomically
 from fraudstream.kafka_errors import KafkaUnavailableError
 from fraudstream.local import kafka, status
 from fraudstream.local.programs import not_watching
 from fraudstream.local.security import database, listeners, values
 from fraudstream.local.security.finding import Finding, Outcome
+from fraudstream.messages.contracts import INPUT_TOPICS
 from fraudstream.settings import KafkaSettings, Settings
 from fraudstream.storage import roles
 from fraudstream.storage.connect import connect

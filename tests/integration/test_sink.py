@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from pyspark.sql.pandas.types import to_arrow_schema
 
-from fraudstream.contracts import Topic
+from fraudstream.messages.contracts import Topic
 from fraudstream.settings import Settings
 from fraudstream.storage.continuity import KafkaView
 from spark_jobs import sink, takeover

@@ -7,9 +7,9 @@ import psycopg
 import pytest
 from confluent_kafka import Producer
 
-from fraudstream.contracts import INPUT_TOPICS, Topic
 from fraudstream.local import status
 from fraudstream.local.status import _end_offsets
+from fraudstream.messages.contracts import INPUT_TOPICS, Topic
 from fraudstream.settings import KafkaSettings, PostgresSettings, Settings
 from tests.polling import poll
 

@@ -7,8 +7,8 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
-from fraudstream.contracts import Topic
 from fraudstream.local import kafka, postgres, secrets
+from fraudstream.messages.contracts import Topic
 from fraudstream.settings import Settings
 from fraudstream.storage import migrate, roles
 from fraudstream.storage.connect import connect

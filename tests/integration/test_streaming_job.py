@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from fraudstream.contracts import Topic, iso_milliseconds
+from fraudstream.messages.contracts import Topic, iso_milliseconds
 from fraudstream.settings import Settings
 from model.registry import ensure_pretrained
 from tests.isolation import isolated_servers

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from fraudstream.contracts import QUERY
+from fraudstream.messages.contracts import QUERY
 from fraudstream.settings import Settings
 from fraudstream.storage import rebuild
 from fraudstream.storage.continuity import KafkaView

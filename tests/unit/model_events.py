@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
-from fraudstream.contracts import BROWSE_EVENT_TYPES, PAYMENT_METHODS, BrowseEvent, Item, Transaction
+from fraudstream.messages.contracts import BROWSE_EVENT_TYPES, PAYMENT_METHODS, BrowseEvent, Item, Transaction
 
 START = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 

@@ -3,7 +3,8 @@
 from collections import Counter
 from datetime import timedelta
 
-from fraudstream.contracts import DeadLetterReason, Topic, iso_milliseconds
+from fraudstream.messages.contracts import Topic, iso_milliseconds
+from fraudstream.messages.reasons import DeadLetterReason
 from spark_jobs.bucket import Bucket, Kind, Limits, Message
 from tests.messages import NOW, as_bytes, browse_event, label, transaction
 

@@ -21,8 +21,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyspark.sql.pandas.types import to_arrow_schema
 
-from fraudstream.contracts import Topic
 from fraudstream.entities import newest_refresh
+from fraudstream.messages.contracts import Topic
 from fraudstream.settings import EntityRiskSettings
 from fraudstream.simulator.history import HistoryPlan, write_history
 from fraudstream.simulator.recording import open_recording

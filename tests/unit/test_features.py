@@ -5,7 +5,7 @@ from zlib import crc32
 
 import pytest
 
-from fraudstream.contracts import BrowseEvent, Item, Transaction
+from fraudstream.messages.contracts import BrowseEvent, Item, Transaction
 from model.features import (
     FEATURE_NAMES,
     STATEFUL_COLUMNS,

@@ -4,7 +4,7 @@ from math import isfinite, isnan
 
 import pytest
 
-from fraudstream.contracts import BrowseEvent, Transaction
+from fraudstream.messages.contracts import BrowseEvent, Transaction
 from model.features import (
     STATEFUL_COLUMNS,
     Profile,

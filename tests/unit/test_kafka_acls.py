@@ -4,9 +4,9 @@ import itertools
 import shlex
 
 from fraudstream import kafka_acls
-from fraudstream.contracts import Topic
 from fraudstream.kafka_acls import RIGHTS, ConsumerGroup, Operation, Resource, Right
 from fraudstream.kafka_settings import KafkaSettings, Role
+from fraudstream.messages.contracts import Topic
 from fraudstream.settings import PROJECT_DIR
 
 KAFKA = KafkaSettings.model_validate(

@@ -7,7 +7,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from fraudstream.contracts import Topic
+from fraudstream.messages.contracts import Topic
 from fraudstream.settings import ENV_PREFIX, PROJECT_DIR, Settings, secret_variables
 
 FOLDER = PROJECT_DIR / "deploy" / "kubernetes"

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from fraudstream.contracts import BrowseEvent, Item, Transaction
+from fraudstream.messages.contracts import BrowseEvent, Item, Transaction
 from fraudstream.settings import PROJECT_DIR
 from model.artifact import METADATA_FILE, read_metadata
 from model.calibration import fit_calibration

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fraudstream.redaction import is_card_number, redact, redact_card_numbers, redact_text
+from fraudstream.messages.redaction import is_card_number, redact, redact_card_numbers, redact_text
 from tests.messages import as_bytes, browse_event, label, transaction
 
 unhurried = settings(deadline=None)  # a busy machine is no failure

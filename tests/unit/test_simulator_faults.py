@@ -7,15 +7,15 @@ import msgspec
 import numpy as np
 import pytest
 
-from fraudstream.contracts import Fault, FaultTruth, SimulationTruth, Topic, Transaction
-from fraudstream.refusal import Rejection
+from fraudstream.messages.contracts import Fault, FaultTruth, SimulationTruth, Topic, Transaction
+from fraudstream.messages.refusal import Rejection
+from fraudstream.messages.validation import decode
 from fraudstream.simulator.faults import BREAKAGES, FaultInjector, FaultRates
 from fraudstream.simulator.flow import Flow, FlowOptions
 from fraudstream.simulator.messages import Message, encode_table
 from fraudstream.simulator.sessions import BrowseEvents, Transactions
 from fraudstream.simulator.shop import build_shop
 from fraudstream.simulator.tables import Tables
-from fraudstream.validation import decode
 
 START_MS = 1_793_000_000_000
 ALL = FaultRates(late=0.02, duplicate=0.05, out_of_order=0.1, malformed=0.03, allowed_lateness_seconds=600)

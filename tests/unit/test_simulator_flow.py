@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from fraudstream.contracts import SCHEMAS, Topic
+from fraudstream.messages.contracts import SCHEMAS, Topic
 from fraudstream.simulator.flow import Block, Flow, FlowOptions
 from fraudstream.simulator.labels import LEGITIMATE_SHARE
 from fraudstream.simulator.messages import encode_table

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fraudstream.contracts import SCHEMAS, Topic
+from fraudstream.messages.contracts import SCHEMAS, Topic
 from fraudstream.simulator.history import HistoryError
 from fraudstream.simulator.messages import encode_table
 from fraudstream.simulator.scenarios import SCENARIO_NAMES

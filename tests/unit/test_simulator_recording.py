@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fraudstream.contracts import Transaction
+from fraudstream.messages.contracts import Transaction
 from fraudstream.simulator.messages import Message
 from fraudstream.simulator.recording import Recording, RecordingError, open_recording
 from fraudstream.simulator.replay import Pace

@@ -5,9 +5,10 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from fraudstream.contracts import BrowseEvent, DeadLetterReason, Label, Topic, Transaction, encode
-from fraudstream.refusal import Rejection
-from fraudstream.validation import decode
+from fraudstream.messages.contracts import BrowseEvent, Label, Topic, Transaction, encode
+from fraudstream.messages.reasons import DeadLetterReason
+from fraudstream.messages.refusal import Rejection
+from fraudstream.messages.validation import decode
 from tests.messages import NOW, Bad, as_bytes, bad_messages, browse_event, label, transaction
 
 NOW_MS = int(NOW.timestamp() * 1000)

@@ -5,9 +5,10 @@ from datetime import timedelta
 
 import msgspec
 
-from fraudstream.contracts import BrowseEvent, DeadLetterReason, Event, Label, Topic, Transaction
-from fraudstream.redaction import is_card_number
-from fraudstream.refusal import Rejection, explain, explain_key
+from fraudstream.messages.contracts import BrowseEvent, Event, Label, Topic, Transaction
+from fraudstream.messages.reasons import DeadLetterReason
+from fraudstream.messages.redaction import is_card_number
+from fraudstream.messages.refusal import Rejection, explain, explain_key
 
 #: Messages above this many bytes are refused: the largest valid transaction (200 items) is far smaller.
 MAX_MESSAGE_BYTES = 128 * 1024

@@ -9,8 +9,16 @@ from typing import Any, NamedTuple, get_args
 
 import msgspec
 
-from fraudstream.contracts import SCHEMA_VERSION, BrowseEvent, Event, Identifier, Item, Label, Transaction
-from fraudstream.dead_letters import DeadLetterReason as Reason
+from fraudstream.messages.contracts import (
+    SCHEMA_VERSION,
+    BrowseEvent,
+    Event,
+    Identifier,
+    Item,
+    Label,
+    Transaction,
+)
+from fraudstream.messages.reasons import DeadLetterReason as Reason
 
 
 @dataclass(frozen=True, slots=True)

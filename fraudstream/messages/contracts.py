@@ -1,8 +1,8 @@
 """Topics and event schemas: the one source that producers, the streaming job and the tests share.
 
 Events are JSON objects in UTF-8, one a Kafka message. Times are ISO-8601 in UTC with milliseconds. The `Struct`s below
-are the schema: msgspec decodes and validates with them (`fraudstream.validation`), and `json_schema()` publishes them.
-Unknown fields are allowed, so that a producer may add some before the consumers know them.
+are the schema: msgspec decodes and validates with them (`fraudstream.messages.validation`), and `json_schema()`
+publishes them. Unknown fields are allowed, so that a producer may add some before the consumers know them.
 """
 
 from datetime import UTC, datetime
@@ -11,8 +11,6 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
-
-from fraudstream.dead_letters import DeadLetterReason as DeadLetterReason  # part of the contract
 
 #: The version that this code reads and writes, in every event's `schema_version`.
 SCHEMA_VERSION: Literal[1] = 1

@@ -1,0 +1,1 @@
+"""Messages: what may arrive, and why it is refused."""
