@@ -8,7 +8,7 @@ from confluent_kafka.admin import AclOperation, AdminClient
 
 from fraudstream.kafka_acls import RIGHTS, Operation, Resource, Right, missing
 from fraudstream.kafka_errors import ClientErrors, KafkaRefusedError, KafkaUnavailableError, connected
-from fraudstream.kafka_settings import KafkaSettings, Role
+from fraudstream.settings.kafka import KafkaSettings, Role
 
 #: A refusal counts when it lasts: a broker that has just started knows its users a moment later.
 REFUSED_SECONDS = 3.0

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
 
-from fraudstream.kafka_settings import KafkaSettings, Role
 from fraudstream.messages.contracts import INPUT_TOPICS, Topic
+from fraudstream.settings.kafka import KafkaSettings, Role
 
 
 class Operation(StrEnum):

@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from fraudstream.errors import FraudstreamError, RefusedError
 from fraudstream.kafka_probe import Finding, probe
-from fraudstream.kafka_settings import KafkaSettings
+from fraudstream.settings.kafka import KafkaSettings
 
 
 class KafkaUnavailableError(FraudstreamError):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fraudstream.errors import SettingsError
 from fraudstream.files import write_atomically
-from fraudstream.kafka_settings import KafkaSettings
+from fraudstream.settings.kafka import KafkaSettings
 
 _PROVIDER = "org.apache.kafka.common.config.provider.FileConfigProvider"
 _LOGIN_MODULES = {

@@ -8,8 +8,8 @@ from confluent_kafka import KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from fraudstream.kafka_errors import ClientErrors, connected
-from fraudstream.kafka_settings import KafkaSettings
 from fraudstream.messages.contracts import Topic
+from fraudstream.settings.kafka import KafkaSettings
 
 #: By topic and partition.
 Offsets = dict[tuple[str, int], int]

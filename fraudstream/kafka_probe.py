@@ -8,7 +8,7 @@ import socket
 import ssl
 from enum import Enum
 
-from fraudstream.kafka_settings import KafkaSettings
+from fraudstream.settings.kafka import KafkaSettings
 
 _SECONDS = 3.0
 #: OpenSSL's codes (x509_vfy.h): X509_V_ERR_CERT_HAS_EXPIRED, _HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH.

@@ -29,7 +29,6 @@ from fraudstream import kafka_access
 from fraudstream.errors import FraudstreamError
 from fraudstream.kafka_acls import ConsumerGroup
 from fraudstream.kafka_errors import ClientErrors, connected
-from fraudstream.kafka_settings import KafkaSettings, Role
 from fraudstream.messages.contracts import (
     INPUT_TOPICS,
     BrowseEvent,
@@ -41,6 +40,7 @@ from fraudstream.messages.contracts import (
 from fraudstream.messages.refusal import Rejection
 from fraudstream.messages.validation import decode
 from fraudstream.settings import Settings, load_settings
+from fraudstream.settings.kafka import KafkaSettings, Role
 from model.replay import HistoryFolder
 from model.static import CUSTOMER_COLUMNS, PRODUCT_COLUMNS
 

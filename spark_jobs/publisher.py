@@ -12,7 +12,6 @@ from psycopg.rows import dict_row
 from fraudstream.errors import FraudstreamError
 from fraudstream.failpoints import Failpoint, reach
 from fraudstream.kafka_errors import connected, delivery_failure
-from fraudstream.kafka_settings import KafkaSettings, Role
 from fraudstream.messages.contracts import (
     SCHEMA_VERSION,
     Item,
@@ -22,6 +21,7 @@ from fraudstream.messages.contracts import (
     Topic,
     encode,
 )
+from fraudstream.settings.kafka import KafkaSettings, Role
 from spark_jobs import ledger, statements
 from spark_jobs.ledger import Postgres
 

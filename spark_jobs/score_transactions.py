@@ -23,8 +23,8 @@ from fraudstream import kafka_access
 from fraudstream.errors import FraudstreamError, RefusedError, ReplacedError, SettingsError
 from fraudstream.heartbeat import HEARTBEAT, State, beat
 from fraudstream.kafka_errors import KafkaUnavailableError
-from fraudstream.kafka_settings import Role
 from fraudstream.settings import Settings, load_settings
+from fraudstream.settings.kafka import Role
 from spark_jobs.session import build_session
 
 if TYPE_CHECKING:

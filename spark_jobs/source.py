@@ -4,9 +4,9 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 (the usual name)
 
 from fraudstream import kafka_java
-from fraudstream.kafka_settings import Role
 from fraudstream.messages.contracts import INPUT_TOPICS
 from fraudstream.settings import Settings
+from fraudstream.settings.kafka import Role
 
 FETCH_WAIT_MS = 5
 #: What signs the driver's and the executors' consumers in, when anything does.

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from secrets import token_urlsafe
 
 from fraudstream.local.security import values
-from fraudstream.settings import Settings, secret_variables
+from fraudstream.settings import Settings
+from fraudstream.settings.environment import secret_variables
 
 
 def planted_secrets() -> dict[str, str]:

@@ -34,12 +34,12 @@ from cryptography.hazmat.primitives.serialization import (
 
 from fraudstream.files import write_atomically
 from fraudstream.kafka_acls import RIGHTS, Right
-from fraudstream.kafka_settings import KafkaSettings, Role
 from fraudstream.local import jars, kafka, postgres, secrets
 from fraudstream.local.down import down
 from fraudstream.local.supervisor import Supervisor
 from fraudstream.local.up import Up
 from fraudstream.settings import Settings, load_settings
+from fraudstream.settings.kafka import KafkaSettings, Role
 from tests.isolation import free_port, isolated_settings
 
 ROOT = "root"

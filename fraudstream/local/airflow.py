@@ -19,7 +19,8 @@ from fraudstream.files import private_folder, write_atomically
 from fraudstream.local import secrets
 from fraudstream.local.airflow_api import AirflowApi
 from fraudstream.local.programs import Program, Watch, not_watching
-from fraudstream.settings import Settings, exported_secrets
+from fraudstream.settings import Settings
+from fraudstream.settings.environment import exported_secrets
 
 HEALTHY_SECONDS = 180
 POLL_SECONDS = 0.5
@@ -74,7 +75,7 @@ def programs(settings: Settings) -> list[Program]:
             name=name,
             command=(python, "-m", "airflow", *arguments),
             directory=settings.paths.airflow,
-            environment=_environment(settings) | exported_secrets("kafka", but="admin"),
+            environment=_environment(settings) | exported_secrets("kafka", except_for="admin"),
             priority=priority,
             niceness=niceness,
             url=settings.airflow_url if name == API_SERVER else None,

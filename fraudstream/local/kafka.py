@@ -14,11 +14,11 @@ from fraudstream import kafka_access
 from fraudstream.files import write_atomically
 from fraudstream.kafka_acls import Operation, Resource, Right, missing
 from fraudstream.kafka_errors import KafkaRefusedError, KafkaUnavailableError
-from fraudstream.kafka_settings import KafkaSettings, Role
 from fraudstream.local.java import find_java
 from fraudstream.local.programs import Program, Watch
 from fraudstream.messages.contracts import Topic
 from fraudstream.settings import Settings
+from fraudstream.settings.kafka import KafkaSettings, Role
 
 NAME = "kafka"
 LOGGING = Path(__file__).with_name("kafka-log4j2.properties")

@@ -6,10 +6,10 @@ from typing import Any
 import psycopg
 
 from fraudstream.errors import FraudstreamError
-from fraudstream.kafka_settings import Role
 from fraudstream.local import postgres
 from fraudstream.messages.contracts import QUERY
 from fraudstream.settings import Settings
+from fraudstream.settings.kafka import Role
 from fraudstream.storage import continuity, rebuild
 from fraudstream.storage.rebuild import Plan, RebuildError
 

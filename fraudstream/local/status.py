@@ -11,13 +11,13 @@ from fraudstream import failpoints, kafka_offsets
 from fraudstream.heartbeat import State
 from fraudstream.kafka_errors import KafkaUnavailableError
 from fraudstream.kafka_offsets import Offsets
-from fraudstream.kafka_settings import Role
 from fraudstream.local import postgres
 from fraudstream.local.components import programs
 from fraudstream.local.jobs import jobs
 from fraudstream.local.supervisor import Supervisor, SupervisorError
 from fraudstream.messages.contracts import INPUT_TOPICS
 from fraudstream.settings import Settings
+from fraudstream.settings.kafka import Role
 from fraudstream.storage import reconciliation
 
 #: Each answer usually takes milliseconds; a busy machine is no reason to call a part dead.

@@ -16,7 +16,8 @@ from fraudstream.errors import FraudstreamError
 from fraudstream.files import private_folder, write_atomically
 from fraudstream.local import programs as rendering
 from fraudstream.local.programs import Program
-from fraudstream.settings import Settings, exported_environment, secret_variables
+from fraudstream.settings import Settings
+from fraudstream.settings.environment import exported_environment, secret_variables
 
 #: sockaddr_un's limit, less the terminating zero and supervisord's own suffix (`.` and its pid).
 SOCKET_PATH_BYTES = 98

@@ -10,7 +10,7 @@ from confluent_kafka import Message as KafkaMessage
 from fraudstream import kafka_access
 from fraudstream.errors import FraudstreamError
 from fraudstream.kafka_errors import ClientErrors, connected, delivery_failure
-from fraudstream.kafka_settings import KafkaSettings, Role
+from fraudstream.settings.kafka import KafkaSettings, Role
 from fraudstream.simulator.messages import Message
 
 log = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ from psycopg.rows import args_row
 
 from fraudstream import kafka_offsets
 from fraudstream.kafka_offsets import Offsets
-from fraudstream.kafka_settings import KafkaSettings
 from fraudstream.messages.contracts import INPUT_TOPICS
+from fraudstream.settings.kafka import KafkaSettings
 
 KAFKA_SECONDS = 10.0
 

@@ -9,8 +9,8 @@ from fraudstream import kafka_offsets
 from fraudstream.kafka_acls import ConsumerGroup
 from fraudstream.kafka_errors import ClientErrors, connected
 from fraudstream.kafka_offsets import Offsets
-from fraudstream.kafka_settings import KafkaSettings, Role
 from fraudstream.messages.contracts import INPUT_TOPICS
+from fraudstream.settings.kafka import KafkaSettings, Role
 from fraudstream.storage.dead_letter_rows import Claimed, Letter, Place, ReplayError
 
 #: The header that says of which message this one is a replay, as TOPIC/PARTITION/OFFSET.

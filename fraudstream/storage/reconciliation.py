@@ -19,9 +19,9 @@ from psycopg.rows import DictRow, dict_row
 
 from fraudstream import kafka_offsets
 from fraudstream.errors import FraudstreamError
-from fraudstream.kafka_settings import Role
 from fraudstream.messages.contracts import INPUT_TOPICS
 from fraudstream.settings import Settings, load_settings
+from fraudstream.settings.kafka import Role
 from fraudstream.storage import continuity
 from fraudstream.storage.continuity import KafkaView
 

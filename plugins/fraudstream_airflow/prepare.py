@@ -13,8 +13,8 @@ from airflow.utils.session import create_session
 from sqlalchemy import select, text
 
 from fraudstream.kafka_acls import ConsumerGroup
-from fraudstream.kafka_settings import Role
 from fraudstream.settings import Settings, load_settings
+from fraudstream.settings.kafka import Role
 
 SPARK_MASTER = "local[2,4]"
 

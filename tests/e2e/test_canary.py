@@ -16,7 +16,8 @@ from fraudstream.local import superset
 from fraudstream.local.airflow_api import AirflowApi, AirflowApiError
 from fraudstream.local.leftovers import our_processes
 from fraudstream.local.security import files
-from fraudstream.settings import Settings, secret_variables
+from fraudstream.settings import Settings
+from fraudstream.settings.environment import secret_variables
 from fraudstream.storage.connect import connect
 from tests.commands import fraudctl
 from tests.planted import Canaries, canaries

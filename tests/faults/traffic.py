@@ -17,7 +17,7 @@ from confluent_kafka import Message as KafkaMessage
 import fraudstream.simulator.__main__ as simulator
 from fraudstream.messages.contracts import Topic, Transaction
 from fraudstream.messages.validation import decode
-from fraudstream.settings import KafkaSettings
+from fraudstream.settings.kafka import KafkaSettings
 from fraudstream.simulator.publisher import Publisher
 
 record = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)

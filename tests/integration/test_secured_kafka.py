@@ -23,11 +23,11 @@ from confluent_kafka import Consumer
 from fraudstream import kafka_access, kafka_offsets
 from fraudstream.kafka_acls import RIGHTS, ConsumerGroup, Operation, Resource, Right
 from fraudstream.kafka_errors import KafkaRefusedError, KafkaUnavailableError
-from fraudstream.kafka_settings import Role
 from fraudstream.local import kafka
 from fraudstream.local.doctor import find_server_problems
 from fraudstream.messages.contracts import INPUT_TOPICS, Topic
 from fraudstream.settings import PROJECT_DIR, Settings, load_settings
+from fraudstream.settings.kafka import Role
 from model.registry import ensure_pretrained
 from tests.isolation import free_port
 from tests.secured_kafka import Authority, Certificate, SecuredKafka, prefixed, secured_platform

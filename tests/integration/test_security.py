@@ -18,7 +18,8 @@ from fraudstream.local.programs import not_watching
 from fraudstream.local.security import database, listeners, values
 from fraudstream.local.security.finding import Finding, Outcome
 from fraudstream.messages.contracts import INPUT_TOPICS
-from fraudstream.settings import KafkaSettings, Settings
+from fraudstream.settings import Settings
+from fraudstream.settings.kafka import KafkaSettings
 from fraudstream.storage import roles
 from fraudstream.storage.connect import connect
 from tests.isolation import free_port

@@ -10,7 +10,8 @@ from confluent_kafka import Producer
 from fraudstream.local import status
 from fraudstream.local.status import _end_offsets
 from fraudstream.messages.contracts import INPUT_TOPICS, Topic
-from fraudstream.settings import KafkaSettings, PostgresSettings, Settings
+from fraudstream.settings import PostgresSettings, Settings
+from fraudstream.settings.kafka import KafkaSettings
 from tests.polling import poll
 
 Postgres = psycopg.Connection[tuple[object, ...]]

@@ -5,9 +5,9 @@ import shlex
 
 from fraudstream import kafka_acls
 from fraudstream.kafka_acls import RIGHTS, ConsumerGroup, Operation, Resource, Right
-from fraudstream.kafka_settings import KafkaSettings, Role
 from fraudstream.messages.contracts import Topic
 from fraudstream.settings import PROJECT_DIR
+from fraudstream.settings.kafka import KafkaSettings, Role
 
 KAFKA = KafkaSettings.model_validate(
     {

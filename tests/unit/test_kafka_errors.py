@@ -7,7 +7,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from fraudstream.kafka_errors import ClientErrors, KafkaRefusedError, delivery_failure
-from fraudstream.kafka_settings import KafkaSettings
+from fraudstream.settings.kafka import KafkaSettings
 
 
 @pytest.fixture

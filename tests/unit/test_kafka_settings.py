@@ -7,8 +7,8 @@ from pydantic import SecretStr
 
 from fraudstream.errors import SettingsError
 from fraudstream.kafka_java import spark_options, write_secrets
-from fraudstream.kafka_settings import KafkaAccount, KafkaSettings, Role
 from fraudstream.settings import load_settings
+from fraudstream.settings.kafka import KafkaAccount, KafkaSettings, Role
 
 PASSWORD = 'p"a\\s s=#é'
 KEY = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from fraudstream.local import doctor
-from fraudstream.settings import AirflowSettings, KafkaSettings, PostgresSettings, Settings, SupersetSettings
+from fraudstream.settings import AirflowSettings, PostgresSettings, Settings, SupersetSettings
+from fraudstream.settings.kafka import KafkaSettings
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from fraudstream.local import airflow, kafka, secrets, superset
 from fraudstream.local.security import database, files, listeners, services, values
 from fraudstream.local.security.finding import Finding, Outcome
 from fraudstream.local.supervisor import Supervisor
-from fraudstream.settings import KafkaSettings, PostgresSettings, Settings, SupersetSettings
+from fraudstream.settings import PostgresSettings, Settings, SupersetSettings
+from fraudstream.settings.kafka import KafkaSettings
 
 HOST_RULES = "# initdb's\nlocal all all scram-sha-256\nhost all all 127.0.0.1/32 scram-sha-256\n"
 #: Nobody listens there: what would be asked is down.

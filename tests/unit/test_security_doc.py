@@ -2,9 +2,10 @@
 
 import re
 
-from fraudstream.kafka_settings import Role
 from fraudstream.local.security import CHECKS
-from fraudstream.settings import PROJECT_DIR, secret_variables
+from fraudstream.settings import PROJECT_DIR
+from fraudstream.settings.environment import secret_variables
+from fraudstream.settings.kafka import Role
 from fraudstream.storage import grants, roles
 
 DOCUMENT = (PROJECT_DIR / "docs" / "security.md").read_text()

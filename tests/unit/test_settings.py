@@ -5,15 +5,9 @@ from pathlib import Path
 import pytest
 
 from fraudstream.errors import SettingsError
-from fraudstream.settings import (
-    PROJECT_DIR,
-    Settings,
-    exported_environment,
-    exported_secrets,
-    load_settings,
-    secret_variables,
-)
-from fraudstream.settings_reference import reference
+from fraudstream.settings import PROJECT_DIR, Settings, load_settings
+from fraudstream.settings.environment import exported_environment, exported_secrets, secret_variables
+from fraudstream.settings.reference import reference
 
 
 @pytest.mark.parametrize(
@@ -56,7 +50,7 @@ def test_connection_uris_hold_no_password() -> None:
 
 def test_the_table_of_settings_is_up_to_date() -> None:
     written = (PROJECT_DIR / "docs" / "settings.md").read_text()
-    assert written == reference(), "run: python -m fraudstream.settings_reference > docs/settings.md"
+    assert written == reference(), "run: python -m fraudstream.settings.reference > docs/settings.md"
     assert "| None |" not in written
 
 
@@ -69,7 +63,7 @@ def test_secrets_are_exported_to_those_that_sign_in_with_them_only(
     for name in secret_variables():
         monkeypatch.setenv(name, "a secret")
     assert "a secret" not in exported_environment(Settings(var_dir=tmp_path)).values()
-    exported = exported_secrets("kafka", but="admin")
+    exported = exported_secrets("kafka", except_for="admin")
     assert set(exported.values()) == {"a secret"}
     ours = {name for name in known if name.startswith("FRAUDSTREAM_KAFKA__")}
     assert set(exported) == {name for name in ours if not name.startswith("FRAUDSTREAM_KAFKA__ADMIN__")}

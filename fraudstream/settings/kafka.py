@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, PrivateAttr, SecretStr, model_validator
 
 from fraudstream.errors import SettingsError
-from fraudstream.settings_group import ENV_PREFIX, Group
+from fraudstream.settings.group import ENV_PREFIX, Group
 
 _PREFIX = f"{ENV_PREFIX}KAFKA__"
 

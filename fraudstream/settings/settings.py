@@ -6,7 +6,6 @@ that nobody sets are generated at the first `up` and kept under `var/secrets/` (
 """
 
 import os
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -17,11 +16,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fraudstream import failpoints
 from fraudstream.errors import SettingsError
-from fraudstream.kafka_settings import KafkaSettings as KafkaSettings  # a group like those below
-from fraudstream.settings_group import ENV_PREFIX as ENV_PREFIX
-from fraudstream.settings_group import Group as Group
-
-PROJECT_DIR = Path(__file__).resolve().parent.parent
+from fraudstream.settings.group import ENV_PREFIX, Group
+from fraudstream.settings.kafka import KafkaSettings
+from fraudstream.settings.paths import PROJECT_DIR, Paths
 
 
 class PostgresSettings(Group):
@@ -196,7 +193,7 @@ class Settings(BaseSettings):
     superset: SupersetSettings = SupersetSettings()
 
     @cached_property
-    def paths(self) -> "Paths":
+    def paths(self) -> Paths:
         """Where things lie under `var_dir`."""
         return Paths(self.var_dir.resolve(), self.software_dir)
 
@@ -240,80 +237,6 @@ class Settings(BaseSettings):
     def writer_dsn(self) -> str:
         """The streaming job's connection."""
         return self.dsn(self.postgres.writer)
-
-
-class Paths:
-    """The folders and files under `var/`, and the software, which is there, too, unless `software` says where."""
-
-    def __init__(self, var: Path, software: Path | None = None) -> None:
-        self.var = var
-        self.project = PROJECT_DIR
-        self.venvs = (software or var) / "venvs"
-        self.jars = (software or var) / "jars"
-        self.logs = var / "logs"
-        self.run = var / "run"
-        self.secrets = var / "secrets"
-        self.pgpass = self.secrets / "pgpass"
-        self.credentials = self.secrets / "credentials.json"
-        self.postgres = var / "postgres"
-        self.kafka = var / "kafka"
-        self.airflow = var / "airflow"
-        self.superset = var / "superset"
-        self.stream = var / "stream"  # checkpoint, heartbeat, lock and identity of the streaming job
-        self.producer = var / "producer"  # lock, identity and progress of the producer
-        self.checkpoint = self.stream / "checkpoint"
-        self.models = var / "models"
-        self.training = var / "training"  # histories collected for training, and the challenger made of them
-
-    @property
-    def private(self) -> tuple[Path, ...]:
-        """The folders that hold secrets or customers' data: mode 0700."""
-        return (
-            *(self.secrets, self.run, self.postgres, self.kafka, self.airflow, self.superset),
-            *(self.stream, self.producer, self.training, self.logs),
-        )
-
-    def python(self, runtime: str) -> Path:
-        """The interpreter of a runtime: control, spark, airflow, superset or dev."""
-        return self.venvs / runtime / "bin" / "python"
-
-
-def secret_variables(group: type[BaseModel] = Settings, prefix: str = ENV_PREFIX) -> Iterator[str]:
-    """The environment's name of every setting that is a secret."""
-    for name, field in group.model_fields.items():
-        if field.annotation is SecretStr:
-            yield prefix + name.upper()
-        elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from secret_variables(field.annotation, f"{prefix}{name.upper()}__")
-
-
-def secret_values(group: BaseModel, prefix: str = ENV_PREFIX) -> Iterator[tuple[str, str]]:
-    """The environment's name and the value of every secret that is set."""
-    for name in type(group).model_fields:
-        value = getattr(group, name)
-        if isinstance(value, SecretStr) and value.get_secret_value():
-            yield prefix + name.upper(), value.get_secret_value()
-        elif isinstance(value, BaseModel):
-            yield from secret_values(value, f"{prefix}{name.upper()}__")
-
-
-def exported_environment(settings: Settings) -> dict[str, str]:
-    """The settings that the environment holds now, for processes that outlive it. Holds no secret."""
-    secret = set(secret_variables())
-    inherited = {
-        name: value for name, value in os.environ.items() if name.startswith(ENV_PREFIX) and name not in secret
-    }
-    return inherited | {ENV_PREFIX + "VAR_DIR": str(settings.paths.var)}
-
-
-def exported_secrets(group: str, but: str) -> dict[str, str]:
-    """The secrets of a group of settings that the environment holds now, for processes that sign in with them.
-
-    `but`: the part of the group that they don't need.
-    """
-    prefix = f"{ENV_PREFIX}{group.upper()}__"
-    needed = (n for n in secret_variables() if n.startswith(prefix) and not n.startswith(f"{prefix}{but.upper()}__"))
-    return {name: os.environ[name] for name in needed if name in os.environ}
 
 
 def load_settings() -> Settings:

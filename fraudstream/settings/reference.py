@@ -1,6 +1,6 @@
 """Writes the table of all settings, `docs/settings.md`, from `Settings` itself.
 
-python -m fraudstream.settings_reference > docs/settings.md
+python -m fraudstream.settings.reference > docs/settings.md
 """
 
 import sys
@@ -14,7 +14,7 @@ from fraudstream.settings import ENV_PREFIX, PROJECT_DIR, Group, Settings
 
 HEADER = """# Settings
 
-Written by `python -m fraudstream.settings_reference`; a test holds it equal to the code.
+Written by `python -m fraudstream.settings.reference`; a test holds it equal to the code.
 
 Set them in the environment, or as the same lines in a file `fraudstream.env` in the project's folder; the environment
 wins. A wrong value or name is refused by name. Passwords that you don't set are generated at the first

@@ -1,0 +1,41 @@
+"""Where things lie: the project, and the folders and files under `var/`."""
+
+from pathlib import Path
+
+PROJECT_DIR = Path(__file__).resolve().parents[2]
+
+
+class Paths:
+    """The folders and files under `var/`, and the software, which is there, too, unless `software` says where."""
+
+    def __init__(self, var: Path, software: Path | None = None) -> None:
+        self.var = var
+        self.project = PROJECT_DIR
+        self.venvs = (software or var) / "venvs"
+        self.jars = (software or var) / "jars"
+        self.logs = var / "logs"
+        self.run = var / "run"
+        self.secrets = var / "secrets"
+        self.pgpass = self.secrets / "pgpass"
+        self.credentials = self.secrets / "credentials.json"
+        self.postgres = var / "postgres"
+        self.kafka = var / "kafka"
+        self.airflow = var / "airflow"
+        self.superset = var / "superset"
+        self.stream = var / "stream"  # checkpoint, heartbeat, lock and identity of the streaming job
+        self.producer = var / "producer"  # lock, identity and progress of the producer
+        self.checkpoint = self.stream / "checkpoint"
+        self.models = var / "models"
+        self.training = var / "training"  # histories collected for training, and the challenger made of them
+
+    @property
+    def private(self) -> tuple[Path, ...]:
+        """The folders that hold secrets or customers' data: mode 0700."""
+        return (
+            *(self.secrets, self.run, self.postgres, self.kafka, self.airflow, self.superset),
+            *(self.stream, self.producer, self.training, self.logs),
+        )
+
+    def python(self, runtime: str) -> Path:
+        """The interpreter of a runtime: control, spark, airflow, superset or dev."""
+        return self.venvs / runtime / "bin" / "python"
