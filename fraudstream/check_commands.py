@@ -68,7 +68,7 @@ def kafka_acls(
 
       ./fraudctl kafka-acls --json
     """
-    from fraudstream import kafka_acls as acls
+    from fraudstream.kafka import acls
 
     kafka = load_settings().kafka
     typer.echo(json.dumps(acls.as_json(kafka), indent=2) if as_json else "\n".join(acls.commands(kafka)))

@@ -25,10 +25,10 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from fraudstream import kafka_access
 from fraudstream.errors import FraudstreamError
-from fraudstream.kafka_acls import ConsumerGroup
-from fraudstream.kafka_errors import ClientErrors, connected
+from fraudstream.kafka import access as kafka_access
+from fraudstream.kafka.acls import ConsumerGroup
+from fraudstream.kafka.errors import ClientErrors, connected
 from fraudstream.messages.contracts import (
     INPUT_TOPICS,
     BrowseEvent,

@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.failpoints import Failpoint, reach
-from fraudstream.kafka_errors import connected, delivery_failure
+from fraudstream.kafka.errors import connected, delivery_failure
 from fraudstream.messages.contracts import (
     SCHEMA_VERSION,
     Item,

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 
 from pyspark.errors import PySparkException
 
-from fraudstream import kafka_access
 from fraudstream.errors import FraudstreamError, RefusedError, ReplacedError, SettingsError
 from fraudstream.heartbeat import HEARTBEAT, State, beat
-from fraudstream.kafka_errors import KafkaUnavailableError
+from fraudstream.kafka import access as kafka_access
+from fraudstream.kafka.errors import KafkaUnavailableError
 from fraudstream.settings import Settings, load_settings
 from fraudstream.settings.kafka import Role
 from spark_jobs.session import build_session

@@ -3,7 +3,7 @@
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 (the usual name)
 
-from fraudstream import kafka_java
+from fraudstream.kafka import java as kafka_java
 from fraudstream.messages.contracts import INPUT_TOPICS
 from fraudstream.settings import Settings
 from fraudstream.settings.kafka import Role

@@ -33,7 +33,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from fraudstream.files import write_atomically
-from fraudstream.kafka_acls import RIGHTS, Right
+from fraudstream.kafka.acls import RIGHTS, Right
+from fraudstream.kafka.topics import create_topics
 from fraudstream.local import jars, kafka, postgres, secrets
 from fraudstream.local.down import down
 from fraudstream.local.supervisor import Supervisor
@@ -293,7 +294,7 @@ def secured_platform() -> Iterator[tuple[Settings, SecuredKafka]]:
             up.postgres(_say_nothing)
             up.schema(_say_nothing)
             with broker.variables_set(*Role):
-                kafka.create_topics(load_settings())
+                create_topics(load_settings().kafka)
             yield own, broker
         finally:
             down(own, _say_nothing)

@@ -14,9 +14,9 @@ from typing import Any
 import psutil
 import psycopg
 
-from fraudstream import kafka_offsets
 from fraudstream.errors import FraudstreamError
-from fraudstream.kafka_offsets import Offsets
+from fraudstream.kafka import offsets as kafka_offsets
+from fraudstream.kafka.offsets import Offsets
 from fraudstream.local.up import Up
 from fraudstream.messages.contracts import INPUT_TOPICS
 from fraudstream.settings import PROJECT_DIR, Settings

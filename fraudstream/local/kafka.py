@@ -1,4 +1,4 @@
-"""The embedded Kafka broker (KRaft, one node, on loopback), and the topics on whichever Kafka is used."""
+"""The embedded Kafka broker: KRaft, one node, on loopback."""
 
 import base64
 import subprocess
@@ -7,27 +7,19 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import NewTopic
-
-from fraudstream import kafka_access
 from fraudstream.files import write_atomically
-from fraudstream.kafka_acls import Operation, Resource, Right, missing
-from fraudstream.kafka_errors import KafkaRefusedError, KafkaUnavailableError
+from fraudstream.kafka import access as kafka_access
+from fraudstream.kafka.errors import KafkaRefusedError, KafkaUnavailableError
 from fraudstream.local.java import find_java
 from fraudstream.local.programs import Program, Watch
-from fraudstream.messages.contracts import Topic
 from fraudstream.settings import Settings
 from fraudstream.settings.kafka import KafkaSettings, Role
 
 NAME = "kafka"
 LOGGING = Path(__file__).with_name("kafka-log4j2.properties")
-#: Every topic's records carry the broker's clock: `ingest_time`, and with it every latency, means arrival.
-TOPIC_CONFIG = {"message.timestamp.type": "LogAppendTime"}
 READY_SECONDS = 180.0
 #: How long a Kafka of your own, which should run already, may take to answer.
 YOURS_SECONDS = 20.0
-REQUEST_SECONDS = 20.0
 #: How long one attempt waits for brokers, between two looks at whether they still run.
 ATTEMPT_SECONDS = 4.0
 
@@ -73,49 +65,9 @@ def wait_ready(settings: Settings, watch: Watch, timeout: float = READY_SECONDS)
             return
 
 
-def create_topics(settings: Settings) -> None:
-    """Creates the topics that are missing. Existing ones stay as they are: more partitions would move the keys.
-
-    So an administrator may make them beforehand, and the role `admin` then needs no right to. Raises KafkaRefusedError
-    when we may not, KafkaUnavailableError for any other failure.
-    """
-    kafka = settings.kafka.as_role(Role.ADMIN)
-    admin, _ = kafka_access.connect(kafka, REQUEST_SECONDS)
-    known = admin.list_topics(timeout=REQUEST_SECONDS).topics
-    wanted = [_new_topic(kafka, topic) for topic in Topic if topic.value not in known]
-    if not wanted:
-        return
-    for name, future in admin.create_topics(wanted, request_timeout=REQUEST_SECONDS).items():
-        try:
-            future.result(timeout=REQUEST_SECONDS + 5)
-        except KafkaException as error:
-            code, said = error.args[0].code(), error.args[0].str()
-            if code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
-                lacking = Right(Resource.TOPIC, name, Operation.CREATE)
-                raise KafkaRefusedError(missing(Role.ADMIN, lacking, kafka)) from None
-            if code in (KafkaError.INVALID_REPLICATION_FACTOR, KafkaError.INVALID_CONFIG, KafkaError.POLICY_VIOLATION):
-                raise KafkaRefusedError(
-                    f"Kafka at {kafka.bootstrap} doesn't take the topic {name} as it is set ({said}): look at "
-                    f"{kafka.setting('replication_factor')}={kafka.replication_factor}, __PARTITIONS, "
-                    "__MIN_INSYNC_REPLICAS and __RETENTION_HOURS"
-                ) from None
-            if code != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise KafkaUnavailableError(f"topic {name} can't be created: {said}") from None
-
-
 def access_problems(settings: Settings) -> Iterator[str]:
     """What any role can't do at a Kafka of your own, a line each."""
     return kafka_access.problems(settings.kafka, YOURS_SECONDS)
-
-
-def _new_topic(kafka: KafkaSettings, topic: Topic) -> NewTopic:
-    config = TOPIC_CONFIG | {
-        "retention.ms": str(kafka.retention_hours * 3_600_000),
-        "min.insync.replicas": str(kafka.min_insync_replicas),
-    }
-    return NewTopic(
-        topic.value, num_partitions=kafka.partitions, replication_factor=kafka.replication_factor, config=config
-    )
 
 
 def _properties_file(settings: Settings) -> Path:

@@ -7,10 +7,11 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from fraudstream import failpoints, kafka_offsets
+from fraudstream import failpoints
 from fraudstream.heartbeat import State
-from fraudstream.kafka_errors import KafkaUnavailableError
-from fraudstream.kafka_offsets import Offsets
+from fraudstream.kafka import offsets as kafka_offsets
+from fraudstream.kafka.errors import KafkaUnavailableError
+from fraudstream.kafka.offsets import Offsets
 from fraudstream.local import postgres
 from fraudstream.local.components import programs
 from fraudstream.local.jobs import jobs

@@ -12,6 +12,7 @@ import psycopg
 from fraudstream.errors import FraudstreamError
 from fraudstream.files import private_folder
 from fraudstream.heartbeat import State
+from fraudstream.kafka.topics import create_topics
 from fraudstream.local import airflow, doctor, environments, jars, kafka, leftovers, postgres, secrets, superset
 from fraudstream.local.airflow_api import AirflowApi
 from fraudstream.local.components import programs
@@ -115,7 +116,7 @@ class Up:
             kafka.wait_ready(settings, self._watch(kafka.NAME))
         else:
             kafka.wait_ready(settings, not_watching, kafka.YOURS_SECONDS)
-        kafka.create_topics(settings)
+        create_topics(settings.kafka)
         if not settings.kafka.embedded and (lacking := list(kafka.access_problems(settings))):
             raise UpError("\n  ".join(lacking))
 

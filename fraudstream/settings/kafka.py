@@ -1,7 +1,7 @@
 """Kafka's settings: where it is, who we are to it, and what our topics are like.
 
 `KafkaSettings.client_config` says them in librdkafka's words (every client in Python, and Airflow's connection),
-`fraudstream.kafka_java` in those of Kafka's own client (Spark).
+`fraudstream.kafka.java` in those of Kafka's own client (Spark).
 """
 
 from enum import StrEnum
@@ -17,7 +17,7 @@ _PREFIX = f"{ENV_PREFIX}KAFKA__"
 
 
 class Role(StrEnum):
-    """Who uses Kafka. Each may have an account of its own, with the rights in `fraudstream.kafka_acls`."""
+    """Who uses Kafka. Each may have an account of its own, with the rights in `fraudstream.kafka.acls`."""
 
     ADMIN = "admin"  # `up`: creates topics
     PRODUCER = "producer"  # the simulated shop, or a replayed recording

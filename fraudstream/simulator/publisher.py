@@ -7,9 +7,9 @@ from functools import partial
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka import Message as KafkaMessage
 
-from fraudstream import kafka_access
 from fraudstream.errors import FraudstreamError
-from fraudstream.kafka_errors import ClientErrors, connected, delivery_failure
+from fraudstream.kafka import access as kafka_access
+from fraudstream.kafka.errors import ClientErrors, connected, delivery_failure
 from fraudstream.settings.kafka import KafkaSettings, Role
 from fraudstream.simulator.messages import Message
 

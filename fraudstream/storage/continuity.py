@@ -8,8 +8,8 @@ from typing import Any
 from psycopg import Connection
 from psycopg.rows import args_row
 
-from fraudstream import kafka_offsets
-from fraudstream.kafka_offsets import Offsets
+from fraudstream.kafka import offsets as kafka_offsets
+from fraudstream.kafka.offsets import Offsets
 from fraudstream.messages.contracts import INPUT_TOPICS
 from fraudstream.settings.kafka import KafkaSettings
 

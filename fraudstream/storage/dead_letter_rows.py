@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import psycopg
 
 from fraudstream.errors import FraudstreamError
-from fraudstream.kafka_offsets import Offsets
+from fraudstream.kafka.offsets import Offsets
 from fraudstream.settings import Settings
 
 #: Held while a replay runs; any number, the same everywhere.

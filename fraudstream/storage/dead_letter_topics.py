@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from fraudstream import kafka_offsets
-from fraudstream.kafka_acls import ConsumerGroup
-from fraudstream.kafka_errors import ClientErrors, connected
-from fraudstream.kafka_offsets import Offsets
+from fraudstream.kafka import offsets as kafka_offsets
+from fraudstream.kafka.acls import ConsumerGroup
+from fraudstream.kafka.errors import ClientErrors, connected
+from fraudstream.kafka.offsets import Offsets
 from fraudstream.messages.contracts import INPUT_TOPICS
 from fraudstream.settings.kafka import KafkaSettings, Role
 from fraudstream.storage.dead_letter_rows import Claimed, Letter, Place, ReplayError

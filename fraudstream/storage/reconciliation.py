@@ -17,8 +17,8 @@ import psycopg
 import typer
 from psycopg.rows import DictRow, dict_row
 
-from fraudstream import kafka_offsets
 from fraudstream.errors import FraudstreamError
+from fraudstream.kafka import offsets as kafka_offsets
 from fraudstream.messages.contracts import INPUT_TOPICS
 from fraudstream.settings import Settings, load_settings
 from fraudstream.settings.kafka import Role

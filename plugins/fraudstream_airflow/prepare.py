@@ -12,7 +12,7 @@ from airflow.utils.db import upgradedb
 from airflow.utils.session import create_session
 from sqlalchemy import select, text
 
-from fraudstream.kafka_acls import ConsumerGroup
+from fraudstream.kafka.acls import ConsumerGroup
 from fraudstream.settings import Settings, load_settings
 from fraudstream.settings.kafka import Role
 

@@ -14,7 +14,7 @@ import msgspec
 import psycopg
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from fraudstream import kafka_offsets
+from fraudstream.kafka import offsets as kafka_offsets
 from fraudstream.messages.contracts import INPUT_TOPICS, Topic, Transaction
 from fraudstream.messages.validation import decode
 from fraudstream.settings import Settings

@@ -12,7 +12,7 @@ import pytest
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from fraudstream import kafka_offsets
+from fraudstream.kafka import offsets as kafka_offsets
 from fraudstream.local.rebuild import run_rebuild
 from fraudstream.messages.contracts import Topic, iso_milliseconds
 from fraudstream.settings import Settings

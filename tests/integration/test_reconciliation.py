@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from fraudstream import kafka_offsets
+from fraudstream.kafka import offsets as kafka_offsets
 from fraudstream.local import status
 from fraudstream.messages.contracts import INPUT_TOPICS, Topic
 from fraudstream.settings import PROJECT_DIR, Settings

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from fraudstream.kafka_offsets import latest
+from fraudstream.kafka.offsets import latest
 from fraudstream.messages.contracts import Topic
 from fraudstream.settings import PROJECT_DIR, Settings
 from fraudstream.storage.connect import connect

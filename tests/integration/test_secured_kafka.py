@@ -20,9 +20,11 @@ import psycopg
 import pytest
 from confluent_kafka import Consumer
 
-from fraudstream import kafka_access, kafka_offsets
-from fraudstream.kafka_acls import RIGHTS, ConsumerGroup, Operation, Resource, Right
-from fraudstream.kafka_errors import KafkaRefusedError, KafkaUnavailableError
+from fraudstream.kafka import access as kafka_access
+from fraudstream.kafka import offsets as kafka_offsets
+from fraudstream.kafka.acls import RIGHTS, ConsumerGroup, Operation, Resource, Right
+from fraudstream.kafka.errors import KafkaRefusedError, KafkaUnavailableError
+from fraudstream.kafka.topics import create_topics
 from fraudstream.local import kafka
 from fraudstream.local.doctor import find_server_problems
 from fraudstream.messages.contracts import INPUT_TOPICS, Topic
@@ -97,7 +99,7 @@ def test_the_accounts_of_all_roles_can_do_their_work(broker: SecuredKafka) -> No
         kafka_access.check(plain, Role.READER, 20)
         with pytest.raises(KafkaRefusedError, match="SASL_PASSWORD"):
             kafka_access.check(plain, Role.STREAM, 20)
-        kafka.create_topics(own)  # they exist by now, and that is right
+        create_topics(own.kafka)  # they exist by now, and that is right
         assert list(find_server_problems(own)) == []
         topics = broker.admin().list_topics(timeout=20).topics
         assert set(Topic) <= set(topics)

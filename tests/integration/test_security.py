@@ -10,9 +10,9 @@ import pytest
 from confluent_kafka import KafkaException, Producer
 from pydantic import SecretStr
 
-from fraudstream import kafka_offsets
 from fraudstream.files import write_atomically
-from fraudstream.kafka_errors import KafkaUnavailableError
+from fraudstream.kafka import offsets as kafka_offsets
+from fraudstream.kafka.errors import KafkaUnavailableError
 from fraudstream.local import kafka, status
 from fraudstream.local.programs import not_watching
 from fraudstream.local.security import database, listeners, values

@@ -7,7 +7,8 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
-from fraudstream.local import kafka, postgres, secrets
+from fraudstream.kafka.topics import create_topics
+from fraudstream.local import postgres, secrets
 from fraudstream.messages.contracts import Topic
 from fraudstream.settings import Settings
 from fraudstream.storage import migrate, roles
@@ -24,7 +25,7 @@ def test_setting_up_twice_changes_nothing(settings: Settings) -> None:
     roles.ensure_schema(settings)
     migrate.migrate(settings)
     roles.grant_tables(settings)
-    kafka.create_topics(settings)
+    create_topics(settings.kafka)
 
 
 @pytest.mark.parametrize(

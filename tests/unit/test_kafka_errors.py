@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from fraudstream.kafka_errors import ClientErrors, KafkaRefusedError, delivery_failure
+from fraudstream.kafka.errors import ClientErrors, KafkaRefusedError, delivery_failure
 from fraudstream.settings.kafka import KafkaSettings
 
 

@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from fraudstream.errors import SettingsError
-from fraudstream.kafka_java import spark_options, write_secrets
+from fraudstream.kafka.java import spark_options, write_secrets
 from fraudstream.settings import load_settings
 from fraudstream.settings.kafka import KafkaAccount, KafkaSettings, Role
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient
 
-from fraudstream.kafka_acls import RIGHTS, Operation, Resource, Right, missing
-from fraudstream.kafka_errors import ClientErrors, KafkaRefusedError, KafkaUnavailableError, connected
+from fraudstream.kafka.acls import RIGHTS, Operation, Resource, Right, missing
+from fraudstream.kafka.errors import ClientErrors, KafkaRefusedError, KafkaUnavailableError, connected
 from fraudstream.settings.kafka import KafkaSettings, Role
 
 #: A refusal counts when it lasts: a broker that has just started knows its users a moment later.

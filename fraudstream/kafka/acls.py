@@ -1,7 +1,7 @@
 """What each role may do in Kafka.
 
 The one declaration that `fraudctl kafka-acls`, docs/kafka.md, the check of rights before a start, and the tests on a
-broker with ACLs all read. `python -m fraudstream.kafka_acls` prints the table of docs/kafka.md.
+broker with ACLs all read. `python -m fraudstream.kafka.acls` prints the table of docs/kafka.md.
 """
 
 import shlex

@@ -11,7 +11,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException
 
 from fraudstream.errors import FraudstreamError, RefusedError
-from fraudstream.kafka_probe import Finding, probe
+from fraudstream.kafka.probe import Finding, probe
 from fraudstream.settings.kafka import KafkaSettings
 
 

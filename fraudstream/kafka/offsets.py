@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from confluent_kafka import KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from fraudstream.kafka_errors import ClientErrors, connected
+from fraudstream.kafka.errors import ClientErrors, connected
 from fraudstream.messages.contracts import Topic
 from fraudstream.settings.kafka import KafkaSettings
 

@@ -1,0 +1,54 @@
+"""The platform's topics, created on whichever Kafka is used: the embedded one or your own."""
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import NewTopic
+
+from fraudstream.kafka import access
+from fraudstream.kafka.acls import Operation, Resource, Right, missing
+from fraudstream.kafka.errors import KafkaRefusedError, KafkaUnavailableError
+from fraudstream.messages.contracts import Topic
+from fraudstream.settings.kafka import KafkaSettings, Role
+
+#: Every topic's records carry the broker's clock: `ingest_time`, and with it every latency, means arrival.
+TOPIC_CONFIG = {"message.timestamp.type": "LogAppendTime"}
+REQUEST_SECONDS = 20.0
+
+
+def create_topics(kafka: KafkaSettings) -> None:
+    """Creates the topics that are missing. Existing ones stay as they are: more partitions would move the keys.
+
+    So an administrator may make them beforehand, and the role `admin` then needs no right to. Raises KafkaRefusedError
+    when we may not, KafkaUnavailableError for any other failure.
+    """
+    kafka = kafka.as_role(Role.ADMIN)
+    admin, _ = access.connect(kafka, REQUEST_SECONDS)
+    known = admin.list_topics(timeout=REQUEST_SECONDS).topics
+    wanted = [_new_topic(kafka, topic) for topic in Topic if topic.value not in known]
+    if not wanted:
+        return
+    for name, future in admin.create_topics(wanted, request_timeout=REQUEST_SECONDS).items():
+        try:
+            future.result(timeout=REQUEST_SECONDS + 5)
+        except KafkaException as error:
+            code, said = error.args[0].code(), error.args[0].str()
+            if code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                lacking = Right(Resource.TOPIC, name, Operation.CREATE)
+                raise KafkaRefusedError(missing(Role.ADMIN, lacking, kafka)) from None
+            if code in (KafkaError.INVALID_REPLICATION_FACTOR, KafkaError.INVALID_CONFIG, KafkaError.POLICY_VIOLATION):
+                raise KafkaRefusedError(
+                    f"Kafka at {kafka.bootstrap} doesn't take the topic {name} as it is set ({said}): look at "
+                    f"{kafka.setting('replication_factor')}={kafka.replication_factor}, __PARTITIONS, "
+                    "__MIN_INSYNC_REPLICAS and __RETENTION_HOURS"
+                ) from None
+            if code != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise KafkaUnavailableError(f"topic {name} can't be created: {said}") from None
+
+
+def _new_topic(kafka: KafkaSettings, topic: Topic) -> NewTopic:
+    config = TOPIC_CONFIG | {
+        "retention.ms": str(kafka.retention_hours * 3_600_000),
+        "min.insync.replicas": str(kafka.min_insync_replicas),
+    }
+    return NewTopic(
+        topic.value, num_partitions=kafka.partitions, replication_factor=kafka.replication_factor, config=config
+    )
