@@ -13,7 +13,7 @@ from pyspark.sql.streaming.listener import StreamingQueryProgress
 from pyspark.sql.streaming.query import StreamingQuery
 
 from fraudstream.errors import FraudstreamError
-from fraudstream.heartbeat import HEARTBEAT, State, beat
+from fraudstream.jobs.heartbeat import HEARTBEAT, State, beat
 from fraudstream.messages.contracts import QUERY
 from fraudstream.settings import Settings
 from spark_jobs.checkpoint import Checkpoint, location

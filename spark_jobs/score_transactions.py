@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from pyspark.errors import PySparkException
 
 from fraudstream.errors import FraudstreamError, RefusedError, ReplacedError, SettingsError
-from fraudstream.heartbeat import HEARTBEAT, State, beat
+from fraudstream.jobs.heartbeat import HEARTBEAT, State, beat
 from fraudstream.kafka import access as kafka_access
 from fraudstream.kafka.errors import KafkaUnavailableError
 from fraudstream.settings import Settings, load_settings

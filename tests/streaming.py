@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 from confluent_kafka import Producer
 
-from fraudstream.local.jobs import jobs
+from fraudstream.jobs.jobs import jobs
 from fraudstream.messages.contracts import Topic, iso_milliseconds
 from fraudstream.settings import PROJECT_DIR, Settings
 from tests.messages import as_bytes, browse_event, transaction

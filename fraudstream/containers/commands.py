@@ -94,7 +94,7 @@ def start() -> None:
 @app.command("stream-health")
 def stream_health() -> None:
     """Exit with status 1 unless the streaming job works or waits for data."""
-    from fraudstream.local.jobs import jobs
+    from fraudstream.jobs.jobs import jobs
     from fraudstream.local.status import WORKING
 
     settings = load_settings()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import psutil
 
 from fraudstream.errors import FraudstreamError
-from fraudstream.local.jobs import jobs
+from fraudstream.jobs.jobs import jobs
 from fraudstream.local.supervisor import Supervisor
 from fraudstream.settings import Settings
 
@@ -36,7 +36,7 @@ def our_processes(settings: Settings) -> list[psutil.Process]:
 def end_orphans(settings: Settings) -> list[str]:
     """Ends programs that outlived their supervisord, and returns their names. The long-lived jobs are let live.
 
-    Those are found again by whoever watches them (`fraudstream.local.process`).
+    Those are found again by whoever watches them (`fraudstream.jobs.slot`).
     """
     sessions = {job.slot.running.group for job in jobs(settings).values() if job.slot.running}
     orphans = [process for process in our_processes(settings) if _session_of(process.pid) not in sessions]

@@ -1,8 +1,10 @@
 """Long-lived programs, as data: what supervisord keeps running for us."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from fraudstream.jobs.niced import niced
 
 #: Called while one waits for a program; raises when the program has been given up.
 Watch = Callable[[], None]
@@ -54,11 +56,6 @@ def render(program: Program, logs: Path) -> str:
     if program.environment:
         lines.append(f"environment={render_environment(program.environment)}")
     return "\n".join(lines) + "\n"
-
-
-def niced(command: Sequence[str], niceness: int) -> list[str]:
-    """The command, run at that niceness; as it is for 0."""
-    return [*(("nice", "-n", str(niceness)) if niceness else ()), *command]
 
 
 def log_file(logs: Path, name: str) -> Path:

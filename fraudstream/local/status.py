@@ -8,13 +8,13 @@ import psycopg
 from psycopg.rows import dict_row
 
 from fraudstream import failpoints
-from fraudstream.heartbeat import State
+from fraudstream.jobs.heartbeat import State
+from fraudstream.jobs.jobs import jobs
 from fraudstream.kafka import offsets as kafka_offsets
 from fraudstream.kafka.errors import KafkaUnavailableError
 from fraudstream.kafka.offsets import Offsets
 from fraudstream.local import postgres
 from fraudstream.local.components import programs
-from fraudstream.local.jobs import jobs
 from fraudstream.local.supervisor import Supervisor, SupervisorError
 from fraudstream.messages.contracts import INPUT_TOPICS
 from fraudstream.settings import Settings

@@ -11,12 +11,12 @@ import psycopg
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.files import private_folder
-from fraudstream.heartbeat import State
+from fraudstream.jobs.heartbeat import State
+from fraudstream.jobs.jobs import jobs
 from fraudstream.kafka.topics import create_topics
 from fraudstream.local import airflow, doctor, environments, jars, kafka, leftovers, postgres, secrets, superset
 from fraudstream.local.airflow_api import AirflowApi
 from fraudstream.local.components import programs
-from fraudstream.local.jobs import jobs
 from fraudstream.local.programs import Watch, not_watching
 from fraudstream.local.steps import Step, Tell
 from fraudstream.local.supervisor import Supervisor

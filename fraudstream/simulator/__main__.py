@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as ProgressBar
 
 from fraudstream.errors import FraudstreamError
-from fraudstream.heartbeat import HEARTBEAT, State
+from fraudstream.jobs.heartbeat import HEARTBEAT, State
 from fraudstream.messages.contracts import TYPED_TIME_FORMATS
 from fraudstream.settings import ProducerSettings, Settings, load_settings
 from fraudstream.simulator.faults import FaultInjector, FaultRates

@@ -4,7 +4,7 @@ import logging
 import time
 from pathlib import Path
 
-from fraudstream.heartbeat import State, beat
+from fraudstream.jobs.heartbeat import State, beat
 from fraudstream.simulator.publisher import Publisher
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from fraudstream.local.process import Identity
+from fraudstream.jobs.slot import Identity
 
 
 class Reason(StrEnum):

@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from fraudstream.local.jobs import jobs
+from fraudstream.jobs.jobs import jobs
 from fraudstream.settings import Settings
 from fraudstream.storage import reconciliation
 

@@ -13,9 +13,9 @@ from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 from airflow.sdk import BaseHook, BaseOperator, Context
 from airflow.sdk.exceptions import AirflowException
 
-from fraudstream.local.jobs import Job, job_environment, jobs
-from fraudstream.local.process import Identity
-from fraudstream.local.programs import niced
+from fraudstream.jobs.jobs import Job, job_environment, jobs
+from fraudstream.jobs.niced import niced
+from fraudstream.jobs.slot import Identity
 from fraudstream.settings import Settings, load_settings
 from fraudstream_airflow.events import STILL_RUNNING, JobEvent, Reason
 from fraudstream_airflow.orphans import record_owner
@@ -37,7 +37,7 @@ class ProcessStreamOperator(BaseOperator):
     The job belongs to no Airflow process: scheduler, triggerer and API server may come and go. An attempt fails when
     the job dies, or gives no heartbeat for too long (it is stopped then). Ending the task by hand stops the job.
 
-    :param job: name of the job in `fraudstream.local.jobs`
+    :param job: name of the job in `fraudstream.jobs.jobs`
     :param module: Python module that is run in the Spark environment
     :param arguments: its arguments (templated); never a secret
     :param niceness: above 0 for a job that may wait when processors are short

@@ -12,7 +12,7 @@ from airflow.listeners import hookimpl
 from msgspec import Struct
 
 from fraudstream.files import write_atomically
-from fraudstream.local.jobs import Job, jobs
+from fraudstream.jobs.jobs import Job, jobs
 from fraudstream.settings import load_settings
 from fraudstream_airflow.workers import end_idle_workers
 

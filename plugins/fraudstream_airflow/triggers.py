@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from fraudstream.local.process import Exit, Identity, Slot
+from fraudstream.jobs.slot import Exit, Identity, Slot
 from fraudstream_airflow.events import JobEvent, Reason
 from fraudstream_airflow.tail import LogTail
 
@@ -35,7 +35,7 @@ class Watch:
 class JobTrigger(BaseTrigger):
     """Copies the job's log into the task's, and fires when the job has ended or shows no sign of life.
 
-    :param identity: the process, as `fraudstream.local.process.Identity` in plain types
+    :param identity: the process, as `fraudstream.jobs.slot.Identity` in plain types
     :param watch: what to watch, as `Watch` in plain types
     """
 

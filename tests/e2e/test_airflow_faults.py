@@ -12,8 +12,8 @@ import psutil
 import psycopg
 import pytest
 
-from fraudstream.local.jobs import jobs
-from fraudstream.local.process import Identity
+from fraudstream.jobs.jobs import jobs
+from fraudstream.jobs.slot import Identity
 from fraudstream.local.supervisor import Supervisor
 from fraudstream.settings import Settings
 from tests.faults import rollups

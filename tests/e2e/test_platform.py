@@ -11,9 +11,9 @@ import psycopg
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from fraudstream.jobs.jobs import jobs
 from fraudstream.local import superset
 from fraudstream.local.airflow_api import AirflowApi
-from fraudstream.local.jobs import jobs
 from fraudstream.local.leftovers import our_processes
 from fraudstream.messages.contracts import Topic
 from fraudstream.settings import Settings

@@ -13,8 +13,8 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from fraudstream.jobs.jobs import jobs
 from fraudstream.kafka import offsets as kafka_offsets
-from fraudstream.local.jobs import jobs
 from fraudstream.local.supervisor import Supervisor
 from fraudstream.messages.contracts import INPUT_TOPICS, Topic
 from fraudstream.settings import PROJECT_DIR, Settings

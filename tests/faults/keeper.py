@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fraudstream.local.jobs import Job
-from fraudstream.local.process import Identity, start_ticks
+from fraudstream.jobs.jobs import Job
+from fraudstream.jobs.slot import Identity, start_ticks
 from fraudstream.settings import PROJECT_DIR, Settings
 
 #: Airflow's delay before a retry, `retry_delay`, is 5 s; most of what is measured here is the job's own start.

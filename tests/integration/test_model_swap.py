@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fraudstream.local.jobs import jobs
+from fraudstream.jobs.jobs import jobs
 from fraudstream.settings import Settings
 from model.artifact import ARTIFACT_FILE, read_metadata
 from model.registry import PRETRAINED, ModelVersion, archive, ensure_pretrained, promote, register

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fraudstream.local.process import Identity, Slot, start_ticks
+from fraudstream.jobs.slot import Identity, Slot, start_ticks
 
 JOB = """
 import json, pathlib, signal, time

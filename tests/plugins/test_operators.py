@@ -13,8 +13,8 @@ from airflow.sdk.exceptions import TaskDeferred
 from fraudstream_airflow.events import JobEvent, Reason
 from fraudstream_airflow.operators import REFUSED_SECONDS, JobEndedError, ProcessStreamOperator, SparkModuleOperator
 
-from fraudstream.local.jobs import jobs
-from fraudstream.local.process import Identity, start_ticks
+from fraudstream.jobs.jobs import jobs
+from fraudstream.jobs.slot import Identity, start_ticks
 from fraudstream.settings import load_settings
 from tests.plugins.jobs_for_tests import until
 

@@ -16,7 +16,7 @@ from fraudstream_airflow import triggers
 from fraudstream_airflow.events import JobEvent, Reason
 from fraudstream_airflow.triggers import JobTrigger, Watch
 
-from fraudstream.local.process import Identity, Slot
+from fraudstream.jobs.slot import Identity, Slot
 from tests.plugins.jobs_for_tests import running_job, until, until_async, write_heartbeat
 
 SILENT = "import signal; signal.pause()"

@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fraudstream.heartbeat import Heartbeat
-from fraudstream.local.process import Identity, ProcessError, Slot, boot_id, start_ticks
+from fraudstream.jobs.heartbeat import Heartbeat
+from fraudstream.jobs.slot import Identity, ProcessError, Slot, boot_id, start_ticks
 
 SLEEPER = """
 import signal, sys

@@ -5,8 +5,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from fraudstream.heartbeat import State
-from fraudstream.local.process import Slot
+from fraudstream.jobs.heartbeat import State
+from fraudstream.jobs.slot import Slot
 from fraudstream.settings import Settings
 
 

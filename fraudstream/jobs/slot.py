@@ -5,7 +5,7 @@ process itself holds: as long as it lives, nobody can start a second one, whoeve
 Beside the lock lies its identity (pid, start time, boot), so that a later launcher, watcher or stopper finds exactly it
 and never a stranger that got the same pid.
 
-Between launcher and process stands a small parent (`python -m fraudstream.local.process SLOT`), which is what remembers
+Between launcher and process stands a small parent (`python -m fraudstream.jobs.slot SLOT`), which is what remembers
 how the process ended: the launcher is long gone by then. The process outlives its parent, too.
 """
 
@@ -25,7 +25,7 @@ from msgspec import Struct
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.files import write_atomically
-from fraudstream.heartbeat import HEARTBEAT, Heartbeat
+from fraudstream.jobs.heartbeat import HEARTBEAT, Heartbeat
 
 #: Where this package is importable. Not from the settings: their libraries would double the time of a launch.
 PROJECT_DIR = Path(__file__).resolve().parents[2]
@@ -180,7 +180,7 @@ class Slot:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             parent = subprocess.Popen(
-                [sys.executable, "-m", "fraudstream.local.process", str(self.folder), str(lock)],
+                [sys.executable, "-m", "fraudstream.jobs.slot", str(self.folder), str(lock)],
                 cwd=PROJECT_DIR,
                 env=environment,
                 stdin=subprocess.DEVNULL,

@@ -1,0 +1,1 @@
+"""Long-lived jobs: at most one process of each, found again by whoever looks for it."""
