@@ -48,6 +48,6 @@ with DAG(
 ):
     SparkModuleOperator(
         task_id="reconcile",
-        module="fraudstream.storage.reconciliation",
+        module="fraudstream.ledger.reconciliation",
         arguments=["--hours={{ params.hours }}"],
     )

@@ -13,10 +13,11 @@ from pyspark.sql import DataFrame, SparkSession
 from fraudstream import failpoints
 from fraudstream.errors import FraudstreamError
 from fraudstream.failpoints import Failpoint, reach
+from fraudstream.ledger import gaps as continuity
+from fraudstream.ledger import rebuild
 from fraudstream.messages.contracts import QUERY
 from fraudstream.settings import Settings
 from fraudstream.settings.kafka import Role
-from fraudstream.storage import continuity, rebuild
 from spark_jobs import ledger, sink, takeover
 from spark_jobs.checkpoint import Checkpoint
 from spark_jobs.ledger import BatchRecord, Driver, Postgres

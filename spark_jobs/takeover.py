@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from psycopg.rows import class_row
 
+from fraudstream.ledger.gaps import KafkaView, breaks, positions
 from fraudstream.messages.contracts import QUERY
 from fraudstream.settings import StreamSettings
-from fraudstream.storage.continuity import KafkaView, breaks, positions
 from spark_jobs.bucket import STATE_LAYOUT
 from spark_jobs.checkpoint import Offsets, Planned
 from spark_jobs.ledger import Driver, LedgerError, Postgres

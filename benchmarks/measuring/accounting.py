@@ -6,8 +6,8 @@ from confluent_kafka import Consumer
 
 from benchmarks.exactly_once import sent_ids
 from benchmarks.measuring.stream import Postgres, Stream
+from fraudstream.ledger.reconciliation import reconcile
 from fraudstream.messages.contracts import Topic
-from fraudstream.storage.reconciliation import reconcile
 
 HOURS = 24
 

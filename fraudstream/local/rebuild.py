@@ -6,12 +6,13 @@ from typing import Any
 import psycopg
 
 from fraudstream.errors import FraudstreamError
+from fraudstream.ledger import gaps as continuity
+from fraudstream.ledger import rebuild
+from fraudstream.ledger.rebuild import Plan, RebuildError
 from fraudstream.local import postgres
 from fraudstream.messages.contracts import QUERY
 from fraudstream.settings import Settings
 from fraudstream.settings.kafka import Role
-from fraudstream.storage import continuity, rebuild
-from fraudstream.storage.rebuild import Plan, RebuildError
 
 
 def run_rebuild(settings: Settings, *, yes: bool, accept_loss: bool, tell: Callable[[str], None]) -> None:

@@ -13,13 +13,13 @@ from fraudstream.jobs.jobs import jobs
 from fraudstream.kafka import offsets as kafka_offsets
 from fraudstream.kafka.errors import KafkaUnavailableError
 from fraudstream.kafka.offsets import Offsets
+from fraudstream.ledger import reconciliation
 from fraudstream.local import postgres
 from fraudstream.local.components import programs
 from fraudstream.local.supervisor import Supervisor, SupervisorError
 from fraudstream.messages.contracts import INPUT_TOPICS
 from fraudstream.settings import Settings
 from fraudstream.settings.kafka import Role
-from fraudstream.storage import reconciliation
 
 #: Each answer usually takes milliseconds; a busy machine is no reason to call a part dead.
 TIMEOUT_SECONDS = 4.0

@@ -53,11 +53,11 @@ WRITER: dict[str, WriterRights] = {
     "stream_queries": WriterRights(update=True),
     "stream_batches": WriterRights(update=("published_at",)),
     "stream_offsets": WriterRights(update=True),
-    # fraudstream.storage.rebuild, which renames what was read from a topic that was made anew
+    # fraudstream.ledger.rebuild, which renames what was read from a topic that was made anew
     "stream_lost_ranges": APPEND_ONLY,
     # model.registry, which locks it
     "model_versions": WriterRights(update=True),
-    # fraudstream.storage.reconciliation
+    # fraudstream.ledger.reconciliation
     "reconciliations": WriterRights(delete=True),
 }
 

@@ -7,8 +7,8 @@ import psycopg
 from psycopg.rows import dict_row
 
 from fraudstream.jobs.jobs import jobs
+from fraudstream.ledger import reconciliation
 from fraudstream.settings import Settings
-from fraudstream.storage import reconciliation
 
 DB_SECONDS = 3
 DB_OPTIONS = "-c statement_timeout=3000 -c default_transaction_read_only=on"

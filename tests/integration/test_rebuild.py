@@ -13,11 +13,11 @@ from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from fraudstream.kafka import offsets as kafka_offsets
+from fraudstream.ledger.rebuild import RebuildError
+from fraudstream.ledger.reconciliation import reconcile
 from fraudstream.local.rebuild import run_rebuild
 from fraudstream.messages.contracts import Topic, iso_milliseconds
 from fraudstream.settings import Settings
-from fraudstream.storage.rebuild import RebuildError
-from fraudstream.storage.reconciliation import reconcile
 from model.registry import ensure_pretrained
 from tests.isolation import isolated_servers
 from tests.messages import as_bytes, label

@@ -8,10 +8,10 @@ import psycopg
 import pytest
 
 from fraudstream.kafka import offsets as kafka_offsets
+from fraudstream.ledger.reconciliation import EXAMPLES, Report, note, reconcile
 from fraudstream.local import status
 from fraudstream.messages.contracts import INPUT_TOPICS, Topic
 from fraudstream.settings import PROJECT_DIR, Settings
-from fraudstream.storage.reconciliation import EXAMPLES, Report, note, reconcile
 from tests.polling import poll
 
 Postgres = psycopg.Connection[tuple[object, ...]]
@@ -100,7 +100,7 @@ def test_old_batches_are_left_out(settings: Settings, agreed: Postgres) -> None:
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """The command, as the Dag runs it."""
-    command = [sys.executable, "-m", "fraudstream.storage.reconciliation", *arguments]
+    command = [sys.executable, "-m", "fraudstream.ledger.reconciliation", *arguments]
     return subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, text=True, timeout=120, check=False)
 
 

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pytest
 from pyspark.sql.pandas.types import to_arrow_schema
 
+from fraudstream.ledger.gaps import KafkaView
 from fraudstream.messages.contracts import Topic
 from fraudstream.settings import Settings
-from fraudstream.storage.continuity import KafkaView
 from spark_jobs import sink, takeover
 from spark_jobs.bucket import Kind
 from spark_jobs.checkpoint import OffsetRange

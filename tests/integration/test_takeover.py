@@ -7,11 +7,11 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from fraudstream.ledger import rebuild
+from fraudstream.ledger.gaps import KafkaView
+from fraudstream.ledger.rebuild import RebuildError
 from fraudstream.messages.contracts import QUERY
 from fraudstream.settings import Settings
-from fraudstream.storage import rebuild
-from fraudstream.storage.continuity import KafkaView
-from fraudstream.storage.rebuild import RebuildError
 from spark_jobs import takeover
 from spark_jobs.checkpoint import OffsetRange, Planned
 from spark_jobs.ledger import Driver, LedgerError

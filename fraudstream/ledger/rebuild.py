@@ -12,7 +12,7 @@ from psycopg import Connection
 from psycopg.types.json import Jsonb
 
 from fraudstream.errors import FraudstreamError
-from fraudstream.storage.continuity import Break, Cause, KafkaView, Position, breaks, positions
+from fraudstream.ledger.gaps import Break, Cause, KafkaView, Position, breaks, positions
 
 Postgres = Connection[Any]
 

@@ -4,7 +4,7 @@ The ledger's own identity (read = scored + used + dead-lettered + duplicate) is 
 here lies outside of that transaction: rows that somebody deleted or a restored backup lacks, messages that expired
 before they were read, a topic that was made anew, results that never reached Kafka.
 
-`python -m fraudstream.storage.reconciliation`, as the Dag `reconcile_stream` runs it. It compares as the reader; as the
+`python -m fraudstream.ledger.reconciliation`, as the Dag `reconcile_stream` runs it. It compares as the reader; as the
 writer it only notes the outcome in `fraud.reconciliations`, where `fraudctl status` and the health page find it.
 """
 
@@ -19,11 +19,11 @@ from psycopg.rows import DictRow, dict_row
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.kafka import offsets as kafka_offsets
+from fraudstream.ledger import gaps as continuity
+from fraudstream.ledger.gaps import KafkaView
 from fraudstream.messages.contracts import INPUT_TOPICS
 from fraudstream.settings import Settings, load_settings
 from fraudstream.settings.kafka import Role
-from fraudstream.storage import continuity
-from fraudstream.storage.continuity import KafkaView
 
 KAFKA_SECONDS = 10.0
 #: A batch is published right after its commit; what is unpublished for longer waits for a driver that is gone.
@@ -153,9 +153,9 @@ def main(
     """Compare Kafka, the ledger and the tables, and note the outcome. Exit status 1 for a difference.
 
     Examples:
-      python -m fraudstream.storage.reconciliation
+      python -m fraudstream.ledger.reconciliation
 
-      python -m fraudstream.storage.reconciliation --hours 1
+      python -m fraudstream.ledger.reconciliation --hours 1
     """
     settings = load_settings()
     pg = settings.postgres

@@ -1,0 +1,1 @@
+"""The books: what was read and what became of it, compared with Kafka and begun anew."""
