@@ -80,7 +80,7 @@ with DAG(
 ):
     SparkModuleOperator(
         task_id="replay",
-        module="fraudstream.storage.replay_dead_letters",
+        module="fraudstream.dead_letters.replay",
         arguments=[
             "{{ '--reasons=' ~ params.reasons | join(',') if params.reasons else '' }}",
             "{{ '--from=' ~ params.since if params.since else '' }}",

@@ -241,6 +241,6 @@ def test_a_replay_that_is_refused_again_is_a_dead_letter_of_its_own(
 
 
 def _replay(*arguments: str) -> None:
-    command = [sys.executable, "-m", "fraudstream.storage.replay_dead_letters", *arguments]
+    command = [sys.executable, "-m", "fraudstream.dead_letters.replay", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT_DIR, check=False)
     assert "1 sent again" in done.stdout, done.stdout + done.stderr

@@ -10,12 +10,12 @@ import psycopg
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
+from fraudstream.dead_letters.rows import DeadLetterRows, Letter, Place
+from fraudstream.dead_letters.topics import DeadLetterTopics
 from fraudstream.kafka.offsets import latest
 from fraudstream.messages.contracts import Topic
 from fraudstream.settings import PROJECT_DIR, Settings
 from fraudstream.storage.connect import connect
-from fraudstream.storage.dead_letter_rows import DeadLetterRows, Letter, Place
-from fraudstream.storage.dead_letter_topics import DeadLetterTopics
 from tests.polling import poll
 
 Postgres = psycopg.Connection[Any]
@@ -27,7 +27,7 @@ DEAD = """
     VALUES (%s, 0, %s, %s, 'a detail', %s, %s, %s, %s, 7)
 """
 REPLAYED = "SELECT count(*) FROM fraud.dead_letters WHERE replayed_at IS NOT NULL"
-MODULE = [sys.executable, "-m", "fraudstream.storage.replay_dead_letters"]
+MODULE = [sys.executable, "-m", "fraudstream.dead_letters.replay"]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Writes docs/dead-letters.md from the codes' declarations: `python -m fraudstream.dead_letters_doc`."""
+"""Writes docs/dead-letters.md from the codes' declarations: `python -m fraudstream.dead_letters.document`."""
 
 from fraudstream.messages.reasons import DeadLetterReason
 from fraudstream.settings import PROJECT_DIR
@@ -9,7 +9,7 @@ _HEAD = """\
 # Dead letters
 
 A message that can't be used doesn't stop the stream. It is kept in `fraud.dead_letters` with a reason, published to the
-topic `dead-letters`, and counted in the accounting. Written by `python -m fraudstream.dead_letters_doc` from
+topic `dead-letters`, and counted in the accounting. Written by `python -m fraudstream.dead_letters.document` from
 `fraudstream/messages/reasons.py`; `fraudstream/messages/validation.py` and `fraudstream/messages/refusal.py` decide.
 
 ## What is kept
@@ -54,7 +54,7 @@ Replays that were refused again, with their first and their new reason:
 After the cause was mended, trigger the Dag `replay_dead_letters`, or run what it runs (`--help` lists all conditions):
 
 ```
-var/venvs/spark/bin/python -m fraudstream.storage.replay_dead_letters --reasons FUTURE_EVENT_TIME --dry-run
+var/venvs/spark/bin/python -m fraudstream.dead_letters.replay --reasons FUTURE_EVENT_TIME --dry-run
 ```
 
 Each goes to its own topic and partition with its own key, and the header `replay_of: TOPIC/PARTITION/OFFSET`. What was

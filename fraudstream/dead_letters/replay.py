@@ -1,6 +1,6 @@
 """Sends chosen dead letters to their topics again, after somebody mended the cause.
 
-`python -m fraudstream.storage.replay_dead_letters`, as the Dag `replay_dead_letters` runs it. Each is claimed, with
+`python -m fraudstream.dead_letters.replay`, as the Dag `replay_dead_letters` runs it. Each is claimed, with
 where Kafka's partition ended then; sent, with its own key, to its own partition, and with the header `replay_of`; and
 confirmed once Kafka acknowledged it. What a run left claimed when it was killed, the next one looks for in Kafka by
 that header, from that offset on, and confirms instead of sending it again. One replay runs at a time.
@@ -18,12 +18,12 @@ from typing import Annotated, TypeVar
 import psycopg
 import typer
 
+from fraudstream.dead_letters.rows import Chosen, DeadLetterRows, Place, ReplayError, Selection
+from fraudstream.dead_letters.topics import SEND_SECONDS, DeadLetterTopics
 from fraudstream.errors import FraudstreamError
 from fraudstream.messages.contracts import INPUT_TOPICS, TYPED_TIME_FORMATS
 from fraudstream.messages.reasons import DeadLetterReason
 from fraudstream.settings import load_settings
-from fraudstream.storage.dead_letter_rows import Chosen, DeadLetterRows, Place, ReplayError, Selection
-from fraudstream.storage.dead_letter_topics import SEND_SECONDS, DeadLetterTopics
 
 #: So many are claimed, sent and confirmed at a time: at most 62 MiB.
 CHUNK = 500
@@ -139,11 +139,11 @@ def main(
     """Send dead letters to their topics again, after their cause was mended.
 
     Examples:
-      python -m fraudstream.storage.replay_dead_letters --reasons FUTURE_EVENT_TIME --dry-run
+      python -m fraudstream.dead_letters.replay --reasons FUTURE_EVENT_TIME --dry-run
 
-      python -m fraudstream.storage.replay_dead_letters --reasons NO_ITEMS,WRONG_TYPE --from 2026-11-04T12:00:00Z
+      python -m fraudstream.dead_letters.replay --reasons NO_ITEMS,WRONG_TYPE --from 2026-11-04T12:00:00Z
 
-      python -m fraudstream.storage.replay_dead_letters --message transactions/0/17
+      python -m fraudstream.dead_letters.replay --message transactions/0/17
     """
     selection = _selection(reasons, since, until, message, limit, again)
     settings = load_settings()

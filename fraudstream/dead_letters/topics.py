@@ -5,13 +5,13 @@ from collections.abc import Iterable, Sequence
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
+from fraudstream.dead_letters.rows import Claimed, Letter, Place, ReplayError
 from fraudstream.kafka import offsets as kafka_offsets
 from fraudstream.kafka.acls import ConsumerGroup
 from fraudstream.kafka.errors import ClientErrors, connected
 from fraudstream.kafka.offsets import Offsets
 from fraudstream.messages.contracts import INPUT_TOPICS
 from fraudstream.settings.kafka import KafkaSettings, Role
-from fraudstream.storage.dead_letter_rows import Claimed, Letter, Place, ReplayError
 
 #: The header that says of which message this one is a replay, as TOPIC/PARTITION/OFFSET.
 REPLAY_OF = "replay_of"

@@ -1,0 +1,1 @@
+"""Dead letters: found, claimed and sent again."""
