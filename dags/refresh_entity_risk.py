@@ -45,6 +45,6 @@ with DAG(
 ):
     SparkModuleOperator(
         task_id="refresh",
-        module="fraudstream.storage.entity_risk",
+        module="fraudstream.static_data.entity_risk",
         arguments=["{{ '--as-of=' ~ params.as_of if params.as_of else '' }}"],
     )

@@ -2,7 +2,7 @@
 
 Live, a refresh for `as_of` is published a moment later, and joined by the micro-batches that begin after that. So a
 transaction is given the newest refresh that is at least `publication_seconds` before it. The counts are those of the
-refresh's SQL (`fraudstream.storage.entity_risk`): each transaction, label or customer counts for the refreshes in one
+refresh's SQL (`fraudstream.static_data.entity_risk`): each transaction, label or customer counts for the refreshes in one
 interval of time, and the number of intervals that hold a moment is a difference of two binary searches.
 """
 
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from fraudstream.entities import EntityType, newest_refresh, window_end
 from fraudstream.settings import EntityRiskSettings
+from fraudstream.static_data.entities import EntityType, newest_refresh, window_end
 from model.entity_risk import Counts, Uses, entity_features, uses_of
 
 

@@ -19,7 +19,7 @@ from itertools import chain
 import numpy as np
 import pandas as pd
 
-from fraudstream.entities import CELLS_PER_DEGREE, PRIOR_TRANSACTIONS, EntityType
+from fraudstream.static_data.entities import CELLS_PER_DEGREE, PRIOR_TRANSACTIONS, EntityType
 from model.specs import ENTITY_SPECS
 
 ENTITY_COLUMNS = ("entity_type", "entity_id", "transactions", "frauds", "customers")

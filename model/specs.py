@@ -8,7 +8,7 @@ value is NaN where it isn't known.
 from dataclasses import dataclass
 from typing import Literal
 
-from fraudstream.entities import WINDOW_DAYS, EntityType
+from fraudstream.static_data.entities import WINDOW_DAYS, EntityType
 
 Unit = Literal[
     "count", "seconds", "hours", "days", "money", "ratio", "share", "deviations", "km", "km/h", "hour", "flag", "method"

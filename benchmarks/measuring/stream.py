@@ -94,7 +94,7 @@ class Stream:
 
     def refresh_entity_risk(self) -> Program:
         """What the Dag `refresh_entity_risk` does."""
-        return self.run("entity-risk", "fraudstream.storage.entity_risk")
+        return self.run("entity-risk", "fraudstream.static_data.entity_risk")
 
     def ends(self) -> Offsets:
         """Where the input topics end now."""

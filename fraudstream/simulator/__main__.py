@@ -33,7 +33,7 @@ from fraudstream.simulator.replay import Pace, replay
 from fraudstream.simulator.scenarios import FraudMix
 from fraudstream.simulator.shop import build_shop
 from fraudstream.simulator.tables import Tables
-from fraudstream.storage.static_data import StaticDataError, publish
+from fraudstream.static_data.publish import StaticDataError, publish
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
 log = logging.getLogger("fraudstream.simulator")

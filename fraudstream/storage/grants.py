@@ -32,7 +32,7 @@ APPEND_ONLY = WriterRights()
 
 #: The writer's rights, with the code that needs them.
 WRITER: dict[str, WriterRights] = {
-    # fraudstream.storage.static_data and entity_risk
+    # fraudstream.static_data.publish and entity_risk
     "static_versions": APPEND_ONLY,
     "customers": WriterRights(update=True),
     "products": WriterRights(update=True),

@@ -12,9 +12,9 @@ import psycopg
 import pytest
 from pyspark.sql import SparkSession
 
-from fraudstream.entities import PRIOR_TRANSACTIONS
 from fraudstream.settings import PROJECT_DIR, EntityRiskSettings, Settings
-from fraudstream.storage.entity_risk import refresh
+from fraudstream.static_data.entities import PRIOR_TRANSACTIONS
+from fraudstream.static_data.entity_risk import refresh
 from model.entity_history import entity_features_as_of
 from model.registry import ensure_pretrained
 from spark_jobs.resources import Resources
@@ -107,7 +107,7 @@ def test_only_a_new_refresh_is_read_again(shop: Postgres) -> None:
 def test_the_command_that_the_dag_runs(shop: Postgres) -> None:
     store(shop, *random_history(1, 20))
     as_of = START + timedelta(days=40, minutes=7)
-    command = [sys.executable, "-m", "fraudstream.storage.entity_risk", "--as-of", f"{as_of:%Y-%m-%dT%H:%M:%SZ}"]
+    command = [sys.executable, "-m", "fraudstream.static_data.entity_risk", "--as-of", f"{as_of:%Y-%m-%dT%H:%M:%SZ}"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT_DIR, check=False)
     assert done.returncode == 0, done.stderr
     assert f"as of {as_of - timedelta(minutes=7):%Y-%m-%d %H:%M} UTC" in done.stdout

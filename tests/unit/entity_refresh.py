@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from fraudstream.entities import WINDOW_DAYS, EntityType
+from fraudstream.static_data.entities import WINDOW_DAYS, EntityType
 from model.entity_risk import ENTITY_COLUMNS, EntityRisk
 from tests.unit.model_events import START
 

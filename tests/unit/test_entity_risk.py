@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fraudstream.entities import WINDOW_DAYS, newest_refresh
 from fraudstream.settings import EntityRiskSettings
+from fraudstream.static_data.entities import WINDOW_DAYS, newest_refresh
 from model.entity_history import Intervals, entity_features_as_of
 from model.entity_risk import EntityRisk
 from model.features import ENTITY_FEATURES

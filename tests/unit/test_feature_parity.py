@@ -21,11 +21,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyspark.sql.pandas.types import to_arrow_schema
 
-from fraudstream.entities import newest_refresh
 from fraudstream.messages.contracts import Topic
 from fraudstream.settings import EntityRiskSettings
 from fraudstream.simulator.history import HistoryPlan, write_history
 from fraudstream.simulator.recording import open_recording
+from fraudstream.static_data.entities import newest_refresh
 from model.dataset import build
 from model.entity_risk import EntityRisk
 from model.features import ENTITY_FEATURES, FEATURE_NAMES

@@ -1,7 +1,7 @@
 """Computes `fraud.entity_risk` anew from scored transactions and their delayed labels, in one SQL transaction.
 
-`python -m fraudstream.storage.entity_risk`, as the Dag `refresh_entity_risk` runs it. What is counted, and when, is
-defined in `fraudstream.entities`; which entities are kept, and the formula of `risk`, in `model.entity_risk`.
+`python -m fraudstream.static_data.entity_risk`, as the Dag `refresh_entity_risk` runs it. What is counted, and when, is
+defined in `fraudstream.static_data.entities`; which entities are kept, and the formula of `risk`, in `model.entity_risk`.
 """
 
 import sys
@@ -12,10 +12,16 @@ from typing import Annotated, Any
 import psycopg
 import typer
 
-from fraudstream.entities import CELLS_PER_DEGREE, PRIOR_TRANSACTIONS, EntityType, newest_refresh, window_start
 from fraudstream.errors import FraudstreamError
 from fraudstream.messages.contracts import TYPED_TIME_FORMATS
 from fraudstream.settings import load_settings
+from fraudstream.static_data.entities import (
+    CELLS_PER_DEGREE,
+    PRIOR_TRANSACTIONS,
+    EntityType,
+    newest_refresh,
+    window_start,
+)
 
 #: Held by a refresh, so that two at a time make two versions one after the other.
 _LOCK = 0x5269_736B  # any number, the same everywhere
@@ -124,9 +130,9 @@ def main(
     """Compute entity risk anew and publish it to the stream.
 
     Examples:
-      python -m fraudstream.storage.entity_risk
+      python -m fraudstream.static_data.entity_risk
 
-      python -m fraudstream.storage.entity_risk --as-of 2026-11-04T12:00:00Z
+      python -m fraudstream.static_data.entity_risk --as-of 2026-11-04T12:00:00Z
     """
     settings = load_settings()
     pg = settings.postgres

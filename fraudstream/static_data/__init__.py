@@ -1,0 +1,1 @@
+"""Static data that the stream joins: customers, products and entity risk."""
