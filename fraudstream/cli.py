@@ -74,7 +74,7 @@ def install(
 
     Example: ./fraudctl install spark spark-kafka
     """
-    from fraudstream.local import environments, jars
+    from fraudstream.local.install import environments, jars
 
     settings = load_settings()
     known = (*environments.RUNTIMES, *jars.ROOTS)
@@ -167,7 +167,7 @@ def psql(
 
     Example: ./fraudctl psql -c 'SELECT count(*) FROM fraud.scored_transactions'
     """
-    from fraudstream.local.postgres import binary
+    from fraudstream.local.parts.postgres import binary
 
     settings = load_settings()
     role = settings.postgres.writer if write else settings.postgres.reader

@@ -2,8 +2,8 @@
 
 Live, a refresh for `as_of` is published a moment later, and joined by the micro-batches that begin after that. So a
 transaction is given the newest refresh that is at least `publication_seconds` before it. The counts are those of the
-refresh's SQL (`fraudstream.static_data.entity_risk`): each transaction, label or customer counts for the refreshes in one
-interval of time, and the number of intervals that hold a moment is a difference of two binary searches.
+refresh's SQL (`fraudstream.static_data.entity_risk`): each transaction, label or customer counts for the refreshes in
+one interval of time, and the number of intervals that hold a moment is a difference of two binary searches.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """What the platform tells this Superset at run time: ports, connections and where its secrets lie.
 
-`fraudstream.local.superset.prepare` writes the file. Superset's environment has none of fraudstream's packages: JSON is
-what both read. It holds no secret.
+`fraudstream.local.parts.superset.prepare` writes the file. Superset's environment has none of fraudstream's packages:
+JSON is what both read. It holds no secret.
 """
 
 import json

@@ -11,8 +11,10 @@ from types import MappingProxyType
 
 import psycopg
 
-from fraudstream.local import jars, kafka, postgres, secrets
+from fraudstream.local import secrets
 from fraudstream.local.down import down
+from fraudstream.local.install import jars
+from fraudstream.local.parts import kafka, postgres
 from fraudstream.local.supervisor import Supervisor
 from fraudstream.local.up import Up
 from fraudstream.settings import ENV_PREFIX, PROJECT_DIR, Settings, load_settings

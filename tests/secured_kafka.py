@@ -35,8 +35,10 @@ from cryptography.hazmat.primitives.serialization import (
 from fraudstream.files import write_atomically
 from fraudstream.kafka.acls import RIGHTS, Right
 from fraudstream.kafka.topics import create_topics
-from fraudstream.local import jars, kafka, postgres, secrets
+from fraudstream.local import secrets
 from fraudstream.local.down import down
+from fraudstream.local.install import jars
+from fraudstream.local.parts import kafka, postgres
 from fraudstream.local.supervisor import Supervisor
 from fraudstream.local.up import Up
 from fraudstream.settings import Settings, load_settings

@@ -43,7 +43,7 @@ def init() -> None:
 @app.command("airflow-init")
 def airflow_init() -> None:
     """Migrate Airflow's database, and add missing connections."""
-    from fraudstream.local import airflow
+    from fraudstream.local.parts import airflow
 
     airflow.prepare(_enter())
     typer.echo("Airflow's database is up to date.")
@@ -52,8 +52,8 @@ def airflow_init() -> None:
 @app.command()
 def run(name: Annotated[str, typer.Argument(help="A program, such as airflow-scheduler or superset.")]) -> None:
     """Become one of the platform's long-lived programs."""
-    from fraudstream.local import airflow, superset
-    from fraudstream.local.components import programs
+    from fraudstream.local.parts import airflow, superset
+    from fraudstream.local.parts.all import programs
 
     settings = _enter()
     program = {found.name: found for found in programs(settings)}.get(name)

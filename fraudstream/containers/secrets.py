@@ -13,7 +13,8 @@ from pathlib import Path
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.files import private_folder, write_atomically
-from fraudstream.local import airflow, secrets, superset
+from fraudstream.local import secrets
+from fraudstream.local.parts import airflow, superset
 from fraudstream.local.security.values import weakness
 from fraudstream.settings import Settings
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from fraudstream.errors import FraudstreamError
 from fraudstream.files import private_folder
 from fraudstream.local.down import down
-from fraudstream.local.postgres import binary
+from fraudstream.local.parts.postgres import binary
 from fraudstream.local.supervisor import Supervisor
 from fraudstream.local.up import Up, prepare_machine
 from fraudstream.settings import Settings

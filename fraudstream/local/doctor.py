@@ -10,9 +10,10 @@ import psutil
 
 from fraudstream import failpoints
 from fraudstream.errors import FraudstreamError
-from fraudstream.local import environments, kafka, postgres
-from fraudstream.local.java import JavaError, find_java
+from fraudstream.local.install import environments
+from fraudstream.local.install.java import JavaError, find_java
 from fraudstream.local.leftovers import our_processes
+from fraudstream.local.parts import kafka, postgres
 from fraudstream.settings import Settings
 
 GIB = 2**30

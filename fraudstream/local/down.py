@@ -4,7 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from fraudstream.jobs.jobs import Job, jobs
-from fraudstream.local import airflow, kafka, leftovers, postgres, superset
+from fraudstream.local import leftovers
+from fraudstream.local.parts import airflow, kafka, postgres, superset
 from fraudstream.local.steps import Tell
 from fraudstream.local.supervisor import Supervisor
 from fraudstream.settings import Settings

@@ -9,7 +9,7 @@ from fraudstream.errors import FraudstreamError
 from fraudstream.ledger import gaps as continuity
 from fraudstream.ledger import rebuild
 from fraudstream.ledger.rebuild import Plan, RebuildError
-from fraudstream.local import postgres
+from fraudstream.local.parts import postgres
 from fraudstream.messages.contracts import QUERY
 from fraudstream.settings import Settings
 from fraudstream.settings.kafka import Role

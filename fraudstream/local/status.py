@@ -14,8 +14,8 @@ from fraudstream.kafka import offsets as kafka_offsets
 from fraudstream.kafka.errors import KafkaUnavailableError
 from fraudstream.kafka.offsets import Offsets
 from fraudstream.ledger import reconciliation
-from fraudstream.local import postgres
-from fraudstream.local.components import programs
+from fraudstream.local.parts import postgres
+from fraudstream.local.parts.all import programs
 from fraudstream.local.supervisor import Supervisor, SupervisorError
 from fraudstream.messages.contracts import INPUT_TOPICS
 from fraudstream.settings import Settings

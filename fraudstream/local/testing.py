@@ -4,7 +4,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 
 from fraudstream.errors import FraudstreamError
-from fraudstream.local import environments, jars
+from fraudstream.local.install import environments, jars
 from fraudstream.settings import Settings
 
 SUITES = ("unit", "integration", "faults", "e2e", "browser", "compose")

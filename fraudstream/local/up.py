@@ -14,9 +14,11 @@ from fraudstream.files import private_folder
 from fraudstream.jobs.heartbeat import State
 from fraudstream.jobs.jobs import jobs
 from fraudstream.kafka.topics import create_topics
-from fraudstream.local import airflow, doctor, environments, jars, kafka, leftovers, postgres, secrets, superset
-from fraudstream.local.airflow_api import AirflowApi
-from fraudstream.local.components import programs
+from fraudstream.local import doctor, leftovers, secrets
+from fraudstream.local.install import environments, jars
+from fraudstream.local.parts import airflow, kafka, postgres, superset
+from fraudstream.local.parts.airflow_api import AirflowApi
+from fraudstream.local.parts.all import programs
 from fraudstream.local.programs import Watch, not_watching
 from fraudstream.local.steps import Step, Tell
 from fraudstream.local.supervisor import Supervisor

@@ -1,7 +1,8 @@
 """Computes `fraud.entity_risk` anew from scored transactions and their delayed labels, in one SQL transaction.
 
 `python -m fraudstream.static_data.entity_risk`, as the Dag `refresh_entity_risk` runs it. What is counted, and when, is
-defined in `fraudstream.static_data.entities`; which entities are kept, and the formula of `risk`, in `model.entity_risk`.
+defined in `fraudstream.static_data.entities`; which entities are kept, and the formula of `risk`,
+in `model.entity_risk`.
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Brings Airflow's database up to date: its schema, and the connections that nobody made yet.
 
-Run in Airflow's environment by `fraudstream.local.airflow`: one process, since each call of Airflow's own command
+Run in Airflow's environment by `fraudstream.local.parts.airflow`: one process, since each call of Airflow's own command
 line costs seconds. The last line of its output is the schema's revision.
 """
 

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from fraudstream.local import secrets
-from fraudstream.local.airflow_api import AirflowApi
+from fraudstream.local.parts.airflow_api import AirflowApi
 from fraudstream.settings import Settings
 from model.artifact import METADATA_FILE
 from model.registry import PRETRAINED

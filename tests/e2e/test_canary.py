@@ -12,9 +12,9 @@ import psycopg
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from fraudstream.local import superset
-from fraudstream.local.airflow_api import AirflowApi, AirflowApiError
 from fraudstream.local.leftovers import our_processes
+from fraudstream.local.parts import superset
+from fraudstream.local.parts.airflow_api import AirflowApi, AirflowApiError
 from fraudstream.local.security import files
 from fraudstream.settings import Settings
 from fraudstream.settings.environment import secret_variables

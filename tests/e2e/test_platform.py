@@ -12,9 +12,9 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from fraudstream.jobs.jobs import jobs
-from fraudstream.local import superset
-from fraudstream.local.airflow_api import AirflowApi
 from fraudstream.local.leftovers import our_processes
+from fraudstream.local.parts import superset
+from fraudstream.local.parts.airflow_api import AirflowApi
 from fraudstream.messages.contracts import Topic
 from fraudstream.settings import Settings
 from tests.commands import fraudctl

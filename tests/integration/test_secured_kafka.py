@@ -25,8 +25,8 @@ from fraudstream.kafka import offsets as kafka_offsets
 from fraudstream.kafka.acls import RIGHTS, ConsumerGroup, Operation, Resource, Right
 from fraudstream.kafka.errors import KafkaRefusedError, KafkaUnavailableError
 from fraudstream.kafka.topics import create_topics
-from fraudstream.local import kafka
 from fraudstream.local.doctor import find_server_problems
+from fraudstream.local.parts import kafka
 from fraudstream.messages.contracts import INPUT_TOPICS, Topic
 from fraudstream.settings import PROJECT_DIR, Settings, load_settings
 from fraudstream.settings.kafka import Role

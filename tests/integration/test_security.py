@@ -13,7 +13,8 @@ from pydantic import SecretStr
 from fraudstream.files import write_atomically
 from fraudstream.kafka import offsets as kafka_offsets
 from fraudstream.kafka.errors import KafkaUnavailableError
-from fraudstream.local import kafka, status
+from fraudstream.local import status
+from fraudstream.local.parts import kafka
 from fraudstream.local.programs import not_watching
 from fraudstream.local.security import database, listeners, values
 from fraudstream.local.security.finding import Finding, Outcome

@@ -8,7 +8,8 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from fraudstream.kafka.topics import create_topics
-from fraudstream.local import postgres, secrets
+from fraudstream.local import secrets
+from fraudstream.local.parts import postgres
 from fraudstream.messages.contracts import Topic
 from fraudstream.settings import Settings
 from fraudstream.storage import migrate, roles

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from fraudstream.local import kafka, postgres, superset
+from fraudstream.local.parts import kafka, postgres, superset
 from fraudstream.local.supervisor import Supervisor
 from fraudstream.settings import Settings
 

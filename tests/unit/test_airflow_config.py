@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fraudstream.local import airflow, secrets
+from fraudstream.local import secrets
+from fraudstream.local.parts import airflow
 from fraudstream.settings import AirflowSettings, PostgresSettings, Settings
 
 

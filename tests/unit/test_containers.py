@@ -12,7 +12,7 @@ import pytest
 
 from fraudstream.containers import health
 from fraudstream.containers.secrets import NAMES, ExampleSecretError, check, install, spark_properties_file, variable
-from fraudstream.local import airflow, superset
+from fraudstream.local.parts import airflow, superset
 from fraudstream.settings import PROJECT_DIR, Settings
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from fraudstream.local import jars
-from fraudstream.local.jars import ROOTS, Jar, JarsError
+from fraudstream.local.install import jars
+from fraudstream.local.install.jars import ROOTS, Jar, JarsError
 
 
 def test_the_lock_holds_every_root_and_no_address() -> None:

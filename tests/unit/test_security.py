@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from fraudstream.local import airflow, kafka, secrets, superset
+from fraudstream.local import secrets
+from fraudstream.local.parts import airflow, kafka, superset
 from fraudstream.local.security import database, files, listeners, services, values
 from fraudstream.local.security.finding import Finding, Outcome
 from fraudstream.local.supervisor import Supervisor

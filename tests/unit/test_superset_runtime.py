@@ -1,4 +1,4 @@
-"""What `fraudstream.local.superset` writes is what Superset's side reads, and holds no secret."""
+"""What `fraudstream.local.parts.superset` writes is what Superset's side reads, and holds no secret."""
 
 import importlib
 import json
@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fraudstream.local import secrets, superset
+from fraudstream.local import secrets
+from fraudstream.local.parts import superset
 from fraudstream.settings import PROJECT_DIR, Settings, SupersetSettings
 
 sys.path.insert(0, str(PROJECT_DIR / "superset"))

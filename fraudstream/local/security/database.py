@@ -5,7 +5,7 @@ from pathlib import Path
 
 import psycopg
 
-from fraudstream.local import postgres
+from fraudstream.local.parts import postgres
 from fraudstream.local.security.finding import Finding, failed, ok, unchecked, warning
 from fraudstream.local.security.listeners import is_loopback
 from fraudstream.settings import Settings

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fraudstream.errors import FraudstreamError
-from fraudstream.local.java import find_java
+from fraudstream.local.install.java import find_java
 from fraudstream.settings import PROJECT_DIR, Settings
 
 LOCK = PROJECT_DIR / "requirements" / "jars.lock"

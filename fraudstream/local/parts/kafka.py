@@ -10,7 +10,7 @@ from pathlib import Path
 from fraudstream.files import write_atomically
 from fraudstream.kafka import access as kafka_access
 from fraudstream.kafka.errors import KafkaRefusedError, KafkaUnavailableError
-from fraudstream.local.java import find_java
+from fraudstream.local.install.java import find_java
 from fraudstream.local.programs import Program, Watch
 from fraudstream.settings import Settings
 from fraudstream.settings.kafka import KafkaSettings, Role

@@ -17,7 +17,7 @@ import psycopg
 from fraudstream.errors import FraudstreamError
 from fraudstream.files import private_folder, write_atomically
 from fraudstream.local import secrets
-from fraudstream.local.airflow_api import AirflowApi
+from fraudstream.local.parts.airflow_api import AirflowApi
 from fraudstream.local.programs import Program, Watch, not_watching
 from fraudstream.settings import Settings
 from fraudstream.settings.environment import exported_secrets

@@ -1,6 +1,6 @@
 """The platform's long-lived programs, all of them."""
 
-from fraudstream.local import airflow, kafka, postgres, superset
+from fraudstream.local.parts import airflow, kafka, postgres, superset
 from fraudstream.local.programs import Program
 from fraudstream.settings import Settings
 

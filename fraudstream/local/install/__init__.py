@@ -1,0 +1,1 @@
+"""Software: environments and jars, fetched and pinned."""

@@ -1,0 +1,1 @@
+"""The platform's parts: how each is prepared, started and asked whether it answers."""
