@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fraudstream.cli import WITH_OWN_SERVERS
+from fraudstream.cli.checks import WITH_OWN_SERVERS
 from fraudstream.settings import PROJECT_DIR
 
 COMMANDS = (

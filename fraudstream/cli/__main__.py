@@ -1,4 +1,4 @@
-"""`python -m fraudstream`: the command line. Ctrl-C is quiet, also while modules are still being read."""
+"""`python -m fraudstream.cli`: the command line. Ctrl-C is quiet, also while modules are still being read."""
 
 import sys
 
@@ -6,7 +6,7 @@ import sys
 def run() -> None:
     """Runs the command line."""
     try:
-        from fraudstream.cli import main
+        from fraudstream.cli.main import main
 
         main()
     except KeyboardInterrupt:

@@ -1,14 +1,20 @@
-"""The commands of `./fraudctl` that check what it runs on, and who may do what."""
+"""The commands of `./fraudctl` that check: the machine, who may do what, the code, and how fast it is."""
 
 import json
+import os
+import sys
 from typing import Annotated
 
 import typer
 
+from fraudstream.cli.shell import OTHER_ARGUMENTS, execute, exports, spark_python
 from fraudstream.errors import UsageError
 from fraudstream.settings import Settings, load_settings
 
 app = typer.Typer()
+DOCSTRING = '"""'
+#: Benchmarks that start servers of their own, which only this environment can.
+WITH_OWN_SERVERS = frozenset({"backlog", "cluster", "soak", "upgrade"})
 
 
 @app.command()
@@ -72,3 +78,45 @@ def kafka_acls(
 
     kafka = load_settings().kafka
     typer.echo(json.dumps(acls.as_json(kafka), indent=2) if as_json else "\n".join(acls.commands(kafka)))
+
+
+@app.command(context_settings=OTHER_ARGUMENTS)
+def bench(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="A file of benchmarks/, without .py.")] = "",
+) -> None:
+    """Run one of benchmarks/, or list them. Those that need no running platform say so.
+
+    Examples: ./fraudctl bench exactly_once; ./fraudctl bench soak -- --help
+    """
+    settings = load_settings()
+    known = {path.stem: path for path in sorted((settings.paths.project / "benchmarks").glob("*.py"))}
+    if not name:
+        for stem, path in known.items():
+            first_line = path.read_text().splitlines()[0]
+            typer.echo(f"{stem}: {first_line.removeprefix(DOCSTRING)}")
+        return
+    if name not in known:
+        raise UsageError(f"no benchmark {name!r}: choose one of {', '.join(known)}")
+    os.environ.update(exports(settings))
+    if name in WITH_OWN_SERVERS:
+        execute(sys.executable, "-P", str(known[name]), *context.args)
+    spark_python(str(known[name]), *context.args)
+
+
+@app.command(context_settings=OTHER_ARGUMENTS)
+def test(
+    context: typer.Context,
+    suite: Annotated[str, typer.Argument(help="unit, integration, faults, e2e, browser, compose, or all.")] = "all",
+) -> None:
+    """Run the tests; `all`: the checks of the code, then all suites but `compose`. Other arguments go to pytest.
+
+    Example: ./fraudctl test unit -k roles
+
+    Example: ./fraudctl test faults --long --kills 200 --seed 7
+
+    Example: ./fraudctl test compose --cluster
+    """
+    from fraudstream.local.testing import run_tests
+
+    raise typer.Exit(run_tests(load_settings(), suite, context.args, typer.echo))

@@ -1,49 +1,22 @@
-"""The command line, `./fraudctl`. Commands only parse, call and print; each imports what it needs when it runs."""
+"""The commands of `./fraudctl` that start, stop and show the platform."""
 
 import json
-import os
 import shlex
 import shutil
-import sys
-import traceback
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fraudstream.check_commands import app as checks
-from fraudstream.containers.commands import app as containers
-from fraudstream.errors import FraudstreamError, UsageError
-from fraudstream.recovery_commands import app as recovery
+from fraudstream.cli.shell import OTHER_ARGUMENTS, execute, exports
+from fraudstream.errors import UsageError
 from fraudstream.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from fraudstream.local.status import Status
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    help="Runs Fraudstream here: Kafka, PostgreSQL, Airflow, Spark and Superset. Start with `./fraudctl up`.",
-)
-app.add_typer(recovery)
-app.add_typer(checks)
-app.add_typer(containers, name="container", hidden=True)
-DOCSTRING = '"""'
-#: For commands that hand all their arguments, --help too, to another program.
-PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-#: Benchmarks that start servers of their own, which only this environment can.
-WITH_OWN_SERVERS = frozenset({"backlog", "cluster", "soak", "upgrade"})
+app = typer.Typer()
 KEPT_BY_RESET = frozenset({"venvs", "jars"})
-
-
-def main() -> None:
-    """The entry point: a failure is one line and exit status 1; a defect of ours leaves its traceback in a log."""
-    sys.excepthook = _report
-    # Not app(): Typer would put its own hook in the place of ours.
-    typer.main.get_command(app)(prog_name="fraudctl")
 
 
 @app.command()
@@ -134,7 +107,7 @@ def logs(
     known = {path.stem: path for path in sorted(folder.glob("*.log"))}
     if name not in known:
         raise UsageError(f"no log {name!r}: choose one of {', '.join(known) or '(none yet: run ./fraudctl up)'}")
-    _execute("tail", "-n", str(lines), *(["-F"] if follow else []), str(known[name]))
+    execute("tail", "-n", str(lines), *(["-F"] if follow else []), str(known[name]))
 
 
 @app.command()
@@ -143,22 +116,11 @@ def env() -> None:
 
     Example: eval "$(./fraudctl env)"
     """
-    for name, value in _exports(load_settings()).items():
+    for name, value in exports(load_settings()).items():
         typer.echo(f"export {name}={shlex.quote(value)}")
 
 
-def _exports(settings: Settings) -> dict[str, str]:
-    return {
-        "KAFKA_BOOTSTRAP": settings.kafka.bootstrap,
-        "POSTGRES_DSN": settings.writer_dsn,
-        "AIRFLOW_URL": settings.airflow_url,
-        "SUPERSET_URL": settings.superset_url,
-        "CREDENTIALS_FILE": str(settings.paths.credentials),
-        "SPARK_PYTHON": str(settings.paths.python("spark")),
-    }
-
-
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(context_settings=OTHER_ARGUMENTS)
 def psql(
     context: typer.Context,
     write: Annotated[bool, typer.Option("--write", help="As the writer; else as the read-only role.")] = False,
@@ -171,85 +133,7 @@ def psql(
 
     settings = load_settings()
     role = settings.postgres.writer if write else settings.postgres.reader
-    _execute(str(binary("psql")), "--dbname", settings.dsn(role), *context.args)
-
-
-@app.command(context_settings=PASS_THROUGH)
-def produce(context: typer.Context) -> None:
-    """Simulate the shop: into Kafka, or into files with --out. Arguments go to the simulator (--help lists them).
-
-    Example: ./fraudctl produce --out history --transactions 100000
-    """
-    _spark_python("-m", "fraudstream.simulator", "produce", *context.args)
-
-
-@app.command(context_settings=PASS_THROUGH)
-def train(context: typer.Context) -> None:
-    """Train a model on a history that `produce --out` wrote. Arguments go to the training (--help lists them).
-
-    Example: ./fraudctl train --history history --out model
-    """
-    _spark_python("-m", "model.train", *context.args)
-
-
-@app.command(context_settings=PASS_THROUGH)
-def evaluate(context: typer.Context) -> None:
-    """Train and test on your own labelled history, as time would have gone. Arguments go to it (--help lists them).
-
-    Example: ./fraudctl evaluate --transactions history.csv --json
-    """
-    _spark_python("-m", "model.external", *context.args)
-
-
-@app.command(context_settings=PASS_THROUGH)
-def models(context: typer.Context) -> None:
-    """List, register, promote or archive models. Arguments go to the registry (--help lists them).
-
-    Example: ./fraudctl models list
-    """
-    _spark_python("-m", "model.versions", *context.args)
-
-
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def bench(
-    context: typer.Context,
-    name: Annotated[str, typer.Argument(help="A file of benchmarks/, without .py.")] = "",
-) -> None:
-    """Run one of benchmarks/, or list them. Those that need no running platform say so.
-
-    Examples: ./fraudctl bench exactly_once; ./fraudctl bench soak -- --help
-    """
-    settings = load_settings()
-    known = {path.stem: path for path in sorted((settings.paths.project / "benchmarks").glob("*.py"))}
-    if not name:
-        for stem, path in known.items():
-            first_line = path.read_text().splitlines()[0]
-            typer.echo(f"{stem}: {first_line.removeprefix(DOCSTRING)}")
-        return
-    if name not in known:
-        raise UsageError(f"no benchmark {name!r}: choose one of {', '.join(known)}")
-    os.environ.update(_exports(settings))
-    if name in WITH_OWN_SERVERS:
-        _execute(sys.executable, "-P", str(known[name]), *context.args)
-    _spark_python(str(known[name]), *context.args)
-
-
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def test(
-    context: typer.Context,
-    suite: Annotated[str, typer.Argument(help="unit, integration, faults, e2e, browser, compose, or all.")] = "all",
-) -> None:
-    """Run the tests; `all`: the checks of the code, then all suites but `compose`. Other arguments go to pytest.
-
-    Example: ./fraudctl test unit -k roles
-
-    Example: ./fraudctl test faults --long --kills 200 --seed 7
-
-    Example: ./fraudctl test compose --cluster
-    """
-    from fraudstream.local.testing import run_tests
-
-    raise typer.Exit(run_tests(load_settings(), suite, context.args, typer.echo))
+    execute(str(binary("psql")), "--dbname", settings.dsn(role), *context.args)
 
 
 @app.command()
@@ -270,30 +154,6 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Really delete.")] = F
             if path.name not in KEPT_BY_RESET:
                 _delete(path)
     typer.echo("All data is deleted.")
-
-
-def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    if issubclass(kind, FraudstreamError):
-        print(f"fraudctl: {error}", file=sys.stderr)  # noqa: T201 - the command line speaks here
-        return
-    log = load_settings().paths.logs / "fraudctl.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a") as file:
-        traceback.print_exception(kind, error, trace, file=file)
-    print(f"fraudctl: unexpected {kind.__name__}: {error}; the traceback is in {log}", file=sys.stderr)  # noqa: T201
-
-
-def _execute(program: str, *arguments: str) -> None:
-    """Becomes another program."""
-    sys.stdout.flush()
-    os.execvp(program, [program, *arguments])  # noqa: S606 - no shell is wanted
-
-
-def _spark_python(*arguments: str) -> None:
-    python = load_settings().paths.python("spark")
-    if not python.exists():
-        raise UsageError(f"the spark environment is missing ({python}): run ./fraudctl up first")
-    _execute(str(python), "-P", *arguments)
 
 
 def _delete(path: Path) -> None:
@@ -333,7 +193,3 @@ def _print_status(found: "Status") -> None:
         console.print(f"\n[bold]books[/bold]  {told}", soft_wrap=True)
     for problem in found.problems:
         console.print(f"[red]✗[/red] {problem}", soft_wrap=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,1 @@
+"""The command line, `./fraudctl`: a file a group of commands."""

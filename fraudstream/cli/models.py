@@ -1,0 +1,43 @@
+"""The commands of `./fraudctl` that make data, and models of it: each becomes a program of the Spark environment."""
+
+import typer
+
+from fraudstream.cli.shell import PASS_THROUGH, spark_python
+
+app = typer.Typer()
+
+
+@app.command(context_settings=PASS_THROUGH)
+def produce(context: typer.Context) -> None:
+    """Simulate the shop: into Kafka, or into files with --out. Arguments go to the simulator (--help lists them).
+
+    Example: ./fraudctl produce --out history --transactions 100000
+    """
+    spark_python("-m", "fraudstream.simulator", "produce", *context.args)
+
+
+@app.command(context_settings=PASS_THROUGH)
+def train(context: typer.Context) -> None:
+    """Train a model on a history that `produce --out` wrote. Arguments go to the training (--help lists them).
+
+    Example: ./fraudctl train --history history --out model
+    """
+    spark_python("-m", "model.train", *context.args)
+
+
+@app.command(context_settings=PASS_THROUGH)
+def evaluate(context: typer.Context) -> None:
+    """Train and test on your own labelled history, as time would have gone. Arguments go to it (--help lists them).
+
+    Example: ./fraudctl evaluate --transactions history.csv --json
+    """
+    spark_python("-m", "model.external", *context.args)
+
+
+@app.command(context_settings=PASS_THROUGH)
+def models(context: typer.Context) -> None:
+    """List, register, promote or archive models. Arguments go to the registry (--help lists them).
+
+    Example: ./fraudctl models list
+    """
+    spark_python("-m", "model.versions", *context.args)
