@@ -41,8 +41,8 @@ from fraudstream.messages.refusal import Rejection
 from fraudstream.messages.validation import decode
 from fraudstream.settings import Settings, load_settings
 from fraudstream.settings.kafka import KafkaSettings, Role
+from model.features.static import CUSTOMER_COLUMNS, PRODUCT_COLUMNS
 from model.replay import HistoryFolder
-from model.static import CUSTOMER_COLUMNS, PRODUCT_COLUMNS
 
 console = Console(stderr=True)
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

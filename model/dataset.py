@@ -8,9 +8,9 @@ import pandas as pd
 
 from fraudstream.settings import EntityRiskSettings
 from model.entity_history import entity_features_as_of
-from model.features import FEATURE_NAMES, STATEFUL_FEATURES, STATIC_FEATURES
+from model.features.observe import FEATURE_NAMES, STATEFUL_FEATURES, STATIC_FEATURES
+from model.features.static import StaticData
 from model.replay import HistoryFolder, replay
-from model.static import StaticData
 
 LEGITIMATE = "legitimate"
 FRAUD = "fraud"  # the scenario, where nobody knows which

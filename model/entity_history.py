@@ -13,7 +13,7 @@ import pandas as pd
 
 from fraudstream.settings import EntityRiskSettings
 from fraudstream.static_data.entities import EntityType, newest_refresh, window_end
-from model.entity_risk import Counts, Uses, entity_features, uses_of
+from model.features.entity_risk import Counts, Uses, entity_features, uses_of
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.messages.contracts import SCHEMA_VERSION, BrowseEvent, Item, Transaction
-from model.features import STATEFUL_COLUMNS, Profile, observe_browse, observe_transaction
+from model.features.observe import STATEFUL_COLUMNS, Profile, observe_browse, observe_transaction
 
 BATCH_ROWS = 16_384
 _POLL_SECONDS = 0.5

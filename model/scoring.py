@@ -13,7 +13,7 @@ from skops.io.exceptions import UntrustedTypesFoundException
 
 from fraudstream.messages.contracts import Reason
 from model.artifact import ArtifactError, Calibration, Metadata, check_sha256, decode_metadata, read_folder
-from model.features import FEATURE_NAMES
+from model.features.observe import FEATURE_NAMES
 from model.reasons import sentence
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from model.calibration import fit_calibration
 from model.card import model_card
 from model.dataset import build
 from model.evaluation import Split, TrainingError, split_by_time
-from model.features import FEATURE_NAMES
+from model.features.observe import FEATURE_NAMES
 from model.fitting import Trial, fit, known_frauds, search, training_rows
 from model.metrics import evaluate
 from model.plots import draw

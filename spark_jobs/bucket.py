@@ -12,7 +12,7 @@ import msgspec
 from fraudstream.messages.contracts import BrowseEvent, Event, Label, Topic, Transaction
 from fraudstream.messages.refusal import Rejection
 from fraudstream.messages.validation import decode
-from model.features import Profile, decode_profile, encode_profile, observe_browse, observe_transaction
+from model.features.observe import Profile, decode_profile, encode_profile, observe_browse, observe_transaction
 
 
 class Kind(StrEnum):

@@ -14,9 +14,9 @@ from pyspark.sql import SparkSession
 
 from fraudstream.errors import FraudstreamError
 from model.artifact import decode_metadata, read_folder
-from model.entity_risk import ENTITY_COLUMNS, EntityRisk
+from model.features.entity_risk import ENTITY_COLUMNS, EntityRisk
+from model.features.static import CUSTOMER_COLUMNS, PRODUCT_COLUMNS, StaticData
 from model.registry import ModelVersion, challenger, champion
-from model.static import CUSTOMER_COLUMNS, PRODUCT_COLUMNS, StaticData
 from spark_jobs.ledger import Postgres
 from spark_jobs.scoring import ModelFiles, ScoringData, check_on_worker
 

@@ -2,7 +2,7 @@
 
 `python -m fraudstream.static_data.entity_risk`, as the Dag `refresh_entity_risk` runs it. What is counted, and when, is
 defined in `fraudstream.static_data.entities`; which entities are kept, and the formula of `risk`,
-in `model.entity_risk`.
+in `model.features.entity_risk`.
 """
 
 import sys

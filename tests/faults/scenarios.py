@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from fraudstream.failpoints import Failpoint
 from fraudstream.messages.contracts import Topic, iso_milliseconds
-from model.profile import MAX_RECENT
+from model.features.profile import MAX_RECENT
 from tests.faults.arena import STREAM, WAIT_SECONDS, Arena
 from tests.faults.invariants import assert_all_hold
 from tests.faults.targets import kill

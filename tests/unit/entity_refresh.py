@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from fraudstream.static_data.entities import WINDOW_DAYS, EntityType
-from model.entity_risk import ENTITY_COLUMNS, EntityRisk
+from model.features.entity_risk import ENTITY_COLUMNS, EntityRisk
 from tests.unit.model_events import START
 
 CATEGORIES = pd.Series({"p1": "audio", "p2": "audio", "p3": "books"})

@@ -16,7 +16,7 @@ from spark_jobs.failures import is_damaged_checkpoint, is_transient
 
 def test_executors_import_our_code_from_the_archive_alone(tmp_path: Path) -> None:
     archive = cluster.zip_packages(tmp_path / cluster.ARCHIVE)
-    look = "import model.features, spark_jobs.bucket as b, fraudstream.messages.validation; print(b.__file__)"
+    look = "import model.features.observe, spark_jobs.bucket as b, fraudstream.messages.validation; print(b.__file__)"
     shown = subprocess.run(
         [sys.executable, "-P", "-c", look],
         cwd=tmp_path,

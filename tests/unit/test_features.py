@@ -6,7 +6,7 @@ from zlib import crc32
 import pytest
 
 from fraudstream.messages.contracts import BrowseEvent, Item, Transaction
-from model.features import (
+from model.features.observe import (
     FEATURE_NAMES,
     STATEFUL_COLUMNS,
     Profile,
@@ -14,7 +14,7 @@ from model.features import (
     observe_browse,
     observe_transaction,
 )
-from model.profile import MAX_KNOWN, MAX_PRODUCTS, MAX_RECENT, read_history, write_history
+from model.features.profile import MAX_KNOWN, MAX_PRODUCTS, MAX_RECENT, read_history, write_history
 from tests.unit.model_events import browse, purchase
 
 

@@ -5,7 +5,7 @@ from math import isfinite, isnan
 import pytest
 
 from fraudstream.messages.contracts import BrowseEvent, Transaction
-from model.features import (
+from model.features.observe import (
     STATEFUL_COLUMNS,
     Profile,
     decode_profile,

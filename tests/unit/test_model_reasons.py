@@ -4,8 +4,8 @@ from math import nan
 
 import pytest
 
+from model.features.specs import SPECS
 from model.reasons import sentence
-from model.specs import SPECS
 
 
 @pytest.mark.parametrize(

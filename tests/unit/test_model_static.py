@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model.features import STATIC_FEATURES
-from model.static import StaticData
+from model.features.observe import STATIC_FEATURES
+from model.features.static import StaticData
 from tests.unit.model_events import START
 
 CUSTOMERS = pd.DataFrame(

@@ -18,7 +18,7 @@ from model.artifact import METADATA_FILE, read_metadata
 from model.calibration import fit_calibration
 from model.dataset import Dataset
 from model.evaluation import TrainingError, split_by_time
-from model.features import FEATURE_NAMES, STATEFUL_COLUMNS, Profile, observe_browse, observe_transaction
+from model.features.observe import FEATURE_NAMES, STATEFUL_COLUMNS, Profile, observe_browse, observe_transaction
 from model.metrics import card_precision, evaluate
 from model.replay import HistoryError, HistoryFolder, replay
 from model.scoring import Scorer, calibrated

@@ -13,8 +13,8 @@ from math import exp, log, nan, sqrt
 from zlib import crc32
 
 from fraudstream.messages.contracts import BROWSE_EVENT_TYPES, PAYMENT_METHODS, BrowseEvent, Transaction
-from model.geo import distance_km
-from model.profile import (
+from model.features.geo import distance_km
+from model.features.profile import (
     DAY_MS,
     HOUR_MS,
     KNOWN_FIELDS,
@@ -35,7 +35,7 @@ from model.profile import (
     recall_session,
     write_history,
 )
-from model.specs import ENTITY_SPECS, HISTORY_SPECS, SESSION_SPECS, STATEFUL_SPECS, STATIC_SPECS
+from model.features.specs import ENTITY_SPECS, HISTORY_SPECS, SESSION_SPECS, STATEFUL_SPECS, STATIC_SPECS
 
 __all__ = [
     "ENTITY_FEATURES",

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from fraudstream.static_data.entities import CELLS_PER_DEGREE, PRIOR_TRANSACTIONS, EntityType
-from model.specs import ENTITY_SPECS
+from model.features.specs import ENTITY_SPECS
 
 ENTITY_COLUMNS = ("entity_type", "entity_id", "transactions", "frauds", "customers")
 #: The column of a transaction that holds the entity's id, where there is one.

@@ -1,18 +1,18 @@
-"""Writes docs/features.md from the features' declarations: `python -m model.features_doc`."""
+"""Writes docs/features.md from the features' declarations: `python -m model.features.document`."""
 
 from fraudstream.settings import PROJECT_DIR
-from model.specs import ENTITY_SPECS, STATEFUL_SPECS, STATIC_SPECS, FeatureSpec
+from model.features.specs import ENTITY_SPECS, STATEFUL_SPECS, STATIC_SPECS, FeatureSpec
 
 DOCUMENT = PROJECT_DIR / "docs" / "features.md"
 
 _HEAD = """\
 # Features
 
-What the model looks at, in the order of its columns. Written by `python -m model.features_doc` from `model/specs.py`;
-`model/features.py`, `model/static.py` and `model/entity_risk.py` say how each is computed. A feature is NaN where it
-isn't known, such as a new device of a customer whose devices aren't known yet. Windows of 7 and 30 days begin at
-midnight UTC. Entity risk is as of the last refresh (`FRAUDSTREAM_ENTITY_RISK__REFRESH_MINUTES`), from the labels that
-had come by then.
+What the model looks at, in the order of its columns. Written by `python -m model.features.document` from
+`model/features/specs.py`; `model/features/observe.py`, `model/features/static.py` and `model/features/entity_risk.py`
+say how each is computed. A feature is NaN where it isn't known, such as a new device of a customer whose devices aren't
+known yet. Windows of 7 and 30 days begin at midnight UTC. Entity risk is as of the last refresh
+(`FRAUDSTREAM_ENTITY_RISK__REFRESH_MINUTES`), from the labels that had come by then.
 """
 
 

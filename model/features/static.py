@@ -7,8 +7,8 @@ from zlib import crc32
 import numpy as np
 import pandas as pd
 
-from model.geo import distances_km
-from model.specs import STATIC_SPECS
+from model.features.geo import distances_km
+from model.features.specs import STATIC_SPECS
 
 _DAY_MS = 86_400_000
 CUSTOMER_COLUMNS = ("customer_id", "registered_at", "home_country", "home_latitude", "home_longitude", "age_years")
