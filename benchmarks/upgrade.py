@@ -21,7 +21,7 @@ import psycopg
 from benchmarks.measuring.accounting import differences
 from benchmarks.measuring.stream import BenchmarkError, Postgres, Program, Stream, fresh_stream, wait_until
 from fraudstream.settings import ENV_PREFIX, PROJECT_DIR
-from model.registry import promote, register
+from model.serving.registry import promote, register
 from tests.models import renamed
 
 RATE = 150

@@ -96,7 +96,7 @@ with DAG(
     )
     promote = SparkModuleOperator(
         task_id="promote",
-        module="model.versions",
+        module="model.serving.registry_cli",
         arguments=["promote", "{{ ti.xcom_pull(task_ids='train_challenger')['version'] }}"],
     )
     collect >> train >> approve >> promote

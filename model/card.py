@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from model.artifact import Metadata
+from model.serving.artifact import Metadata
 
 _USE = """\
 Use: ranking purchases by their risk of fraud, for a team that looks at the flagged ones. It knows the kinds of fraud of

@@ -12,11 +12,11 @@ import typer
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.settings import Settings, load_settings
-from model.artifact import ArtifactError
 from model.comparison import CONFIDENCE, Comparison, compare
 from model.evaluation import Split
-from model.registry import ModelVersion, champion, register
-from model.scoring import Scorer
+from model.serving.artifact import ArtifactError
+from model.serving.registry import ModelVersion, champion, register
+from model.serving.scorer import Scorer
 from model.train import Trained, console, options_from, read_histories, train_and_write
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -32,7 +32,7 @@ Examples:
 
 def compare_with(model: ModelVersion, trained: Trained, splits: dict[str, Split], seed: int) -> Comparison:
     """Compares on the test periods, which the challenger hasn't seen. Raises ArtifactError for an unusable champion."""
-    scorer = Scorer.load(model.artifact)
+    scorer = Scorer.load(model.serving.artifact)
     tests = [split.test for split in splits.values()]
     return compare(
         np.concatenate([test.truth for test in tests]),

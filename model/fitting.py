@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from model.dataset import Dataset
 from model.evaluation import Split
-from model.scoring import log_odds
+from model.serving.scorer import log_odds
 
 SEARCH_ROWS = 40_000  # a trial is fitted on all frauds, and on as many others as make this number
 

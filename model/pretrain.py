@@ -15,7 +15,7 @@ import typer
 
 from fraudstream.settings import ProducerSettings
 from fraudstream.simulator.history import LABEL_DELAY_DAYS, HistoryPlan, write_history
-from model.registry import PRETRAINED
+from model.serving.registry import PRETRAINED
 from model.thresholds import ThresholdRule
 from model.train import Options, console, read_histories, train_and_write
 

@@ -19,7 +19,6 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.settings import EntityRiskSettings, load_settings
-from model.artifact import ARTIFACT_FILE, CARD_FILE, METADATA_FILE, Calibration, Metadata, sha256_of
 from model.calibration import fit_calibration
 from model.card import model_card
 from model.dataset import build
@@ -29,8 +28,9 @@ from model.fitting import Trial, fit, known_frauds, search, training_rows
 from model.metrics import evaluate
 from model.plots import draw
 from model.replay import HistoryFolder
-from model.scoring import calibrated, log_odds
-from model.serialization import dump
+from model.serving.artifact import ARTIFACT_FILE, CARD_FILE, METADATA_FILE, Calibration, Metadata, sha256_of
+from model.serving.scorer import calibrated, log_odds
+from model.serving.serialization import dump
 from model.thresholds import Period, ThresholdRule
 
 console = Console(stderr=True)

@@ -13,10 +13,10 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from fraudstream.errors import FraudstreamError
-from model.artifact import decode_metadata, read_folder
 from model.features.entity_risk import ENTITY_COLUMNS, EntityRisk
 from model.features.static import CUSTOMER_COLUMNS, PRODUCT_COLUMNS, StaticData
-from model.registry import ModelVersion, challenger, champion
+from model.serving.artifact import decode_metadata, read_folder
+from model.serving.registry import ModelVersion, challenger, champion
 from spark_jobs.ledger import Postgres
 from spark_jobs.scoring import ModelFiles, ScoringData, check_on_worker
 
@@ -177,11 +177,11 @@ class Resources:
 
 def _read(model: ModelVersion) -> Loaded:
     """The model's files. Raises FraudstreamError when they are missing, or aren't those that were registered."""
-    artifact, metadata = read_folder(model.artifact)
+    artifact, metadata = read_folder(model.serving.artifact)
     described = decode_metadata(metadata)
     if (described.sha256, described.threshold) != (model.sha256, model.threshold):
         raise FraudstreamError(
-            f"model {model.version} in {model.artifact} has SHA-256 {described.sha256} and threshold "
+            f"model {model.version} in {model.serving.artifact} has SHA-256 {described.sha256} and threshold "
             f"{described.threshold}, but was registered with {model.sha256} and {model.threshold}: "
             "restore its files, or promote another model"
         )

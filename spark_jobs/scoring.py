@@ -24,7 +24,7 @@ from spark_jobs.bucket import Kind
 from spark_jobs.schemas import SCORED
 
 if TYPE_CHECKING:
-    from model.scoring import Scorer
+    from model.serving.scorer import Scorer
 
 _decode_transaction = msgspec.json.Decoder(Transaction).decode
 _encode_reasons = msgspec.json.Encoder().encode
@@ -103,7 +103,7 @@ def _problem_of(files: ModelFiles) -> str:
 @lru_cache(maxsize=4)  # the champion, its challenger, and those before them
 def load_scorer(files: ModelFiles) -> "Scorer":
     """The model, loaded and verified once a worker. Imported here, since the driver has no need of scikit-learn."""
-    from model.scoring import Scorer
+    from model.serving.scorer import Scorer
 
     return Scorer.from_bytes(files.artifact, files.metadata)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import msgspec
 
-from model.artifact import METADATA_FILE, read_metadata
-from model.registry import PRETRAINED
+from model.serving.artifact import METADATA_FILE, read_metadata
+from model.serving.registry import PRETRAINED
 
 
 def renamed(folder: Path, version: str) -> Path:

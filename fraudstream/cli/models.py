@@ -40,4 +40,4 @@ def models(context: typer.Context) -> None:
 
     Example: ./fraudctl models list
     """
-    spark_python("-m", "model.versions", *context.args)
+    spark_python("-m", "model.serving.registry_cli", *context.args)

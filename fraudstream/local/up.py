@@ -25,7 +25,7 @@ from fraudstream.local.supervisor import Supervisor
 from fraudstream.settings import Settings
 from fraudstream.storage import migrate, roles
 from fraudstream.storage.connect import connect
-from model import registry
+from model.serving import registry
 
 #: The Dags that keep data flowing.
 DAGS = ("fraud_scoring_stream", "refresh_entity_risk")

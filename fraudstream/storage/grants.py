@@ -55,7 +55,7 @@ WRITER: dict[str, WriterRights] = {
     "stream_offsets": WriterRights(update=True),
     # fraudstream.ledger.rebuild, which renames what was read from a topic that was made anew
     "stream_lost_ranges": APPEND_ONLY,
-    # model.registry, which locks it
+    # model.serving.registry, which locks it
     "model_versions": WriterRights(update=True),
     # fraudstream.ledger.reconciliation
     "reconciliations": WriterRights(delete=True),

@@ -12,8 +12,8 @@ from playwright.sync_api import Browser, Page, expect
 from fraudstream.local import secrets
 from fraudstream.local.parts.airflow_api import AirflowApi
 from fraudstream.settings import Settings
-from model.artifact import METADATA_FILE
-from model.registry import PRETRAINED
+from model.serving.artifact import METADATA_FILE
+from model.serving.registry import PRETRAINED
 from tests.commands import fraudctl
 
 SEEN_MS = 60_000

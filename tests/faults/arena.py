@@ -19,7 +19,7 @@ from fraudstream.local.supervisor import Supervisor
 from fraudstream.messages.contracts import INPUT_TOPICS, Topic
 from fraudstream.settings import PROJECT_DIR, Settings
 from fraudstream.storage.connect import connect
-from model.registry import ensure_pretrained
+from model.serving.registry import ensure_pretrained
 from spark_jobs.checkpoint import location
 from tests.faults import disks
 from tests.faults.keeper import Keeper, Launch

@@ -11,9 +11,9 @@ import psycopg
 import pytest
 
 from fraudstream.settings import PROJECT_DIR, Settings
-from model.artifact import CARD_FILE
-from model.registry import challenger, champion, ensure_pretrained
 from model.replay import HistoryFolder
+from model.serving.artifact import CARD_FILE
+from model.serving.registry import challenger, champion, ensure_pretrained
 from tests.isolation import isolated_servers
 
 Postgres = psycopg.Connection[tuple[object, ...]]
@@ -96,14 +96,14 @@ def test_a_challenger_is_trained_compared_and_registered(settings: Settings, col
         assert f"| champion {shipped.version} |" in told["summary"]
         assert "95% interval" in told["summary"]
         assert champion(connection) == shipped  # nobody has approved yet
-    listed = run("model.versions", "list").splitlines()
+    listed = run("model.serving.registry_cli", "list").splitlines()
     assert [line.split()[:2] for line in listed] == [
         [trained.version, "challenger"],
         [shipped.version, "champion"],
     ]
-    assert run("model.versions", "promote", trained.version) == f"{trained.version} is champion\n"
-    assert run("model.versions", "archive", shipped.version) == f"{shipped.version} is archived\n"
-    refused = run("model.versions", "archive", trained.version, ok=False)
+    assert run("model.serving.registry_cli", "promote", trained.version) == f"{trained.version} is champion\n"
+    assert run("model.serving.registry_cli", "archive", shipped.version) == f"{shipped.version} is archived\n"
+    refused = run("model.serving.registry_cli", "archive", trained.version, ok=False)
     assert refused == f"fraudctl: model {trained.version} is the champion: promote another one first\n"
 
 

@@ -19,7 +19,7 @@ from fraudstream.messages.contracts import Topic, Transaction, iso_milliseconds
 from fraudstream.messages.reasons import DeadLetterReason
 from fraudstream.messages.validation import MAX_MESSAGE_BYTES
 from fraudstream.settings import PROJECT_DIR, Settings
-from model.registry import ensure_pretrained
+from model.serving.registry import ensure_pretrained
 from spark_jobs.sink import MAX_KEY_BYTES
 from tests.fuzz import Fuzzer, Sent, valid_event
 from tests.isolation import isolated_servers

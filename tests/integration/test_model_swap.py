@@ -11,8 +11,8 @@ import pytest
 
 from fraudstream.jobs.jobs import jobs
 from fraudstream.settings import Settings
-from model.artifact import ARTIFACT_FILE, read_metadata
-from model.registry import PRETRAINED, ModelVersion, archive, ensure_pretrained, promote, register
+from model.serving.artifact import ARTIFACT_FILE, read_metadata
+from model.serving.registry import PRETRAINED, ModelVersion, archive, ensure_pretrained, promote, register
 from tests.isolation import isolated_servers
 from tests.models import renamed
 from tests.streaming import Job, Postgres, Shop, count

@@ -18,7 +18,7 @@ from fraudstream.ledger.reconciliation import reconcile
 from fraudstream.local.rebuild import run_rebuild
 from fraudstream.messages.contracts import Topic, iso_milliseconds
 from fraudstream.settings import Settings
-from model.registry import ensure_pretrained
+from model.serving.registry import ensure_pretrained
 from tests.isolation import isolated_servers
 from tests.messages import as_bytes, label
 from tests.polling import poll

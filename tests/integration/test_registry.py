@@ -11,8 +11,8 @@ import pytest
 
 from fraudstream.settings import Settings
 from fraudstream.storage.connect import connect
-from model.artifact import METADATA_FILE, ArtifactError, read_metadata
-from model.registry import (
+from model.serving.artifact import METADATA_FILE, ArtifactError, read_metadata
+from model.serving.registry import (
     PRETRAINED,
     RegistryError,
     archive,

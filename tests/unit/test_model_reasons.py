@@ -5,7 +5,7 @@ from math import nan
 import pytest
 
 from model.features.specs import SPECS
-from model.reasons import sentence
+from model.serving.reasons import sentence
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import pytest
 import sklearn
 
 from fraudstream.settings import PROJECT_DIR
-from model.artifact import ARTIFACT_FILE, METADATA_FILE, ArtifactError, read_folder, sha256_of
 from model.features.observe import FEATURE_NAMES
 from model.features.specs import SPECS
-from model.scoring import Scorer
+from model.serving.artifact import ARTIFACT_FILE, METADATA_FILE, ArtifactError, read_folder, sha256_of
+from model.serving.scorer import Scorer
 
 PRETRAINED = PROJECT_DIR / "model" / "pretrained"
 

@@ -14,14 +14,14 @@ from typer.testing import CliRunner
 
 from fraudstream.messages.contracts import BrowseEvent, Item, Transaction
 from fraudstream.settings import PROJECT_DIR
-from model.artifact import METADATA_FILE, read_metadata
 from model.calibration import fit_calibration
 from model.dataset import Dataset
 from model.evaluation import TrainingError, split_by_time
 from model.features.observe import FEATURE_NAMES, STATEFUL_COLUMNS, Profile, observe_browse, observe_transaction
 from model.metrics import card_precision, evaluate
 from model.replay import HistoryError, HistoryFolder, replay
-from model.scoring import Scorer, calibrated
+from model.serving.artifact import METADATA_FILE, read_metadata
+from model.serving.scorer import Scorer, calibrated
 from model.thresholds import Period, ThresholdRule
 from model.train import app
 from tests.unit.model_events import START

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fraudstream.settings import PROJECT_DIR
-from model.registry import PRETRAINED, ModelVersion, stored_path
+from model.serving.registry import PRETRAINED, ModelVersion, stored_path
 
 
 def version(artifact: Path) -> ModelVersion:
@@ -25,6 +25,6 @@ def test_a_folder_elsewhere_is_stored_absolute(tmp_path: Path) -> None:
 
 def test_the_registry_needs_no_model_library() -> None:
     heavy = ("sklearn", "skops", "numpy", "pandas", "shap", "pyspark")
-    code = f"import sys, model.registry; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys, model.serving.registry; print([name for name in {heavy} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

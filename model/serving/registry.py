@@ -21,7 +21,7 @@ from psycopg.types.json import Jsonb
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.settings import PROJECT_DIR
-from model.artifact import ArtifactError, Metadata, read_metadata
+from model.serving.artifact import ArtifactError, Metadata, read_metadata
 
 PRETRAINED = PROJECT_DIR / "model" / "pretrained"
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # it names a folder

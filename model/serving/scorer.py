@@ -12,9 +12,16 @@ from scipy.special import expit
 from skops.io.exceptions import UntrustedTypesFoundException
 
 from fraudstream.messages.contracts import Reason
-from model.artifact import ArtifactError, Calibration, Metadata, check_sha256, decode_metadata, read_folder
 from model.features.observe import FEATURE_NAMES
-from model.reasons import sentence
+from model.serving.artifact import (
+    ArtifactError,
+    Calibration,
+    Metadata,
+    check_sha256,
+    decode_metadata,
+    read_folder,
+)
+from model.serving.reasons import sentence
 
 if TYPE_CHECKING:
     from shap import TreeExplainer

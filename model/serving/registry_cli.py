@@ -1,4 +1,4 @@
-"""Lists, registers, promotes and archives models: `python -m model.versions`."""
+"""Lists, registers, promotes and archives models: `python -m model.serving.registry_cli`."""
 
 import sys
 from collections.abc import Callable
@@ -10,8 +10,8 @@ import typer
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.settings import Settings, load_settings
-from model import registry
-from model.registry import ModelVersion
+from model.serving import registry
+from model.serving.registry import ModelVersion
 
 app = typer.Typer(
     add_completion=False,

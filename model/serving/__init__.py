@@ -1,0 +1,1 @@
+"""Serving: the model file, its scores and reasons, and the registry of versions."""
