@@ -71,14 +71,14 @@ with DAG(
 ):
     collect = SparkModuleOperator(
         task_id="collect_history",
-        module="model.collect",
+        module="model.training.collect",
         arguments=["--hours={{ params.hours }}", "{{ '--existing=' ~ params.history if params.history else '' }}"],
         niceness=10,  # scoring comes first
         returns_json=True,
     )
     train = SparkModuleOperator(
         task_id="train_challenger",
-        module="model.challenge",
+        module="model.training.challenge",
         arguments=[
             "--history={{ ti.xcom_pull(task_ids='collect_history')['history'] }}",
             "--trials={{ params.trials }}",

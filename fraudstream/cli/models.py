@@ -22,7 +22,7 @@ def train(context: typer.Context) -> None:
 
     Example: ./fraudctl train --history history --out model
     """
-    spark_python("-m", "model.train", *context.args)
+    spark_python("-m", "model.training.train", *context.args)
 
 
 @app.command(context_settings=PASS_THROUGH)

@@ -71,7 +71,7 @@ def read_folder(folder: Path) -> tuple[bytes, bytes]:
     except OSError as error:
         raise ArtifactError(
             f"cannot read the model in {folder}: {error}; "
-            f"train one with `python -m model.train --history DIR --out {folder}`"
+            f"train one with `python -m model.training.train --history DIR --out {folder}`"
         ) from error
 
 

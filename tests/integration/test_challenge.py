@@ -11,9 +11,9 @@ import psycopg
 import pytest
 
 from fraudstream.settings import PROJECT_DIR, Settings
-from model.replay import HistoryFolder
 from model.serving.artifact import CARD_FILE
 from model.serving.registry import challenger, champion, ensure_pretrained
+from model.training.history import HistoryFolder
 from tests.isolation import isolated_servers
 
 Postgres = psycopg.Connection[tuple[object, ...]]
@@ -49,7 +49,7 @@ def sent(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Histor
 
 @pytest.fixture(scope="module")
 def collected(sent: HistoryFolder) -> HistoryFolder:
-    told = json.loads(run("model.collect", "--hours", "1").splitlines()[-1])
+    told = json.loads(run("model.training.collect", "--hours", "1").splitlines()[-1])
     return HistoryFolder(Path(told["history"]))
 
 
@@ -86,7 +86,9 @@ def test_a_challenger_is_trained_compared_and_registered(settings: Settings, col
     with psycopg.connect(settings.writer_dsn, autocommit=True) as connection:
         shipped = ensure_pretrained(connection, settings.paths.models)
         told = json.loads(
-            run("model.challenge", "--history", collected.path, "--trials", "2", "--processes", "1").splitlines()[-1]
+            run(
+                "model.training.challenge", "--history", collected.path, "--trials", "2", "--processes", "1"
+            ).splitlines()[-1]
         )
         trained = challenger(connection)
         assert trained
@@ -112,7 +114,7 @@ def test_an_empty_platform_is_told_what_is_missing(sent: HistoryFolder, owner: P
     out.mkdir()
     (out / "kept").touch()
     owner.execute("DELETE FROM fraud.customers")
-    refused = run("model.collect", "--hours", "1", "--out", out, ok=False)
+    refused = run("model.training.collect", "--hours", "1", "--out", out, ok=False)
     assert "fraud.customers is empty: run the Dag" in " ".join(refused.split())
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert (out / "kept").exists()

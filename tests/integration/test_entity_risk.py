@@ -15,8 +15,8 @@ from pyspark.sql import SparkSession
 from fraudstream.settings import PROJECT_DIR, EntityRiskSettings, Settings
 from fraudstream.static_data.entities import PRIOR_TRANSACTIONS
 from fraudstream.static_data.entity_risk import refresh
-from model.entity_history import entity_features_as_of
 from model.serving.registry import ensure_pretrained
+from model.training.entity_history import entity_features_as_of
 from spark_jobs.resources import Resources
 from tests.unit.entity_refresh import CATEGORIES, labels, purchases, random_history
 from tests.unit.model_events import START

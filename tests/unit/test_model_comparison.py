@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from model.comparison import compare
+from model.training.compare import compare
 
 
 def scores(seed: int, truth: np.ndarray, strength: float) -> np.ndarray:

@@ -14,16 +14,16 @@ from typer.testing import CliRunner
 
 from fraudstream.messages.contracts import BrowseEvent, Item, Transaction
 from fraudstream.settings import PROJECT_DIR
-from model.calibration import fit_calibration
-from model.dataset import Dataset
-from model.evaluation import TrainingError, split_by_time
 from model.features.observe import FEATURE_NAMES, STATEFUL_COLUMNS, Profile, observe_browse, observe_transaction
-from model.metrics import card_precision, evaluate
-from model.replay import HistoryError, HistoryFolder, replay
 from model.serving.artifact import METADATA_FILE, read_metadata
 from model.serving.scorer import Scorer, calibrated
-from model.thresholds import Period, ThresholdRule
-from model.train import app
+from model.training.calibration import fit_calibration
+from model.training.dataset import Dataset
+from model.training.history import HistoryError, HistoryFolder, replay
+from model.training.metrics import card_precision, evaluate
+from model.training.split import TrainingError, split_by_time
+from model.training.thresholds import Period, ThresholdRule
+from model.training.train import app
 from tests.unit.model_events import START
 
 PYTHON = sys.executable
@@ -50,7 +50,19 @@ def models(history: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     folders = tuple(tmp_path_factory.mktemp(name) for name in ("first", "second"))
     for folder in folders:
         subprocess.run(
-            [PYTHON, "-m", "model.train", "--history", history, "--out", folder, "--processes", "2", "--trials", "2"],
+            [
+                PYTHON,
+                "-m",
+                "model.training.train",
+                "--history",
+                history,
+                "--out",
+                folder,
+                "--processes",
+                "2",
+                "--trials",
+                "2",
+            ],
             cwd=PROJECT_DIR,
             check=True,
         )
@@ -238,4 +250,4 @@ def test_a_missing_history_is_named(tmp_path: Path) -> None:
 def test_help_has_examples() -> None:
     shown = CliRunner().invoke(app, ["--help"])
     assert shown.exit_code == 0
-    assert "python -m model.train --history" in shown.output
+    assert "python -m model.training.train --history" in shown.output

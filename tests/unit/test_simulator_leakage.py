@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model.leakage import NUMBERS, WORDS, Leakage, measure, raw_columns, separation
+from model.training.leakage import NUMBERS, WORDS, Leakage, measure, raw_columns, separation
 from tests.unit.simulated import plan, read, written
 
 COLUMN_LIMIT = 0.80

@@ -1,4 +1,4 @@
-"""Trains the fraud model on one or more history directories: `python -m model.train --history DIR --out DIR`."""
+"""Trains the fraud model on one or more history directories: `python -m model.training.train --history DIR --out DIR`."""
 
 import os
 import platform
@@ -19,19 +19,19 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.settings import EntityRiskSettings, load_settings
-from model.calibration import fit_calibration
-from model.card import model_card
-from model.dataset import build
-from model.evaluation import Split, TrainingError, split_by_time
 from model.features.observe import FEATURE_NAMES
-from model.fitting import Trial, fit, known_frauds, search, training_rows
-from model.metrics import evaluate
-from model.plots import draw
-from model.replay import HistoryFolder
 from model.serving.artifact import ARTIFACT_FILE, CARD_FILE, METADATA_FILE, Calibration, Metadata, sha256_of
 from model.serving.scorer import calibrated, log_odds
 from model.serving.serialization import dump
-from model.thresholds import Period, ThresholdRule
+from model.training.calibration import fit_calibration
+from model.training.card import model_card
+from model.training.dataset import build
+from model.training.fit import Trial, fit, known_frauds, search, training_rows
+from model.training.history import HistoryFolder
+from model.training.metrics import evaluate
+from model.training.plots import draw
+from model.training.split import Split, TrainingError, split_by_time
+from model.training.thresholds import Period, ThresholdRule
 
 console = Console(stderr=True)
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -39,11 +39,11 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 _EXAMPLES = """
 Examples:
 
-  python -m model.train --history var/history --out var/models/new
+  python -m model.training.train --history var/history --out var/models/new
 
-  python -m model.train --history var/history --history var/history-live --out var/models/new --seed 7
+  python -m model.training.train --history var/history --history var/history-live --out var/models/new --seed 7
 
-  python -m model.train --history var/history --out var/models/new --trials 20 --alerts-per-day 50
+  python -m model.training.train --history var/history --out var/models/new --trials 20 --alerts-per-day 50
 """
 _SECONDS_A_DAY = 86_400.0
 

@@ -1,4 +1,4 @@
-"""Trains the model that ships, from nothing: `python -m model.pretrain --work DIR`.
+"""Trains the model that ships, from nothing: `python -m model.training.pretrain --work DIR`.
 
 It learns from six simulated shops: one over 60 days, and five as a live platform meets them, from its first minute: the
 customers come back within the hour instead of the month, and nobody is known at the start. Four of those last five
@@ -16,8 +16,8 @@ import typer
 from fraudstream.settings import ProducerSettings
 from fraudstream.simulator.history import LABEL_DELAY_DAYS, HistoryPlan, write_history
 from model.serving.registry import PRETRAINED
-from model.thresholds import ThresholdRule
-from model.train import Options, console, read_histories, train_and_write
+from model.training.thresholds import ThresholdRule
+from model.training.train import Options, console, read_histories, train_and_write
 
 #: A live platform's labels come sooner, so that its entity risk is known within the hour.
 _LIVE_LABEL_DELAY_DAYS = ProducerSettings().label_delay_seconds / 86_400

@@ -12,8 +12,8 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from model.dataset import LEGITIMATE, Dataset
-from model.thresholds import ThresholdRule, threshold_for
+from model.training.dataset import LEGITIMATE, Dataset
+from model.training.thresholds import ThresholdRule, threshold_for
 
 CARDS = 100
 #: Edges of the reliability bins: most scores are small.

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from fraudstream.settings import EntityRiskSettings
-from model.entity_history import entity_features_as_of
 from model.features.observe import FEATURE_NAMES, STATEFUL_FEATURES, STATIC_FEATURES
 from model.features.static import StaticData
-from model.replay import HistoryFolder, replay
+from model.training.entity_history import entity_features_as_of
+from model.training.history import HistoryFolder, replay
 
 LEGITIMATE = "legitimate"
 FRAUD = "fraud"  # the scenario, where nobody knows which

@@ -1,4 +1,4 @@
-"""How far raw columns go alone: `python -m model.leakage --history DIR`.
+"""How far raw columns go alone: `python -m model.training.leakage --history DIR`.
 
 A simulated shop whose frauds one column gives away proves nothing. Every raw column of a transaction is measured by
 itself, and a small tree on all of them, with a split by time: what is learned is learned on the earlier part and
@@ -17,7 +17,7 @@ import typer
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.tree import DecisionTreeClassifier
 
-from model.replay import HistoryFolder
+from model.training.history import HistoryFolder
 
 #: Columns that are numbers; the last are read off a raw column: `items`, `event_time`, `transaction_id`.
 NUMBERS = (
@@ -132,7 +132,7 @@ def main(
 ) -> None:
     """Measures what each raw column, and a tree of depth 3 on all of them, tell about fraud in a later period.
 
-    Example: python -m model.leakage --history history
+    Example: python -m model.training.leakage --history history
     """
     folder = HistoryFolder(history)
     rows = raw_columns(folder.table("transactions"))

@@ -1,4 +1,4 @@
-"""Trains a challenger, compares it with the champion and registers it: `python -m model.challenge --history DIR`."""
+"""Trains a challenger, compares it with the champion and registers it: `python -m model.training.challenge --history DIR`."""
 
 import json
 import os
@@ -12,21 +12,21 @@ import typer
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.settings import Settings, load_settings
-from model.comparison import CONFIDENCE, Comparison, compare
-from model.evaluation import Split
 from model.serving.artifact import ArtifactError
 from model.serving.registry import ModelVersion, champion, register
 from model.serving.scorer import Scorer
-from model.train import Trained, console, options_from, read_histories, train_and_write
+from model.training.compare import CONFIDENCE, Comparison, compare
+from model.training.split import Split
+from model.training.train import Trained, console, options_from, read_histories, train_and_write
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 _EXAMPLES = """
 Examples:
 
-  python -m model.challenge --history var/training/history
+  python -m model.training.challenge --history var/training/history
 
-  python -m model.challenge --history var/history --trials 20 --seed 7
+  python -m model.training.challenge --history var/history --trials 20 --seed 7
 """
 
 

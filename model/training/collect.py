@@ -1,4 +1,4 @@
-"""Collects a history from what Kafka and Postgres hold now, to train on: `python -m model.collect --hours 6`.
+"""Collects a history from what Kafka and Postgres hold now, to train on: `python -m model.training.collect --hours 6`.
 
 It has the same files as a simulated one: browsing events, transactions and labels as Kafka retains them, customers and
 products as in Postgres, and the simulation's truth where there is one. What the stream refuses is left out here, too.
@@ -42,7 +42,7 @@ from fraudstream.messages.validation import decode
 from fraudstream.settings import Settings, load_settings
 from fraudstream.settings.kafka import KafkaSettings, Role
 from model.features.static import CUSTOMER_COLUMNS, PRODUCT_COLUMNS
-from model.replay import HistoryFolder
+from model.training.history import HistoryFolder
 
 console = Console(stderr=True)
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -50,11 +50,11 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 _EXAMPLES = """
 Examples:
 
-  python -m model.collect --hours 6
+  python -m model.training.collect --hours 6
 
-  python -m model.collect --hours 24 --out var/history-of-today
+  python -m model.training.collect --hours 24 --out var/history-of-today
 
-  python -m model.collect --existing var/history
+  python -m model.training.collect --existing var/history
 """
 _TIME = pa.timestamp("ms", "UTC")
 _ITEMS = pa.list_(pa.struct([("product_id", pa.string()), ("quantity", pa.int64()), ("unit_price", pa.float64())]))

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from fraudstream.errors import FraudstreamError
-from model.dataset import Dataset
+from model.training.dataset import Dataset
 
 TEST_SHARE = 0.25
 VALIDATION_SHARE = 0.25  # of what comes before the test period

@@ -7,8 +7,8 @@ increasing, so ranking stays as it is, without ties; and SHAP values in log-odds
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from model.evaluation import TrainingError
 from model.serving.artifact import Calibration
+from model.training.split import TrainingError
 
 
 def fit_calibration(log_odds: np.ndarray, truth: np.ndarray) -> Calibration:

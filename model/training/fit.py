@@ -10,9 +10,9 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import average_precision_score
 from threadpoolctl import threadpool_limits
 
-from model.dataset import Dataset
-from model.evaluation import Split
 from model.serving.scorer import log_odds
+from model.training.dataset import Dataset
+from model.training.split import Split
 
 SEARCH_ROWS = 40_000  # a trial is fitted on all frauds, and on as many others as make this number
 

@@ -1,0 +1,1 @@
+"""Training: a history is collected, split by time, fitted, calibrated and compared."""
