@@ -31,7 +31,7 @@ def evaluate(context: typer.Context) -> None:
 
     Example: ./fraudctl evaluate --transactions history.csv --json
     """
-    spark_python("-m", "model.external", *context.args)
+    spark_python("-m", "model.evaluate", *context.args)
 
 
 @app.command(context_settings=PASS_THROUGH)

@@ -58,7 +58,7 @@ def card_precision(rows: pd.DataFrame, truth: np.ndarray, scores: np.ndarray, ca
     """Of each day's `cards` customers with the highest scores, the share that had a fraud that day; mean over days.
 
     Card precision top-k of the Fraud Detection Handbook, with a customer for a card, but detected ones stay on the
-    following days (`model.external.metrics` blocks them, as the book does); days begin at midnight, UTC.
+    following days (`model.evaluate.metrics` blocks them, as the book does); days begin at midnight, UTC.
     """
     frame = pd.DataFrame(
         {"day": rows["event_time"].dt.floor("D").to_numpy(), "card": rows["customer_id"].to_numpy(), "score": scores}

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fraudstream.settings import PROJECT_DIR
-from model.external.features import build
-from model.external.history import History, HistoryFileError, read
-from model.external.mapping import Mapping, MappingError, read_mapping
-from model.external.metrics import Metrics, card_precision, measure
-from model.external.protocol import MS_PER_DAY, Protocol, ProtocolError, split
+from model.evaluate.features import build
+from model.evaluate.history import History, HistoryFileError, read
+from model.evaluate.mapping import Mapping, MappingError, read_mapping
+from model.evaluate.metrics import Metrics, card_precision, measure
+from model.evaluate.protocol import MS_PER_DAY, Protocol, ProtocolError, split
 
 DELAY = timedelta(days=2)
 NAMES = ("TRANSACTION_ID", "TX_DATETIME", "CUSTOMER_ID", "TERMINAL_ID", "TX_AMOUNT", "TX_FRAUD")
@@ -58,7 +58,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "model.external", *map(str, arguments)]
+    command = [sys.executable, "-m", "model.evaluate", *map(str, arguments)]
     return subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, text=True, check=False)
 
 

@@ -1,4 +1,4 @@
-"""The command: `python -m model.external --transactions FILE`, which is `./fraudctl evaluate`."""
+"""The command: `python -m model.evaluate --transactions FILE`, which is `./fraudctl evaluate`."""
 
 import json
 import sys
@@ -13,12 +13,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from fraudstream.errors import FraudstreamError
-from model.external import classifier
-from model.external.features import build
-from model.external.history import History, read
-from model.external.mapping import Mapping, read_mapping
-from model.external.metrics import Metrics, measure
-from model.external.protocol import Protocol, Split, split
+from model.evaluate import classifier
+from model.evaluate.features import build
+from model.evaluate.history import History, read
+from model.evaluate.mapping import Mapping, read_mapping
+from model.evaluate.metrics import Metrics, measure
+from model.evaluate.protocol import Protocol, Split, split
 
 console = Console(stderr=True)
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

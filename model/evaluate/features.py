@@ -9,9 +9,9 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 
-from model.external.history import History
-from model.external.protocol import MS_PER_DAY
-from model.external.windows import Entity
+from model.evaluate.history import History
+from model.evaluate.protocol import MS_PER_DAY
+from model.evaluate.windows import Entity
 
 Features = dict[str, np.ndarray]
 

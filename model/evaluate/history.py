@@ -11,7 +11,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from fraudstream.errors import FraudstreamError
-from model.external.mapping import Mapping, choose
+from model.evaluate.mapping import Mapping, choose
 
 LABELS = {"0": False, "1": True, "false": False, "true": True, "0.0": False, "1.0": True}
 ZONE = r"(?:[Zz]|:.*[+-]\d\d(?::?\d\d)?)$"

@@ -10,7 +10,7 @@ from datetime import date, timedelta
 import numpy as np
 
 from fraudstream.errors import FraudstreamError
-from model.external.history import History
+from model.evaluate.history import History
 
 MS_PER_DAY = 86_400_000
 _NEVER = np.iinfo(np.int64).max
