@@ -177,11 +177,11 @@ class Resources:
 
 def _read(model: ModelVersion) -> Loaded:
     """The model's files. Raises FraudstreamError when they are missing, or aren't those that were registered."""
-    artifact, metadata = read_folder(model.serving.artifact)
+    artifact, metadata = read_folder(model.artifact)
     described = decode_metadata(metadata)
     if (described.sha256, described.threshold) != (model.sha256, model.threshold):
         raise FraudstreamError(
-            f"model {model.version} in {model.serving.artifact} has SHA-256 {described.sha256} and threshold "
+            f"model {model.version} in {model.artifact} has SHA-256 {described.sha256} and threshold "
             f"{described.threshold}, but was registered with {model.sha256} and {model.threshold}: "
             "restore its files, or promote another model"
         )

@@ -29,7 +29,7 @@ def list_models() -> None:
     Example: ./fraudctl models list
     """
     for model in _with_registry(lambda connection, _: registry.versions(connection)):
-        precision = model.training.metrics.get("average_precision")
+        precision = model.metrics.get("average_precision")
         shown = "" if precision is None else f"average precision {precision:.3f}"
         typer.echo(f"{model.version:<24} {model.status:<10} {model.trained_at:%Y-%m-%d %H:%M} UTC  {shown}")
 

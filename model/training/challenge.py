@@ -1,4 +1,4 @@
-"""Trains a challenger, compares it with the champion and registers it: `python -m model.training.challenge --history DIR`."""
+"""Trains a challenger, compares and registers it: `python -m model.training.challenge --history DIR`."""
 
 import json
 import os
@@ -32,7 +32,7 @@ Examples:
 
 def compare_with(model: ModelVersion, trained: Trained, splits: dict[str, Split], seed: int) -> Comparison:
     """Compares on the test periods, which the challenger hasn't seen. Raises ArtifactError for an unusable champion."""
-    scorer = Scorer.load(model.serving.artifact)
+    scorer = Scorer.load(model.artifact)
     tests = [split.test for split in splits.values()]
     return compare(
         np.concatenate([test.truth for test in tests]),

@@ -1,4 +1,4 @@
-"""Trains the fraud model on one or more history directories: `python -m model.training.train --history DIR --out DIR`."""
+"""Trains the fraud model on history directories: `python -m model.training.train --history DIR --out DIR`."""
 
 import os
 import platform
