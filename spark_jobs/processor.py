@@ -18,12 +18,13 @@ from fraudstream.ledger import rebuild
 from fraudstream.messages.contracts import QUERY
 from fraudstream.settings import Settings
 from fraudstream.settings.kafka import Role
-from spark_jobs import ledger, sink, takeover
+from spark_jobs import fencing as takeover
+from spark_jobs import ledger, sink
 from spark_jobs.checkpoint import Checkpoint
 from spark_jobs.ledger import BatchRecord, Driver, Postgres
 from spark_jobs.publisher import Publisher
-from spark_jobs.resources import Resources
 from spark_jobs.scoring import score
+from spark_jobs.scoring_data import Resources
 
 log = logging.getLogger(__name__)
 

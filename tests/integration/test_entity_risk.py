@@ -17,7 +17,7 @@ from fraudstream.static_data.entities import PRIOR_TRANSACTIONS
 from fraudstream.static_data.entity_risk import refresh
 from model.serving.registry import ensure_pretrained
 from model.training.entity_history import entity_features_as_of
-from spark_jobs.resources import Resources
+from spark_jobs.scoring_data import Resources
 from tests.unit.entity_refresh import CATEGORIES, labels, purchases, random_history
 from tests.unit.model_events import START
 

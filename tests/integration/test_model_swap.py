@@ -109,7 +109,7 @@ def test_a_champion_that_cannot_be_used_leaves_the_last_good_one_at_work(
         return heartbeat.problem if heartbeat else ""
 
     job.until(lambda: "champion broken-1 is not at work" in problem(), "the problem in the heartbeat")
-    assert "ERROR spark_jobs.resources: champion broken-1 can't be used" in job.log.read_text()
+    assert "ERROR spark_jobs.scoring_data: champion broken-1 can't be used" in job.log.read_text()
     assert till.newest()[0] == "promoted-1"
     shutil.copytree(tmp_path / "a", broken.artifact, dirs_exist_ok=True)
     till.until("broken-1")

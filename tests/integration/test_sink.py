@@ -14,7 +14,8 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from fraudstream.ledger.gaps import KafkaView
 from fraudstream.messages.contracts import Topic
 from fraudstream.settings import Settings
-from spark_jobs import sink, takeover
+from spark_jobs import fencing as takeover
+from spark_jobs import sink
 from spark_jobs.bucket import Kind
 from spark_jobs.checkpoint import OffsetRange
 from spark_jobs.ledger import Driver, FencedError, LedgerError

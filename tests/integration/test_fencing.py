@@ -12,7 +12,7 @@ from fraudstream.ledger.gaps import KafkaView
 from fraudstream.ledger.rebuild import RebuildError
 from fraudstream.messages.contracts import QUERY
 from fraudstream.settings import Settings
-from spark_jobs import takeover
+from spark_jobs import fencing as takeover
 from spark_jobs.checkpoint import OffsetRange, Planned
 from spark_jobs.ledger import Driver, LedgerError
 
