@@ -22,8 +22,8 @@ import psutil
 from benchmarks.measuring.accounting import differences
 from benchmarks.measuring.stream import BenchmarkError, Postgres, Stream, fresh_stream
 from fraudstream.settings import ENV_PREFIX
-from tests.isolation import empty_tables
-from tests.spark_cluster import cluster_settings, standalone_cluster
+from testbed.isolation import empty_tables
+from testbed.spark_cluster import cluster_settings, standalone_cluster
 
 SEND_RATE = 20_000
 POLL_SECONDS = 0.5

@@ -22,7 +22,7 @@ from benchmarks.measuring.accounting import differences
 from benchmarks.measuring.stream import BenchmarkError, Postgres, Program, Stream, fresh_stream, wait_until
 from fraudstream.settings import ENV_PREFIX, PROJECT_DIR
 from model.serving.registry import promote, register
-from tests.models import renamed
+from testbed.models import renamed
 
 RATE = 150
 PHASE_SECONDS = 30.0

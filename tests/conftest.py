@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from fraudstream.settings import Settings
+from testbed.isolation import free_port, isolated_settings
 from tests.commands import fraudctl
-from tests.isolation import free_port, isolated_settings
 from tests.planted import planted_secrets
 
 SPARK_UI_PORT = "FRAUDSTREAM_STREAM__SPARK_UI_PORT"

@@ -43,7 +43,7 @@ from fraudstream.local.supervisor import Supervisor
 from fraudstream.local.up import Up
 from fraudstream.settings import Settings, load_settings
 from fraudstream.settings.kafka import KafkaSettings, Role
-from tests.isolation import free_port, isolated_settings
+from testbed.isolation import free_port, isolated_settings
 
 ROOT = "root"
 ANSWER_SECONDS = 30.0

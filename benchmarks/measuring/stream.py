@@ -20,7 +20,7 @@ from fraudstream.kafka.offsets import Offsets
 from fraudstream.local.up import Up
 from fraudstream.messages.contracts import INPUT_TOPICS
 from fraudstream.settings import PROJECT_DIR, Settings
-from tests.isolation import isolated_servers
+from testbed.isolation import isolated_servers
 
 Postgres = psycopg.Connection[Any]
 STOP_SECONDS = 60.0

@@ -7,8 +7,8 @@ import pytest
 
 from fraudstream.containers import secrets
 from fraudstream.settings import ENV_PREFIX, Settings, load_settings
+from testbed.isolation import free_port, isolated_settings
 from tests.compose.engine import Stack, use_standins
-from tests.isolation import free_port, isolated_settings
 
 LOG = "compose-test.log"
 PORTS = ("AIRFLOW__PORT", "SUPERSET__PORT", "KAFKA__PORT", "POSTGRES__PORT")

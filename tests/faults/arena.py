@@ -21,9 +21,9 @@ from fraudstream.settings import PROJECT_DIR, Settings
 from fraudstream.storage.connect import connect
 from model.serving.registry import ensure_pretrained
 from spark_jobs.checkpoint import location
+from testbed.isolation import empty_tables, isolated_servers
 from tests.faults import disks
 from tests.faults.keeper import Keeper, Launch
-from tests.isolation import empty_tables, isolated_servers
 from tests.polling import poll
 
 STREAM = ("spark_jobs.score_transactions", "--master", "local[2,4]")

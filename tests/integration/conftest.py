@@ -8,7 +8,7 @@ import pytest
 
 from fraudstream.settings import Settings
 from fraudstream.storage.connect import connect
-from tests.isolation import isolated_servers
+from testbed.isolation import isolated_servers
 from tests.streaming import Job, StartJob
 
 Postgres = psycopg.Connection[tuple[object, ...]]

@@ -14,7 +14,7 @@ from fraudstream.settings import PROJECT_DIR, Settings
 from model.serving.artifact import CARD_FILE
 from model.serving.registry import challenger, champion, ensure_pretrained
 from model.training.history import HistoryFolder
-from tests.isolation import isolated_servers
+from testbed.isolation import isolated_servers
 
 Postgres = psycopg.Connection[tuple[object, ...]]
 

@@ -21,8 +21,8 @@ from fraudstream.messages.validation import MAX_MESSAGE_BYTES
 from fraudstream.settings import PROJECT_DIR, Settings
 from model.serving.registry import ensure_pretrained
 from spark_jobs.sink import MAX_KEY_BYTES
+from testbed.isolation import isolated_servers
 from tests.fuzz import Fuzzer, Sent, valid_event
-from tests.isolation import isolated_servers
 from tests.messages import CARD, as_bytes, transaction
 from tests.polling import poll
 from tests.streaming import Job, Postgres, accounted, count

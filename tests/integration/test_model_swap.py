@@ -13,8 +13,8 @@ from fraudstream.jobs.jobs import jobs
 from fraudstream.settings import Settings
 from model.serving.artifact import ARTIFACT_FILE, read_metadata
 from model.serving.registry import PRETRAINED, ModelVersion, archive, ensure_pretrained, promote, register
-from tests.isolation import isolated_servers
-from tests.models import renamed
+from testbed.isolation import isolated_servers
+from testbed.models import renamed
 from tests.streaming import Job, Postgres, Shop, count
 
 SWAP_SECONDS = 10.0

@@ -19,7 +19,7 @@ from fraudstream.local.rebuild import run_rebuild
 from fraudstream.messages.contracts import Topic, iso_milliseconds
 from fraudstream.settings import Settings
 from model.serving.registry import ensure_pretrained
-from tests.isolation import isolated_servers
+from testbed.isolation import isolated_servers
 from tests.messages import as_bytes, label
 from tests.polling import poll
 from tests.streaming import READY_SECONDS, Postgres, Shop, StartJob, count, read_all, refusal, scores

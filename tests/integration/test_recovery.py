@@ -16,7 +16,7 @@ from fraudstream.local.rebuild import run_rebuild
 from fraudstream.settings import Settings
 from fraudstream.storage.connect import connect
 from model.serving.registry import ensure_pretrained
-from tests.isolation import isolated_servers, start_servers, stop_servers
+from testbed.isolation import isolated_servers, start_servers, stop_servers
 from tests.streaming import Postgres, Shop, StartJob, count, read_all, refusal, scores
 
 

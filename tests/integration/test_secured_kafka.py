@@ -31,7 +31,7 @@ from fraudstream.messages.contracts import INPUT_TOPICS, Topic
 from fraudstream.settings import PROJECT_DIR, Settings, load_settings
 from fraudstream.settings.kafka import Role
 from model.serving.registry import ensure_pretrained
-from tests.isolation import free_port
+from testbed.isolation import free_port
 from tests.secured_kafka import Authority, Certificate, SecuredKafka, prefixed, secured_platform
 from tests.streaming import Job, accounted, count
 

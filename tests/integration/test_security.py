@@ -23,7 +23,7 @@ from fraudstream.settings import Settings
 from fraudstream.settings.kafka import KafkaSettings
 from fraudstream.storage import roles
 from fraudstream.storage.connect import connect
-from tests.isolation import free_port
+from testbed.isolation import free_port
 from tests.polling import poll
 
 Postgres = psycopg.Connection[tuple[object, ...]]

@@ -20,11 +20,11 @@ import psutil
 import pytest
 
 from fraudstream.settings import ENV_PREFIX, PROJECT_DIR
+from testbed.isolation import free_port
+from testbed.spark_cluster import LOOPBACK, Cluster, cluster_settings, spark_home, standalone_cluster
 from tests.faults.arena import STREAM, Arena, arena
 from tests.faults.invariants import assert_all_hold
 from tests.faults.keeper import Launch
-from tests.isolation import free_port
-from tests.spark_cluster import LOOPBACK, Cluster, cluster_settings, spark_home, standalone_cluster
 
 RATE = 60.0
 SEED = 11

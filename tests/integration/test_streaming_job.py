@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, TopicPartition
 from fraudstream.messages.contracts import Topic, iso_milliseconds
 from fraudstream.settings import Settings
 from model.serving.registry import ensure_pretrained
-from tests.isolation import isolated_servers
+from testbed.isolation import isolated_servers
 from tests.messages import as_bytes, bad_messages, label
 from tests.streaming import Job, Postgres, Shop, accounted, count
 

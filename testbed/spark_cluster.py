@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from fraudstream.settings import ENV_PREFIX, Settings
-from tests.isolation import free_port
+from testbed.isolation import free_port
 
 START_SECONDS = 300.0
 LOOPBACK = "127.0.0.1"
