@@ -1,7 +1,10 @@
 """Writes docs/features.md from the features' declarations: `python -m model.features.document`."""
 
 from fraudstream.settings import PROJECT_DIR
-from model.features.specs import ENTITY_SPECS, STATEFUL_SPECS, STATIC_SPECS, FeatureSpec
+from model.features.catalogue import STATEFUL_SPECS
+from model.features.entity_risk import ENTITY_SPECS
+from model.features.spec import FeatureSpec
+from model.features.static import STATIC_SPECS
 
 DOCUMENT = PROJECT_DIR / "docs" / "features.md"
 

@@ -19,8 +19,30 @@ from itertools import chain
 import numpy as np
 import pandas as pd
 
-from fraudstream.static_data.entities import CELLS_PER_DEGREE, PRIOR_TRANSACTIONS, EntityType
-from model.features.specs import ENTITY_SPECS
+from fraudstream.static_data.entities import CELLS_PER_DEGREE, PRIOR_TRANSACTIONS, WINDOW_DAYS, EntityType
+from model.features.spec import FeatureSpec
+
+
+def _of_entity(entity: EntityType, words: str, risk: str = "") -> tuple[FeatureSpec, ...]:
+    """Risk, frauds and customers of an entity as of the last refresh."""
+    window = f"{WINDOW_DAYS} days"
+    return (
+        FeatureSpec(f"{entity}_risk", risk or f"smoothed rate of labelled fraud of the {words}, over the shop's",
+                    "ratio", window, f"fraud rate of the {words} is {{value}} times the shop's; usual: {{usual}}"),
+        FeatureSpec(f"{entity}_frauds", f"transactions of the {words} that are labelled as fraud", "count", window,
+                    f"{{value}} labelled frauds on the {words}; usual: {{usual}}"),
+        FeatureSpec(f"{entity}_customers", f"distinct customers of the {words}, at least 1", "count", window,
+                    f"{{value}} customers on the {words}; usual: {{usual}}"),
+    )  # fmt: skip
+
+
+ENTITY_SPECS = (
+    *_of_entity(EntityType.DEVICE, "device"),
+    *_of_entity(EntityType.SHIPPING_ADDRESS, "shipping address"),
+    *_of_entity(EntityType.CARD_TOKEN, "card"),
+    _of_entity(EntityType.CATEGORY, "product category",
+               "smoothed rate of labelled fraud of the transaction's riskiest category, over the shop's")[0],
+)  # fmt: skip
 
 ENTITY_COLUMNS = ("entity_type", "entity_id", "transactions", "frauds", "customers")
 #: The column of a transaction that holds the entity's id, where there is one.
@@ -106,15 +128,17 @@ def shipping_addresses(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarra
 
 def entity_features(uses: dict[EntityType, Uses], counts: dict[EntityType, Counts], base: np.ndarray) -> np.ndarray:
     """ENTITY_FEATURES from the counts of each use and the shop's own fraud rate at each row; [rows, features]."""
-    columns: list[np.ndarray] = []
+    columns: dict[str, np.ndarray] = {}
     for entity_type in EntityType:
         use, known = uses[entity_type], _absent_when_dull(counts[entity_type])
         risk = relative_risk(known.frauds, known.transactions, base[use.row])
         if entity_type is EntityType.CATEGORY:
-            columns.append(_largest(use.row, risk, base))
+            columns[f"{entity_type}_risk"] = _largest(use.row, risk, base)
         else:
-            columns += (_placed(use.row, values, base) for values in (risk, known.frauds, known.customers))
-    return np.column_stack(columns) if len(base) else np.empty((0, len(ENTITY_SPECS)))
+            columns[f"{entity_type}_risk"] = _placed(use.row, risk, base)
+            columns[f"{entity_type}_frauds"] = _placed(use.row, known.frauds, base)
+            columns[f"{entity_type}_customers"] = _placed(use.row, known.customers, base)
+    return np.column_stack([columns[spec.name] for spec in ENTITY_SPECS])
 
 
 def relative_risk(frauds: np.ndarray, transactions: np.ndarray, base: np.ndarray) -> np.ndarray:

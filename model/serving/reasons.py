@@ -4,7 +4,8 @@ from collections.abc import Callable
 from math import isnan
 
 from fraudstream.messages.contracts import PAYMENT_METHODS
-from model.features.specs import SPECS, FeatureSpec, Unit
+from model.features.catalogue import SPECS
+from model.features.spec import FeatureSpec, Unit
 
 
 def sentence(name: str, value: float, usual: float | None) -> str:

@@ -24,7 +24,9 @@ import pyarrow.parquet as pq
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.messages.contracts import SCHEMA_VERSION, BrowseEvent, Item, Transaction
-from model.features.observe import STATEFUL_COLUMNS, Profile, observe_browse, observe_transaction
+from model.features.catalogue import STATEFUL_COLUMNS
+from model.features.observe import observe_browse, observe_transaction
+from model.features.profile import Profile
 
 BATCH_ROWS = 16_384
 _POLL_SECONDS = 0.5

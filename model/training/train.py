@@ -19,7 +19,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.settings import EntityRiskSettings, load_settings
-from model.features.observe import FEATURE_NAMES
+from model.features.catalogue import FEATURE_NAMES
 from model.serving.artifact import ARTIFACT_FILE, CARD_FILE, METADATA_FILE, Calibration, Metadata, sha256_of
 from model.serving.scorer import calibrated, log_odds
 from model.serving.serialization import dump
