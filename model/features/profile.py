@@ -1,4 +1,4 @@
-"""What the platform remembers of one customer, bounded and compact.
+"""The platform's memory of one customer, bounded and compact.
 
 - The last 3 sessions.
 - The last 32 transactions (time to the second, amount, 64-bit hash of the id): windows up to 1 day are exact unless

@@ -54,7 +54,7 @@ class StaticData:
 
     @classmethod
     def from_frames(cls, customers: pd.DataFrame, products: pd.DataFrame, version: int = 0) -> "StaticData":
-        """From tables as in fraud.customers and fraud.products. Raises KeyError when a column is missing."""
+        """Static data from tables as fraud.customers and fraud.products. Raises KeyError for a missing column."""
         people = customers[list(CUSTOMER_COLUMNS)].set_index("customer_id")
         people["registered_ms"] = _milliseconds(people.pop("registered_at"))
         people = people.astype({"home_latitude": float, "home_longitude": float, "age_years": float})

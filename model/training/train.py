@@ -19,6 +19,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.settings import EntityRiskSettings, load_settings
+from model.durations import DAY_SECONDS
 from model.features.catalogue import FEATURE_NAMES
 from model.serving.artifact import ARTIFACT_FILE, CARD_FILE, METADATA_FILE, Calibration, Metadata, sha256_of
 from model.serving.scorer import calibrated, log_odds
@@ -26,11 +27,12 @@ from model.serving.serialization import dump
 from model.training.calibration import fit_calibration
 from model.training.card import model_card
 from model.training.dataset import build
+from model.training.errors import TrainingError
 from model.training.fit import Trial, fit, known_frauds, search, training_rows
 from model.training.history import HistoryFolder
 from model.training.metrics import evaluate
 from model.training.plots import draw
-from model.training.split import Split, TrainingError, split_by_time
+from model.training.split import Split, split_by_time
 from model.training.thresholds import Period, ThresholdRule
 
 console = Console(stderr=True)
@@ -45,12 +47,11 @@ Examples:
 
   python -m model.training.train --history var/history --out var/models/new --trials 20 --alerts-per-day 50
 """
-_SECONDS_A_DAY = 86_400.0
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to train. `trials` parameters are tried; one means the defaults, without a search."""
+    """Options of a training. `trials` parameters are tried; one means the defaults, without a search."""
 
     seed: int
     trials: int
@@ -134,7 +135,7 @@ def _calibrate(
 
 def _validation_days(split: Split) -> float:
     times = split.validation.rows["event_time"]
-    return float((times.max() - times.min()).total_seconds() / _SECONDS_A_DAY)
+    return float((times.max() - times.min()).total_seconds() / DAY_SECONDS)
 
 
 def _usual(legitimate: np.ndarray) -> dict[str, float | None]:
@@ -169,7 +170,7 @@ def write(folder: Path, trained: Trained, splits: dict[str, Split]) -> None:
 
 
 def read(path: Path, processes: int, entity_risk: EntityRiskSettings) -> Split:
-    """Replays the history in `path`, showing progress, and splits it."""
+    """Computes the features of the history in `path`, showing progress, and splits it."""
     folder = HistoryFolder(path)
     with Progress(
         TextColumn("{task.description}"),
@@ -180,7 +181,7 @@ def read(path: Path, processes: int, entity_risk: EntityRiskSettings) -> Split:
         TimeRemainingColumn(),
         console=console,
     ) as progress:
-        task = progress.add_task(f"replaying {path}", total=folder.events(), rate="")
+        task = progress.add_task(f"features of {path}", total=folder.events(), rate="")
 
         def show(events: int) -> None:
             speed = progress.tasks[task].speed
@@ -235,7 +236,7 @@ def main(
     ] = None,
     by_cost: Annotated[bool, typer.Option("--by-cost", help="threshold with the least cost")] = False,
     review_cost: Annotated[float, typer.Option(help="of one alert; a missed fraud costs its amount", min=0)] = 5.0,
-    processes: Annotated[int, typer.Option(help="processes of the replay; 0: one a core", min=0)] = 0,
+    processes: Annotated[int, typer.Option(help="processes that compute features; 0: one a core", min=0)] = 0,
 ) -> None:
     """Trains the fraud model and writes model.skops, metadata.json and a model card with plots."""
     try:
