@@ -62,7 +62,7 @@ class Scorer:
 
     @classmethod
     def from_bytes(cls, artifact: bytes, metadata: bytes) -> "Scorer":
-        """Opens the model from its files' contents, `model.skops` and `metadata.json`. Raises ArtifactError, as `load`."""
+        """Opens the model from its files' contents, `model.skops` and `metadata.json`. Raises ArtifactError."""
         described = decode_metadata(metadata)
         check_sha256(artifact, described)
         _check_library(described)

@@ -17,7 +17,8 @@ from model.serving.registry import ModelVersion, champion, register
 from model.serving.scorer import Scorer
 from model.training.compare import CONFIDENCE, Comparison, compare
 from model.training.split import Split
-from model.training.train import Trained, console, options_from, read_histories, train_and_write
+from model.training.train import console, options_from, read_histories, train_and_write
+from model.training.trainer import Trained
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
