@@ -66,7 +66,7 @@ def _tell(model: ModelVersion) -> None:
 
 
 def _with_registry(work: Callable[[psycopg.Connection[Any], Settings], Any]) -> Any:
-    """The result of `work`; our errors end the program with one line."""
+    """What `work` returns; our errors end the program with one line."""
     settings = load_settings()
     try:
         with psycopg.connect(settings.writer_dsn, connect_timeout=10, application_name="fraudctl") as connection:

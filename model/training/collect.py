@@ -41,7 +41,6 @@ from fraudstream.messages.refusal import Rejection
 from fraudstream.messages.validation import decode
 from fraudstream.settings import Settings, load_settings
 from fraudstream.settings.kafka import KafkaSettings, Role
-from model.durations import HOUR_SECONDS
 from model.features.static import CUSTOMER_COLUMNS, PRODUCT_COLUMNS
 from model.training.history import HistoryFolder
 
@@ -190,7 +189,7 @@ def _account(settings: Settings) -> KafkaSettings:
 
 def _ranges(consumer: Consumer, topic: Topic, hours: float) -> dict[int, tuple[int, int]]:
     """The first offset and the one after the last, of each partition that has messages of the last `hours`."""
-    since = round((time.time() - hours * HOUR_SECONDS) * 1000)
+    since = round((time.time() - timedelta(hours=hours).total_seconds()) * 1000)
     partitions = consumer.list_topics(topic, _TIMEOUT_SECONDS).topics[topic].partitions
     asked = [TopicPartition(topic, partition, since) for partition in partitions]
     ranges = {}

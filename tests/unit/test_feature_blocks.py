@@ -3,6 +3,7 @@
 import ast
 import inspect
 import io
+import re
 import textwrap
 import tokenize
 from collections.abc import Callable
@@ -13,7 +14,8 @@ import pytest
 
 from fraudstream.messages.contracts import BROWSE_EVENT_TYPES, Item
 from model.durations import DAY_MS, DAY_SECONDS, HOUR_MS, HOUR_SECONDS
-from model.features.catalogue import STATEFUL_SPECS
+from model.features.catalogue import FEATURE_NAMES, STATEFUL_SPECS
+from model.features.document import features_document
 from model.features.familiarity import FAMILIARITY_SPECS, familiarity_values, place_key
 from model.features.habits import HABIT_SPECS, habit_values, log_pace
 from model.features.profile import History, Session
@@ -86,6 +88,10 @@ def history() -> History:
 
 def test_the_blocks_are_all_that_the_stream_computes() -> None:
     assert sum(BLOCKS.values(), ()) == STATEFUL_SPECS
+
+
+def test_the_document_lists_all_columns_in_their_order() -> None:
+    assert tuple(re.findall(r"^\| `(\w+)`", features_document(), re.MULTILINE)) == FEATURE_NAMES
 
 
 @pytest.mark.parametrize("function", BLOCKS)
