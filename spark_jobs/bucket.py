@@ -12,7 +12,8 @@ import msgspec
 from fraudstream.messages.contracts import BrowseEvent, Event, Label, Topic, Transaction
 from fraudstream.messages.refusal import Rejection
 from fraudstream.messages.validation import decode
-from model.features.observe import Profile, decode_profile, encode_profile, observe_browse, observe_transaction
+from model.features.observe import observe_browse, observe_transaction
+from model.features.profile import Profile, decode_profile, encode_profile
 
 
 class Kind(StrEnum):

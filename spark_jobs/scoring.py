@@ -17,8 +17,8 @@ from fraudstream import failpoints
 from fraudstream.errors import FraudstreamError
 from fraudstream.failpoints import Failpoint, reach
 from fraudstream.messages.contracts import Reason, Transaction
+from model.features.catalogue import STATEFUL_FEATURES
 from model.features.entity_risk import EntityRisk
-from model.features.observe import STATEFUL_FEATURES
 from model.features.static import StaticData
 from spark_jobs.bucket import Kind
 from spark_jobs.schemas import SCORED
