@@ -21,16 +21,16 @@ from fraudstream.errors import FraudstreamError
 from fraudstream.jobs.heartbeat import HEARTBEAT, State
 from fraudstream.messages.contracts import TYPED_TIME_FORMATS
 from fraudstream.settings import ProducerSettings, Settings, load_settings
+from fraudstream.simulator.delayed import DelayedMessages
 from fraudstream.simulator.faults import FaultInjector, FaultRates
 from fraudstream.simulator.flow import Flow, FlowOptions
-from fraudstream.simulator.held import HeldMessages
 from fraudstream.simulator.history import LABEL_DELAY_DAYS, HistoryPlan, write_history
 from fraudstream.simulator.live import TOPICS, Clock, Limits, LiveProducer
+from fraudstream.simulator.mix import FraudMix
 from fraudstream.simulator.progress import Progress
 from fraudstream.simulator.publisher import Publisher
 from fraudstream.simulator.recording import open_recording
 from fraudstream.simulator.replay import Pace, replay
-from fraudstream.simulator.scenarios import FraudMix
 from fraudstream.simulator.shop import build_shop
 from fraudstream.simulator.tables import Tables
 from fraudstream.static_data.publish import StaticDataError, publish
@@ -259,15 +259,15 @@ def _produce_live(
     delay_ms = settings.producer.label_delay_seconds * 1000
     # Rates are per second of the wall's clock.
     flow = Flow(shop, FlowOptions(rate / clock.speed, options.fraud_rate, start_ms, delay_ms, options.mix))
-    held = HeldMessages(settings.paths.producer / "held-messages.json")
+    delayed = DelayedMessages(settings.paths.producer)
     if clock.start_ms is None:  # a run at a chosen time has labels of its own time only
-        held.load()
+        delayed.load()
     faults = FaultInjector(rates, [options.seed, 9, start_ms])
-    producer = LiveProducer(flow, Tables(shop, run=start_ms), publisher, held, clock, faults)
+    producer = LiveProducer(flow, Tables(shop, run=start_ms), publisher, delayed, clock, faults)
     log.info("producing %.0f events/s from %d customers to %s", rate, options.customers, settings.kafka.bootstrap)
     producer.run(limits, progress, stopped)
     if clock.start_ms is None:
-        held.save()
+        delayed.save()
     if faults.counts:
         log.info("faults: %s", ", ".join(f"{fault} {number}" for fault, number in sorted(faults.counts.items())))
     if clock.caught_up:
