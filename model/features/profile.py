@@ -26,9 +26,6 @@ MAX_KNOWN = 8
 MAX_PRODUCTS = 12
 KNOWN_FIELDS = 4  # hash, first use, last use, number of uses
 
-#: Version of the encoding of profiles and of the stream's buckets of them. A checkpoint of another one is refused.
-STATE_LAYOUT = 2
-
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 MAX_GAP_MS = HOUR_MS // 2  # a longer pause says no more, and the sum of squares stays below 2**63
@@ -93,6 +90,8 @@ class Profile(msgspec.Struct, array_like=True):
     history: bytes = b""
 
 
+#: Version of the encoding of profiles and of the stream's buckets of them. A checkpoint of another one is refused.
+STATE_LAYOUT = 2
 _encode = msgspec.msgpack.Encoder().encode
 _decode_profile = msgspec.msgpack.Decoder(Profile).decode
 _decode_history = msgspec.msgpack.Decoder(History).decode
