@@ -90,6 +90,8 @@ class Profile(msgspec.Struct, array_like=True):
     history: bytes = b""
 
 
+#: Version of the encoding of profiles and of the stream's buckets of them. A checkpoint of another one is refused.
+STATE_LAYOUT = 2
 _encode = msgspec.msgpack.Encoder().encode
 _decode_profile = msgspec.msgpack.Decoder(Profile).decode
 _decode_history = msgspec.msgpack.Decoder(History).decode
