@@ -112,7 +112,7 @@ class Page:
 def _arguments(text: str) -> list[str]:
     """The arguments that a shell would hand to a command, up to the command's end."""
     lexer = shlex.shlex(text, posix=True, punctuation_chars="();&|\n")
-    lexer.whitespace, lexer.commenters = " \t", ""
+    lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t", True, ""
     arguments = []
     for word in lexer:
         if word[0] in "();&|\n":
