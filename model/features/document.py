@@ -1,14 +1,11 @@
-"""Writes docs/features.md from the features' declarations: `python -m model.features.document`."""
+"""The page of all features, docs/features.md, from their declarations."""
 
-from fraudstream.settings import PROJECT_DIR
 from model.features.specs import ENTITY_SPECS, STATEFUL_SPECS, STATIC_SPECS, FeatureSpec
-
-DOCUMENT = PROJECT_DIR / "docs" / "features.md"
 
 _HEAD = """\
 # Features
 
-What the model looks at, in the order of its columns. Written by `python -m model.features.document` from
+What the model looks at, in the order of its columns. Written by `python -m fraudstream.docs` from
 `model/features/specs.py`; `model/features/observe.py`, `model/features/static.py` and `model/features/entity_risk.py`
 say how each is computed. A feature is NaN where it isn't known, such as a new device of a customer whose devices aren't
 known yet. Windows of 7 and 30 days begin at midnight UTC. Entity risk is as of the last refresh
@@ -37,7 +34,3 @@ def features_document() -> str:
 def _table(specs: tuple[FeatureSpec, ...]) -> list[str]:
     rows = (f"| `{spec.name}` | {spec.definition} | {spec.unit} | {spec.window} |" for spec in specs)
     return ["| feature | definition | unit | window |", "| --- | --- | --- | --- |", *rows, ""]
-
-
-if __name__ == "__main__":
-    DOCUMENT.write_text(features_document())
