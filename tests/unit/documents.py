@@ -17,14 +17,6 @@ COMMENT = re.compile(r"(^|\s)#.*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A table's cell, with the title of its column."""
-
-    column: str
-    text: str
-
-
-@dataclass(frozen=True)
 class Page:
     """A Markdown file."""
 
@@ -94,19 +86,14 @@ class Page:
                 yield from ((number + 1, lines[number]) for number in range(*token.map))
 
     @property
-    def cells(self) -> Iterator[Cell]:
-        titles: list[str] = []
-        column = 0
+    def cells(self) -> Iterator[str]:
+        """The cells of the tables that people wrote."""
+        generated = False
         for opening, content in zip(self.tokens, self.tokens[1:], strict=False):
-            if opening.type == "table_open":
-                titles = []
-            elif opening.type == "tr_open":
-                column = 0
-            elif opening.type == "th_open":
-                titles.append(content.content)
-            elif opening.type == "td_open":
-                yield Cell(titles[column], content.content)
-                column += 1
+            if opening.type == "html_block":
+                generated = "written by `python -m" in opening.content
+            elif opening.type in ("th_open", "td_open") and not generated:
+                yield content.content
 
 
 def _arguments(text: str) -> list[str]:
