@@ -37,7 +37,7 @@ WIDTH = 120
 CELL = 200
 
 #: Images, named as images are: not folders.
-IMAGES = frozenset({"fraudstream/platform", "fraudstream/superset"})
+IMAGES = frozenset({"fraudstream/platform", "fraudstream/superset", "fraudstream/airflow", "fraudstream/spark"})
 #: Files that whoever runs the platform makes, or PostgreSQL does.
 MADE_LATER = frozenset(
     {".env", "columns.toml", "compose.env", "docker-compose.override.yaml", "fraudstream.env", "pg_hba.conf"}
@@ -53,6 +53,15 @@ PASSED_TO = {
 }
 #: Options of pytest itself that the docs use.
 PYTEST = frozenset({"-k"})
+
+
+#: What describes a deployment, and names files and modules in its comments and commands.
+DEPLOYMENT = [
+    *(PROJECT_DIR / name for name in ("docker-compose.yaml", ".env.example", "pyproject.toml")),
+    *(path for path in sorted((PROJECT_DIR / "deploy").rglob("*")) if path.is_file()),
+]
+PATH_IN_TEXT = re.compile(rf"(?<![\w/.-])(?:{'|'.join(ROOMS)})/[\w./-]*\w")
+MODULE_IN_TEXT = re.compile(r" -m ((?:fraudstream|model|spark_jobs)\b[\w.]*)")
 
 
 def by_name(page: Page) -> str:
@@ -83,6 +92,14 @@ def test_modules_and_their_options_exist(page: Page) -> None:
 def test_lines_and_cells_are_short(page: Page) -> None:
     assert wide_lines(page) == []
     assert long_cells(page) == []
+
+
+@pytest.mark.parametrize("path", DEPLOYMENT, ids=lambda path: str(path.relative_to(PROJECT_DIR)))
+def test_deployments_name_what_exists(path: Path) -> None:
+    text = path.read_text()
+    named = set(PATH_IN_TEXT.findall(text)) - IMAGES
+    assert sorted(name for name in named if not (PROJECT_DIR / name).exists()) == []
+    assert [module for module in MODULE_IN_TEXT.findall(text) if not exists(module)] == []
 
 
 def test_each_room_is_described() -> None:
