@@ -1,5 +1,7 @@
 """Makes one Parquet file of the Fraud Detection Handbook's simulated transactions, for `./fraudctl evaluate`.
 
+    ./fraudctl bench handbook_data --data simulated-data-raw/data --out handbook.parquet
+
 Get the daily files first: `git clone https://github.com/Fraud-Detection-Handbook/simulated-data-raw`. They are pickles,
 which can run code when opened: take them from the book's own repository, and open no others.
 """

@@ -87,7 +87,10 @@ def bench(
 ) -> None:
     """Run one of benchmarks/, or list them. Those that need no running platform say so.
 
-    Examples: ./fraudctl bench exactly_once; ./fraudctl bench soak -- --help
+    Examples:
+      ./fraudctl bench exactly_once
+
+      ./fraudctl bench soak -- --help
     """
     settings = load_settings()
     known = {path.stem: path for path in sorted((settings.paths.project / "benchmarks").glob("*.py"))}

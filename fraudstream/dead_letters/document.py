@@ -1,15 +1,12 @@
-"""Writes docs/dead-letters.md from the codes' declarations: `python -m fraudstream.dead_letters.document`."""
+"""The page of dead letters, docs/dead-letters.md, with a table from the codes' declarations."""
 
 from fraudstream.messages.reasons import DeadLetterReason
-from fraudstream.settings import PROJECT_DIR
-
-DOCUMENT = PROJECT_DIR / "docs" / "dead-letters.md"
 
 _HEAD = """\
 # Dead letters
 
 A message that can't be used doesn't stop the stream. It is kept in `fraud.dead_letters` with a reason, published to the
-topic `dead-letters`, and counted in the accounting. Written by `python -m fraudstream.dead_letters.document` from
+topic `dead-letters`, and counted in the accounting. Written by `python -m fraudstream.docs` from
 `fraudstream/messages/reasons.py`; `fraudstream/messages/validation.py` and `fraudstream/messages/refusal.py` decide.
 
 ## What is kept
@@ -80,7 +77,3 @@ def dead_letters_document() -> str:
 
 def _cell(text: str) -> str:
     return text.replace("|", r"\|")
-
-
-if __name__ == "__main__":
-    DOCUMENT.write_text(dead_letters_document())

@@ -1,11 +1,10 @@
 """What each role may do in Kafka.
 
 The one declaration that `fraudctl kafka-acls`, docs/kafka.md, the check of rights before a start, and the tests on a
-broker with ACLs all read. `python -m fraudstream.kafka.acls` prints the table of docs/kafka.md.
+broker with ACLs all read.
 """
 
 import shlex
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -138,7 +137,3 @@ def _command(kafka: KafkaSettings, rights: list[Right]) -> str:
     words += ["--allow-principal", kafka.principal, "--operation", rights[0].operation]
     words += [word for right in rights for word in (f"--{right.resource}", right.name)]
     return " ".join(map(shlex.quote, words))
-
-
-if __name__ == "__main__":
-    sys.stdout.write(table())

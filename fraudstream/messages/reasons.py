@@ -1,6 +1,6 @@
 """Why messages are refused: each stable code with what it means, an example, and what to do about it.
 
-`docs/dead-letters.md` is made from it (`python -m fraudstream.dead_letters.document`).
+`docs/dead-letters.md` is made from it (`python -m fraudstream.docs`).
 """
 
 from enum import StrEnum

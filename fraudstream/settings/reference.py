@@ -1,9 +1,5 @@
-"""Writes the table of all settings, `docs/settings.md`, from `Settings` itself.
+"""The page of all settings, docs/settings.md, from `Settings` itself."""
 
-python -m fraudstream.settings.reference > docs/settings.md
-"""
-
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +10,7 @@ from fraudstream.settings import ENV_PREFIX, PROJECT_DIR, Group, Settings
 
 HEADER = """# Settings
 
-Written by `python -m fraudstream.settings.reference`; a test holds it equal to the code.
+Written by `python -m fraudstream.docs` from `fraudstream/settings/`.
 
 Set them in the environment, or as the same lines in a file `fraudstream.env` in the project's folder; the environment
 wins. A wrong value or name is refused by name. Passwords that you don't set are generated at the first
@@ -73,7 +69,3 @@ def _default(field: FieldInfo) -> str:
     if isinstance(value, SecretStr) or value in (None, ""):
         return ""
     return f"`{value}`"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(reference())

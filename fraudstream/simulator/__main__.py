@@ -39,19 +39,19 @@ def produce(options: ProduceOptions) -> None:
     """Simulate shoppers: into Kafka, live; or into files, with --out. Or replay what was recorded.
 
     Examples:
-      produce                                            live, at the rate of the settings, until stopped
+      ./fraudctl produce                                           live, at the rate of the settings, until stopped
 
-      produce --rate 1000 --duration 60                  a minute, 1,000 events a second
+      ./fraudctl produce --rate 1000 --duration 60                 a minute, 1,000 events a second
 
-      produce --start 2026-11-01 --speed 1440            a day a minute, labels too, until it has caught up with now
+      ./fraudctl produce --start 2026-11-01 --speed 1440           a day a minute, labels too, until it is now
 
-      produce --duplicate-rate 0.01 --late-rate 0.001    with faults, each told on the topic simulation-truth
+      ./fraudctl produce --duplicate-rate 0.01 --late-rate 0.001   with faults, each told on simulation-truth
 
-      produce --difficulty 0.3 --difficulty card_testing=0.8
+      ./fraudctl produce --difficulty 0.3 --difficulty card_testing=0.8
 
-      produce --out history --transactions 1000000       60 days of Parquet files for training
+      ./fraudctl produce --out history --transactions 1000000      60 days of Parquet files for training
 
-      produce --replay history --speed 0 --shift-times   a history into Kafka, as fast as possible, as if it were now
+      ./fraudctl produce --replay history --speed 0 --shift-times  a history into Kafka at once, as if it were now
     """
     if options.out and options.recording:
         raise UsageError(f"--out {options.out} and --replay {options.recording} don't go together: choose one")

@@ -1,8 +1,7 @@
-"""Writes docs/features.md from the features' declarations: `python -m model.features.document`."""
+"""The page of all features, docs/features.md, from their declarations."""
 
 from collections.abc import Iterator
 
-from fraudstream.settings import PROJECT_DIR
 from model.features.entity_risk import ENTITY_SPECS
 from model.features.familiarity import FAMILIARITY_SPECS
 from model.features.habits import HABIT_SPECS
@@ -12,12 +11,10 @@ from model.features.spec import FeatureSpec
 from model.features.static import STATIC_SPECS
 from model.features.windows import WINDOW_SPECS
 
-DOCUMENT = PROJECT_DIR / "docs" / "features.md"
-
 _HEAD = """\
 # Features
 
-The model's columns, in their order. Written by `python -m model.features.document` from the declarations in
+The model's columns, in their order. Written by `python -m fraudstream.docs` from the declarations in
 `model/features/`; each block's module holds the function that computes it, too. A feature is NaN where it isn't known,
 such as a new device of a customer whose devices aren't known yet. Windows of 7 and 30 days begin at midnight UTC.
 Entity risk is as of the last refresh (`FRAUDSTREAM_ENTITY_RISK__REFRESH_MINUTES`), from the labels that had come by
@@ -47,7 +44,3 @@ def _section(title: str, module: str, specs: tuple[FeatureSpec, ...]) -> Iterato
     for spec in specs:
         yield f"| `{spec.name}` | {spec.definition} | {spec.unit} | {spec.window} |"
     yield ""
-
-
-if __name__ == "__main__":
-    DOCUMENT.write_text(features_document())

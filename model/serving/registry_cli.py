@@ -18,6 +18,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Lists, registers, promotes and archives models. The stream takes a new champion with its next micro-batch.",
+    epilog="Example: ./fraudctl models list",
 )
 Version = Annotated[str, typer.Argument(help="a version that `list` shows")]
 
@@ -80,4 +81,4 @@ def _with_registry(work: Callable[[psycopg.Connection[Any], Settings], Any]) -> 
 
 
 if __name__ == "__main__":
-    app()
+    app(prog_name="fraudctl models")

@@ -27,11 +27,11 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 _EXAMPLES = """
 Examples:
 
-  python -m model.training.train --history var/history --out var/models/new
+  ./fraudctl train --history var/history --out var/models/new
 
-  python -m model.training.train --history var/history --history var/history-live --out var/models/new --seed 7
+  ./fraudctl train --history var/history --history var/history-live --out var/models/new --seed 7
 
-  python -m model.training.train --history var/history --out var/models/new --trials 20 --alerts-per-day 50
+  ./fraudctl train --history var/history --out var/models/new --trials 20 --alerts-per-day 50
 """
 
 
@@ -124,4 +124,4 @@ def main(
 
 
 if __name__ == "__main__":
-    app()
+    app(prog_name="fraudctl train")

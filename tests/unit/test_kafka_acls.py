@@ -6,7 +6,6 @@ import shlex
 from fraudstream.kafka import acls as kafka_acls
 from fraudstream.kafka.acls import RIGHTS, ConsumerGroup, Operation, Resource, Right
 from fraudstream.messages.contracts import Topic
-from fraudstream.settings import PROJECT_DIR
 from fraudstream.settings.kafka import KafkaSettings, Role
 
 KAFKA = KafkaSettings.model_validate(
@@ -17,11 +16,6 @@ KAFKA = KafkaSettings.model_validate(
         "stream": {"sasl_username": "scorer"},
     }
 )
-
-
-def test_the_table_in_the_documentation_is_the_declaration() -> None:
-    written = (PROJECT_DIR / "docs" / "kafka.md").read_text()
-    assert kafka_acls.table() in written, "put what python -m fraudstream.kafka.acls prints in its place"
 
 
 def test_every_topic_and_group_is_somebodys() -> None:

@@ -6,13 +6,9 @@ from fraudstream.local.security import CHECKS
 from fraudstream.settings import PROJECT_DIR
 from fraudstream.settings.environment import secret_variables
 from fraudstream.settings.kafka import Role
-from fraudstream.storage import grants, roles
+from fraudstream.storage import roles
 
 DOCUMENT = (PROJECT_DIR / "docs" / "security.md").read_text()
-
-
-def test_the_table_of_rights_is_the_declaration() -> None:
-    assert grants.rights_table() in DOCUMENT, "put what fraudstream.storage.grants.rights_table() returns in its place"
 
 
 def test_every_check_and_every_secret_setting_is_explained() -> None:

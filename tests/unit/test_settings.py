@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from fraudstream.errors import SettingsError
-from fraudstream.settings import PROJECT_DIR, Settings, load_settings
+from fraudstream.settings import Settings, load_settings
 from fraudstream.settings.environment import exported_environment, exported_secrets, secret_variables
-from fraudstream.settings.reference import reference
 
 
 @pytest.mark.parametrize(
@@ -46,12 +45,6 @@ def test_connection_uris_hold_no_password() -> None:
     dsn = Settings().dsn("fraud writer", driver="+psycopg")
     assert dsn.startswith("postgresql+psycopg://fraud%20writer@127.0.0.1:")
     assert "passfile=" in dsn
-
-
-def test_the_table_of_settings_is_up_to_date() -> None:
-    written = (PROJECT_DIR / "docs" / "settings.md").read_text()
-    assert written == reference(), "run: python -m fraudstream.settings.reference > docs/settings.md"
-    assert "| None |" not in written
 
 
 def test_secrets_are_exported_to_those_that_sign_in_with_them_only(
