@@ -53,7 +53,7 @@ def isolated_settings(others: Mapping[str, str] = MappingProxyType({})) -> Itera
             ENV_PREFIX + "STREAM__SPARK_UI_PORT": "0",
             "PYTHONPATH": str(PROJECT_DIR),
         }
-        | others
+        | dict(others)
     )
     try:
         yield load_settings()

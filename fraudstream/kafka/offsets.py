@@ -17,12 +17,12 @@ Offsets = dict[tuple[str, int], int]
 
 def earliest(kafka: KafkaSettings, topics: Iterable[Topic], seconds: float) -> Offsets:
     """The first offset that each partition still holds. Raises KafkaUnavailableError after `seconds`."""
-    return _offsets(kafka, topics, OffsetSpec.earliest(), seconds)  # type: ignore[no-untyped-call]
+    return _offsets(kafka, topics, OffsetSpec.earliest(), seconds)
 
 
 def latest(kafka: KafkaSettings, topics: Iterable[Topic], seconds: float) -> Offsets:
     """The offset that each partition's next message will get. Raises KafkaUnavailableError after `seconds`."""
-    return _offsets(kafka, topics, OffsetSpec.latest(), seconds)  # type: ignore[no-untyped-call]
+    return _offsets(kafka, topics, OffsetSpec.latest(), seconds)
 
 
 def topic_ids(kafka: KafkaSettings, topics: Iterable[Topic], seconds: float) -> dict[str, str]:

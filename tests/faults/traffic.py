@@ -39,6 +39,6 @@ class RecordingPublisher(Publisher):
 
 
 if __name__ == "__main__":
-    simulator.Publisher = RecordingPublisher  # type: ignore[misc]
+    simulator.Publisher = RecordingPublisher  # type: ignore[attr-defined]
     del sys.argv[1]
     simulator.main()

@@ -159,7 +159,7 @@ def test_a_wrong_kafka_password_is_not_told(
 ) -> None:
     account = account_of(guarded, WRONG)
     wrong = settings.model_copy(update={"kafka": account})
-    with pytest.raises(kafka.KafkaUnavailableError) as not_ready:
+    with pytest.raises(KafkaUnavailableError) as not_ready:
         kafka.wait_ready(wrong, not_watching, 1)
     with pytest.raises(KafkaUnavailableError) as no_offsets:
         kafka_offsets.latest(account, INPUT_TOPICS, 5)

@@ -18,7 +18,7 @@ def read_back(program: Program, folder: Path) -> object:
 
 
 def program(folder: Path, **fields: object) -> Program:
-    return Program(**{"name": "kafka", "command": ("/bin/true",), "directory": folder, **fields})  # type: ignore[arg-type]
+    return Program(**{"name": "kafka", "command": ("/bin/true",), "directory": folder, **fields})
 
 
 def test_command_reaches_supervisord_word_by_word(tmp_path: Path) -> None:
