@@ -17,7 +17,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 
-from fraudstream.errors import FraudstreamError
+from fraudstream.errors import UsageError, told_in_one_line
 from fraudstream.jobs.heartbeat import HEARTBEAT, State
 from fraudstream.messages.contracts import TYPED_TIME_FORMATS
 from fraudstream.settings import ProducerSettings, Settings, load_settings
@@ -39,10 +39,6 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 log = logging.getLogger("fraudstream.simulator")
 
 
-class UsageError(FraudstreamError):
-    """Options that don't go together."""
-
-
 def _fault_option(how: str) -> Any:
     return typer.Option(min=0, max=0.25, help=f"Live: share of events that are sent {how}.")
 
@@ -59,11 +55,8 @@ class _ShopOptions:
 def main() -> None:
     """The entry point: an error is one line and exit status 1."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    try:
+    with told_in_one_line():
         app()
-    except FraudstreamError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(1)
 
 
 @app.command()

@@ -2,7 +2,6 @@
 
 import os
 import platform
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from fraudstream.errors import FraudstreamError
+from fraudstream.errors import told_in_one_line
 from fraudstream.settings import EntityRiskSettings, load_settings
 from model.features.observe import FEATURE_NAMES
 from model.serving.artifact import ARTIFACT_FILE, CARD_FILE, METADATA_FILE, Calibration, Metadata, sha256_of
@@ -238,12 +237,9 @@ def main(
     processes: Annotated[int, typer.Option(help="processes of the replay; 0: one a core", min=0)] = 0,
 ) -> None:
     """Trains the fraud model and writes model.skops, metadata.json and a model card with plots."""
-    try:
+    with told_in_one_line():
         options = options_from(seed, trials, alerts_per_day, by_cost, review_cost)
         train_and_write(read_histories(history, processes or os.cpu_count() or 1), out, options)
-    except FraudstreamError as error:
-        console.print(f"[red]training failed:[/red] {error}", highlight=False)
-        sys.exit(1)
 
 
 if __name__ == "__main__":
