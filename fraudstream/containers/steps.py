@@ -1,4 +1,4 @@
-"""The steps of `fraudctl up`, as the one-shot containers take them: servers and programs are other containers'."""
+"""The steps of `fraudctl up`, as the one-shot containers take them: servers and other parts are other containers'."""
 
 from fraudstream.files import private_folder
 from fraudstream.local.steps import Step

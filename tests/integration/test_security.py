@@ -15,7 +15,7 @@ from fraudstream.kafka import offsets as kafka_offsets
 from fraudstream.kafka.errors import KafkaUnavailableError
 from fraudstream.local import status
 from fraudstream.local.parts import kafka
-from fraudstream.local.programs import not_watching
+from fraudstream.local.parts.part import not_watching
 from fraudstream.local.security import database, listeners, values
 from fraudstream.local.security.finding import Finding, Outcome
 from fraudstream.messages.contracts import INPUT_TOPICS
@@ -128,7 +128,7 @@ def guarded(settings: Settings) -> Iterator[KafkaSettings]:
     )
     log = settings.paths.logs / "sasl-kafka.log"
     with log.open("w") as output:
-        broker = subprocess.Popen(kafka.program(own).command, stdout=output, stderr=subprocess.STDOUT)
+        broker = subprocess.Popen(kafka.part(own).command, stdout=output, stderr=subprocess.STDOUT)
         try:
             kafka.wait_ready(own.model_copy(update={"kafka": account_of(own.kafka, RIGHT)}), not_watching, 60)
             yield own.kafka

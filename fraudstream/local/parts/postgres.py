@@ -17,7 +17,7 @@ import psycopg
 from fraudstream.errors import FraudstreamError
 from fraudstream.files import private_folder, write_atomically
 from fraudstream.local import secrets
-from fraudstream.local.programs import Program, Watch
+from fraudstream.local.parts.part import Part, Watch
 from fraudstream.settings import Settings
 from fraudstream.storage.connect import connect
 
@@ -49,10 +49,10 @@ def namespaces_work() -> bool:
         return False
 
 
-def program(settings: Settings) -> Program:
+def part(settings: Settings) -> Part:
     """The server, for supervisord. INT is PostgreSQL's fast shutdown: it rolls back and disconnects clients."""
     command = as_ordinary_user((str(binary("postgres")), "-D", str(settings.paths.postgres)))
-    return Program(
+    return Part(
         NAME,
         command,
         settings.paths.postgres,
