@@ -7,7 +7,7 @@ from fraudstream.settings import Settings
 
 
 def prepare(settings: Settings) -> list[Step]:
-    """What Kafka and PostgreSQL need before anything else starts."""
+    """Steps that Kafka and PostgreSQL need before anything else starts."""
     paths = settings.paths
     for folder in (paths.logs, paths.stream, paths.producer, paths.training):  # on the volume that parts share
         private_folder(folder)
@@ -22,7 +22,7 @@ def prepare(settings: Settings) -> list[Step]:
 
 
 def start(settings: Settings) -> list[Step]:
-    """What is left when every part is healthy."""
+    """Steps that are left when every part is healthy."""
     run = Up(settings)
     run.note_start()
     return [

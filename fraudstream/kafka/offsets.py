@@ -1,4 +1,4 @@
-"""Where Kafka's partitions begin and end, and which topics they belong to."""
+"""The first and last offsets of Kafka's partitions, and the ids of their topics."""
 
 import time
 from collections.abc import Iterable, Iterator

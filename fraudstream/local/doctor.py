@@ -1,4 +1,4 @@
-"""Whether this machine can run the platform: each problem in one line, with what to do."""
+"""Checks of this machine before the platform runs: each problem in one line, with what to do."""
 
 import os
 import platform
@@ -49,7 +49,7 @@ def find_problems(settings: Settings) -> Iterator[str]:
 
 
 def find_server_problems(settings: Settings) -> Iterator[str]:
-    """Why your own Kafka can't be used, a line each."""
+    """Reasons why your own Kafka can't be used, a line each."""
     if not settings.kafka.embedded:
         yield from kafka_access.problems(settings.kafka, kafka.YOURS_SECONDS)
 

@@ -34,7 +34,7 @@ class SupervisorError(FraudstreamError):
 
 @dataclass(frozen=True)
 class ProcessState:
-    """What supervisord says of a part. `state` is RUNNING, STOPPED, FATAL …; `pid` is None unless it runs."""
+    """Supervisord's report on a part. `state` is RUNNING, STOPPED, FATAL …; `pid` is None unless it runs."""
 
     name: str
     state: str
@@ -81,11 +81,11 @@ class Supervisor:
 
     @property
     def server_url(self) -> str:
-        """What supervisord puts into SUPERVISOR_SERVER_URL of everything that it starts."""
+        """Value that supervisord puts into SUPERVISOR_SERVER_URL of everything that it starts."""
         return f"unix://{self.socket}"
 
     def answers(self) -> bool:
-        """Whether supervisord is alive and serving."""
+        """True when supervisord is alive and serving."""
         try:
             return bool(self._call("getState")["statename"] == "RUNNING")
         except SupervisorError:

@@ -40,7 +40,7 @@ class UpError(FraudstreamError):
 
 
 def prepare_machine(settings: Settings) -> Iterator[str]:
-    """What must be right before any step: yields a line for whatever was put in order. Raises DoctorError."""
+    """Mends what must be right before any step: yields a line for whatever was put in order. Raises DoctorError."""
     supervisor = Supervisor(settings)
     if not supervisor.answers():
         ended = leftovers.end_orphans(settings)

@@ -35,7 +35,7 @@ PARTS = {
     "airflow-triggerer": (("triggerer", "--skip-serve-logs"), 310, 0),
     "airflow-dag-processor": (("dag-processor",), 310, 10),
 }
-#: What Airflow's health report must say of itself before Dags can run.
+#: Processes that Airflow's health report must call healthy before Dags can run.
 RUNS_DAGS = ("metadatabase", "scheduler", "triggerer")
 PARSES_DAGS = ("dag_processor",)
 
@@ -173,7 +173,7 @@ def _fingerprint(settings: Settings, config: str) -> str:
 
 
 def _is_prepared(settings: Settings, stamp: Path, wanted: str) -> bool:
-    """Whether this configuration was prepared, and the database still is the one that it was prepared in."""
+    """True when this configuration was prepared, and the database still is the one that it was prepared in."""
     if not stamp.exists():
         return False
     done = json.loads(stamp.read_text())

@@ -17,9 +17,9 @@ from fraudstream.settings.kafka import KafkaSettings, Role
 NAME = "kafka"
 LOGGING = Path(__file__).with_name("kafka-log4j2.properties")
 READY_SECONDS = 180.0
-#: How long a Kafka of your own, which should run already, may take to answer.
+#: Seconds that a Kafka of your own, which should run already, may take to answer.
 YOURS_SECONDS = 20.0
-#: How long one attempt waits for brokers, between two looks at whether they still run.
+#: Seconds that one attempt waits for brokers, between two looks at whether they still run.
 ATTEMPT_SECONDS = 4.0
 
 

@@ -42,7 +42,7 @@ def as_ordinary_user(command: tuple[str, ...]) -> tuple[str, ...]:
 
 @functools.cache
 def namespaces_work() -> bool:
-    """Whether this machine lets root make a user namespace."""
+    """True when this machine lets root make a user namespace."""
     try:
         return subprocess.run([*NAMESPACE, "true"], capture_output=True, timeout=10, check=False).returncode == 0
     except FileNotFoundError:

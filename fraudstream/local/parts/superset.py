@@ -39,7 +39,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class ChartAnswer:
-    """What a chart answered: `rows` is None when its query failed, and `problem` then says why."""
+    """A chart's answer: `rows` is None when its query failed, and `problem` then says why."""
 
     chart: Chart
     rows: int | None
