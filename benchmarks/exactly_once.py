@@ -24,13 +24,15 @@ def sent_ids(consumer: Consumer, until: dict[int, int]) -> Counter[str]:
         message = consumer.poll(30)
         if message is None or message.error():
             raise SystemExit(f"Kafka stopped answering: {message and message.error()}")
-        if message.offset() < until[message.partition()]:
+        partition, offset = message.partition(), message.offset()
+        assert partition is not None and offset is not None  # noqa: S101 - a message without an error has both
+        if offset < until[partition]:
             try:
                 ids[json.loads(message.value() or b"")["transaction_id"]] += 1
             except (ValueError, KeyError, TypeError):
                 ids[""] += 1
-        if message.offset() + 1 >= until[message.partition()]:
-            left.discard(message.partition())
+        if offset + 1 >= until[partition]:
+            left.discard(partition)
     return ids
 
 
@@ -38,7 +40,7 @@ def main() -> None:
     """Prints the comparison; ends with 1 when anything differs."""
     with psycopg.connect(os.environ["POSTGRES_DSN"]) as connection:
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        until = dict(connection.execute(OFFSETS).fetchall())
+        until: dict[int, int] = dict(connection.execute(OFFSETS).fetchall())
         stored = Counter(row[0] for row in connection.execute("SELECT transaction_id FROM fraud.scored_transactions"))
         dead = connection.execute("SELECT count(*) FROM fraud.dead_letters WHERE topic = 'transactions'").fetchone()
     consumer = Consumer(

@@ -29,7 +29,8 @@ log = logging.getLogger("fraudstream.superset")
 
 STAMP = UUID("7b0f1c1e-2f5d-4f0a-9c57-3a4f6b8d2e90")
 VIEWER_ROLE = "Viewer"
-#: What a viewer needs besides Superset's set for anonymous readers: the list of dashboards, and what its pages send.
+#: Permissions that a viewer needs besides Superset's set for anonymous readers: the list of dashboards, and what its
+#: pages send.
 VIEWER_PERMISSIONS = {
     ("menu_access", "Dashboards"),
     ("can_log", "Superset"),
@@ -58,12 +59,12 @@ def bootstrap(app: Flask, runtime: Runtime) -> None:
 
 
 def _platform(runtime: Runtime) -> str:
-    """What tables, permissions and roles depend on."""
+    """Fingerprint of what tables, permissions and roles depend on."""
     return _hash(version("apache-superset"), str(runtime.anonymous), Path(__file__).read_text())
 
 
 def _dashboards(runtime: Runtime) -> str:
-    """What the imported assets are."""
+    """Fingerprint of the assets."""
     return _hash(repr(bundle.read(runtime.reader_uri)))
 
 
@@ -72,7 +73,7 @@ def _hash(*parts: str) -> str:
 
 
 def _stamp() -> dict[str, str]:
-    """What was done last; empty with an empty database."""
+    """Fingerprints of what was done last; empty with an empty database."""
     if not inspect(db.engine).has_table(KeyValueEntry.__tablename__):
         return {}
     stamp: dict[str, str] | None = KeyValueDAO.get_value(KeyValueResource.APP, STAMP, JsonKeyValueCodec())

@@ -1,4 +1,4 @@
-"""How gunicorn serves Superset: one process, which also prepares the metadata, with threads."""
+"""Gunicorn's configuration for Superset: one process, which also prepares the metadata, with threads."""
 
 import runtime_file
 

@@ -54,7 +54,7 @@ def draw(z: int, x: int, y: int) -> bytes:
 
 @cache
 def _rings() -> tuple[Ring, ...]:
-    rings = []
+    rings: list[Ring] = []
     for feature in json.loads(COUNTRIES.read_text())["features"]:
         geometry = feature["geometry"]
         polygons = geometry["coordinates"] if geometry["type"] == "MultiPolygon" else [geometry["coordinates"]]

@@ -1,4 +1,4 @@
-"""What the platform tells this Superset at run time: ports, connections and where its secrets lie.
+"""The platform's words to this Superset at run time: ports, connections and where its secrets lie.
 
 `fraudstream.local.parts.superset.prepare` writes the file. Superset's environment has none of fraudstream's packages:
 JSON is what both read. It holds no secret.
@@ -19,7 +19,7 @@ class Runtime:
 
     host: str
     port: int
-    """Where to listen."""
+    """The address on which to listen."""
     metadata_uri: str
     """Superset's own database, without a password (libpq reads the pass file)."""
     reader_uri: str
@@ -30,7 +30,7 @@ class Runtime:
     viewer_password_file: str
     secret_key_file: str
     anonymous: bool
-    """Whether the dashboards may be viewed without signing in."""
+    """True when the dashboards may be viewed without signing in."""
 
 
 def load() -> Runtime:

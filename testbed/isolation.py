@@ -53,7 +53,7 @@ def isolated_settings(others: Mapping[str, str] = MappingProxyType({})) -> Itera
             ENV_PREFIX + "STREAM__SPARK_UI_PORT": "0",
             "PYTHONPATH": str(PROJECT_DIR),
         }
-        | others
+        | dict(others)
     )
     try:
         yield load_settings()
@@ -80,7 +80,7 @@ def isolated_servers() -> Iterator[Settings]:
 
 def start_servers(settings: Settings) -> None:
     """Kafka and Postgres, with topics, roles and schema."""
-    Supervisor(settings).apply([kafka.program(settings), postgres.program(settings)])
+    Supervisor(settings).apply([kafka.part(settings), postgres.part(settings)])
     up = Up(settings)
     up.postgres(_say_nothing)
     up.kafka(_say_nothing)

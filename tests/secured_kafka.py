@@ -112,7 +112,7 @@ class SecuredKafka:
         kafka.prepare(own)  # formats the storage; the configuration is this broker's own
         write_atomically(own.paths.kafka / "server.properties", self._properties(own.paths.kafka / "data"))
         with self.log.open("w") as output:
-            broker = subprocess.Popen(kafka.program(own).command, stdout=output, stderr=subprocess.STDOUT)
+            broker = subprocess.Popen(kafka.part(own).command, stdout=output, stderr=subprocess.STDOUT)
             try:
                 self._wait(broker)
                 yield
@@ -291,7 +291,7 @@ def secured_platform() -> Iterator[tuple[Settings, SecuredKafka]]:
         secrets.ensure(own)
         jars.install(own, "spark-kafka")
         try:
-            Supervisor(own).apply([postgres.program(own)])
+            Supervisor(own).apply([postgres.part(own)])
             up = Up(own)
             up.postgres(_say_nothing)
             up.schema(_say_nothing)

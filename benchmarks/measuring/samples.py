@@ -153,7 +153,9 @@ def _memory_of(processes: Sequence[psutil.Process]) -> Memory:
 def _with_children(pid: int | None) -> list[psutil.Process]:
     """None of a process that doesn't run."""
     with suppress(psutil.NoSuchProcess):
-        return [process := psutil.Process(pid), *process.children(recursive=True)] if pid else []
+        if pid:
+            process = psutil.Process(pid)
+            return [process, *process.children(recursive=True)]
     return []
 
 

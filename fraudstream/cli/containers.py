@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="For docker-compose.yaml: run one part.")
 
-#: Of a standalone cluster, with the class that each is.
-SPARK_PARTS = {"master": "org.apache.spark.deploy.master.Master", "worker": "org.apache.spark.deploy.worker.Worker"}
+#: Main class of each process of a standalone cluster.
+SPARK_MAINS = {"master": "org.apache.spark.deploy.master.Master", "worker": "org.apache.spark.deploy.worker.Worker"}
 
 
 class ContainerError(FraudstreamError):
@@ -50,23 +50,23 @@ def airflow_init() -> None:
 
 
 @app.command()
-def run(name: Annotated[str, typer.Argument(help="A program, such as airflow-scheduler or superset.")]) -> None:
-    """Become one of the platform's long-lived programs."""
+def run(name: Annotated[str, typer.Argument(help="A part, such as airflow-scheduler or superset.")]) -> None:
+    """Become one of the platform's parts."""
     from fraudstream.local.parts import airflow, superset
-    from fraudstream.local.parts.all import programs
+    from fraudstream.local.parts.all import parts
 
     settings = _enter()
-    program = {found.name: found for found in programs(settings)}.get(name)
-    if program is None:
-        raise ContainerError(f"no program {name!r}: choose one of {', '.join(sorted(airflow.COMPONENTS))}, superset")
+    part = {found.name: found for found in parts(settings)}.get(name)
+    if part is None:
+        raise ContainerError(f"no part {name!r}: choose one of {', '.join(sorted(airflow.PARTS))}, superset")
     if name == superset.NAME:
         superset.prepare(settings)
     else:
         airflow.configure(settings)
     if name == airflow.API_SERVER:
         airflow.write_passwords(settings)
-    os.chdir(program.directory)
-    os.execvpe(program.command[0], program.command, os.environ | program.environment)  # noqa: S606 - no shell is wanted
+    os.chdir(part.directory)
+    os.execvpe(part.command[0], part.command, os.environ | part.environment)  # noqa: S606 - no shell is wanted
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -74,11 +74,11 @@ def spark(context: typer.Context, part: Annotated[str, typer.Argument(help="mast
     """Become Spark's master or a worker, which know each other by a secret. Other arguments go to it."""
     from fraudstream.containers.secrets import spark_properties_file
 
-    if part not in SPARK_PARTS:
-        raise ContainerError(f"Spark has no part {part!r}: choose one of {', '.join(SPARK_PARTS)}")
+    if part not in SPARK_MAINS:
+        raise ContainerError(f"Spark has no part {part!r}: choose one of {', '.join(SPARK_MAINS)}")
     program = f"{os.environ['SPARK_HOME']}/bin/spark-class"
     properties = spark_properties_file(_enter())
-    os.execv(program, [program, SPARK_PARTS[part], "--properties-file", str(properties), *context.args])  # noqa: S606 - no shell is wanted
+    os.execv(program, [program, SPARK_MAINS[part], "--properties-file", str(properties), *context.args])  # noqa: S606 - no shell is wanted
 
 
 @app.command()

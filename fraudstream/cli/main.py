@@ -7,7 +7,7 @@ from types import TracebackType
 import typer
 
 from fraudstream.cli import checks, containers, models, platform, recovery
-from fraudstream.errors import FraudstreamError
+from fraudstream.errors import FraudstreamError, tell
 from fraudstream.settings import load_settings
 
 app = typer.Typer(
@@ -31,10 +31,10 @@ def main() -> None:
 
 def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if issubclass(kind, FraudstreamError):
-        print(f"fraudctl: {error}", file=sys.stderr)  # noqa: T201 - the command line speaks here
+        tell(error)
         return
     log = load_settings().paths.logs / "fraudctl.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a") as file:
         traceback.print_exception(kind, error, trace, file=file)
-    print(f"fraudctl: unexpected {kind.__name__}: {error}; the traceback is in {log}", file=sys.stderr)  # noqa: T201
+    tell(FraudstreamError(f"unexpected {kind.__name__}: {error}; the traceback is in {log}"))

@@ -95,11 +95,11 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
 
 @app.command()
 def logs(
-    name: Annotated[str, typer.Argument(help="A component, such as kafka, superset, stream or producer.")],
+    name: Annotated[str, typer.Argument(help="A part, such as kafka, superset, stream or producer.")],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 50,
 ) -> None:
-    """Show a component's log.
+    """Show a part's log.
 
     Example: ./fraudctl logs stream -f
     """
@@ -180,9 +180,9 @@ def _print_status(found: "Status") -> None:
     from rich.table import Table
 
     console = Console(highlight=False)
-    table = Table("component", "state", "pid", "address", box=None)
-    for name, component in found.components.items():
-        table.add_row(name, component.state, str(component.pid or ""), component.url or "")
+    table = Table("part", "state", "pid", "address", box=None)
+    for name, part in found.components.items():
+        table.add_row(name, part.state, str(part.pid or ""), part.url or "")
     console.print(table)
     for title, figures in (("stream", found.as_json()["stream"]), ("totals", found.as_json()["totals"])):
         shown = ", ".join(f"{name} {'-' if value is None else value}" for name, value in figures.items())

@@ -1,4 +1,4 @@
-"""What several commands need of the shell: to become another program, and what they tell it."""
+"""Shared by the commands: becoming another program, and the addresses that one is told."""
 
 import os
 import sys

@@ -1,1 +1,1 @@
-"""What runs in the containers of docker-compose.yaml: the same steps and programs as natively, one part a container."""
+"""The containers of docker-compose.yaml: the same steps and parts as natively, one part a container."""

@@ -13,7 +13,7 @@ SECONDS = 8.0
 
 
 def problems(url: str, components: Sequence[str], seconds: float = SECONDS) -> list[str]:
-    """What isn't healthy, a line each: the URL doesn't answer with status 200, or the report names a component sick."""
+    """Complaints, a line each: the URL doesn't answer with status 200, or the report names a component sick."""
     try:
         with urllib.request.urlopen(url, timeout=seconds) as answer:  # noqa: S310 (http, our own)
             text = answer.read()

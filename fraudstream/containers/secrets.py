@@ -18,11 +18,11 @@ from fraudstream.local.parts import airflow, superset
 from fraudstream.local.security.values import weakness
 from fraudstream.settings import Settings
 
-#: Where the engine mounts secrets.
+#: Folder where the engine mounts secrets.
 GIVEN = Path("/run/secrets")
 AIRFLOW_VIEWER = "airflow_viewer"
 SUPERSET_VIEWER = "superset_viewer"
-#: What Spark's master, workers and driver know each other by; natively there is no cluster.
+#: Secret by which Spark's master, workers and driver know each other; natively there is no cluster.
 SPARK = "spark_secret"
 #: Natively the viewers' passwords are made by Airflow's and Superset's set-up, which here begins anew at each start.
 NAMES = (*secrets.GENERATORS, AIRFLOW_VIEWER, SUPERSET_VIEWER, SPARK)
@@ -94,5 +94,5 @@ def install(settings: Settings, given: Path) -> None:
 
 
 def spark_properties_file(settings: Settings) -> Path:
-    """What master and workers are started with, and `FRAUDSTREAM_CLUSTER__PROPERTIES_FILE` of the driver."""
+    """Properties of master and workers, and `FRAUDSTREAM_CLUSTER__PROPERTIES_FILE` of the driver."""
     return settings.paths.secrets / "spark.properties"

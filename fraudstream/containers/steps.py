@@ -1,4 +1,4 @@
-"""The steps of `fraudctl up`, as the one-shot containers take them: servers and programs are other containers'."""
+"""The steps of `fraudctl up`, as the one-shot containers take them: servers and other parts are other containers'."""
 
 from fraudstream.files import private_folder
 from fraudstream.local.steps import Step
@@ -7,7 +7,7 @@ from fraudstream.settings import Settings
 
 
 def prepare(settings: Settings) -> list[Step]:
-    """What Kafka and PostgreSQL need before anything else starts."""
+    """Steps that Kafka and PostgreSQL need before anything else starts."""
     paths = settings.paths
     for folder in (paths.logs, paths.stream, paths.producer, paths.training):  # on the volume that parts share
         private_folder(folder)
@@ -22,7 +22,7 @@ def prepare(settings: Settings) -> list[Step]:
 
 
 def start(settings: Settings) -> list[Step]:
-    """What is left when every part is healthy."""
+    """Steps that are left when every part is healthy."""
     run = Up(settings)
     run.note_start()
     return [

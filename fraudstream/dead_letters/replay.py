@@ -8,7 +8,6 @@ that header, from that offset on, and confirms instead of sending it again. One 
 A message that is refused again is a new dead letter: at the first one's `replayed_offset`, in the same partition.
 """
 
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +19,7 @@ import typer
 
 from fraudstream.dead_letters.rows import Chosen, DeadLetterRows, Place, ReplayError, Selection
 from fraudstream.dead_letters.topics import SEND_SECONDS, DeadLetterTopics
-from fraudstream.errors import FraudstreamError
+from fraudstream.errors import told_in_one_line
 from fraudstream.messages.contracts import INPUT_TOPICS, TYPED_TIME_FORMATS
 from fraudstream.messages.reasons import DeadLetterReason
 from fraudstream.settings import load_settings
@@ -156,8 +155,5 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
+    with told_in_one_line(psycopg.Error):
         typer.run(main)
-    except (FraudstreamError, psycopg.Error) as problem:
-        typer.echo(f"error: {problem}", err=True)
-        sys.exit(1)

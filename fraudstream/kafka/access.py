@@ -1,4 +1,4 @@
-"""Whether Kafka lets us do our work, asked before the work begins."""
+"""Checks that Kafka lets us do our work, before the work begins."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -58,7 +58,7 @@ def check(kafka: KafkaSettings, role: Role, seconds: float, topics: Iterable[str
 
 
 def problems(kafka: KafkaSettings, seconds: float) -> Iterator[str]:
-    """What any of the roles can't do, a line each; what several roles have in common is said once."""
+    """Rights that any of the roles lacks, a line each; what several roles have in common is said once."""
     told = set()
     for role in Role:
         try:
@@ -85,7 +85,7 @@ def _lacking(admin: AdminClient, rights: Iterable[Right]) -> Iterator[Right]:
 
 
 def _allowed_on_topics(admin: AdminClient, names: set[str]) -> dict[str, set[str] | None]:
-    """What we may do on each; None where that can't be known: no such topic, or a broker that doesn't tell."""
+    """Operations that we may do on each; None where nobody knows: no such topic, or a broker that doesn't tell."""
     if not names:
         return {}
     answers = admin.describe_topics(

@@ -1,4 +1,4 @@
-"""What each role may do in Kafka.
+"""The rights of each role in Kafka.
 
 The one declaration that `fraudctl kafka-acls`, docs/kafka.md, the check of rights before a start, and the tests on a
 broker with ACLs all read.
@@ -15,7 +15,7 @@ from fraudstream.settings.kafka import KafkaSettings, Role
 
 
 class Operation(StrEnum):
-    """Kafka's names. Whoever may READ or WRITE may also DESCRIBE."""
+    """ACL operations, as Kafka spells them. Whoever may READ or WRITE may also DESCRIBE."""
 
     CREATE = "CREATE"
     DESCRIBE = "DESCRIBE"
@@ -24,14 +24,14 @@ class Operation(StrEnum):
 
 
 class Resource(StrEnum):
-    """Kafka's names."""
+    """Kinds of resources with ACLs, as `kafka-acls.sh` spells them."""
 
     TOPIC = "topic"
     GROUP = "group"
 
 
 class ConsumerGroup(StrEnum):
-    """The groups of our consumers."""
+    """Names of our consumers' groups."""
 
     AIRFLOW = "fraudstream-airflow"
     COLLECT = "model-collect"
@@ -50,9 +50,9 @@ class Right:
         return f"{self.operation} on {self.resource} {self.name}"
 
 
-#: What the simulated shop, or a recording that is replayed, sends.
+#: Topics to which the simulated shop, or a recording that is replayed, sends.
 PRODUCER_TOPICS = (*INPUT_TOPICS, Topic.SIMULATION_TRUTH)
-#: What the streaming job publishes.
+#: Topics to which the streaming job publishes.
 OUTPUT_TOPICS = (Topic.SCORED_TRANSACTIONS, Topic.FRAUD_ALERTS, Topic.TOP_PRODUCTS, Topic.DEAD_LETTERS)
 
 
@@ -77,7 +77,7 @@ RIGHTS: dict[Role, tuple[Right, ...]] = {
     Role.READER: _topics(Operation.READ, PRODUCER_TOPICS) + _group(ConsumerGroup.COLLECT),
 }  # fmt: skip
 
-#: For the table: who has the role.
+#: Holders of each role, for the table.
 _WHO = {
     Role.ADMIN: "`fraudctl up`",
     Role.PRODUCER: "`fraudctl produce`, the Dag `event_producer`",
@@ -89,7 +89,7 @@ _WHO = {
 
 
 def missing(role: Role, right: Right, kafka: KafkaSettings) -> str:
-    """What to tell somebody who has the role without the right."""
+    """Message to somebody who has the role without the right."""
     return (
         f"Kafka at {kafka.bootstrap} doesn't let {kafka.principal} (role {role}) {right.operation} "
         f"{right.resource} {right.name}: grant it ({_command(kafka, [right])}), "
@@ -106,7 +106,7 @@ def commands(kafka: KafkaSettings) -> Iterator[str]:
 
 
 def as_json(kafka: KafkaSettings) -> list[dict[str, str]]:
-    """The same for programs: one object a right, in Kafka's words."""
+    """The commands' rights for programs: one object a right, in Kafka's words."""
     return [
         {
             "role": role.value,

@@ -1,4 +1,4 @@
-"""What Kafka's refusals mean to a person: the cause, and the setting or the right that mends it.
+"""Kafka's refusals in a person's words: the cause, and the setting or the right that mends it.
 
 Librdkafka tells a call only that it failed ("Broker transport failure"); why, it tells the client's `error_cb`. So a
 client gets `ClientErrors` as its `error_cb`, and whoever sees a call fail asks it for the error to raise.
@@ -37,7 +37,7 @@ _TIMES = re.compile(r" \((?:after|in state)[^)]*\)")
 
 
 class ClientErrors:
-    """What a client's connections failed of; give it to the client as its `error_cb`."""
+    """Collects why a client's connections failed; give it to the client as its `error_cb`."""
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self._kafka = kafka
@@ -54,7 +54,7 @@ class ClientErrors:
 
     @property
     def refused(self) -> bool:
-        """Whether a broker, or we, ended the connection for a reason that doesn't pass by itself."""
+        """True when a broker, or we, ended the connection for a reason that doesn't pass by itself."""
         return self._refusal is not None
 
     def forget(self) -> None:
@@ -102,13 +102,13 @@ def _said(error: KafkaError) -> str:
 
 
 def _is_refusal(error: KafkaError) -> bool:
-    """Whether it doesn't pass by itself."""
+    """True when the error doesn't pass by itself."""
     known = (_UNVERIFIED, *_CAUSES)
     return error.code() in _AUTHORIZATION or any(pattern.search(error.str()) for pattern in known)
 
 
 def _refusal(kafka: KafkaSettings, error: KafkaError) -> str:
-    """What to tell of an error for which `_is_refusal`."""
+    """Message about an error for which `_is_refusal`."""
     said = _said(error)
     if what := _AUTHORIZATION.get(error.code()):
         return f"Kafka at {kafka.bootstrap} doesn't let {kafka.principal} use a {what} ({said}): {_GRANT}"

@@ -1,4 +1,4 @@
-"""Where Kafka's partitions begin and end, and which topics they belong to."""
+"""The first and last offsets of Kafka's partitions, and the ids of their topics."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -17,12 +17,12 @@ Offsets = dict[tuple[str, int], int]
 
 def earliest(kafka: KafkaSettings, topics: Iterable[Topic], seconds: float) -> Offsets:
     """The first offset that each partition still holds. Raises KafkaUnavailableError after `seconds`."""
-    return _offsets(kafka, topics, OffsetSpec.earliest(), seconds)  # type: ignore[no-untyped-call]
+    return _offsets(kafka, topics, OffsetSpec.earliest(), seconds)
 
 
 def latest(kafka: KafkaSettings, topics: Iterable[Topic], seconds: float) -> Offsets:
     """The offset that each partition's next message will get. Raises KafkaUnavailableError after `seconds`."""
-    return _offsets(kafka, topics, OffsetSpec.latest(), seconds)  # type: ignore[no-untyped-call]
+    return _offsets(kafka, topics, OffsetSpec.latest(), seconds)
 
 
 def topic_ids(kafka: KafkaSettings, topics: Iterable[Topic], seconds: float) -> dict[str, str]:

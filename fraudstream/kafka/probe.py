@@ -1,4 +1,4 @@
-"""What a connection to a broker fails of, where librdkafka doesn't tell: one attempt, by Python's own TLS.
+"""The reason why a connection to a broker fails, where librdkafka doesn't tell: one attempt, by Python's own TLS.
 
 Librdkafka says of a certificate only that it "could not be verified", whether its CA is unknown or it is for another
 host, and of a broker that speaks TLS to a client without nothing at all.
@@ -16,7 +16,7 @@ _EXPIRED, _OTHER_NAMES = 10, (62, 64)
 
 
 class Finding(Enum):
-    """What was seen."""
+    """Outcomes of an attempt."""
 
     NOTHING = "nothing wrong"
     UNREACHABLE = "no connection"

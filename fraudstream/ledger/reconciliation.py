@@ -8,7 +8,6 @@ before they were read, a topic that was made anew, results that never reached Ka
 writer it only notes the outcome in `fraud.reconciliations`, where `fraudctl status` and the health page find it.
 """
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -17,7 +16,7 @@ import psycopg
 import typer
 from psycopg.rows import DictRow, dict_row
 
-from fraudstream.errors import FraudstreamError
+from fraudstream.errors import FraudstreamError, told_in_one_line
 from fraudstream.kafka import offsets as kafka_offsets
 from fraudstream.ledger import gaps as continuity
 from fraudstream.ledger.gaps import KafkaView
@@ -175,8 +174,5 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
+    with told_in_one_line():
         typer.run(main)
-    except FraudstreamError as failure:
-        typer.echo(f"error: {failure}", err=True)
-        sys.exit(1)

@@ -1,4 +1,4 @@
-"""Whether this machine can run the platform: each problem in one line, with what to do."""
+"""Checks of this machine before the platform runs: each problem in one line, with what to do."""
 
 import os
 import platform
@@ -10,6 +10,7 @@ import psutil
 
 from fraudstream import failpoints
 from fraudstream.errors import FraudstreamError
+from fraudstream.kafka import access as kafka_access
 from fraudstream.local.install import environments
 from fraudstream.local.install.java import JavaError, find_java
 from fraudstream.local.leftovers import our_processes
@@ -48,9 +49,9 @@ def find_problems(settings: Settings) -> Iterator[str]:
 
 
 def find_server_problems(settings: Settings) -> Iterator[str]:
-    """Why your own Kafka can't be used, a line each."""
+    """Reasons why your own Kafka can't be used, a line each."""
     if not settings.kafka.embedded:
-        yield from kafka.access_problems(settings)
+        yield from kafka_access.problems(settings.kafka, kafka.YOURS_SECONDS)
 
 
 def _platform() -> Iterator[str]:

@@ -17,7 +17,7 @@ def down(settings: Settings, tell: Tell) -> None:
     running = supervisor.answers()
     if running:
         tell("Airflow and Superset")
-        supervisor.stop(*(program.name for program in airflow.programs(settings)), superset.NAME)
+        supervisor.stop(*(part.name for part in airflow.parts(settings)), superset.NAME)
     with ThreadPoolExecutor() as pool:
         list(pool.map(partial(_stop_job, tell), jobs(settings).values()))
     if running:

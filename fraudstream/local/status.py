@@ -15,7 +15,7 @@ from fraudstream.kafka.errors import KafkaUnavailableError
 from fraudstream.kafka.offsets import Offsets
 from fraudstream.ledger import reconciliation
 from fraudstream.local.parts import postgres
-from fraudstream.local.parts.all import programs
+from fraudstream.local.parts.all import parts
 from fraudstream.local.supervisor import Supervisor, SupervisorError
 from fraudstream.messages.contracts import INPUT_TOPICS
 from fraudstream.settings import Settings
@@ -180,7 +180,7 @@ def _processes(settings: Settings) -> Status:
 
 
 def _components(settings: Settings) -> tuple[dict[str, Component], list[str]]:
-    urls = {program.name: program.url for program in programs(settings)}
+    urls = {part.name: part.url for part in parts(settings)}
     try:
         states = Supervisor(settings).states()
     except SupervisorError:

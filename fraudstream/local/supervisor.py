@@ -14,8 +14,8 @@ from supervisor.xmlrpc import SupervisorTransport, UnixStreamHTTPConnection
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.files import private_folder, write_atomically
-from fraudstream.local import programs as rendering
-from fraudstream.local.programs import Program
+from fraudstream.local.parts.part import Part
+from fraudstream.local.supervisord_config import escape, log_file, render, render_environment
 from fraudstream.settings import Settings
 from fraudstream.settings.environment import exported_environment, secret_variables
 
@@ -29,12 +29,12 @@ ACTIVE_STATES = STARTING_STATES | {"RUNNING", "STOPPING"}
 
 
 class SupervisorError(FraudstreamError):
-    """supervisord doesn't start, doesn't answer, or can't keep a program running."""
+    """supervisord doesn't start, doesn't answer, or can't keep a part running."""
 
 
 @dataclass(frozen=True)
 class ProcessState:
-    """What supervisord says of a program. `state` is RUNNING, STOPPED, FATAL …; `pid` is None unless it runs."""
+    """Supervisord's report on a part. `state` is RUNNING, STOPPED, FATAL …; `pid` is None unless it runs."""
 
     name: str
     state: str
@@ -81,31 +81,31 @@ class Supervisor:
 
     @property
     def server_url(self) -> str:
-        """What supervisord puts into SUPERVISOR_SERVER_URL of everything that it starts."""
+        """Value that supervisord puts into SUPERVISOR_SERVER_URL of everything that it starts."""
         return f"unix://{self.socket}"
 
     def answers(self) -> bool:
-        """Whether supervisord is alive and serving."""
+        """True when supervisord is alive and serving."""
         try:
             return bool(self._call("getState")["statename"] == "RUNNING")
         except SupervisorError:
             return False
 
-    def apply(self, programs: Iterable[Program]) -> None:
-        """Writes the configuration, starts supervisord when needed, and restarts programs whose definition changed."""
+    def apply(self, parts: Iterable[Part]) -> None:
+        """Writes the configuration, starts supervisord when needed, and restarts parts whose definition changed."""
         private_folder(self._settings.paths.run)
         self._settings.paths.logs.mkdir(parents=True, exist_ok=True)
-        programs = list(programs)
-        for program in programs:
-            program.directory.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.config, self._render(programs))
+        parts = list(parts)
+        for part in parts:
+            part.directory.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.config, self._render(parts))
         if self.answers():
             self._reload()
         else:
             self._start()
 
     def states(self) -> dict[str, ProcessState]:
-        """Every program's state. Raises SupervisorError when supervisord doesn't answer."""
+        """Every part's state. Raises SupervisorError when supervisord doesn't answer."""
         return {
             info["name"]: ProcessState(
                 info["name"], info["statename"], info["pid"] or None, float(info["start"]), info["description"]
@@ -114,14 +114,14 @@ class Supervisor:
         }
 
     def start(self, *names: str) -> None:
-        """Starts programs that aren't running, without waiting."""
+        """Starts parts that aren't running, without waiting."""
         states = self.states()
         for name in names:
             if states[name].state not in ACTIVE_STATES:
                 self._call("startProcess", name, False)
 
     def stop(self, *names: str, timeout: float = 60.0) -> None:
-        """Stops programs and waits. Raises SupervisorError for one that doesn't end."""
+        """Stops parts and waits. Raises SupervisorError for one that doesn't end."""
         states = self.states()
         wanted = [name for name in names if name in states and states[name].state in ACTIVE_STATES]
         for name in wanted:
@@ -134,11 +134,11 @@ class Supervisor:
             time.sleep(0.1)
 
     def check(self, *names: str) -> None:
-        """Raises SupervisorError when supervisord has given up on one of these programs."""
+        """Raises SupervisorError when supervisord has given up on one of these parts."""
         states = self.states()
         for name in names:
             if states[name].state in {"FATAL", "EXITED", "UNKNOWN"}:
-                log = rendering.log_file(self._settings.paths.logs, name)
+                log = log_file(self._settings.paths.logs, name)
                 raise SupervisorError(f"{name} does not stay up ({states[name].description}): read {log}")
 
     def shutdown(self, timeout: float = 30.0) -> None:
@@ -163,7 +163,7 @@ class Supervisor:
     def _start(self) -> None:
         self.socket.unlink(missing_ok=True)
         command = (sys.executable, "-m", "supervisor.supervisord", "-c", str(self.config))
-        # What it inherits, all programs do: a secret is in the environment of those that need it (Program.environment).
+        # What it inherits, all parts do: a secret is in the environment of those that need it (Part.environment).
         environment = {name: value for name, value in os.environ.items() if name not in set(secret_variables())}
         done = subprocess.run(
             command, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
@@ -177,7 +177,7 @@ class Supervisor:
             time.sleep(0.05)
 
     def _reload(self) -> None:
-        """Like `supervisorctl update`: removes, replaces and adds programs; unchanged ones keep running."""
+        """Like `supervisorctl update`: removes, replaces and adds parts; unchanged ones keep running."""
         added, changed, removed = self._call("reloadConfig")[0]
         for name in [*changed, *removed]:
             self.stop(name)
@@ -185,20 +185,20 @@ class Supervisor:
         for name in [*added, *changed]:
             self._call("addProcessGroup", name)
 
-    def _render(self, programs: Iterable[Program]) -> str:
+    def _render(self, parts: Iterable[Part]) -> str:
         environment = exported_environment(self._settings)
         head = (
             "[unix_http_server]\n"
-            f"file={rendering.escape(str(self.socket))}\nchmod=0700\n"
+            f"file={escape(str(self.socket))}\nchmod=0700\n"
             "[rpcinterface:supervisor]\n"
             "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n"
             "[supervisord]\n"
-            f"logfile={rendering.escape(str(self.log))}\nlogfile_maxbytes=5MB\nlogfile_backups=2\nloglevel=info\n"
-            f"pidfile={rendering.escape(str(self.pid_file))}\nchildlogdir={rendering.escape(str(self.log.parent))}\n"
-            f"directory={rendering.escape(str(self._settings.paths.project))}\nminfds=4096\numask=022\n"
-            f"environment={rendering.render_environment(environment)}\n"
+            f"logfile={escape(str(self.log))}\nlogfile_maxbytes=5MB\nlogfile_backups=2\nloglevel=info\n"
+            f"pidfile={escape(str(self.pid_file))}\nchildlogdir={escape(str(self.log.parent))}\n"
+            f"directory={escape(str(self._settings.paths.project))}\nminfds=4096\numask=022\n"
+            f"environment={render_environment(environment)}\n"
         )
-        return head + "".join(rendering.render(program, self.log.parent) for program in programs)
+        return head + "".join(render(part, self.log.parent) for part in parts)
 
 
 def _alive(pid: int) -> bool:

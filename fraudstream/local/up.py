@@ -18,8 +18,8 @@ from fraudstream.local import doctor, leftovers, secrets
 from fraudstream.local.install import environments, jars
 from fraudstream.local.parts import airflow, kafka, postgres, superset
 from fraudstream.local.parts.airflow_api import AirflowApi
-from fraudstream.local.parts.all import programs
-from fraudstream.local.programs import Watch, not_watching
+from fraudstream.local.parts.all import parts
+from fraudstream.local.parts.part import Watch, not_watching
 from fraudstream.local.steps import Step, Tell
 from fraudstream.local.supervisor import Supervisor
 from fraudstream.settings import Settings
@@ -40,7 +40,7 @@ class UpError(FraudstreamError):
 
 
 def prepare_machine(settings: Settings) -> Iterator[str]:
-    """What must be right before any step: yields a line for whatever was put in order. Raises DoctorError."""
+    """Mends what must be right before any step: yields a line for whatever was put in order. Raises DoctorError."""
     supervisor = Supervisor(settings)
     if not supervisor.answers():
         ended = leftovers.end_orphans(settings)
@@ -50,7 +50,7 @@ def prepare_machine(settings: Settings) -> Iterator[str]:
     secrets.ensure(settings)
     for folder in settings.paths.private:
         private_folder(folder)
-    supervisor.apply(programs(settings))
+    supervisor.apply(parts(settings))
 
 
 def steps(settings: Settings) -> list[Step]:
@@ -119,7 +119,7 @@ class Up:
         else:
             kafka.wait_ready(settings, not_watching, kafka.YOURS_SECONDS)
         create_topics(settings.kafka)
-        if not settings.kafka.embedded and (lacking := list(kafka.access_problems(settings))):
+        if lacking := list(doctor.find_server_problems(settings)):
             raise UpError("\n  ".join(lacking))
 
     def connector(self, _: Tell) -> None:
@@ -153,7 +153,7 @@ class Up:
         """Airflow's database and processes."""
         tell("preparing its database")
         airflow.prepare(self._settings)
-        names = [program.name for program in airflow.programs(self._settings)]
+        names = [part.name for part in airflow.parts(self._settings)]
         self._start(*names)
         tell("waiting for its processes")
         airflow.wait_healthy(self._settings, airflow.RUNS_DAGS, self._watch(*names))

@@ -2,7 +2,8 @@
 
 Events are JSON objects in UTF-8, one a Kafka message. Times are ISO-8601 in UTC with milliseconds. The `Struct`s below
 are the schema: msgspec decodes and validates with them (`fraudstream.messages.validation`), and `json_schema()`
-publishes them. Unknown fields are allowed, so that a producer may add some before the consumers know them.
+publishes them (`docs/schemas/`). Unknown fields are allowed, so that a producer may add some before the consumers
+know them.
 """
 
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from msgspec import Meta, Struct
 #: The version that this code reads and writes, in every event's `schema_version`.
 SCHEMA_VERSION: Literal[1] = 1
 
-#: How a UTC time may be typed on a command line (`datetime.strptime`).
+#: Formats in which a UTC time may be typed on a command line (`datetime.strptime`).
 TYPED_TIME_FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"]
 
 
@@ -32,7 +33,7 @@ class Topic(StrEnum):
     DEAD_LETTERS = "dead-letters"
 
 
-#: What the streaming job reads, in the order of its accounting.
+#: Topics that the streaming job reads, in the order of its accounting.
 INPUT_TOPICS = (Topic.BROWSE_EVENTS, Topic.TRANSACTIONS, Topic.TRANSACTION_LABELS)
 
 #: The streaming query's name, in the ledger and in Spark.
@@ -136,7 +137,7 @@ class SimulationTruth(Struct, frozen=True, kw_only=True):
 
 
 class Fault(StrEnum):
-    """What the simulator does to a message on purpose."""
+    """Faults that the simulator puts into messages on purpose."""
 
     LATE = "late"  # sent after the allowed lateness
     DUPLICATE = "duplicate"  # sent a second time

@@ -38,7 +38,7 @@ def redact_text(text: str, limit: int) -> str:
 
 
 def is_card_number(text: str) -> bool:
-    """Whether `text` holds what looks like a card number."""
+    """True when `text` holds what looks like a card number."""
     raw = text.encode()
     return redact_card_numbers(raw) != raw
 
@@ -58,7 +58,7 @@ def _mask(candidate: re.Match[bytes]) -> bytes:
 
 
 def _card_numbers(run: bytes) -> list[tuple[int, int]]:
-    """Where card numbers start and end in `run`, which is groups of digits and separators."""
+    """Start and end of each card number in `run`, which is groups of digits and separators."""
     groups = [match.span() for match in _GROUP.finditer(run)]
     digits = [byte - 48 for byte in run if 48 <= byte <= 57]
     ends = list(accumulate(end - start for start, end in groups))  # in digits

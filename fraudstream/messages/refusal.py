@@ -37,13 +37,13 @@ _HEADER_DECODER = msgspec.json.Decoder(_Header)
 
 # --- tables: the first entry that applies decides ------------------------------------------------------------------
 
-#: What a value that isn't JSON begins with.
+#: Beginnings of values that aren't JSON.
 _BEGINNINGS = (
     ((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff"), Reason.BYTE_ORDER_MARK),
     ((b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18"), Reason.COMPRESSED_VALUE),
     ((b"\0",), Reason.SCHEMA_REGISTRY_FRAME),
 )
-#: What a value that isn't JSON has in it.
+#: Contents of values that aren't JSON.
 _CONTENTS = (
     (re.compile(rb"[:\[,]\s*[-+]?(?:NaN|Infinity|inf|nan)\b"), Reason.NOT_FINITE, "a number is NaN or infinite"),
     (
@@ -98,7 +98,7 @@ _DOMAINS = (
 
 
 class _Complaint(NamedTuple):
-    """What the decoder says about a field; `field` is the last name in its path, or the one that is missing."""
+    """The decoder's complaint about a field; `field` is the last name in its path, or the one that is missing."""
 
     problem: str
     field: str
@@ -205,7 +205,7 @@ def _decodes(decoder: msgspec.json.Decoder[Event], value: bytes) -> bool:
 
 
 def _is_given_twice(value: bytes, field: str) -> bool:
-    """Whether an object in `value` has `field` more than once."""
+    """True when an object in `value` has `field` more than once."""
     found = False
 
     def look(pairs: list[tuple[str, Any]]) -> None:

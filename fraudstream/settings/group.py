@@ -1,8 +1,8 @@
-"""What every group of settings is."""
+"""The base of every group of settings."""
 
 from pydantic import BaseModel, ConfigDict
 
-#: What the names of all settings begin with in the environment.
+#: Prefix of all settings' names in the environment.
 ENV_PREFIX = "FRAUDSTREAM_"
 
 

@@ -40,7 +40,7 @@ class KafkaAccount(Group):
 
     @property
     def is_given(self) -> bool:
-        """Whether there is anything in it."""
+        """True when there is anything in it."""
         return bool(self.sasl_username or self.ssl_certificate_file or self.ssl_key_file)
 
 
@@ -115,22 +115,22 @@ class KafkaSettings(KafkaAccount, KafkaBrokers):
 
     @property
     def embedded(self) -> bool:
-        """Whether `up` runs the broker itself."""
+        """True when `up` runs the broker itself."""
         return not self.bootstrap_servers
 
     @property
     def bootstrap(self) -> str:
-        """What clients connect to."""
+        """Addresses to which clients connect."""
         return self.bootstrap_servers or f"127.0.0.1:{self.port}"
 
     @property
     def uses_sasl(self) -> bool:
-        """Whether clients sign in with a name and a password."""
+        """True when clients sign in with a name and a password."""
         return self.security_protocol.startswith("SASL")
 
     @property
     def uses_tls(self) -> bool:
-        """Whether the connection is encrypted."""
+        """True when the connection is encrypted."""
         return self.security_protocol.endswith("SSL")
 
     @property

@@ -1,4 +1,4 @@
-"""Where things lie: the project, and the folders and files under `var/`."""
+"""Paths: the project, and the folders and files under `var/`."""
 
 from pathlib import Path
 

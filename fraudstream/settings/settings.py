@@ -37,7 +37,7 @@ class PostgresSettings(Group):
 
     @property
     def embedded(self) -> bool:
-        """Whether `up` runs the server itself."""
+        """True when `up` runs the server itself."""
         return not self.host
 
     @property
@@ -194,12 +194,12 @@ class Settings(BaseSettings):
 
     @cached_property
     def paths(self) -> Paths:
-        """Where things lie under `var_dir`."""
+        """Paths under `var_dir`."""
         return Paths(self.var_dir.resolve(), self.software_dir)
 
     @property
     def checkpoint(self) -> str:
-        """Where the stream's first checkpoint lies: a folder or a URL, without a slash at the end."""
+        """Location of the stream's first checkpoint: a folder or a URL, without a slash at the end."""
         return self.stream.checkpoint.rstrip("/") or str(self.paths.checkpoint)
 
     @property

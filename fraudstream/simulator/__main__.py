@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import typer
 
-from fraudstream.errors import FraudstreamError, UsageError
+from fraudstream.errors import UsageError, told_in_one_line
 from fraudstream.settings import load_settings
 from fraudstream.simulator.produce.history import produce_history
 from fraudstream.simulator.produce.live import produce_live
@@ -26,11 +26,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 def main() -> None:
     """The entry point: an error is one line and exit status 1."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    try:
+    with told_in_one_line():
         app()
-    except FraudstreamError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(1)
 
 
 @app.command()

@@ -5,7 +5,6 @@ defined in `fraudstream.static_data.entities`; which entities are kept, and the 
 in `model.features.entity_risk`.
 """
 
-import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
@@ -13,7 +12,7 @@ from typing import Annotated, Any
 import psycopg
 import typer
 
-from fraudstream.errors import FraudstreamError
+from fraudstream.errors import FraudstreamError, told_in_one_line
 from fraudstream.messages.contracts import TYPED_TIME_FORMATS
 from fraudstream.settings import load_settings
 from fraudstream.static_data.entities import (
@@ -151,8 +150,5 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
+    with told_in_one_line():
         typer.run(main)
-    except FraudstreamError as problem:
-        typer.echo(f"error: {problem}", err=True)
-        sys.exit(1)

@@ -1,7 +1,6 @@
 """The command: `python -m model.evaluate --transactions FILE`, which is `./fraudctl evaluate`."""
 
 import json
-import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from fraudstream.errors import FraudstreamError
+from fraudstream.errors import told_in_one_line
 from model.evaluate import classifier
 from model.evaluate.features import build
 from model.evaluate.history import History, read
@@ -94,15 +93,12 @@ def main(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Trains and tests on your own labelled history, as time would have gone, and says how well frauds are found."""
-    try:
+    with told_in_one_line():
         history = read(transactions, read_mapping(mapping) if mapping else Mapping())
         console.print(f"read {len(history):,} transactions with {int(history.frauds.sum()):,} frauds")
         periods = (train_days, delay_days, test_days)
         protocol = Protocol(train_start.date(), *periods) if train_start else Protocol.latest(history, *periods)
         parts, metrics = evaluate(history, protocol, seed)
-    except FraudstreamError as error:
-        console.print(f"evaluation failed: {error}", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(1)
     if as_json:
         typer.echo(json.dumps(metrics.as_json()))
     else:

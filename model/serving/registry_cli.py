@@ -1,6 +1,5 @@
 """Lists, registers, promotes and archives models: `python -m model.serving.registry_cli`."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,10 +7,10 @@ from typing import Annotated, Any
 import psycopg
 import typer
 
-from fraudstream.errors import FraudstreamError
+from fraudstream.errors import told_in_one_line
 from fraudstream.settings import Settings, load_settings
 from model.serving import registry
-from model.serving.registry import ModelVersion
+from model.serving.registry import ModelVersion, RegistryError
 
 app = typer.Typer(
     add_completion=False,
@@ -68,16 +67,13 @@ def _tell(model: ModelVersion) -> None:
 
 def _with_registry(work: Callable[[psycopg.Connection[Any], Settings], Any]) -> Any:
     """What `work` returns; our errors end the program with one line."""
-    settings = load_settings()
-    try:
-        with psycopg.connect(settings.writer_dsn, connect_timeout=10, application_name="fraudctl") as connection:
-            return work(connection, settings)
-    except FraudstreamError as error:
-        problem = str(error)
-    except psycopg.OperationalError as error:
-        problem = f"Postgres can't be reached: {error}; run ./fraudctl up"
-    typer.echo(f"fraudctl: {problem}", err=True)
-    sys.exit(1)
+    with told_in_one_line():
+        settings = load_settings()
+        try:
+            with psycopg.connect(settings.writer_dsn, connect_timeout=10, application_name="fraudctl") as connection:
+                return work(connection, settings)
+        except psycopg.OperationalError as error:
+            raise RegistryError(f"Postgres can't be reached: {error}; run ./fraudctl up") from error
 
 
 if __name__ == "__main__":

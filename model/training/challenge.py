@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,7 @@ import numpy as np
 import psycopg
 import typer
 
-from fraudstream.errors import FraudstreamError
+from fraudstream.errors import FraudstreamError, told_in_one_line
 from fraudstream.settings import Settings, load_settings
 from model.serving.artifact import ArtifactError
 from model.serving.registry import ModelVersion, champion, register
@@ -93,15 +92,12 @@ def main(
     processes: Annotated[int, typer.Option(help="processes that compute features; 0: one a core", min=0)] = 0,
 ) -> None:
     """Trains a challenger, and prints it as JSON: {"version": …, "summary": …}."""
-    try:
+    with told_in_one_line():
         settings = load_settings()
         folder = settings.paths.training / "challenger"
         splits = read_histories(history, processes or os.cpu_count() or 1)
         trained = train_and_write(splits, folder, options_from(seed, trials))
         told = challenge(settings, trained, splits, folder, seed)
-    except FraudstreamError as error:
-        console.print(f"[red]no challenger:[/red] {error}", highlight=False)
-        sys.exit(1)
     console.print(told)
     typer.echo(json.dumps({"version": trained.metadata.version, "summary": told}))
 

@@ -7,7 +7,6 @@ All events of the time asked for are held in memory while they are sorted: about
 
 import json
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -25,7 +24,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from fraudstream.errors import FraudstreamError
+from fraudstream.errors import FraudstreamError, told_in_one_line
 from fraudstream.kafka import access as kafka_access
 from fraudstream.kafka.acls import ConsumerGroup
 from fraudstream.kafka.errors import ClientErrors, connected
@@ -213,7 +212,7 @@ def main(
     existing: Annotated[Path | None, typer.Option(help="take this history instead, after a look at it")] = None,
 ) -> None:
     """Collects a history, and prints its folder as JSON: {"history": …}."""
-    try:
+    with told_in_one_line():
         if existing:
             events = HistoryFolder(existing).events()
             folder = existing
@@ -223,9 +222,6 @@ def main(
             folder = out or settings.paths.training / "history"
             rows = collect(settings, hours, folder)
             console.print(f"wrote {', '.join(f'{count:,} {name}' for name, count in rows.items())} to {folder}")
-    except FraudstreamError as error:
-        console.print(f"[red]collecting failed:[/red] {error}", highlight=False)
-        sys.exit(1)
     typer.echo(json.dumps({"history": str(folder.resolve())}))
 
 

@@ -1,7 +1,6 @@
 """Trains the fraud model on history directories: `python -m model.training.train --history DIR --out DIR`."""
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from fraudstream.errors import FraudstreamError
+from fraudstream.errors import told_in_one_line
 from fraudstream.settings import EntityRiskSettings, load_settings
 from model.serving.artifact import ARTIFACT_FILE, CARD_FILE, METADATA_FILE
 from model.training.card import model_card
@@ -115,12 +114,9 @@ def main(
     processes: Annotated[int, typer.Option(help="processes that compute features; 0: one a core", min=0)] = 0,
 ) -> None:
     """Trains the fraud model and writes model.skops, metadata.json and a model card with plots."""
-    try:
+    with told_in_one_line():
         options = options_from(seed, trials, alerts_per_day, by_cost, review_cost)
         train_and_write(read_histories(history, processes or os.cpu_count() or 1), out, options)
-    except FraudstreamError as error:
-        console.print(f"[red]training failed:[/red] {error}", highlight=False)
-        sys.exit(1)
 
 
 if __name__ == "__main__":

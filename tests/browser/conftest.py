@@ -44,7 +44,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def session(platform: Settings, browser: Browser) -> StorageState:
     """The viewer's session. Signing in is tried again: a form that is sent before its script has loaded is lost."""
-    context = browser.new_context(viewport=VIEWPORT)  # type: ignore[arg-type]
+    context = browser.new_context(viewport=VIEWPORT)
     page = context.new_page()
     for _ in range(SIGN_IN_TRIES):
         page.goto(f"{platform.superset_url}/login/", wait_until="networkidle")
@@ -62,7 +62,7 @@ def session(platform: Settings, browser: Browser) -> StorageState:
 @pytest.fixture
 def page(browser: Browser, session: StorageState) -> Iterator[Page]:
     """A page on which the viewer is signed in."""
-    context = browser.new_context(viewport=VIEWPORT, storage_state=session)  # type: ignore[arg-type]
+    context = browser.new_context(viewport=VIEWPORT, storage_state=session)
     yield context.new_page()
     context.close()
 

@@ -69,7 +69,7 @@ def test_the_map_shows_land_sea_and_fraud(page: Page, platform: Settings, screen
         counted = image.getcolors(image.width * image.height) or []
         share = dict.fromkeys(("land", "sea", "fraud"), 0)
         for pixels, color in counted:
-            red, green, blue = color  # type: ignore[misc]
+            red, green, blue = color
             share["land"] += pixels * near((red, green, blue), LAND)
             share["sea"] += pixels * near((red, green, blue), SEA)
             share["fraud"] += pixels * (red > green + 60 and red > blue + 40)

@@ -40,6 +40,6 @@ class RecordingPublisher(Publisher):
 
 
 if __name__ == "__main__":
-    connection.Publisher = RecordingPublisher  # type: ignore[misc]
+    connection.Publisher = RecordingPublisher  # type: ignore[attr-defined]
     del sys.argv[1]
     main()

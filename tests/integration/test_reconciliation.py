@@ -123,7 +123,7 @@ def test_a_difference_fails_the_run_and_is_a_problem_until_a_run_finds_none(
     done = run("--hours", "1")
     assert done.returncode == 1
     assert "difference: batch 7" in done.stdout
-    assert done.stderr == "error: the books differ in 1 places, named above\n"
+    assert done.stderr == "fraudctl: the books differ in 1 places, named above\n"
     found = status.collect(settings)
     assert found.reconciliation.differences == 1
     assert any(problem.startswith("the books differ: batch 7 (") for problem in found.problems)
@@ -155,5 +155,5 @@ def test_a_server_that_does_not_answer_is_one_line(settings: Settings, monkeypat
     monkeypatch.setenv("FRAUDSTREAM_POSTGRES__PORT", "1")
     done = run()
     assert done.returncode == 1
-    assert done.stderr.startswith("error: Postgres at 127.0.0.1:1: ")
+    assert done.stderr.startswith("fraudctl: Postgres at 127.0.0.1:1: ")
     assert "Traceback" not in done.stderr

@@ -15,7 +15,7 @@ from fraudstream.kafka import offsets as kafka_offsets
 from fraudstream.kafka.errors import KafkaUnavailableError
 from fraudstream.local import status
 from fraudstream.local.parts import kafka
-from fraudstream.local.programs import not_watching
+from fraudstream.local.parts.part import not_watching
 from fraudstream.local.security import database, listeners, values
 from fraudstream.local.security.finding import Finding, Outcome
 from fraudstream.messages.contracts import INPUT_TOPICS
@@ -128,7 +128,7 @@ def guarded(settings: Settings) -> Iterator[KafkaSettings]:
     )
     log = settings.paths.logs / "sasl-kafka.log"
     with log.open("w") as output:
-        broker = subprocess.Popen(kafka.program(own).command, stdout=output, stderr=subprocess.STDOUT)
+        broker = subprocess.Popen(kafka.part(own).command, stdout=output, stderr=subprocess.STDOUT)
         try:
             kafka.wait_ready(own.model_copy(update={"kafka": account_of(own.kafka, RIGHT)}), not_watching, 60)
             yield own.kafka
@@ -159,7 +159,7 @@ def test_a_wrong_kafka_password_is_not_told(
 ) -> None:
     account = account_of(guarded, WRONG)
     wrong = settings.model_copy(update={"kafka": account})
-    with pytest.raises(kafka.KafkaUnavailableError) as not_ready:
+    with pytest.raises(KafkaUnavailableError) as not_ready:
         kafka.wait_ready(wrong, not_watching, 1)
     with pytest.raises(KafkaUnavailableError) as no_offsets:
         kafka_offsets.latest(account, INPUT_TOPICS, 5)

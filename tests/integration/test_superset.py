@@ -38,7 +38,7 @@ def server(settings: Settings) -> Iterator[Settings]:
     """Superset beside the suite's Kafka and Postgres."""
     superset.prepare(settings)
     supervisor = Supervisor(settings)
-    supervisor.apply([kafka.program(settings), postgres.program(settings), *superset.programs(settings)])
+    supervisor.apply([kafka.part(settings), postgres.part(settings), *superset.parts(settings)])
     supervisor.start(superset.NAME)
     superset.wait_healthy(settings)
     yield settings

@@ -11,6 +11,8 @@ DAGS = {path.stem for path in (PROJECT_DIR / "dags").glob("*.py")}
 
 
 class DagsTest(unittest.TestCase):
+    bag: DagBag
+
     @classmethod
     def setUpClass(cls) -> None:
         cls.bag = DagBag(PROJECT_DIR / "dags")

@@ -49,13 +49,13 @@ def test_components_share_their_keys(settings: Settings) -> None:
 
 
 def test_no_secret_is_on_a_command_line_or_in_the_environment(settings: Settings) -> None:
-    given = repr([(program.command, dict(program.environment)) for program in airflow.programs(settings)])
+    given = repr([(program.command, dict(program.environment)) for program in airflow.parts(settings)])
     for name in secrets.GENERATORS:
         assert secrets.read(settings, name) not in given
 
 
-def test_the_four_components_run_in_airflows_environment(settings: Settings) -> None:
-    programs = {program.name: program for program in airflow.programs(settings)}
+def test_the_four_parts_run_in_airflows_environment(settings: Settings) -> None:
+    programs = {program.name: program for program in airflow.parts(settings)}
     assert set(programs) == {"airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer"}
     assert {program.command[0] for program in programs.values()} == {str(settings.paths.python("airflow"))}
     assert programs["airflow-api-server"].url == "http://127.0.0.1:18080"

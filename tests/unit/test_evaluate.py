@@ -297,5 +297,5 @@ def test_every_feature_is_documented() -> None:
     text = (PROJECT_DIR / "docs" / "evaluate.md").read_text()
     history = history_of([(0.0, 0, 0, 1.0, False)])
     names = build(history, np.array([0]), DELAY)
-    families = {name: f"{name.rpartition('_')[0]}_*" for name in names}
+    families = {name: f"{str(name).rpartition('_')[0]}_*" for name in names}
     assert [name for name, family in families.items() if f"`{name}`" not in text and f"`{family}`" not in text] == []

@@ -149,7 +149,7 @@ def test_without_a_session_only_the_direct_checkout_is_known() -> None:
 
 def test_window_values_by_name() -> None:
     found = named(window_values(history(), NOON), WINDOW_SPECS)
-    expected = {
+    expected: dict[str, dict[str, float]] = {
         "transactions": {"10m": 0, "1h": 1, "1d": 1, "7d": 2, "30d": 2},
         "amount": {"10m": 0, "1h": 30, "1d": 30, "7d": 40, "30d": 40},
         "amount_mean": {"10m": nan, "1h": 30, "1d": 30, "7d": 20, "30d": 20},

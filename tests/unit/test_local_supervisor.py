@@ -1,4 +1,4 @@
-"""A real supervisord with small programs: kept alive, reloaded, found again, and never left behind."""
+"""A real supervisord with small parts: kept alive, reloaded, found again, and never left behind."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from fraudstream.local import leftovers
-from fraudstream.local.programs import Program
+from fraudstream.local.parts.part import Part
 from fraudstream.local.supervisor import Supervisor, SupervisorError
 from fraudstream.settings import Settings
 
@@ -31,8 +31,8 @@ def settings(tmp_path: Path) -> Iterator[Settings]:
     leftovers.end(leftovers.our_processes(made))
 
 
-def sleeper(settings: Settings, seconds: int = 600) -> Program:
-    return Program("sleeper", ("/bin/sleep", str(seconds)), settings.paths.var)
+def sleeper(settings: Settings, seconds: int = 600) -> Part:
+    return Part("sleeper", ("/bin/sleep", str(seconds)), settings.paths.var)
 
 
 def running(settings: Settings) -> Supervisor:
@@ -43,7 +43,7 @@ def running(settings: Settings) -> Supervisor:
     return supervisor
 
 
-def test_a_killed_program_is_started_again(settings: Settings) -> None:
+def test_a_killed_part_is_started_again(settings: Settings) -> None:
     supervisor = running(settings)
     first = supervisor.states()["sleeper"].pid
     assert first
@@ -51,7 +51,7 @@ def test_a_killed_program_is_started_again(settings: Settings) -> None:
     eventually(lambda: supervisor.states()["sleeper"].pid not in (first, None))
 
 
-def test_an_unchanged_program_survives_apply_and_a_changed_one_is_replaced(settings: Settings) -> None:
+def test_an_unchanged_part_survives_apply_and_a_changed_one_is_replaced(settings: Settings) -> None:
     supervisor = running(settings)
     first = supervisor.states()["sleeper"].pid
     supervisor.apply([sleeper(settings)])
@@ -64,9 +64,9 @@ def test_an_unchanged_program_survives_apply_and_a_changed_one_is_replaced(setti
     assert psutil.Process(pid).cmdline() == ["/bin/sleep", "601"]
 
 
-def test_a_program_that_does_not_stay_up_is_named_with_its_log(settings: Settings) -> None:
+def test_a_part_that_does_not_stay_up_is_named_with_its_log(settings: Settings) -> None:
     supervisor = Supervisor(settings)
-    supervisor.apply([Program("broken", ("/bin/false",), settings.paths.var)])
+    supervisor.apply([Part("broken", ("/bin/false",), settings.paths.var)])
     supervisor.start("broken")
     eventually(lambda: supervisor.states()["broken"].state == "FATAL")
     with pytest.raises(SupervisorError, match=r"broken does not stay up .*broken\.log"):

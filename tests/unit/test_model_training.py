@@ -253,4 +253,4 @@ def test_a_missing_history_is_named(tmp_path: Path) -> None:
 def test_help_has_examples() -> None:
     shown = CliRunner().invoke(app, ["--help"])
     assert shown.exit_code == 0
-    assert "python -m model.training.train --history" in shown.output
+    assert "./fraudctl train --history" in shown.output

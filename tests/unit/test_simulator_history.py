@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -77,7 +78,7 @@ def test_identifiers_are_unique(history: Path) -> None:
 def test_every_row_satisfies_its_contract(history: Path, dataset: str) -> None:
     for part in (history / dataset).iterdir():
         for message in encode_table(TOPICS[dataset], pq.read_table(part).slice(0, 20_000)):
-            event = msgspec.json.decode(message.value, type=SCHEMAS[TOPICS[dataset]])
+            event: Any = msgspec.json.decode(message.value, type=SCHEMAS[TOPICS[dataset]])
             key = event.transaction_id if dataset in ("labels", "truth") else event.customer_id
             assert message.key == key.encode()
 

@@ -20,7 +20,7 @@ def is_land(latitude: float, longitude: float, zoom: int) -> bool:
     y = (1 - math.log(math.tan(math.radians(latitude)) + 1 / math.cos(math.radians(latitude))) / math.pi) / 2 * 2**zoom
     image = Image.open(BytesIO(map_tiles.draw(zoom, int(x), int(y)))).convert("RGB")
     pixel = image.getpixel((int(x % 1 * 256), int(y % 1 * 256)))
-    land, sea = (math.dist(pixel, ImageColor.getrgb(color)) for color in (map_tiles.LAND, map_tiles.SEA))  # type: ignore[arg-type]
+    land, sea = (math.dist(pixel, ImageColor.getrgb(color)) for color in (map_tiles.LAND, map_tiles.SEA))
     return land < sea
 
 

@@ -26,7 +26,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def test_superset_reads_what_prepare_wrote(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = superset.programs(settings)[0]
+    program = superset.parts(settings)[0]
     monkeypatch.setenv(runtime_file.VARIABLE, program.environment[runtime_file.VARIABLE])
     runtime = runtime_file.load()
     assert runtime.port == 18088
@@ -37,7 +37,7 @@ def test_superset_reads_what_prepare_wrote(settings: Settings, monkeypatch: pyte
 
 
 def test_no_secret_leaves_its_file(settings: Settings) -> None:
-    program = superset.programs(settings)[0]
+    program = superset.parts(settings)[0]
     visible = " ".join(program.command) + repr(program.environment)
     visible += (settings.paths.superset / "runtime.json").read_text()
     kept = [secrets.read(settings, name) for name in secrets.GENERATORS]

@@ -11,7 +11,7 @@ from fraudstream.errors import FraudstreamError
 from fraudstream.files import write_atomically
 from fraudstream.settings import Settings
 
-#: What `up` makes besides the command line's own.
+#: Environments that `up` makes besides the command line's own.
 RUNTIMES = ("spark", "airflow", "superset")
 #: Runtimes in which `fraudstream`, `model` and `spark_jobs` can be imported; Superset's doesn't need them.
 WITH_PROJECT = frozenset({"spark", "airflow", "dev"})
@@ -23,7 +23,7 @@ class InstallError(FraudstreamError):
 
 
 def ready(settings: Settings, runtime: str) -> bool:
-    """Whether a runtime's environment is what its lock says."""
+    """True when a runtime's environment is as its lock says."""
     stamp = _stamp_file(settings, runtime)
     return (
         stamp.is_file() and settings.paths.python(runtime).exists() and stamp.read_text() == _stamp(settings, runtime)

@@ -17,7 +17,7 @@ from fraudstream.local.install.java import find_java
 from fraudstream.settings import PROJECT_DIR, Settings
 
 LOCK = PROJECT_DIR / "requirements" / "jars.lock"
-#: What is wanted, per folder under `var/jars`; all else in the lock are dependencies of these.
+#: Jars that are wanted, per folder under `var/jars`; all else in the lock are dependencies of these.
 ROOTS = {
     "kafka": ("org.apache.kafka:kafka_2.13:4.2.0", "org.apache.logging.log4j:log4j-slf4j-impl:2.25.3"),
     "spark-kafka": ("org.apache.spark:spark-sql-kafka-0-10_2.13:4.2.0",),
@@ -55,7 +55,7 @@ def read_lock() -> list[Jar]:
 
 
 def ready(settings: Settings, folder: str) -> bool:
-    """Whether `install` has put the locked jars into a folder of `var/jars`."""
+    """True when `install` has put the locked jars into a folder of `var/jars`."""
     stamp = settings.paths.jars / folder / ".lock"
     return stamp.is_file() and stamp.read_text() == _stamp(folder)
 

@@ -18,7 +18,7 @@ from fraudstream.errors import FraudstreamError
 from fraudstream.files import private_folder, write_atomically
 from fraudstream.local import secrets
 from fraudstream.local.parts.airflow_api import AirflowApi
-from fraudstream.local.programs import Program, Watch, not_watching
+from fraudstream.local.parts.part import Part, Watch, not_watching
 from fraudstream.settings import Settings
 from fraudstream.settings.environment import exported_secrets
 
@@ -29,13 +29,13 @@ API_SERVER = "airflow-api-server"
 
 #: Airflow's processes: command-line arguments, the order in which supervisord starts them, and their niceness. Dags
 #: that were parsed before run without the Dag processor, so that it may be the last to come up.
-COMPONENTS = {
+PARTS = {
     API_SERVER: (("api-server",), 300, 0),
     "airflow-scheduler": (("scheduler", "--skip-serve-logs"), 310, 0),
     "airflow-triggerer": (("triggerer", "--skip-serve-logs"), 310, 0),
     "airflow-dag-processor": (("dag-processor",), 310, 10),
 }
-#: What Airflow's health report must say of itself before Dags can run.
+#: Processes that Airflow's health report must call healthy before Dags can run.
 RUNS_DAGS = ("metadatabase", "scheduler", "triggerer")
 PARSES_DAGS = ("dag_processor",)
 
@@ -67,11 +67,11 @@ def configure(settings: Settings) -> str:
     return config
 
 
-def programs(settings: Settings) -> list[Program]:
+def parts(settings: Settings) -> list[Part]:
     """Airflow's four processes. They inherit FRAUDSTREAM_* variables from supervisord, and jobs those from them."""
     python = str(settings.paths.python("airflow"))
     return [
-        Program(
+        Part(
             name=name,
             command=(python, "-m", "airflow", *arguments),
             directory=settings.paths.airflow,
@@ -80,7 +80,7 @@ def programs(settings: Settings) -> list[Program]:
             niceness=niceness,
             url=settings.airflow_url if name == API_SERVER else None,
         )
-        for name, (arguments, priority, niceness) in COMPONENTS.items()
+        for name, (arguments, priority, niceness) in PARTS.items()
     ]
 
 
@@ -173,7 +173,7 @@ def _fingerprint(settings: Settings, config: str) -> str:
 
 
 def _is_prepared(settings: Settings, stamp: Path, wanted: str) -> bool:
-    """Whether this configuration was prepared, and the database still is the one that it was prepared in."""
+    """True when this configuration was prepared, and the database still is the one that it was prepared in."""
     if not stamp.exists():
         return False
     done = json.loads(stamp.read_text())

@@ -1,15 +1,15 @@
-"""The platform's long-lived programs, all of them."""
+"""The platform's parts, all of them."""
 
 from fraudstream.local.parts import airflow, kafka, postgres, superset
-from fraudstream.local.programs import Program
+from fraudstream.local.parts.part import Part
 from fraudstream.settings import Settings
 
 
-def programs(settings: Settings) -> list[Program]:
+def parts(settings: Settings) -> list[Part]:
     """Everything that supervisord keeps."""
-    found = [*airflow.programs(settings), *superset.programs(settings)]
+    found = [*airflow.parts(settings), *superset.parts(settings)]
     if settings.kafka.embedded:
-        found.append(kafka.program(settings))
+        found.append(kafka.part(settings))
     if settings.postgres.embedded:
-        found.append(postgres.program(settings))
+        found.append(postgres.part(settings))
     return found

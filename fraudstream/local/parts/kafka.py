@@ -4,30 +4,29 @@ import base64
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 from fraudstream.files import write_atomically
 from fraudstream.kafka import access as kafka_access
 from fraudstream.kafka.errors import KafkaRefusedError, KafkaUnavailableError
 from fraudstream.local.install.java import find_java
-from fraudstream.local.programs import Program, Watch
+from fraudstream.local.parts.part import Part, Watch
 from fraudstream.settings import Settings
 from fraudstream.settings.kafka import KafkaSettings, Role
 
 NAME = "kafka"
 LOGGING = Path(__file__).with_name("kafka-log4j2.properties")
 READY_SECONDS = 180.0
-#: How long a Kafka of your own, which should run already, may take to answer.
+#: Seconds that a Kafka of your own, which should run already, may take to answer.
 YOURS_SECONDS = 20.0
-#: How long one attempt waits for brokers, between two looks at whether they still run.
+#: Seconds that one attempt waits for brokers, between two looks at whether they still run.
 ATTEMPT_SECONDS = 4.0
 
 
-def program(settings: Settings) -> Program:
+def part(settings: Settings) -> Part:
     """The broker, for supervisord."""
     command = (*_java(settings), "kafka.Kafka", str(_properties_file(settings)))
-    return Program(NAME, command, settings.paths.kafka, stop_seconds=30, priority=100, url=settings.kafka.bootstrap)
+    return Part(NAME, command, settings.paths.kafka, stop_seconds=30, priority=100, url=settings.kafka.bootstrap)
 
 
 def prepare(settings: Settings) -> None:
@@ -63,11 +62,6 @@ def wait_ready(settings: Settings, watch: Watch, timeout: float = READY_SECONDS)
                 raise KafkaUnavailableError(f"{error}{log}") from None
         else:
             return
-
-
-def access_problems(settings: Settings) -> Iterator[str]:
-    """What any role can't do at a Kafka of your own, a line each."""
-    return kafka_access.problems(settings.kafka, YOURS_SECONDS)
 
 
 def _properties_file(settings: Settings) -> Path:

@@ -17,7 +17,7 @@ import psycopg
 from fraudstream.errors import FraudstreamError
 from fraudstream.files import private_folder, write_atomically
 from fraudstream.local import secrets
-from fraudstream.local.programs import Program, Watch
+from fraudstream.local.parts.part import Part, Watch
 from fraudstream.settings import Settings
 from fraudstream.storage.connect import connect
 
@@ -42,17 +42,17 @@ def as_ordinary_user(command: tuple[str, ...]) -> tuple[str, ...]:
 
 @functools.cache
 def namespaces_work() -> bool:
-    """Whether this machine lets root make a user namespace."""
+    """True when this machine lets root make a user namespace."""
     try:
         return subprocess.run([*NAMESPACE, "true"], capture_output=True, timeout=10, check=False).returncode == 0
     except FileNotFoundError:
         return False
 
 
-def program(settings: Settings) -> Program:
+def part(settings: Settings) -> Part:
     """The server, for supervisord. INT is PostgreSQL's fast shutdown: it rolls back and disconnects clients."""
     command = as_ordinary_user((str(binary("postgres")), "-D", str(settings.paths.postgres)))
-    return Program(
+    return Part(
         NAME,
         command,
         settings.paths.postgres,

@@ -12,8 +12,9 @@ from typing import Any
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.files import private_folder, write_atomically
-from fraudstream.local.programs import Program, Watch, log_file, not_watching
+from fraudstream.local.parts.part import Part, Watch, not_watching
 from fraudstream.local.secrets import WEB_USER, read
+from fraudstream.local.supervisord_config import log_file
 from fraudstream.settings import Settings
 
 NAME = "superset"
@@ -38,7 +39,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class ChartAnswer:
-    """What a chart answered: `rows` is None when its query failed, and `problem` then says why."""
+    """A chart's answer: `rows` is None when its query failed, and `problem` then says why."""
 
     chart: Chart
     rows: int | None
@@ -75,7 +76,7 @@ def viewer_password_file(settings: Settings) -> Path:
     return settings.paths.superset / "viewer_password"
 
 
-def programs(settings: Settings) -> list[Program]:
+def parts(settings: Settings) -> list[Part]:
     """The one process: gunicorn, which prepares the metadata and then serves."""
     code = settings.paths.project / "superset"
     command = (str(settings.paths.python(NAME)), "-m", "gunicorn", "--config", str(code / "gunicorn_config.py"))
@@ -86,7 +87,7 @@ def programs(settings: Settings) -> list[Program]:
         "PYTHONPATH": str(code),
         "PYTHONUNBUFFERED": "1",
     }
-    return [Program(NAME, command, code, environment, priority=600, niceness=10, url=settings.superset_url)]
+    return [Part(NAME, command, code, environment, priority=600, niceness=10, url=settings.superset_url)]
 
 
 def wait_healthy(settings: Settings, watch: Watch = not_watching, seconds: float = HEALTHY_SECONDS) -> None:

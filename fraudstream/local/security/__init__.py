@@ -1,4 +1,4 @@
-"""Whether the platform is closed to those it should be closed to: `./fraudctl doctor --security`.
+"""Checks that the platform is closed to those it should be closed to: `./fraudctl doctor --security`.
 
 Every check names what it looked at, or what is wrong and how to mend it. It reads, and changes nothing; what can't be
 looked at, because a part is down or another's, is said, and is no failure. No secret's value is ever shown.

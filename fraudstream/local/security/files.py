@@ -66,7 +66,7 @@ def _private(path: Path, mode: int, owner: int) -> Iterator[Finding]:
 
 
 def _changeable(settings: Settings) -> Iterator[Finding]:
-    """What we run, and what holds it, when everybody may write there."""
+    """Code that we run, and folders that hold it, where everybody may write."""
     project = settings.paths.project
     code = [project, *(project / name for name in ("fraudctl", "dags", "plugins", "superset", "fraudstream"))]
     for path in [settings.paths.var, settings.paths.venvs, *code]:

@@ -1,4 +1,4 @@
-"""What a check says."""
+"""The finding of a check."""
 
 from dataclasses import dataclass
 from enum import Enum

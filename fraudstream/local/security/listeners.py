@@ -1,4 +1,4 @@
-"""Where our processes listen: on loopback only."""
+"""Addresses on which our processes listen: loopback only."""
 
 from collections.abc import Iterator
 from ipaddress import ip_address
@@ -32,7 +32,7 @@ def check(settings: Settings) -> Iterator[Finding]:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address, or the name `localhost`, can only be reached from this machine."""
+    """True when an address, or the name `localhost`, can only be reached from this machine."""
     if host == "localhost":
         return True
     try:

@@ -137,7 +137,7 @@ def check_superset(settings: Settings) -> Iterator[Finding]:
 
 
 def _asks(url: str, name: str) -> Iterator[Finding]:
-    """Whether a request without sign-in is refused, or shown nothing."""
+    """True when a request without sign-in is refused, or shown nothing."""
     try:
         with urllib.request.urlopen(url, timeout=ANSWER_SECONDS) as answer:  # noqa: S310 (our URL)
             shown = json.load(answer)

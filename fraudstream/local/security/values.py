@@ -1,4 +1,4 @@
-"""Whether secrets are hard to guess, and stand on no command line."""
+"""Checks that secrets are hard to guess, and stand on no command line."""
 
 import math
 from collections import Counter, defaultdict
@@ -11,7 +11,7 @@ from fraudstream.local.security.finding import Finding, failed, ok, unchecked
 from fraudstream.settings import Settings
 from fraudstream.settings.environment import secret_values
 
-#: What doesn't count towards a secret's strength: defaults and examples of this platform and of its parts.
+#: Words that don't count towards a secret's strength: defaults and examples of this platform and of its parts.
 EXAMPLES = (
     "fraudstream",
     "fraud_writer",
@@ -44,7 +44,7 @@ EXAMPLES = (
     "1234",
 )
 MINIMUM_LENGTH = 12
-#: Of characters as they are distributed in the secret: 12 random letters and digits have about 40.
+#: Entropy, in bits, of characters as they are distributed in the secret: 12 random letters and digits have about 40.
 MINIMUM_BITS = 36.0
 #: A shorter one is reported as weak; to look for it on command lines would find it by chance.
 SEARCHABLE_LENGTH = 8

@@ -1,65 +1,44 @@
-"""Long-lived programs, as data: what supervisord keeps running for us."""
+"""The parts' sections of supervisord's configuration."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 
 from fraudstream.jobs.niced import niced
+from fraudstream.local.parts.part import Part
 
-#: Called while one waits for a program; raises when the program has been given up.
-Watch = Callable[[], None]
-#: Seconds that a program must live before supervisord calls it running.
+#: Seconds that a part must live before supervisord calls it running.
 START_SECONDS = 1
 LOG_BYTES = "20MB"
 LOG_BACKUPS = 2
 
 
-@dataclass(frozen=True)
-class Program:
-    """One long-lived process. `command[0]` is an absolute path or on the PATH; no secret may stand in `command`."""
-
-    name: str
-    command: tuple[str, ...]
-    directory: Path
-    environment: Mapping[str, str] = field(default_factory=dict)
-    stop_signal: str = "TERM"
-    stop_seconds: int = 15
-    priority: int = 500
-    niceness: int = 0  # above 0 for what may wait when processors are short
-    url: str | None = None
-
-
-def not_watching() -> None:
-    """The watch over what isn't ours, such as an external server: nobody could give it up."""
-
-
-def render(program: Program, logs: Path) -> str:
-    """The program's section of supervisord's configuration."""
-    command = niced(program.command, program.niceness)
+def render(part: Part, logs: Path) -> str:
+    """The part's section of supervisord's configuration."""
+    command = niced(part.command, part.niceness)
     lines = [
-        f"[program:{program.name}]",
+        f"[program:{part.name}]",
         f"command={' '.join(_quote(word) for word in command)}",
-        f"directory={escape(str(program.directory))}",
+        f"directory={escape(str(part.directory))}",
         "autostart=false",
         "autorestart=true",
         f"startsecs={START_SECONDS}",
-        f"stopsignal={program.stop_signal}",
-        f"stopwaitsecs={program.stop_seconds}",
-        f"priority={program.priority}",
+        f"stopsignal={part.stop_signal}",
+        f"stopwaitsecs={part.stop_seconds}",
+        f"priority={part.priority}",
         "stopasgroup=true",
         "killasgroup=true",
         "redirect_stderr=true",
-        f"stdout_logfile={escape(str(log_file(logs, program.name)))}",
+        f"stdout_logfile={escape(str(log_file(logs, part.name)))}",
         f"stdout_logfile_maxbytes={LOG_BYTES}",
         f"stdout_logfile_backups={LOG_BACKUPS}",
     ]
-    if program.environment:
-        lines.append(f"environment={render_environment(program.environment)}")
+    if part.environment:
+        lines.append(f"environment={render_environment(part.environment)}")
     return "\n".join(lines) + "\n"
 
 
 def log_file(logs: Path, name: str) -> Path:
-    """Where a program's output goes."""
+    """The file of a part's output."""
     return logs / f"{name}.log"
 
 
