@@ -8,12 +8,14 @@ from typing import Any
 
 import psycopg
 import pytest
+import yaml
 
 from fraudstream.local.parts import kafka, postgres, superset
 from fraudstream.local.supervisor import Supervisor
-from fraudstream.settings import Settings
+from fraudstream.settings import PROJECT_DIR, Settings
 
 Postgres = psycopg.Connection[tuple[object, ...]]
+DASHBOARDS = [yaml.safe_load(path.read_text()) for path in (PROJECT_DIR / "superset/assets/dashboards").glob("*.yaml")]
 
 #: What the stream writes for one ordinary and one flagged transaction, now.
 ROWS = """
@@ -99,13 +101,14 @@ def test_every_chart_shows_what_was_scored(server: Settings, writer: Postgres, a
 
 
 def test_dashboards_refresh_themselves(server: Settings, admin: str) -> None:
-    boards = [request(server, f"/api/v1/dashboard/{slug}", admin)[1]["result"] for slug in ("fraud-monitor", "sales")]
-    assert [json.loads(board["json_metadata"])["refresh_frequency"] for board in boards] == [10, 30]
+    for asset in DASHBOARDS:
+        board = request(server, f"/api/v1/dashboard/{asset['slug']}", admin)[1]["result"]
+        assert json.loads(board["json_metadata"])["refresh_frequency"] == asset["metadata"]["refresh_frequency"]
 
 
 def test_viewers_see_the_dashboards(server: Settings, viewer: str) -> None:
     boards = request(server, "/api/v1/dashboard/", viewer)[1]["result"]
-    assert {board["slug"] for board in boards} == {"fraud-monitor", "sales"}
+    assert {board["slug"] for board in boards} == {asset["slug"] for asset in DASHBOARDS}
 
 
 @pytest.mark.parametrize("path", ["/api/v1/database/", "/api/v1/dataset/", "/api/v1/query/", "/api/v1/security/users/"])
