@@ -14,7 +14,8 @@ from typing import Annotated
 import typer
 
 from fraudstream.settings import ProducerSettings
-from fraudstream.simulator.history import LABEL_DELAY_DAYS, HistoryPlan, write_history
+from fraudstream.simulator.history import write_history
+from fraudstream.simulator.history_plan import LABEL_DELAY_DAYS, HistoryPlan
 from model.serving.registry import PRETRAINED
 from model.training.thresholds import ThresholdRule
 from model.training.train import Options, console, read_histories, train_and_write
