@@ -141,7 +141,7 @@ def _stealth(rng: np.random.Generator, difficulty: float, rows: int) -> Array:
 
 
 def _drops(shop: Shop, rng: np.random.Generator, victim: Array, ring: Array) -> Place:
-    """Where each attack's goods go: some to a ring's address, which several attacks share."""
+    """The address that each attack's goods go to: for some a ring's, which several attacks share."""
     rows = len(victim)
     # Half of the others are in the victim's own country, so that the country alone doesn't tell.
     neighbour = shop.customers.city[shop.compatriots(victim, rng.random(rows))]

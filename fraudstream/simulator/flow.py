@@ -141,7 +141,7 @@ class Flow:
 
 
 def _in_progress(events: BrowseEvents, transactions: Transactions, start_ms: int) -> Pair:
-    """What is still to come at `start_ms`, without purchases whose browsing is over: they would come out of nowhere."""
+    """The events that are still to come at `start_ms`, without purchases whose browsing is over already."""
     events = events.take(events.time >= start_ms)
     seen = np.isin(transactions.session, events.session)
     return events, transactions.take((transactions.time >= start_ms) & seen)

@@ -1,4 +1,4 @@
-"""Everything that begins in one cell of time: the unit that the live producer and the history writer share."""
+"""The events that begin in one cell of time: the unit that the live producer and the history writer share."""
 
 from dataclasses import dataclass
 from typing import TypeVar
@@ -35,14 +35,14 @@ class Cell:
     difficulties: tuple[float, ...]
 
     def reaches(self, start_ms: int, end_ms: int) -> bool:
-        """Whether something that begins here may happen between `start_ms` and `end_ms`."""
+        """True when an event of a session that begins here may happen between `start_ms` and `end_ms`."""
         return self.start_ms < end_ms and self.start_ms + self.length_ms + MAX_LIFETIME_MS > start_ms
 
 
 def generate(shop: Shop, cell: Cell) -> tuple[BrowseEvents, Transactions]:
     """All events of the sessions and attacks that begin in `cell`, sorted by time; some come after its end.
 
-    Depends on nothing but the arguments. No event comes more than `MAX_LIFETIME_MS` after the cell's end.
+    The same arguments give the same events. No event comes more than `MAX_LIFETIME_MS` after the cell's end.
     """
     rng = np.random.default_rng([shop.seed, 3, cell.number, cell.start_ms])
     rows = cell.purchases + cell.visits

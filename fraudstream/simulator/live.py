@@ -24,7 +24,7 @@ _LONGEST_SLEEP_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Limits:
-    """When to stop by itself: after so many browse events and transactions, or so many seconds; 0: never.
+    """Limits at which a run stops by itself: so many browse events and transactions, or so many seconds; 0: none.
 
     A faster clock stops, besides, when it has caught up with the wall's.
     """
@@ -42,7 +42,7 @@ class Clock:
     _begun_ms: float = field(default=0.0, init=False)
 
     def start(self) -> None:
-        """Begins to run."""
+        """Lets the clock run from now on."""
         self._begun_ms = time.time() * 1000
 
     @property
@@ -53,12 +53,12 @@ class Clock:
 
     @property
     def caught_up(self) -> bool:
-        """Whether a faster clock has reached the wall's: events of the future would be refused."""
+        """True once a faster clock has reached the wall's: events of the future would be refused."""
         return self.speed > 1 and self.now_ms >= time.time() * 1000
 
 
 class LiveProducer:
-    """Sends the flow's events until told to stop, or a limit is reached.
+    """The sender of the flow's events, until it is told to stop, or a limit is reached.
 
     A flow that starts now keeps to the wall's clock. One that starts at a chosen time gives up no lost time: its output
     is always the same.
@@ -135,7 +135,7 @@ class LiveProducer:
                 return
 
     def _send(self, message: Message, limit: int) -> bool:
-        """Whether `message` was sent: an event above the limit isn't."""
+        """Sends `message`, and returns True; False for an event above the limit, which isn't sent."""
         counts = message.topic in _EVENT_TOPICS
         if counts and limit and self.events >= limit:
             return False

@@ -24,7 +24,7 @@ class ScenarioError(FraudstreamError):
 
 @dataclass(frozen=True)
 class FraudMix:
-    """How the frauds are made, whatever their rate.
+    """Difficulty and drift of the frauds, whatever their rate.
 
     `difficulty`, 0 to 1, is the mean share of their traits that fraudsters hide; `by_scenario` sets it for some.
     `drift` is the strength of the change of the scenarios' shares over the weeks; 0: they stay.

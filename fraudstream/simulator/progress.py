@@ -1,4 +1,4 @@
-"""What a running producer says about itself: a heartbeat file, and a line in the log."""
+"""The signs of life of a running producer: a heartbeat file, and a line in the log."""
 
 import logging
 import time
@@ -14,7 +14,7 @@ LOG_SECONDS = 10.0
 
 
 class Progress:
-    """Writes the heartbeat while the broker acknowledges what it gets: a producer that gets nowhere looks stalled."""
+    """A heartbeat that goes on while the broker acknowledges messages: a producer that gets nowhere looks stalled."""
 
     def __init__(self, heartbeat: Path, publisher: Publisher) -> None:
         self._heartbeat = heartbeat
@@ -29,7 +29,7 @@ class Progress:
         beat(self._heartbeat, state, self._beats, self._publisher.report)
 
     def tick(self) -> None:
-        """Writes and logs what is due."""
+        """Writes the heartbeat and the log line that are due."""
         now = time.monotonic()
         acknowledged = self._publisher.acknowledged
         waiting = self._publisher.sent > acknowledged

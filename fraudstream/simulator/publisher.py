@@ -26,7 +26,7 @@ class KafkaDeliveryError(FraudstreamError):
 
 
 class Publisher:
-    """Sends messages, and counts what was sent, acknowledged and failed."""
+    """A Kafka producer that counts its messages: sent, acknowledged and failed."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
@@ -79,12 +79,12 @@ class Publisher:
         self.sent += 1
 
     def serve(self) -> None:
-        """Handles what Kafka reported since. Raises KafkaDeliveryError when a message could not be delivered."""
+        """Handles new delivery reports. Raises KafkaDeliveryError when a message could not be delivered."""
         self._producer.poll(0)
         self._raise_failure()
 
     def close(self) -> None:
-        """Sends what is queued. Raises KafkaDeliveryError when not all of it was acknowledged in time."""
+        """Sends the queued messages. Raises KafkaDeliveryError when not all of it was acknowledged in time."""
         left = self._producer.flush(FLUSH_SECONDS)
         self._raise_failure()
         if left:

@@ -47,7 +47,7 @@ class Retiming:
 
 
 class Recording(Protocol):
-    """What can be replayed. `first_ms` and `last_ms` are the times of its events (labels come later)."""
+    """Messages that can be replayed. `first_ms` and `last_ms` are the times of its events (labels come later)."""
 
     first_ms: int
     last_ms: int
@@ -119,12 +119,12 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True):
 
     @property
     def time_field(self) -> str:
-        """Where the event's time is."""
+        """The field that holds the event's time."""
         return "labelled_at" if self.topic == Topic.TRANSACTION_LABELS else "event_time"
 
     @property
     def time_ms(self) -> int | None:
-        """When the event happened, if it says so in a way that can be read."""
+        """The event's time, ms since the epoch, if it has one that can be read."""
         if not isinstance(self.value, dict):
             return None
         try:

@@ -1,4 +1,4 @@
-"""Replays recorded events: a history, or a file of messages."""
+"""The replay of a recording: its messages are sent again, at a pace of one's choice."""
 
 import time
 from collections.abc import Callable
@@ -13,7 +13,7 @@ _SERVE_EVERY = 500
 
 @dataclass(frozen=True)
 class Pace:
-    """`speed`: 1 is the original pace, 10 ten times it, 0 as fast as possible.
+    """The pace of a replay. `speed`: 1 is the original pace, 10 ten times it, 0 as fast as possible.
 
     `shift`: each event's time becomes the time at which it is sent. At speed 0 the times keep their distances instead,
     and the last one becomes now.
@@ -23,7 +23,7 @@ class Pace:
     shift: bool = False
 
     def retiming(self, recording: Recording, now_ms: float) -> Retiming | None:
-        """How the recording's times change, when it's replayed from `now_ms` on."""
+        """The change of the recording's times, when it's replayed from `now_ms` on; None: they stay."""
         if not self.shift:
             return None
         if self.speed:

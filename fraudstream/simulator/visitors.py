@@ -38,7 +38,7 @@ class Visitors:
         return drawn
 
     def size(self, start_ms: int) -> float:
-        """How busy the shop is in the hour of `start_ms`, in units of its own."""
+        """The shop's bustle in the hour of `start_ms`, in a unit of its own: only proportions mean something."""
         return float(self._groups(start_ms)[0].sum())
 
     def _groups(self, start_ms: int) -> tuple[Array, Array]:

@@ -14,7 +14,8 @@ from typing import Annotated
 import typer
 
 from fraudstream.settings import ProducerSettings
-from fraudstream.simulator.history import LABEL_DELAY_DAYS, HistoryPlan, write_history
+from fraudstream.simulator.history import write_history
+from fraudstream.simulator.history_plan import LABEL_DELAY_DAYS, HistoryPlan
 from model.durations import DAY_SECONDS
 from model.serving.registry import PRETRAINED
 from model.training.thresholds import ThresholdRule

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from fraudstream.simulator.history import HistoryPlan, Written, write_history
+from fraudstream.simulator.history import Written, write_history
+from fraudstream.simulator.history_plan import HistoryPlan
 
 END = datetime(2026, 11, 1, tzinfo=UTC)
 

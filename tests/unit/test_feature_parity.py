@@ -23,7 +23,8 @@ from pyspark.sql.pandas.types import to_arrow_schema
 
 from fraudstream.messages.contracts import Topic
 from fraudstream.settings import EntityRiskSettings
-from fraudstream.simulator.history import HistoryPlan, write_history
+from fraudstream.simulator.history import write_history
+from fraudstream.simulator.history_plan import HistoryPlan
 from fraudstream.simulator.recording import open_recording
 from fraudstream.static_data.entities import newest_refresh
 from model.durations import DAY_MS

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fraudstream.messages.contracts import SCHEMAS, Topic
-from fraudstream.simulator.history import HistoryError
+from fraudstream.simulator.history_plan import HistoryError
 from fraudstream.simulator.messages import encode_table
 from fraudstream.simulator.scenarios import SCENARIO_NAMES
 from fraudstream.storage.tables import customers, products

@@ -1,8 +1,11 @@
 """Each scenario does what its name says; difficulty hides it; the mix drifts; labels come when they should."""
 
+import re
+
 import numpy as np
 import pytest
 
+from fraudstream.settings import PROJECT_DIR
 from fraudstream.simulator.columns import Array
 from fraudstream.simulator.generator import Cell, generate
 from fraudstream.simulator.labels import SOURCES, label
@@ -65,6 +68,13 @@ def test_there_are_eight_named_scenarios_whose_shares_sum_to_one() -> None:
         "promo_abuse", "friendly_fraud", "triangulation", "compromised_device",
     )  # fmt: skip
     assert sum(scenario.share for scenario in SCENARIOS) == pytest.approx(1.0)
+
+
+def test_the_documented_shares_are_those_of_the_table() -> None:
+    text = (PROJECT_DIR / "docs/simulator.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) % \|", text, re.MULTILINE)
+    documented = {name: int(share) / 100 for name, share in rows}
+    assert documented == {scenario.name: scenario.share for scenario in SCENARIOS}
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)

@@ -8,7 +8,8 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fraudstream.settings import ProducerSettings
-from fraudstream.simulator.history import HistoryPlan, write_history
+from fraudstream.simulator.history import write_history
+from fraudstream.simulator.history_plan import HistoryPlan
 from fraudstream.simulator.mix import FraudMix
 from fraudstream.simulator.produce.options import ProduceOptions, utc
 

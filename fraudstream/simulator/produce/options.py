@@ -1,4 +1,4 @@
-"""The options of `produce`, and what those that are given change in the settings."""
+"""The options of `produce`, and the settings with those that are given."""
 
 import inspect
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from fraudstream.errors import UsageError
 from fraudstream.messages.contracts import TYPED_TIME_FORMATS
 from fraudstream.settings import ProducerSettings
-from fraudstream.simulator.history import LABEL_DELAY_DAYS
+from fraudstream.simulator.history_plan import LABEL_DELAY_DAYS
 
 
 def _fault_option(how: str) -> Any:
