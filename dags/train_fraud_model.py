@@ -13,7 +13,7 @@ days, leaves the champion as it is.
 **Until then** the challenger scores in the champion's shadow: `challenger_score` in `fraud.scored_transactions`.
 `./fraudctl models archive VERSION` ends that; `./fraudctl models promote VERSION` takes a promotion back.
 
-**Look at** the model card in `var/models/<version>/README.md`, and at the task's log: the replay and the fit show their
+**Look at** the model card in `var/models/<version>/README.md`, and at the task's log: features and fit show their
 progress.
 
 ### Triage

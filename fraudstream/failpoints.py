@@ -27,8 +27,8 @@ PROBLEM = "failpoints are set ({spec}), which are for tests: unset FRAUDSTREAM_S
 class Failpoint(StrEnum):
     """The places, in the order in which a micro-batch passes them."""
 
-    BEFORE_TAKE_OVER = "before-take-over"  # the checkpoint was looked at, the epoch is still the older driver's
-    AFTER_TAKE_OVER = "after-take-over"  # the older driver is fenced, nothing is published anew yet
+    BEFORE_FENCING = "before-fencing"  # the checkpoint was looked at, the epoch is still the older driver's
+    AFTER_FENCING = "after-fencing"  # the older driver is fenced, nothing is published anew yet
     BEFORE_PLAN = "before-plan"  # the offset ranges are known, nothing has run
     IN_STATE_UPDATE = "in-state-update"  # worker: a bucket's messages are applied, its state isn't stored yet
     IN_SCORING = "in-scoring"  # worker: features are known, scores aren't

@@ -1,1 +1,1 @@
-"""The fraud model: features, training, evaluation, scoring with reasons, and the registry."""
+"""The fraud model: features, training, serving with reasons and the registry, and evaluation of others' histories."""

@@ -11,7 +11,7 @@ TOP = {"nav_top_level": True}
 
 
 class FraudstreamPlugin(AirflowPlugin):
-    """What Airflow loads."""
+    """The plugin, as Airflow loads it."""
 
     name = "fraudstream"
     listeners = [orphans]  # noqa: RUF012  (Airflow's way of declaring a plugin)

@@ -1,4 +1,4 @@
-"""What happens to the messages of one bucket of customers in a micro-batch. Pure Python: no Spark, IO or clock."""
+"""The messages of one bucket of customers in a micro-batch. Pure Python: no Spark, IO or clock."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,11 +12,12 @@ import msgspec
 from fraudstream.messages.contracts import BrowseEvent, Event, Label, Topic, Transaction
 from fraudstream.messages.refusal import Rejection
 from fraudstream.messages.validation import decode
-from model.features.observe import Profile, decode_profile, encode_profile, observe_browse, observe_transaction
+from model.features.observe import observe_browse, observe_transaction
+from model.features.profile import Profile, decode_profile, encode_profile
 
 
 class Kind(StrEnum):
-    """What became of a message."""
+    """Fates of a message."""
 
     TRANSACTION = "transaction"
     LABEL = "label"
@@ -54,7 +55,7 @@ class Outcome(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """What `Bucket.handle` is told by the settings. All times are against Kafka's clock."""
+    """Limits that the settings give `Bucket.handle`. All times are against Kafka's clock."""
 
     max_future: timedelta
     allowed_lateness_ms: int
@@ -64,11 +65,11 @@ class Limits(NamedTuple):
     resume: Mapping[tuple[str, int], int]  # messages before these offsets change profiles, and nothing comes out
 
     def retention_ms(self, profile: Profile) -> int:
-        """How long `profile` is remembered after its customer's last message."""
+        """Time for which `profile` is remembered after its customer's last message."""
         return self.customer_retention_ms if profile.history else self.visitor_retention_ms
 
-    def is_replay(self, message: Message) -> bool:
-        """Whether the message was accounted for with an earlier checkpoint."""
+    def is_accounted(self, message: Message) -> bool:
+        """True for a message that was accounted for with an earlier checkpoint."""
         return message.offset < self.resume.get((message.topic, message.partition), 0)
 
 
@@ -80,7 +81,10 @@ class _Stored(msgspec.Struct, array_like=True, frozen=True):
 
 
 class _State(msgspec.Struct, array_like=True):
-    """A bucket's state. `clock_ms` is the newest time at which Kafka appended a message that the bucket has seen."""
+    """A bucket's state. `clock_ms` is the newest time at which Kafka appended a message that the bucket has seen.
+
+    `model.features.profile.STATE_LAYOUT` is of this encoding, too.
+    """
 
     clock_ms: int = 0
     customers: dict[str, _Stored] = {}
@@ -94,8 +98,6 @@ class _Open:
     expires_ms: int
 
 
-#: Of a bucket's encoded state, profiles included. Raise it with any change that an older state can't be read after.
-STATE_LAYOUT = 2
 _decode_state = msgspec.msgpack.Decoder(_State).decode
 _encode_state = msgspec.msgpack.Encoder().encode
 
@@ -113,7 +115,7 @@ class Bucket:
         self._limits = limits
 
     def __len__(self) -> int:
-        """How many customers are remembered."""
+        """Number of customers that are remembered."""
         return len(self._state.customers.keys() | self._open.keys())
 
     def encode(self) -> bytes:
@@ -143,16 +145,16 @@ class Bucket:
                 is_transaction = isinstance(event, Transaction)
                 at = event.event_time.timestamp()
                 events.append((at, is_transaction, message.partition, message.offset, message, event))
-            elif not limits.is_replay(message):
+            elif not limits.is_accounted(message):
                 yield _refused_or_label(message, event)
         events.sort(key=lambda entry: entry[:4])
         for at, _, partition, _, message, event in events:
             if isinstance(event, BrowseEvent):
                 self._observe_browse(event, message)
-                used[partition] += not limits.is_replay(message)
+                used[partition] += not limits.is_accounted(message)
             elif isinstance(event, Transaction):
                 features = self._observe_transaction(event, message)
-                if not limits.is_replay(message):
+                if not limits.is_accounted(message):
                     yield _to_score(message, features, message.ingest_ms - at * 1000 > limits.allowed_lateness_ms)
         for partition, count in used.items():
             if count:

@@ -40,7 +40,7 @@ class Planned:
 
 
 def location(folder: str, generation: int) -> str:
-    """Where the checkpoint of a generation lies: the first in `folder` itself, later ones (after a rebuild) beside.
+    """The place of a generation's checkpoint: the first in `folder` itself, later ones (after a rebuild) beside.
 
     `folder` is a path or a URL, as `Settings.checkpoint`.
 
@@ -58,7 +58,7 @@ class Checkpoint:
         self._session: Any = spark._jsparkSession
 
     def last_planned(self) -> Planned | None:
-        """What Spark planned last; None for a checkpoint that doesn't exist or has no micro-batch yet."""
+        """The micro-batch that Spark planned last; None without a checkpoint, or before its first."""
         planned = max(self._batches("offsets"), default=None)
         return None if planned is None else Planned(planned, planned in self._batches("commits"))
 

@@ -1,4 +1,4 @@
-"""What a Spark cluster needs besides: our code and its environment on every executor, and the way to the driver.
+"""A Spark cluster's further needs: our code and its environment on every executor, and the way to the driver.
 
 Nothing here knows which cluster it is: standalone, YARN or Kubernetes, each leaves out what it has no use for.
 """
@@ -40,7 +40,7 @@ def environment(cluster: ClusterSettings, inherited: Mapping[str, str]) -> dict[
 
 
 def link_environment() -> None:
-    """Lets a driver that the cluster doesn't run find, by the executors' name, an environment: its own.
+    """Creates a link `environment` to the driver's own environment, because executors look for that name.
 
     Spark starts the same Python in the driver too, when it plans a query with state, and unpacks the archive for
     executors (and for a driver in the cluster) only.
@@ -78,7 +78,7 @@ def config(cluster: ClusterSettings, jvm_options: str, variables: Mapping[str, s
 
 
 def driver_config(cluster: ClusterSettings) -> dict[str, str]:
-    """Where executors reach a driver that isn't itself in the cluster. Raises FraudstreamError when nobody said."""
+    """The address of a driver that isn't itself in the cluster, for executors. Raises FraudstreamError without one."""
     if not cluster.driver_host:
         raise FraudstreamError(
             "set FRAUDSTREAM_CLUSTER__DRIVER_HOST to the name or address by which the cluster reaches this machine"

@@ -1,4 +1,4 @@
-"""What ended the query: something around it that will pass, or a checkpoint that can't be read any more."""
+"""Kinds of failures that end the query: something around it that will pass, or a checkpoint that can't be read."""
 
 import re
 
@@ -6,7 +6,7 @@ import psycopg
 
 from fraudstream.errors import FraudstreamError
 from spark_jobs.checkpoint import CheckpointError
-from spark_jobs.processor import PostgresLostError
+from spark_jobs.database import PostgresLostError
 from spark_jobs.publisher import PublishError
 
 #: In Spark's and Java's words: Kafka, the network, a full disk, or another driver on the same checkpoint.
@@ -28,16 +28,17 @@ _DAMAGED = re.compile(
 
 
 def is_transient(error: BaseException | None) -> bool:
-    """Whether it failed for a reason outside of the micro-batch: the same batch may well succeed later."""
+    """True for a failure that has its cause outside of the micro-batch: the same batch may well succeed later."""
     return isinstance(error, psycopg.OperationalError | PostgresLostError | PublishError) or bool(
         _TRANSIENT.search(_said(error))
     )
 
 
 def is_damaged_checkpoint(error: BaseException | None, *, resuming: bool) -> bool:
-    """Whether the query failed since its checkpoint can't be read.
+    """True for a query that failed since its checkpoint can't be read.
 
-    `resuming`: it had one, and failed before a first micro-batch began. Then it is, whatever Spark says of the garbage.
+    `resuming`: the query had a checkpoint, and failed before a first micro-batch. Such a failure counts as damage,
+    since Spark's words for what it found there are endless; one that is known to come from elsewhere doesn't.
     """
     if is_transient(error) or _LOST.search(_said(error)):
         return False

@@ -1,4 +1,4 @@
-"""The start of a driver: it takes the query over, or refuses with what was found and what to do."""
+"""The fence between drivers: a new one becomes the query's only driver, or refuses, saying what to do."""
 
 import os
 import socket
@@ -10,7 +10,7 @@ from psycopg.rows import class_row
 from fraudstream.ledger.gaps import KafkaView, breaks, positions
 from fraudstream.messages.contracts import QUERY
 from fraudstream.settings import StreamSettings
-from spark_jobs.bucket import STATE_LAYOUT
+from model.features.profile import STATE_LAYOUT
 from spark_jobs.checkpoint import Offsets, Planned
 from spark_jobs.ledger import Driver, LedgerError, Postgres
 
@@ -19,7 +19,7 @@ _REBUILD = "Start the state anew, from Kafka and the ledger: ./fraudctl rebuild"
 
 @dataclass(frozen=True)
 class Known:
-    """What Postgres knows of the query: a row of fraud.stream_queries."""
+    """The query as Postgres knows it: a row of fraud.stream_queries."""
 
     generation: int = 0
     first_batch: int = 0
@@ -54,34 +54,35 @@ def known_query(connection: Postgres) -> Known:
         return cursor.fetchone() or Known()
 
 
-def take_over(
-    connection: Postgres,
-    stream: StreamSettings,
-    look: Callable[[], KafkaView],
-    generation: int,
-    planned: Planned | None,
-    location: str,
-) -> Driver:
+@dataclass(frozen=True)
+class Found:
+    """The checkpoint that a driver found, to go on from."""
+
+    generation: int  # another one in the ledger means that a rebuild came in between
+    planned: Planned | None  # its newest micro-batch
+    location: str  # for messages
+
+
+def become_driver(connection: Postgres, stream: StreamSettings, found: Found, look: Callable[[], KafkaView]) -> Driver:
     """Makes this process the query's driver, so that an older one's next commit is refused.
 
     Args:
         connection: as the writer.
         stream: the settings that are fixed with the checkpoint, and how often a batch may be repeated.
+        found: the checkpoint.
         look: asks Kafka; called while an older driver can't commit, so that the ledger isn't ahead of the answer.
-        generation: the checkpoint's; another one in the ledger means that a rebuild came in between.
-        planned: the newest micro-batch in the checkpoint, or None.
-        location: the checkpoint's, for messages.
 
     Raises LedgerError when ledger, checkpoint and Kafka don't go on from each other, when a fixed setting has changed,
     or when the next batch ended its driver again and again.
     """
+    planned = found.planned
     with connection.transaction():
         known = known_query(connection)
-        if known.generation != generation:
+        if known.generation != found.generation:
             raise LedgerError("the state was set to be rebuilt while this driver started: start it again")
         view = look()
         committed = _last_committed(connection, known)
-        _check_history(known, committed, planned, location)
+        _check_history(known, committed, planned, found.location)
         _check_kafka(connection, view)
         if planned is not None:
             _check_fixed(stream, known)

@@ -24,7 +24,7 @@ class LedgerError(RefusedError):
 
 
 class BatchState(Enum):
-    """What the ledger knows of a micro-batch's offset ranges."""
+    """A micro-batch's offset ranges, as the ledger knows them."""
 
     NEW = "new"
     COMMITTED = "committed"  # Spark runs it again after a crash between our commit and its own
@@ -63,7 +63,7 @@ def beat(connection: Postgres, driver: Driver) -> None:
 
 
 def batch_state(connection: Postgres, batch_id: int, ranges: Sequence[OffsetRange]) -> BatchState:
-    """Whether a micro-batch is new or was committed, by its offset ranges. Raises LedgerError for anything else."""
+    """Tells by its offset ranges if a micro-batch is new or was committed. Raises LedgerError for anything else."""
     stored = connection.execute(
         "SELECT offsets FROM fraud.stream_batches WHERE query = %s AND batch_id = %s", (QUERY, batch_id)
     ).fetchone()
@@ -98,7 +98,7 @@ def offsets_json(ranges: Sequence[OffsetRange]) -> dict[str, dict[str, list[int]
 
 @dataclass(frozen=True)
 class PartitionCounts:
-    """What became of a partition's messages in one micro-batch; the order is that of the tables' columns."""
+    """Fates of a partition's messages in one micro-batch; the order is that of the tables' columns."""
 
     scored: int = 0
     browse_events: int = 0
@@ -109,7 +109,7 @@ class PartitionCounts:
 
 @dataclass(frozen=True)
 class Marks:
-    """How many of a partition's scored transactions were late, and how many were flagged."""
+    """Numbers of a partition's scored transactions that were late, and that were flagged."""
 
     late: int = 0
     flagged: int = 0

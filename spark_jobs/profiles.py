@@ -10,7 +10,7 @@ from pyspark.sql.streaming.stateful_processor import StatefulProcessor, Stateful
 from fraudstream import failpoints
 from fraudstream.failpoints import Failpoint, reach
 from fraudstream.settings import Settings
-from model.features.profile import DAY_MS, HOUR_MS
+from model.durations import DAY_MS, HOUR_MS
 from spark_jobs.bucket import Bucket, Limits, Message
 from spark_jobs.checkpoint import Offsets
 from spark_jobs.schemas import BUCKET_STATE, OUTCOME

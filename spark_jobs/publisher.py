@@ -1,5 +1,6 @@
 """Publishes to Kafka what a batch committed to Postgres: read back from there, so that a repeat is byte-identical."""
 
+import logging
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -24,6 +25,8 @@ from fraudstream.messages.contracts import (
 from fraudstream.settings.kafka import KafkaSettings, Role
 from spark_jobs import ledger, statements
 from spark_jobs.ledger import Postgres
+
+log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 30
 SALES_WINDOW = timedelta(seconds=30)
@@ -57,8 +60,8 @@ class Publisher:
             reach(Failpoint.DURING_PUBLISH)
         left = self._producer.flush(FLUSH_SECONDS)
         if self._failures or left:
-            reason = self._failures[0] if self._failures else f"no acknowledgement within {FLUSH_SECONDS} s"
-            raise PublishError(f"{left + len(self._failures)} messages of batch {batch_id} weren't published: {reason}")
+            cause = self._failures[0] if self._failures else f"no acknowledgement within {FLUSH_SECONDS} s"
+            raise PublishError(f"{left + len(self._failures)} messages of batch {batch_id} weren't published: {cause}")
         reach(Failpoint.BEFORE_MARK_PUBLISHED)
         ledger.mark_published(connection, batch_id)
         reach(Failpoint.AFTER_MARK_PUBLISHED)
@@ -77,6 +80,13 @@ class Publisher:
     def _on_delivery(self, error: KafkaError | None, message: KafkaMessage) -> None:
         if error is not None:
             self._failures.append(delivery_failure(self._kafka, error, message.topic()))
+
+
+def publish_left_over(connection: Postgres, publisher: Publisher) -> None:
+    """Publishes what earlier drivers committed and didn't publish. Raises PublishError."""
+    for batch_id in ledger.unpublished(connection):
+        log.info("publishing batch %s, which an earlier driver committed", batch_id)
+        publisher.publish(connection, batch_id)
 
 
 def _messages(connection: Postgres, batch_id: int) -> Iterator[_Outgoing]:

@@ -12,15 +12,21 @@ from pyspark.sql import SparkSession
 from pyspark.sql.streaming.listener import StreamingQueryProgress
 from pyspark.sql.streaming.query import StreamingQuery
 
-from fraudstream.errors import FraudstreamError
+from fraudstream import failpoints
+from fraudstream.failpoints import Failpoint, reach
 from fraudstream.jobs.heartbeat import HEARTBEAT, State, beat
+from fraudstream.ledger import gaps
 from fraudstream.messages.contracts import QUERY
 from fraudstream.settings import Settings
-from spark_jobs.checkpoint import Checkpoint, location
+from fraudstream.settings.kafka import Role
+from spark_jobs.checkpoint import Checkpoint, Offsets, location
 from spark_jobs.cluster import check_shared
-from spark_jobs.failures import is_damaged_checkpoint, is_transient, root_cause
+from spark_jobs.fencing import Found, become_driver
+from spark_jobs.preparation import Preparation
 from spark_jobs.processor import Processor
 from spark_jobs.profiles import update_profiles
+from spark_jobs.publisher import publish_left_over
+from spark_jobs.recovery import Recovery
 from spark_jobs.source import read_events
 
 log = logging.getLogger("score_transactions")
@@ -32,34 +38,44 @@ PROGRESS_SECONDS = 60.0
 
 
 def run_query(
-    spark: SparkSession, settings: Settings, processor: Processor, stop: threading.Event, starting_until: float
+    spark: SparkSession, settings: Settings, ready: Preparation, stop: threading.Event, starting_until: float
 ) -> None:
     """Runs the query until `stop` is set. Raises what made it fail; `starting_until` is as in `watch`."""
-    heartbeat = settings.paths.stream / HEARTBEAT
-    checkpoint = Checkpoint(spark, location(settings.checkpoint, processor.generation))
+    stream, kafka, heartbeat = settings.stream, settings.kafka.as_role(Role.STREAM), settings.paths.stream / HEARTBEAT
+    failpoints.arm(stream.failpoints)
+    checkpoint = Checkpoint(spark, location(settings.checkpoint, ready.generation))
     if not str(spark.sparkContext.master).startswith("local"):
         check_shared(spark, checkpoint.location, settings.cluster)
-    driver = processor.start(spark, checkpoint)
+    ready.scoring_data.warm_workers(spark)
+    planned = checkpoint.last_planned()
+    found = Found(ready.generation, planned, checkpoint.location)
+    reach(Failpoint.BEFORE_FENCING)
+    driver = become_driver(ready.database.now(), stream, found, lambda: gaps.look(kafka))
+    reach(Failpoint.AFTER_FENCING)
     log.info("driver %s, epoch %s, on %s", driver.name, driver.epoch, spark.sparkContext.master)
+    publish_left_over(ready.database.now(), ready.publisher)
+    processor = Processor(ready, checkpoint, driver, stream.failpoints)
+    recovery = Recovery(kafka, ready.database, driver, had_checkpoint=planned is not None)
     try:
-        query = start_query(spark, settings, processor, checkpoint)
+        query = start_query(spark, settings, processor, driver.resume, checkpoint.location)
     except (Py4JJavaError, PySparkException) as error:
-        raise _ended_by(error, processor) from error
+        raise recovery.ended_by(error, batch_begun=processor.begun) from error
     gc.freeze()  # what the libraries made isn't walked through by `watch`'s collections
-    watch(query, processor, heartbeat, stop, starting_until)
+    if not watch(query, processor, heartbeat, stop, starting_until):
+        raise recovery.ended_by(processor.error or query.exception(), batch_begun=processor.begun)
     beat(heartbeat, State.STOPPING)
     stop_between_batches(query, processor)
 
 
 def start_query(
-    spark: SparkSession, settings: Settings, processor: Processor, checkpoint: Checkpoint
+    spark: SparkSession, settings: Settings, processor: Processor, resume: Offsets, checkpoint: str
 ) -> StreamingQuery:
     """Both halves of the plan: the stateful one here, the stateless one in each micro-batch (`Processor`)."""
-    outcomes = update_profiles(read_events(spark, settings), settings, processor.driver.resume)
+    outcomes = update_profiles(read_events(spark, settings), settings, resume)
     return (
         outcomes.writeStream.queryName(QUERY)
         .foreachBatch(processor)
-        .option("checkpointLocation", checkpoint.location)
+        .option("checkpointLocation", checkpoint)
         .trigger(processingTime=f"{settings.stream.trigger_seconds} seconds")
         .start()
     )
@@ -67,18 +83,20 @@ def start_query(
 
 def watch(
     query: StreamingQuery, processor: Processor, heartbeat: Path, stop: threading.Event, starting_until: float
-) -> None:
+) -> bool:
     """Beats while the query makes progress, or waits for data or Postgres; a batch that hangs lets the heartbeat age.
 
     The first micro-batch may take until `starting_until` (of `time.monotonic()`): it may be large, and nothing is warm.
+    Returns True once `stop` is set, False when the query has ended before.
     """
     seen_batch, said = -1, time.monotonic()
     while not stop.is_set():
-        _check(query, processor)
+        if not query.isActive:
+            return False
         last = processor.last
         batch_id = last.batch_id if last else -1
         idle = not query.status["isTriggerActive"] and query.lastProgress is not None
-        if idle or batch_id != seen_batch or processor.waiting:
+        if idle or batch_id != seen_batch or processor.is_waiting:
             state = State.IDLE if idle else State.RUNNING
             beat(heartbeat, state, batch_id, progress_line(query, processor), processor.problem)
             seen_batch = batch_id
@@ -93,6 +111,7 @@ def watch(
             gc.collect()
             said = time.monotonic()
         stop.wait(POLL_SECONDS)
+    return True
 
 
 def progress_line(query: StreamingQuery, processor: Processor) -> str:
@@ -110,7 +129,7 @@ def progress_line(query: StreamingQuery, processor: Processor) -> str:
 
 
 def state_line(progress: StreamingQueryProgress) -> str:
-    """How large Spark's state is: a row a bucket; RocksDB's memory; its files without their copy in the checkpoint."""
+    """The size of Spark's state: a row a bucket; RocksDB's memory; its files without their copy in the checkpoint."""
     operators = progress["stateOperators"]
     rows, memory = (sum(operator[name] for operator in operators) for name in ("numRowsTotal", "memoryUsedBytes"))
     files = sum(operator["customMetrics"].get("rocksdbSstFileSize", 0) for operator in operators)
@@ -127,23 +146,3 @@ def stop_between_batches(query: StreamingQuery, processor: Processor) -> None:
         processor.batch_lock.release()
     else:
         log.warning("a micro-batch is still running after %s s; it will be repeated at the next start", STOP_SECONDS)
-
-
-def _check(query: StreamingQuery, processor: Processor) -> None:
-    """Raises what ended the query, if it ended: our own error where there is one, or else the first line of Spark's."""
-    if query.isActive:
-        return
-    raise _ended_by(processor.error or query.exception(), processor)
-
-
-def _ended_by(failure: BaseException | None, processor: Processor) -> FraudstreamError:
-    """The error to end with; what can be done about `failure` without a person is done."""
-    if is_transient(failure):
-        processor.forgive()
-    if is_damaged_checkpoint(failure, resuming=processor.resuming):
-        log.error("the query failed", exc_info=failure)
-        return FraudstreamError(f"the checkpoint is damaged ({root_cause(failure)}); {processor.rebuild_if_exact()}")
-    if isinstance(failure, FraudstreamError):
-        return failure
-    log.error("the query failed", exc_info=failure)
-    return FraudstreamError(f"the query ended: {root_cause(failure)}")

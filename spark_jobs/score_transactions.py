@@ -28,7 +28,7 @@ from fraudstream.settings.kafka import Role
 from spark_jobs.session import build_session
 
 if TYPE_CHECKING:
-    from spark_jobs.processor import Processor
+    from spark_jobs.preparation import Preparation
 
 log = logging.getLogger("score_transactions")
 
@@ -75,13 +75,13 @@ def run(settings: Settings, master: str | None, stop: threading.Event) -> None:
     _check_kafka(settings)
     starting_until = time.monotonic() + settings.stream.startup_timeout_seconds
     with ThreadPoolExecutor(1) as loader:
-        loading = loader.submit(_load, settings)
+        preparing = loader.submit(_prepare, settings)
         spark = build_session(settings, master)
         try:
-            processor = loading.result()
+            ready = preparing.result()
             from spark_jobs.query import run_query
 
-            run_query(spark, settings, processor, stop, starting_until)
+            run_query(spark, settings, ready, stop, starting_until)
             log.info("stopped")
         finally:
             spark.stop()
@@ -95,16 +95,11 @@ def _check_kafka(settings: Settings) -> None:
         raise RefusedError(str(error)) from error
 
 
-def _load(settings: Settings) -> "Processor":
-    """A start's other half, while the JVM comes up: seconds of imports, then the model and the static data."""
-    import psycopg
+def _prepare(settings: Settings) -> "Preparation":
+    """The half of a start that needs no Spark. Imported here: that takes seconds, and the JVM comes up meanwhile."""
+    from spark_jobs.preparation import prepare
 
-    from spark_jobs.processor import Processor
-
-    try:
-        return Processor(settings)
-    except psycopg.OperationalError as error:
-        raise FraudstreamError(f"PostgreSQL can't be used: {error}; look at ./fraudctl status") from error
+    return prepare(settings)
 
 
 def _request_stop(stop: threading.Event, number: int, _frame: FrameType | None) -> None:

@@ -17,8 +17,8 @@ from fraudstream import failpoints
 from fraudstream.errors import FraudstreamError
 from fraudstream.failpoints import Failpoint, reach
 from fraudstream.messages.contracts import Reason, Transaction
+from model.features.catalogue import STATEFUL_FEATURES
 from model.features.entity_risk import EntityRisk
-from model.features.observe import STATEFUL_FEATURES
 from model.features.static import StaticData
 from spark_jobs.bucket import Kind
 from spark_jobs.schemas import SCORED
@@ -41,7 +41,7 @@ class ModelFiles:
 
 @dataclass(frozen=True)
 class ScoringData:
-    """What a micro-batch is scored with: models and one version of the static data, broadcast to the workers."""
+    """Scoring data as workers get it, by broadcast: models, and one version of all that is joined."""
 
     champion: ModelFiles
     challenger: ModelFiles | None  # scores too, and decides nothing
@@ -54,10 +54,10 @@ def score(outcomes: DataFrame, data: Broadcast[ScoringData], armed: str = "") ->
 
     `armed` are the workers' failpoints (`fraudstream.failpoints`).
     """
-    return outcomes.mapInArrow(_scorer_of(data, armed), SCORED)
+    return outcomes.mapInArrow(_create_partition_scorer(data, armed), SCORED)
 
 
-def _scorer_of(
+def _create_partition_scorer(
     data: Broadcast[ScoringData], armed: str
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     number = data._jbroadcast.id()
@@ -67,32 +67,32 @@ def _scorer_of(
         for batch in batches:
             if batch.num_rows:
                 reach(Failpoint.IN_SCORING)
-                scoring = _on_worker(number, data)
+                scoring = _worker_copy(number, data)
                 challenger = load_scorer(scoring.challenger) if scoring.challenger else None
                 yield score_batch(batch, load_scorer(scoring.champion), challenger, scoring)
 
     return score_partition
 
 
-_kept: dict[int, ScoringData] = {}  # of this worker: at most one broadcast, by its number
+_worker_copies: dict[int, ScoringData] = {}  # of this worker: at most one broadcast, by its number
 
 
-def _on_worker(number: int, data: Broadcast[ScoringData]) -> ScoringData:
+def _worker_copy(number: int, data: Broadcast[ScoringData]) -> ScoringData:
     """The value of broadcast `number`. Spark takes it from a worker that gets a task of the other stage in between."""
-    if number not in _kept:
-        _kept.clear()
-        _kept[number] = data.value
-    return _kept[number]
+    if number not in _worker_copies:
+        _worker_copies.clear()
+        _worker_copies[number] = data.value
+    return _worker_copies[number]
 
 
 def check_on_worker(spark: SparkSession, files: ModelFiles) -> None:
     """Loads the model where it will score. Raises FraudstreamError with the reason when it can't be used there."""
-    problem = spark.sparkContext.parallelize([files], 1).map(_problem_of).first()
+    problem = spark.sparkContext.parallelize([files], 1).map(_loading_problem).first()
     if problem:
         raise FraudstreamError(problem)
 
 
-def _problem_of(files: ModelFiles) -> str:
+def _loading_problem(files: ModelFiles) -> str:
     try:
         load_scorer(files)
     except FraudstreamError as error:
@@ -150,7 +150,7 @@ def _stateful_columns(transactions: pa.RecordBatch) -> np.ndarray:
 
 
 def _transactions(batch: pa.RecordBatch) -> pd.DataFrame:
-    """What the joins need of each transaction."""
+    """The fields of each transaction that the joins need."""
     events = [_decode_transaction(value) for value in batch.column("value").to_pylist()]
     names = (
         "customer_id",

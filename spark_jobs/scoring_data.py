@@ -1,10 +1,11 @@
-"""What micro-batches are scored with: the models, the static data and entity risk, each read when it changes."""
+"""The data that micro-batches are scored with: models, static data and entity risk, each read when it changes."""
 
 import logging
 import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Self
 
 import pandas as pd
 from py4j.protocol import Py4JError
@@ -35,7 +36,7 @@ class Loaded:
     files: ModelFiles
 
     def holds(self, wanted: ModelVersion) -> bool:
-        """Whether it is `wanted`; its status may have changed meanwhile."""
+        """True if it is `wanted`; its status may have changed meanwhile."""
         return (self.model.version, self.model.sha256) == (wanted.version, wanted.sha256)
 
 
@@ -49,12 +50,12 @@ class Current:
     risk: EntityRisk
 
     def is_same(self, other: "Current") -> bool:
-        """Whether the workers need nothing new. Each part is kept as it is while its version doesn't change."""
+        """True if the workers need nothing new. Each part is kept as it is while its version doesn't change."""
         parts = ("champion", "challenger", "static", "risk")
         return all(getattr(self, part) is getattr(other, part) for part in parts)
 
     def scoring_data(self) -> ScoringData:
-        """What the workers need of it."""
+        """The part of it that workers need."""
         second = self.challenger.files if self.challenger else None
         return ScoringData(self.champion.files, second, self.static, self.risk)
 
@@ -66,55 +67,53 @@ class _Refusal:
     retry_at: float  # of time.monotonic()
 
 
-class Resources:
-    """Keeps the champion, its challenger and the newest joined data.
+class ScoringDataCache:
+    """The driver's scoring data: the champion, its challenger and the newest joined data, and their broadcast.
 
-    Call `start` once; then `refresh` and `on_workers` before each micro-batch. A model that becomes champion while the
-    stream runs, but can't be used, leaves the last good one at work; `problem` tells.
+    Call `refresh` and `on_workers` before each micro-batch. A model that becomes champion while the stream runs, but
+    can't be used, leaves the last good one at work; `problem` tells.
     """
 
-    def __init__(self, *, shadow: bool) -> None:
-        """With `shadow`, a challenger scores beside the champion."""
+    def __init__(self, current: Current, *, shadow: bool) -> None:
+        """Begins with `current`. With `shadow`, a challenger scores beside the champion."""
+        self.current = current
         self._shadow = shadow
-        self._current: Current | None = None
         self._broadcast: Broadcast[ScoringData] | None = None
         self._lock = threading.Lock()
         self._champion_tried = False
         self._refusals: dict[str, _Refusal] = {}
 
-    def start(self, connection: Postgres) -> Current:
+    @classmethod
+    def load(cls, connection: Postgres, *, shadow: bool) -> Self:
         """Reads champion and static data. Raises FraudstreamError when there is no model, or when it can't be used."""
         model = champion(connection)
         if model is None:
             raise FraudstreamError(_NO_CHAMPION)
-        self._current = Current(_read(model), None, self._newest_static(connection), self._newest_risk(connection))
-        return self._current
+        return cls(Current(_read(model), None, _newest_static(connection), _newest_risk(connection)), shadow=shadow)
 
     def refresh(self, connection: Postgres, spark: SparkSession) -> Current:
-        """What to score with now. Models were tried on a worker before they are in it."""
-        assert self._current is not None  # noqa: S101 (start comes first)
-        old = self._current
+        """Reads what has changed, and returns what to score with now. A new model is tried on a worker first."""
+        old = self.current
         first = self._take("champion", champion(connection), old.champion, spark) or old.champion
         second = self._take("challenger", challenger(connection), old.challenger, spark) if self._shadow else None
-        new = Current(first, second, self._newest_static(connection), self._newest_risk(connection))
+        new = Current(first, second, _newest_static(connection, old.static), _newest_risk(connection, old.risk))
         if new.is_same(old):
             return old
         with self._lock:
-            self._current = new
+            self.current = new
             if self._broadcast:
                 self._broadcast.destroy()  # no later micro-batch uses it, and its file lies on the driver's disk
                 self._broadcast = None
-        return self._current
+        return new
 
     def on_workers(self, spark: SparkSession) -> Broadcast[ScoringData]:
-        """What `refresh` returned last, on all workers. Raises FraudstreamError when they can't use the champion."""
+        """`current` on all workers. Raises FraudstreamError when they can't use the champion."""
         with self._lock:
-            assert self._current is not None  # noqa: S101 (start comes first)
-            if not self._champion_tried:  # the one of `start`; later ones were tried by `refresh`
-                check_on_worker(spark, self._current.champion.files)
+            if not self._champion_tried:  # the one of `load`; later ones were tried by `refresh`
+                check_on_worker(spark, self.current.champion.files)
                 self._champion_tried = True
             if self._broadcast is None:
-                self._broadcast = spark.sparkContext.broadcast(self._current.scoring_data())
+                self._broadcast = spark.sparkContext.broadcast(self.current.scoring_data())
             return self._broadcast
 
     def warm_workers(self, spark: SparkSession) -> None:
@@ -131,7 +130,7 @@ class Resources:
 
     @property
     def problem(self) -> str:
-        """Which model should be at work and isn't, and why; empty when all is well."""
+        """A model that should be at work and isn't, and why; empty when all is well."""
         return "; ".join(
             f"{role} {refusal.model.version} is not at work: {refusal.problem}"
             for role, refusal in dict(self._refusals).items()
@@ -156,23 +155,23 @@ class Resources:
         log.info("%s is now model %s", role, wanted.version)
         return loaded
 
-    def _newest_static(self, connection: Postgres) -> StaticData:
-        version = _newest_version(connection, "static_versions")
-        if self._current and self._current.static.version == version:
-            return self._current.static
-        static = _read_static(connection, version)
-        log.info(
-            "static data %s: %s customers, %s products", static.version, len(static.customers), len(static.products)
-        )
-        return static
 
-    def _newest_risk(self, connection: Postgres) -> EntityRisk:
-        version = _newest_version(connection, "entity_risk_versions")
-        if self._current and self._current.risk.version == version:
-            return self._current.risk
-        risk = _read_risk(connection)
-        log.info("entity risk %s: %s entities", risk.version, sum(map(len, risk.entities.values())))
-        return risk
+def _newest_static(connection: Postgres, held: StaticData | None = None) -> StaticData:
+    version = _newest_version(connection, "static_versions")
+    if held and held.version == version:
+        return held
+    static = _read_static(connection, version)
+    log.info("static data %s: %s customers, %s products", static.version, len(static.customers), len(static.products))
+    return static
+
+
+def _newest_risk(connection: Postgres, held: EntityRisk | None = None) -> EntityRisk:
+    version = _newest_version(connection, "entity_risk_versions")
+    if held and held.version == version:
+        return held
+    risk = _read_risk(connection)
+    log.info("entity risk %s: %s entities", risk.version, sum(map(len, risk.entities.values())))
+    return risk
 
 
 def _read(model: ModelVersion) -> Loaded:

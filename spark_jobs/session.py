@@ -86,7 +86,7 @@ def scratch_folder(root: Path) -> Path:
 
 
 def _driver_config(settings: Settings, scratch: Path) -> dict[str, str]:
-    """What the driver's JVM has to start with; one that spark-submit started has it from there."""
+    """Options that the driver's JVM has to start with; one that spark-submit started has it from there."""
     return {
         "spark.jars": ",".join(_connector_jars(settings)),
         "spark.driver.memory": f"{settings.stream.driver_memory_mb}m",

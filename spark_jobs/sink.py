@@ -98,7 +98,7 @@ def _by_kind(outcomes: pa.Table) -> dict[str, list[dict[str, Any]]]:
 
 
 def _count(rows: dict[str, list[dict[str, Any]]]) -> dict[tuple[str, int], PartitionCounts]:
-    """What became of each topic partition's messages."""
+    """Fates of each topic partition's messages."""
     sums: Counter[tuple[str, int, str]] = Counter()
     for kind, of_kind in rows.items():
         for row in of_kind:

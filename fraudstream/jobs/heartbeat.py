@@ -1,6 +1,7 @@
 """A long-lived job's sign of life: a small file that its supervisor and `fraudctl status` read."""
 
 import time
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -13,7 +14,7 @@ HEARTBEAT = "heartbeat.json"
 
 
 class State(StrEnum):
-    """What a job says that it is doing."""
+    """Activities that a job reports."""
 
     STARTING = "starting"
     RUNNING = "running"
@@ -23,7 +24,7 @@ class State(StrEnum):
 
 
 class Heartbeat(msgspec.Struct, frozen=True):
-    """What a job says about itself, at least every few seconds. `at` is in epoch seconds.
+    """A job's word about itself, at least every few seconds. `at` is in epoch seconds.
 
     `problem` is what a person should see to, though the job goes on; empty when all is well.
     """
@@ -36,8 +37,25 @@ class Heartbeat(msgspec.Struct, frozen=True):
 
     @property
     def starting(self) -> bool:
-        """Whether the job has not begun its work: its next heartbeat may take as long as a first one."""
+        """True for a job that has not begun its work: its next heartbeat may take as long as a first one."""
         return self.state is State.STARTING
+
+
+@dataclass(frozen=True)
+class Patience:
+    """The longest times without a heartbeat, in seconds: for a job that starts, and for one at work."""
+
+    starting: float
+    working: float
+
+
+def is_stalled(heartbeat: Heartbeat | None, age: float, patience: Patience) -> bool:
+    """True for a living job that gave no heartbeat for too long.
+
+    `heartbeat` is the job's newest one, or None before its first; `age` is in seconds, since then or since its launch.
+    """
+    at_work = heartbeat is not None and not heartbeat.starting
+    return age > (patience.working if at_work else patience.starting)
 
 
 def beat(path: Path, state: State, batch_id: int = -1, progress: str = "", problem: str = "") -> None:

@@ -5,14 +5,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from fraudstream.jobs.heartbeat import State
+from fraudstream.jobs.heartbeat import Patience, State, is_stalled
 from fraudstream.jobs.slot import Slot
 from fraudstream.settings import Settings
 
 
 @dataclass(frozen=True)
 class JobState:
-    """What a job does now. `state` is its heartbeat's word, or `stopped`, `starting` or `stalled`; times in seconds."""
+    """A job as it is now. `state` is its heartbeat's word, or `stopped`, `starting` or `stalled`; times in seconds."""
 
     state: str
     pid: int | None = None
@@ -40,12 +40,16 @@ class Job:
         heartbeat = self.slot.heartbeat_of(identity)
         age = self.slot.heartbeat_age(identity)
         uptime = time.time() - identity.launched_at
-        limits = settings.stream
+        stalled = is_stalled(heartbeat, age, patience(settings))
         if heartbeat is None:
-            return JobState("stalled" if age > limits.startup_timeout_seconds else State.STARTING, identity.pid, uptime)
-        limit = limits.startup_timeout_seconds if heartbeat.starting else limits.heartbeat_timeout_seconds
-        state = "stalled" if age > limit else heartbeat.state
+            return JobState("stalled" if stalled else State.STARTING, identity.pid, uptime)
+        state = "stalled" if stalled else heartbeat.state
         return JobState(state, identity.pid, uptime, age, heartbeat.progress, heartbeat.problem)
+
+
+def patience(settings: Settings) -> Patience:
+    """The settings' limits for a heartbeat's age."""
+    return Patience(settings.stream.startup_timeout_seconds, settings.stream.heartbeat_timeout_seconds)
 
 
 def jobs(settings: Settings) -> dict[str, Job]:
@@ -55,6 +59,6 @@ def jobs(settings: Settings) -> dict[str, Job]:
 
 
 def job_environment() -> dict[str, str]:
-    """What a job inherits: this process's environment without Airflow's own variables, which can hold secrets."""
+    """The environment that a job inherits: this process's, without Airflow's variables, which can hold secrets."""
     inherited = {name: value for name, value in os.environ.items() if "AIRFLOW" not in name}
     return inherited | {"PYTHONUNBUFFERED": "1"}

@@ -39,7 +39,7 @@ class ProcessError(FraudstreamError):
 
 
 class Identity(Struct, frozen=True):
-    """Which process: a pid alone is reused, with start time and boot it is not."""
+    """One process among all: a pid alone is reused, with start time and boot it is not."""
 
     pid: int
     start_ticks: int
@@ -49,12 +49,12 @@ class Identity(Struct, frozen=True):
 
     @property
     def alive(self) -> bool:
-        """Whether this very process runs. A zombie doesn't: it has ended and only awaits its parent."""
+        """True while this very process runs. A zombie doesn't: it has ended and only awaits its parent."""
         return self.boot_id == boot_id() and start_ticks(self.pid) == self.start_ticks
 
 
 class Exit(Struct, frozen=True):
-    """How a process ended: its exit status, negative for the signal that killed it."""
+    """End of a process: its exit status, negative for the signal that killed it."""
 
     identity: Identity
     status: int
@@ -66,7 +66,7 @@ class Exit(Struct, frozen=True):
 
 
 class Command(Struct, frozen=True):
-    """What to run in a slot, and where."""
+    """A slot's command line and working directory."""
 
     arguments: tuple[str, ...]
     directory: str
@@ -108,12 +108,12 @@ class Slot:
         return time.time() - (heartbeat.at if heartbeat else identity.launched_at)
 
     def exit_of(self, identity: Identity) -> Exit | None:
-        """How this process ended; None while it runs, and when nobody could see it end (a reboot)."""
+        """The process's end; None while it runs, and when nobody could see it end (a reboot)."""
         ended = self._read("exit.json", Exit)
         return ended if ended and ended.identity == identity else None
 
     def stop_requested(self, identity: Identity) -> bool:
-        """Whether `stop` was called for this process."""
+        """True once `stop` was called for this process."""
         return self._read("stopping.json", Identity) == identity
 
     def launch(
@@ -215,7 +215,7 @@ def boot_id() -> str:
 
 
 def start_ticks(pid: int) -> int | None:
-    """When `pid` started, in clock ticks since boot; None when it is gone or a zombie."""
+    """Start time of `pid`, in clock ticks since boot; None when it is gone or a zombie."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):

@@ -35,7 +35,7 @@ class Columns:
         )
 
 
-def mix(*keys: Array | int) -> Array:
+def stable_hash(*keys: Array | int) -> Array:
     """Hashes integer columns into one column of 64 bits (SplitMix64's finaliser, chained): stable for ever.
 
     What a customer keeps (devices, cards, friends, trips) is a hash of who and when, so it needs no memory.
@@ -50,9 +50,9 @@ def mix(*keys: Array | int) -> Array:
     return state
 
 
-def mix_uniform(*keys: Array | int) -> Array:
-    """`mix` as uniform numbers in [0, 1)."""
-    return (mix(*keys) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+def stable_uniform(*keys: Array | int) -> Array:
+    """`stable_hash` as uniform numbers in [0, 1)."""
+    return (stable_hash(*keys) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def counts_to_groups(counts: Array) -> tuple[Array, Array]:

@@ -1,6 +1,6 @@
 """Faults on purpose: what happens to messages on their way, at chosen rates, each of them told on `simulation-truth`.
 
-A late message is held back for longer than the stream allows, one out of order for some seconds, and a duplicate comes
+A late message is delayed for longer than the stream allows, one out of order for some seconds, and a duplicate comes
 a second time. A malformed one is a client's broken first attempt: its right copy follows. So whatever the rates, each
 valid event is delivered at least once, and its truth with it.
 """
@@ -65,7 +65,7 @@ class FaultInjector:
     ) -> list[Message]:
         """`messages` of one topic with faults, and a truth message for each fault.
 
-        `companions` are messages (none, or one a message) that are held back together with them. `truth` gives the
+        `companions` are messages (none, or one a message) that are delayed together with them. `truth` gives the
         truth about the messages at some positions, as `Tables.truth` does.
         """
         if not self._edges[-1]:

@@ -15,7 +15,8 @@ from numpy.random import Generator
 
 from fraudstream.simulator.generator import WINDOW_SHOPPERS, Cell, Rows, generate, in_order
 from fraudstream.simulator.labels import Labels, label
-from fraudstream.simulator.scenarios import SCENARIOS, FraudMix
+from fraudstream.simulator.mix import FraudMix
+from fraudstream.simulator.scenarios import SCENARIOS
 from fraudstream.simulator.sessions import MAX_SESSION_MS, BrowseEvents, Transactions
 from fraudstream.simulator.shop import Shop
 
@@ -59,7 +60,7 @@ class Flow:
         self._options = options
         self._block_events = int(np.clip(options.rate * _BLOCK_SECONDS, *_BLOCK_EVENTS))
         self._cell_ms = max(1, int(1000 * self._block_events / options.rate))
-        self._difficulties = options.mix.difficulties(SCENARIOS)
+        self._difficulties = options.mix.difficulties()
         self._cells = self._generated_cells()
         self._rng = np.random.default_rng([shop.seed, 6, options.start_ms])
         self._clock_ms = float(options.start_ms)
@@ -130,7 +131,7 @@ class Flow:
         options = self._options
         expected = options.rate * length_ms / 1000 / _EVENTS_PER_PURCHASE
         purchases = int(rng.poisson(expected * (1 - options.fraud_rate)))
-        shares = options.mix.shares(SCENARIOS, np.array([start_ms]))[:, 0]
+        shares = options.mix.shares(np.array([start_ms]))[:, 0]
         attacks = tuple(
             scenario.sizes(rng, int(rng.poisson(expected * options.fraud_rate * share / scenario.mean_size)))
             for scenario, share in zip(SCENARIOS, shares, strict=True)

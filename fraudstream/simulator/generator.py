@@ -8,8 +8,9 @@ import numpy as np
 from fraudstream.simulator.columns import Array
 from fraudstream.simulator.journeys import journeys
 from fraudstream.simulator.legitimate import legitimate_sessions
-from fraudstream.simulator.noise import add_noise, add_second_thoughts
-from fraudstream.simulator.scenarios import MAX_LIFETIME_MS, SCENARIOS, Attacks
+from fraudstream.simulator.lookalikes import add_lookalikes, add_second_thoughts
+from fraudstream.simulator.scenario import MAX_LIFETIME_MS, Attacks
+from fraudstream.simulator.scenarios import SCENARIOS
 from fraudstream.simulator.sessions import BrowseEvents, Sessions, Transactions
 from fraudstream.simulator.shop import Shop
 
@@ -49,11 +50,11 @@ def generate(shop: Shop, cell: Cell) -> tuple[BrowseEvents, Transactions]:
         raise ValueError(f"cell {cell.number} has {rows} sessions; at most {1 << _SESSION_BITS} fit: shorten the cells")
     buys = np.arange(rows) < cell.purchases
     start = cell.start_ms + np.floor(rng.random(rows) * cell.length_ms).astype(np.int64)
-    customer = shop.visitors(cell.start_ms, rows, rng)
+    customer = shop.draw_visitors(cell.start_ms, rows, rng)
     again = add_second_thoughts(rng, customer, start, cell.purchases)
     honest = legitimate_sessions(shop, rng, customer, start, buys)
-    add_noise(shop, rng, honest, again)
-    sessions = Sessions.concat([honest, *_raids(shop, rng, cell)])
+    add_lookalikes(shop, rng, honest, again)
+    sessions = Sessions.concat([honest, *_attack_sessions(shop, rng, cell)])
     sessions = sessions.take(np.argsort(sessions.start, kind="stable"))
     session_ids = (np.uint64(cell.number) << np.uint64(_SESSION_BITS)) + np.arange(len(sessions), dtype=np.uint64)
     events, transactions = journeys(shop, rng, sessions, session_ids)
@@ -65,7 +66,7 @@ def in_order(rows: Rows) -> Rows:
     return rows.take(np.argsort(rows.time, kind="stable"))
 
 
-def _raids(shop: Shop, rng: np.random.Generator, cell: Cell) -> list[Sessions]:
+def _attack_sessions(shop: Shop, rng: np.random.Generator, cell: Cell) -> list[Sessions]:
     raids = []
     for number, (scenario, size) in enumerate(zip(SCENARIOS, cell.attacks, strict=True)):
         if len(size):

@@ -27,6 +27,15 @@ class Cities(Columns):
 
 
 @dataclass(frozen=True)
+class Place:
+    """Cities (indices) and degrees, one a row."""
+
+    city: Array
+    latitude: Array
+    longitude: Array
+
+
+@dataclass(frozen=True)
 class Geography:
     """All cities, and the cumulative weights to draw from."""
 

@@ -20,18 +20,19 @@ import pyarrow.parquet as pq
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.simulator.columns import Array
-from fraudstream.simulator.crowd import HOUR_MS
 from fraudstream.simulator.generator import WINDOW_SHOPPERS, Cell, generate, in_order
 from fraudstream.simulator.labels import label
-from fraudstream.simulator.scenarios import MAX_LIFETIME_MS, SCENARIOS, FraudMix
+from fraudstream.simulator.mix import FraudMix
+from fraudstream.simulator.scenario import MAX_LIFETIME_MS
+from fraudstream.simulator.scenarios import SCENARIOS
 from fraudstream.simulator.sessions import BrowseEvents, Transactions
 from fraudstream.simulator.shop import Shop, build_shop
 from fraudstream.simulator.tables import Tables
+from fraudstream.simulator.times import DAY_MS, HOUR_MS
 
 DATASETS = ("browse_events", "transactions", "labels", "truth")
 LABEL_DELAY_DAYS = 5.0
 
-_DAY_MS = 24 * HOUR_MS
 _PART_TRANSACTIONS = 40_000
 _MIN_PART_LIFETIMES = 4  # so that at most about a quarter is generated twice
 
@@ -59,9 +60,9 @@ class HistoryPlan:
             raise HistoryError(f"--transactions {self.transactions}: at least 1 is needed")
         if self.label_delay_days < 0:
             raise HistoryError(f"--label-delay-days {self.label_delay_days}: at least 0 is needed")
-        self.mix.difficulties(SCENARIOS)  # raises ScenarioError before anything is written
-        if self.days * _DAY_MS < 4 * MAX_LIFETIME_MS:
-            raise HistoryError(f"--days {self.days}: at least {4 * MAX_LIFETIME_MS / _DAY_MS:.2f} are needed")
+        self.mix.difficulties()  # raises ScenarioError before anything is written
+        if self.days * DAY_MS < 4 * MAX_LIFETIME_MS:
+            raise HistoryError(f"--days {self.days}: at least {4 * MAX_LIFETIME_MS / DAY_MS:.2f} are needed")
 
     @property
     def end_ms(self) -> int:
@@ -71,7 +72,7 @@ class HistoryPlan:
     @property
     def start_ms(self) -> int:
         """The start, ms since the epoch."""
-        return self.end_ms - int(self.days * _DAY_MS)
+        return self.end_ms - int(self.days * DAY_MS)
 
     @property
     def run(self) -> int:
@@ -117,11 +118,11 @@ def _plan_cells(shop: Shop, plan: HistoryPlan) -> list[Cell]:
     last_start = plan.end_ms - MAX_LIFETIME_MS
     starts = np.arange(plan.start_ms, last_start, HOUR_MS)
     lengths = np.minimum(HOUR_MS, last_start - starts)
-    rhythm = np.array([shop.crowd.size(int(start)) for start in starts]) * lengths
+    rhythm = np.array([shop.visitors.size(int(start)) for start in starts]) * lengths
     rng = np.random.default_rng([plan.seed, 4, plan.start_ms])
     frauds = round(plan.transactions * plan.fraud_rate)
-    difficulties = plan.mix.difficulties(SCENARIOS)
-    shares = plan.mix.shares(SCENARIOS, starts)
+    difficulties = plan.mix.difficulties()
+    shares = plan.mix.shares(starts)
     # Thieves keep to the shop's busy hours, half of the time.
     busy = 0.5 * rhythm / rhythm.sum() + 0.5 / len(rhythm)
     attacks = [
@@ -186,7 +187,7 @@ def write_history(directory: Path, plan: HistoryPlan, workers: int) -> Iterator[
     pq.write_table(tables.products(), directory / "products.parquet")
     parts = plan_parts(shop, plan)
     # fork, so that the workers share the shop's memory.
-    handed_over = (tables, plan.label_delay_days * _DAY_MS)
+    handed_over = (tables, plan.label_delay_days * DAY_MS)
     with ProcessPoolExecutor(
         workers, mp_context=get_context("fork"), initializer=_worker.adopt, initargs=handed_over
     ) as pool:

@@ -1,4 +1,4 @@
-"""Legitimate sessions: habits, and the noise that looks like fraud.
+"""Legitimate sessions: habits, and some of the lookalikes of fraud among them.
 
 Travellers show another country and use a hotel's computer, gifts go to other people's addresses, phones and cards are
 replaced, families share a device and a card, some people clear their cookies, use a VPN, splurge, or rush through a
@@ -6,28 +6,20 @@ checkout. What a customer keeps for a while (a phone, a card, a trip) is a hash 
 slices of time agree without sharing memory.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from fraudstream.simulator.columns import Array, mix, mix_uniform
+from fraudstream.simulator.columns import Array, stable_hash, stable_uniform
+from fraudstream.simulator.geography import Place
 from fraudstream.simulator.sessions import DEVICE_TYPES, PROMO_CODES, TRAFFIC_SOURCES, Sessions
 from fraudstream.simulator.shop import Shop
+from fraudstream.simulator.times import DAY_MS
 
-DAY_MS = 86_400_000
 _TRIP_MS = 5 * DAY_MS
 _FAMILY_SLOT = 1
 _FRIENDS_AT_HOME = 0.75  # of a customer's friends live in the same country
 
 # Purposes of the stable hashes.
 _DEVICE, _CARD, _TRIP, _FRIEND, _WORK, _FOREIGN, _PHASE = range(11, 18)
-
-
-@dataclass(frozen=True)
-class _Place:
-    city: Array
-    latitude: Array
-    longitude: Array
 
 
 def chance(rng: np.random.Generator, probability: Array | float, rows: int) -> Array:
@@ -82,16 +74,16 @@ _PAYMENT_SHARES = np.array([0.6, 0.22, 0.08, 0.05, 0.05])
 
 def own_device(customer: Array, slot: Array, time: Array) -> Array:
     """The identity of a customer's device in `slot` (0, 1, 2) at `time`: replaced every 5 to 18 months."""
-    period = (150 + 400 * mix_uniform(_PHASE, customer, slot)) * DAY_MS
-    phase = mix_uniform(_PHASE + 1, customer, slot) * period
-    return mix(_DEVICE, customer, slot, ((time + phase) // period).astype(np.int64))
+    period = (150 + 400 * stable_uniform(_PHASE, customer, slot)) * DAY_MS
+    phase = stable_uniform(_PHASE + 1, customer, slot) * period
+    return stable_hash(_DEVICE, customer, slot, ((time + phase) // period).astype(np.int64))
 
 
 def own_card(customer: Array, slot: Array, time: Array) -> Array:
     """The identity of a customer's card in `slot` at `time`: replaced every one to three years."""
-    period = (365 + 730 * mix_uniform(_PHASE + 2, customer, slot)) * DAY_MS
-    phase = mix_uniform(_PHASE + 3, customer, slot) * period
-    return mix(_CARD, customer, slot, ((time + phase) // period).astype(np.int64))
+    period = (365 + 730 * stable_uniform(_PHASE + 2, customer, slot)) * DAY_MS
+    phase = stable_uniform(_PHASE + 3, customer, slot) * period
+    return stable_hash(_CARD, customer, slot, ((time + phase) // period).astype(np.int64))
 
 
 def fresh_identity(rng: np.random.Generator, rows: int) -> Array:
@@ -109,9 +101,9 @@ def random_spot(shop: Shop, rng: np.random.Generator, city: Array) -> tuple[Arra
 
 def friend_of(shop: Shop, customer: Array, number: Array) -> Array:
     """Customers (indices) whom each customer sends presents to: each `number` is another friend, most near by."""
-    who = mix_uniform(_FRIEND, customer, number)
+    who = stable_uniform(_FRIEND, customer, number)
     anyone = np.floor(who * len(shop.customers)).astype(np.int64)
-    near = mix_uniform(_FRIEND + 100, customer, number) < _FRIENDS_AT_HOME
+    near = stable_uniform(_FRIEND + 100, customer, number) < _FRIENDS_AT_HOME
     return np.where(near, shop.compatriots(customer, who), anyone)
 
 
@@ -128,7 +120,7 @@ def _devices(shop: Shop, rng: np.random.Generator, customer: Array, start: Array
     owner = _owner(shop, customer, slot)
     device = np.where(fresh, fresh_identity(rng, rows), own_device(owner, slot, start))
     # A customer's first device is a phone in seven cases of ten.
-    kind = (mix(_DEVICE, owner, slot) % np.uint64(10)).astype(np.int64)
+    kind = (stable_hash(_DEVICE, owner, slot) % np.uint64(10)).astype(np.int64)
     usual = np.where(kind < 6, 0, np.where(kind < 9, 1, 2))
     return device, np.where(fresh, rng.choice(len(DEVICE_TYPES), rows, p=[0.6, 0.34, 0.06]), usual).astype(np.int8)
 
@@ -141,13 +133,13 @@ def _cards(shop: Shop, rng: np.random.Generator, customer: Array, start: Array) 
 
 
 def _trips(shop: Shop, customer: Array, start: Array) -> tuple[Array, Array]:
-    phase = mix_uniform(_PHASE + 4, customer) * _TRIP_MS
+    phase = stable_uniform(_PHASE + 4, customer) * _TRIP_MS
     trip = ((start + phase) // _TRIP_MS).astype(np.int64)
-    abroad = mix_uniform(_TRIP, customer, trip) < shop.customers.travels[customer]
-    return abroad, shop.geography.draw(mix_uniform(_TRIP + 100, customer, trip))
+    abroad = stable_uniform(_TRIP, customer, trip) < shop.customers.travels[customer]
+    return abroad, shop.geography.draw(stable_uniform(_TRIP + 100, customer, trip))
 
 
-def _addresses(shop: Shop, rng: np.random.Generator, customer: Array, abroad: Array, trip_city: Array) -> _Place:
+def _addresses(shop: Shop, rng: np.random.Generator, customer: Array, abroad: Array, trip_city: Array) -> Place:
     rows = len(customer)
     people, home_city = shop.customers, shop.customers.city[customer]
     draw = rng.random(rows)
@@ -156,9 +148,9 @@ def _addresses(shop: Shop, rng: np.random.Generator, customer: Array, abroad: Ar
     away = np.where(abroad, 0.35, 0.035)
     choices = [draw < away, draw < away + 0.08, draw < away + 0.16]
     new_latitude, new_longitude = random_spot(shop, rng, elsewhere)
-    work_latitude = people.latitude[customer] + 0.06 * (mix_uniform(_WORK, customer) - 0.5)
-    work_longitude = people.longitude[customer] + 0.08 * (mix_uniform(_WORK + 100, customer) - 0.5)
-    return _Place(
+    work_latitude = people.latitude[customer] + 0.06 * (stable_uniform(_WORK, customer) - 0.5)
+    work_longitude = people.longitude[customer] + 0.08 * (stable_uniform(_WORK + 100, customer) - 0.5)
+    return Place(
         city=np.select(choices, [elsewhere, people.city[friend], home_city], home_city),
         latitude=np.select(
             choices,
@@ -178,6 +170,6 @@ def _ip_country(shop: Shop, rng: np.random.Generator, customer: Array, abroad: A
     country = shop.geography.cities.country
     masked = np.where(shop.customers.foreign_address[customer], 0.9, 0.012)
     # A VPN shows the country of its exit, mostly the same one for the same person.
-    exit_city = shop.geography.draw(mix_uniform(_FOREIGN, customer))
+    exit_city = shop.geography.draw(stable_uniform(_FOREIGN, customer))
     home = np.where(abroad, country[trip_city], shop.customers.country[customer])
     return np.where(chance(rng, masked, rows), country[exit_city], home).astype(np.int16)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fraudstream.messages.contracts import Topic
+from fraudstream.simulator.delayed import DelayedMessages
 from fraudstream.simulator.faults import FaultInjector
 from fraudstream.simulator.flow import Block, Flow
-from fraudstream.simulator.held import HeldMessages
 from fraudstream.simulator.messages import Message, encode_table
 from fraudstream.simulator.progress import Progress
 from fraudstream.simulator.publisher import Publisher
@@ -65,12 +65,18 @@ class LiveProducer:
     """
 
     def __init__(
-        self, flow: Flow, tables: Tables, publisher: Publisher, held: HeldMessages, clock: Clock, faults: FaultInjector
+        self,
+        flow: Flow,
+        tables: Tables,
+        publisher: Publisher,
+        delayed: DelayedMessages,
+        clock: Clock,
+        faults: FaultInjector,
     ) -> None:
         self._flow = flow
         self._tables = tables
         self._publisher = publisher
-        self._held = held
+        self._delayed = delayed
         self._clock = clock
         self._faults = faults
         self._lead_ms = _LEAD_MS * clock.speed
@@ -101,9 +107,9 @@ class LiveProducer:
             if message.due_ms <= block.end_ms:
                 self._queue.append(message)
             else:
-                self._held.add(message)
+                self._delayed.add(message)
         for message in encode_table(Topic.TRANSACTION_LABELS, self._tables.labels(block.labels, block.transactions)):
-            self._held.add(message)
+            self._delayed.add(message)
 
     def _messages(self, block: Block) -> list[Message]:
         # Sorting keeps the order of equal times: browsing before the purchase, and that before its truth.
@@ -123,9 +129,9 @@ class LiveProducer:
         while self._queue and self._queue[0].due_ms <= now:
             if not self._send(self._queue.popleft(), limit):
                 return
-        while message := self._held.pop_due(now):
+        while message := self._delayed.pop_due(now):
             if not self._send(message, limit):
-                self._held.add(message)
+                self._delayed.add(message)
                 return
 
     def _send(self, message: Message, limit: int) -> bool:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from fraudstream.messages.contracts import BROWSE_EVENT_TYPES, PAYMENT_METHODS
 from fraudstream.simulator.columns import Array, Columns
+from fraudstream.simulator.times import MINUTE_MS
 
 TRAFFIC_SOURCES = ("direct", "organic_search", "paid_search", "email", "social", "affiliate", "referral")
 DEVICE_TYPES = ("mobile", "desktop", "tablet")
@@ -16,7 +17,7 @@ GIFT_CARD = PAYMENT_METHODS.index("gift_card")
 DIRECT = TRAFFIC_SOURCES.index("direct")
 
 #: A shopper leaves after this time at the latest; histories and the live producer count on it.
-MAX_SESSION_MS = 20 * 60_000
+MAX_SESSION_MS = 20 * MINUTE_MS
 MAX_LINES = 6
 
 

@@ -7,9 +7,9 @@ import numpy as np
 
 from fraudstream.simulator.catalogue import Catalogue, build_catalogue
 from fraudstream.simulator.columns import Array
-from fraudstream.simulator.crowd import Crowd, build_crowd
 from fraudstream.simulator.customers import Customers, build_customers
 from fraudstream.simulator.geography import Geography, load_geography
+from fraudstream.simulator.visitors import Visitors, build_visitors
 
 CURRENCY = "EUR"
 
@@ -24,11 +24,11 @@ class Shop:
     geography: Geography
     catalogue: Catalogue
     customers: Customers
-    crowd: Crowd
+    visitors: Visitors
 
-    def visitors(self, start_ms: int, count: int, rng: np.random.Generator) -> Array:
+    def draw_visitors(self, start_ms: int, count: int, rng: np.random.Generator) -> Array:
         """Draws `count` customers who visit in the hour of `start_ms`, by activity and local hour."""
-        return self.crowd.draw(start_ms, rng.random((2, count)))
+        return self.visitors.draw(start_ms, rng.random((2, count)))
 
     @cached_property
     def dormant(self) -> Array:
@@ -55,4 +55,4 @@ def build_shop(seed: int, customers: int, products: int) -> Shop:
     """Builds the shop of `seed`: the same arguments always give the same shop."""
     geography = load_geography()
     people = build_customers(customers, seed, geography)
-    return Shop(seed, geography, build_catalogue(products, seed), people, build_crowd(people))
+    return Shop(seed, geography, build_catalogue(products, seed), people, build_visitors(people))

@@ -9,8 +9,8 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 
+from model.durations import DAY_MS, HOUR_MS
 from model.evaluate.history import History
-from model.evaluate.protocol import MS_PER_DAY
 from model.evaluate.windows import Entity
 
 Features = dict[str, np.ndarray]
@@ -25,7 +25,6 @@ RISK_MEMORY = 30  # latest known transactions of a terminal that are looked at o
 RISK_HORIZON_DAYS = 60  # an older fraud begins no present series
 UNUSUAL = 2.5  # times one's own mean: beyond most of a habit with a deviation of half its mean
 PRIOR_WEIGHT = 5  # transactions that the overall fraud rate counts for in a terminal's rate
-MS_PER_HOUR = 3_600_000
 _THURSDAY = 3  # 1970-01-01
 
 
@@ -60,8 +59,8 @@ def _transaction(history: History, rows: np.ndarray) -> Features:
     times = history.times[rows]
     return {
         "amount": history.amounts[rows],
-        "hour_of_day": times % MS_PER_DAY / MS_PER_HOUR,
-        "day_of_week": (times // MS_PER_DAY + _THURSDAY) % 7,
+        "hour_of_day": times % DAY_MS / HOUR_MS,
+        "day_of_week": (times // DAY_MS + _THURSDAY) % 7,
     }
 
 
@@ -155,10 +154,10 @@ def _known_rate(history: History, rows: np.ndarray, delay: timedelta) -> np.ndar
 def _risk_series(
     history: History, rows: np.ndarray, terminal: Entity, ordinary: np.ndarray, delay: timedelta
 ) -> Features:
-    """How old the terminal's known frauds are, and whether honest transactions came after them."""
+    """Ages of the terminal's known frauds and of the honest transactions after them."""
     known = terminal.known(delay)
     fraud = terminal.recent(history.frauds, known, RISK_MEMORY)
-    days = (history.times[rows][:, None] - terminal.recent(history.times, known, RISK_MEMORY)) / MS_PER_DAY
+    days = (history.times[rows][:, None] - terminal.recent(history.times, known, RISK_MEMORY)) / DAY_MS
     without_sign = terminal.recent(ordinary, known, RISK_MEMORY)
     lately = days < RISK_HORIZON_DAYS
     features = {f"terminal_frauds_of_last_{size}": np.nansum(fraud[:, :size], axis=1) for size in (1, 3, 10)}

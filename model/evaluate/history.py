@@ -80,7 +80,7 @@ def _names(table: pa.Table) -> list[str]:
 
 
 def _read_csv(path: Path, mapping: Mapping) -> tuple[pa.Table, dict[str, str]]:
-    """As text: what is no time or number is then found by its row."""
+    """All columns as text, so that a value that is no time or number is found by its row."""
     with pa.csv.open_csv(path) as reader:
         present = reader.schema.names
     names = choose(mapping, present, path)
@@ -104,13 +104,13 @@ class Column:
     values: pa.ChunkedArray
 
     def identifiers(self) -> np.ndarray:
-        """Integers from 0, by first appearance."""
+        """Integers from 0, by first appearance. Raises HistoryFileError for a missing value."""
         codes: np.ndarray = pd.factorize(self._pandas())[0]
         self._refuse(codes < 0, "is missing")
         return codes
 
     def times(self, time_format: str | None) -> np.ndarray:
-        """Milliseconds since 1970; a time without a zone is taken as UTC."""
+        """Milliseconds since 1970, int64 [n]; a time without a zone is taken as UTC. Raises HistoryFileError."""
         values = self._pandas()
         if pa.types.is_timestamp(self.values.type) or pa.types.is_date(self.values.type):
             parsed = pd.to_datetime(values, utc=True, errors="coerce")
@@ -123,13 +123,13 @@ class Column:
         return parsed.dt.as_unit("ms").astype("int64").to_numpy()
 
     def numbers(self) -> np.ndarray:
-        """Finite numbers."""
+        """Finite numbers, float64 [n]. Raises HistoryFileError for another value."""
         numbers = pd.to_numeric(self._pandas(), errors="coerce").to_numpy(float)
         self._refuse(~np.isfinite(numbers), "is not a number")
         return numbers
 
     def labels(self) -> np.ndarray:
-        """Whether each is a fraud: 0 and 1, or true and false."""
+        """Fraud flags, bool [n], from 0 and 1, or true and false. Raises HistoryFileError."""
         codes, distinct = pd.factorize(self._pandas())
         known = [LABELS.get(str(value).strip().lower()) for value in distinct]
         self._refuse(np.array([*(label is None for label in known), True])[codes], "is not 0, 1, true or false")

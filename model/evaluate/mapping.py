@@ -1,4 +1,4 @@
-"""Which column of a file plays which role: by well-known names, or by a mapping file in TOML."""
+"""The roles of a file's columns: by well-known names, or by a mapping file in TOML."""
 
 import tomllib
 from pathlib import Path

@@ -11,7 +11,7 @@ CARDS_A_DAY = 100
 
 @dataclass(frozen=True)
 class Metrics:
-    """Of a test period; the fields are the keys of `--json`."""
+    """Metrics of a test period; the fields are the keys of `--json`."""
 
     auc_roc: float
     average_precision: float
@@ -20,7 +20,7 @@ class Metrics:
     n_fraud: int
 
     def as_json(self) -> dict[str, float | int]:
-        """For programs."""
+        """The metrics by their names, for programs."""
         return asdict(self)
 
 

@@ -10,9 +10,9 @@ from datetime import date, timedelta
 import numpy as np
 
 from fraudstream.errors import FraudstreamError
+from model.durations import DAY_MS
 from model.evaluate.history import History
 
-MS_PER_DAY = 86_400_000
 _NEVER = np.iinfo(np.int64).max
 
 
@@ -51,9 +51,9 @@ class Protocol:
 
     @classmethod
     def latest(cls, history: History, train_days: int, delay_days: int, test_days: int) -> "Protocol":
-        """The one whose test ends with the history's last day."""
+        """The protocol whose test ends with the history's last day."""
         days = timedelta(days=train_days + delay_days + test_days - 1)
-        return cls(_date(history.times[-1] // MS_PER_DAY) - days, train_days, delay_days, test_days)
+        return cls(_date(history.times[-1] // DAY_MS) - days, train_days, delay_days, test_days)
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def split(history: History, protocol: Protocol) -> Split:
     From each test day, the customers with a fraud since the start of training whose label is known when the day begins
     are removed: their cards are blocked.
     """
-    days = history.times // MS_PER_DAY
+    days = history.times // DAY_MS
     begin, test_begin = _number(protocol.train_start), _number(protocol.test_start)
     if begin < days[0] or _number(protocol.test_end) > days[-1] + 1:
         raise ProtocolError(

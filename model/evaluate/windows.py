@@ -21,7 +21,7 @@ class Ranges:
 
     @property
     def count(self) -> np.ndarray:
-        """How many transactions each range holds."""
+        """Number of transactions in each range."""
         found: np.ndarray = self.end - self.start
         return found
 
@@ -51,21 +51,21 @@ class Entity:
 
     @cached_property
     def ever(self) -> Ranges:
-        """All that came before."""
+        """Ranges of all earlier transactions of the same entity."""
         return Ranges(self._starts[self._at], self._at)
 
     def within(self, window: timedelta) -> Ranges:
-        """What came in the `window` before, without its far end."""
+        """Ranges of the `window` before each row, without the window's far end."""
         return Ranges(self._since(window), self._at)
 
     def known(self, delay: timedelta, window: timedelta | None = None) -> Ranges:
-        """What is at least `delay` old, so that its label is known: of the `window` that ends then, or of all time."""
+        """Ranges of transactions at least `delay` old, whose labels are known: of the `window` before, or all."""
         end = np.minimum(self._since(delay), self._at)
         start = self._starts[self._at] if window is None else np.minimum(self._since(delay + window), end)
         return Ranges(start, end)
 
     def _since(self, age: timedelta) -> np.ndarray:
-        """Where the transactions younger than `age` begin."""
+        """Start, in this order, of the transactions younger than `age`."""
         keys = self._keys[self._at] - age // timedelta(milliseconds=1)
         found: np.ndarray = np.maximum(np.searchsorted(self._keys, keys, side="right"), self._starts[self._at])
         return found

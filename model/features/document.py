@@ -1,36 +1,46 @@
 """The page of all features, docs/features.md, from their declarations."""
 
-from model.features.specs import ENTITY_SPECS, STATEFUL_SPECS, STATIC_SPECS, FeatureSpec
+from collections.abc import Iterator
+
+from model.features.entity_risk import ENTITY_SPECS
+from model.features.familiarity import FAMILIARITY_SPECS
+from model.features.habits import HABIT_SPECS
+from model.features.purchase import PURCHASE_SPECS
+from model.features.session import SESSION_SPECS
+from model.features.spec import FeatureSpec
+from model.features.static import STATIC_SPECS
+from model.features.windows import WINDOW_SPECS
 
 _HEAD = """\
 # Features
 
-What the model looks at, in the order of its columns. Written by `python -m fraudstream.docs` from
-`model/features/specs.py`; `model/features/observe.py`, `model/features/static.py` and `model/features/entity_risk.py`
-say how each is computed. A feature is NaN where it isn't known, such as a new device of a customer whose devices aren't
-known yet. Windows of 7 and 30 days begin at midnight UTC. Entity risk is as of the last refresh
-(`FRAUDSTREAM_ENTITY_RISK__REFRESH_MINUTES`), from the labels that had come by then.
+The model's columns, in their order. Written by `python -m fraudstream.docs` from the declarations in
+`model/features/`; each block's module holds the function that computes it, too. A feature is NaN where it isn't known,
+such as a new device of a customer whose devices aren't known yet. Windows of 7 and 30 days begin at midnight UTC.
+Entity risk is as of the last refresh (`FRAUDSTREAM_ENTITY_RISK__REFRESH_MINUTES`), from the labels that had come by
+then.
 """
+
+#: Each block's title, module and features, in the order of the columns.
+_BLOCKS: tuple[tuple[str, str, tuple[FeatureSpec, ...]], ...] = (
+    ("Browsing session", "session.py", SESSION_SPECS),
+    ("The customer's earlier transactions", "windows.py", WINDOW_SPECS),
+    ("The customer's habits", "habits.py", HABIT_SPECS),
+    ("Familiar devices, cards and places", "familiarity.py", FAMILIARITY_SPECS),
+    ("The purchase", "purchase.py", PURCHASE_SPECS),
+    ("Static data: customers and products", "static.py", STATIC_SPECS),
+    ("Entity risk", "entity_risk.py", ENTITY_SPECS),
+)
 
 
 def features_document() -> str:
-    """The document, in Markdown."""
-    return "\n".join(
-        [
-            _HEAD,
-            "## From the customer's events",
-            "",
-            *_table(STATEFUL_SPECS),
-            "## From static data",
-            "",
-            *_table(STATIC_SPECS),
-            "## From entity risk",
-            "",
-            *_table(ENTITY_SPECS),
-        ]
-    )
+    """The page docs/features.md, in Markdown."""
+    return "\n".join([_HEAD, *(line for block in _BLOCKS for line in _section(*block))])
 
 
-def _table(specs: tuple[FeatureSpec, ...]) -> list[str]:
-    rows = (f"| `{spec.name}` | {spec.definition} | {spec.unit} | {spec.window} |" for spec in specs)
-    return ["| feature | definition | unit | window |", "| --- | --- | --- | --- |", *rows, ""]
+def _section(title: str, module: str, specs: tuple[FeatureSpec, ...]) -> Iterator[str]:
+    yield from (f"## {title}", "", f"Computed by `model/features/{module}`.", "")
+    yield from ("| feature | definition | unit | window |", "| --- | --- | --- | --- |")
+    for spec in specs:
+        yield f"| `{spec.name}` | {spec.definition} | {spec.unit} | {spec.window} |"
+    yield ""

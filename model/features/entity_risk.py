@@ -19,8 +19,30 @@ from itertools import chain
 import numpy as np
 import pandas as pd
 
-from fraudstream.static_data.entities import CELLS_PER_DEGREE, PRIOR_TRANSACTIONS, EntityType
-from model.features.specs import ENTITY_SPECS
+from fraudstream.static_data.entities import CELLS_PER_DEGREE, PRIOR_TRANSACTIONS, WINDOW_DAYS, EntityType
+from model.features.spec import FeatureSpec
+
+
+def _of_entity(entity: EntityType, words: str, risk: str = "") -> tuple[FeatureSpec, ...]:
+    """Risk, frauds and customers of an entity as of the last refresh."""
+    window = f"{WINDOW_DAYS} days"
+    return (
+        FeatureSpec(f"{entity}_risk", risk or f"smoothed rate of labelled fraud of the {words}, over the shop's",
+                    "ratio", window, f"fraud rate of the {words} is {{value}} times the shop's; usual: {{usual}}"),
+        FeatureSpec(f"{entity}_frauds", f"transactions of the {words} that are labelled as fraud", "count", window,
+                    f"{{value}} labelled frauds on the {words}; usual: {{usual}}"),
+        FeatureSpec(f"{entity}_customers", f"distinct customers of the {words}, at least 1", "count", window,
+                    f"{{value}} customers on the {words}; usual: {{usual}}"),
+    )  # fmt: skip
+
+
+ENTITY_SPECS = (
+    *_of_entity(EntityType.DEVICE, "device"),
+    *_of_entity(EntityType.SHIPPING_ADDRESS, "shipping address"),
+    *_of_entity(EntityType.CARD_TOKEN, "card"),
+    _of_entity(EntityType.CATEGORY, "product category",
+               "smoothed rate of labelled fraud of the transaction's riskiest category, over the shop's")[0],
+)  # fmt: skip
 
 ENTITY_COLUMNS = ("entity_type", "entity_id", "transactions", "frauds", "customers")
 #: The column of a transaction that holds the entity's id, where there is one.
@@ -29,7 +51,7 @@ ID_COLUMNS = {EntityType.DEVICE: "device_id", EntityType.CARD_TOKEN: "card_token
 
 @dataclass(frozen=True)
 class Counts:
-    """What is known of an entity at each of n places: float64 [n] each."""
+    """Counts of the entities at n places: float64 [n] each."""
 
     transactions: np.ndarray
     frauds: np.ndarray
@@ -38,7 +60,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Uses:
-    """Which transactions used which entity of a type: a use for each of `row` (ascending) and `entity`."""
+    """Uses of one type's entities by transactions: `entity` [n] by the transaction in `row` [n], ascending."""
 
     row: np.ndarray
     entity: np.ndarray
@@ -55,7 +77,7 @@ class EntityRisk:
 
     @classmethod
     def from_frame(cls, entities: pd.DataFrame, version: int, transactions: int, frauds: int) -> "EntityRisk":
-        """From a table as fraud.entity_risk, and its version's totals. Raises KeyError when a column is missing."""
+        """Entity risk from rows of fraud.entity_risk and its version's totals. Raises KeyError for a missing column."""
         rows = entities[list(ENTITY_COLUMNS)].set_index("entity_id")
         by_type = {str(name): part.drop(columns="entity_type") for name, part in rows.groupby("entity_type")}
         return cls(version, transactions, frauds, by_type)
@@ -72,7 +94,7 @@ class EntityRisk:
         return entity_features(uses, counts, base)
 
     def _counts(self, entity_type: EntityType, identifiers: np.ndarray) -> Counts:
-        """What the refresh says of each entity; zeros where it says nothing."""
+        """Counts of each entity as of the refresh; zeros for an entity that isn't in it."""
         known = self.entities.get(entity_type)
         if known is None:
             nothing = np.zeros(len(identifiers))
@@ -106,15 +128,17 @@ def shipping_addresses(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarra
 
 def entity_features(uses: dict[EntityType, Uses], counts: dict[EntityType, Counts], base: np.ndarray) -> np.ndarray:
     """ENTITY_FEATURES from the counts of each use and the shop's own fraud rate at each row; [rows, features]."""
-    columns: list[np.ndarray] = []
+    columns: dict[str, np.ndarray] = {}
     for entity_type in EntityType:
-        use, known = uses[entity_type], _absent_when_dull(counts[entity_type])
+        use, known = uses[entity_type], _absent_unless_kept(counts[entity_type])
         risk = relative_risk(known.frauds, known.transactions, base[use.row])
         if entity_type is EntityType.CATEGORY:
-            columns.append(_largest(use.row, risk, base))
+            columns[f"{entity_type}_risk"] = _largest(use.row, risk, base)
         else:
-            columns += (_placed(use.row, values, base) for values in (risk, known.frauds, known.customers))
-    return np.column_stack(columns) if len(base) else np.empty((0, len(ENTITY_SPECS)))
+            columns[f"{entity_type}_risk"] = _placed(use.row, risk, base)
+            columns[f"{entity_type}_frauds"] = _placed(use.row, known.frauds, base)
+            columns[f"{entity_type}_customers"] = _placed(use.row, known.customers, base)
+    return np.column_stack([columns[spec.name] for spec in ENTITY_SPECS])
 
 
 def relative_risk(frauds: np.ndarray, transactions: np.ndarray, base: np.ndarray) -> np.ndarray:
@@ -124,8 +148,8 @@ def relative_risk(frauds: np.ndarray, transactions: np.ndarray, base: np.ndarray
     return risk
 
 
-def _absent_when_dull(counts: Counts) -> Counts:
-    """The counts of an entity that isn't kept say that it is absent."""
+def _absent_unless_kept(counts: Counts) -> Counts:
+    """Counts in which an entity that a refresh doesn't keep is absent."""
     kept = (counts.frauds > 0) | (counts.customers > 1)
     return Counts(
         np.where(kept, counts.transactions, 0.0), np.where(kept, counts.frauds, 0.0), np.maximum(counts.customers, 1.0)
@@ -133,7 +157,7 @@ def _absent_when_dull(counts: Counts) -> Counts:
 
 
 def _placed(row: np.ndarray, values: np.ndarray, base: np.ndarray) -> np.ndarray:
-    """`values` at their rows; NaN elsewhere, and where nothing is known of the shop."""
+    """A column with `values` at their rows; NaN elsewhere, and where nothing is known of the shop."""
     column = np.full(len(base), np.nan)
     column[row] = values
     column[np.isnan(base)] = np.nan
@@ -141,7 +165,7 @@ def _placed(row: np.ndarray, values: np.ndarray, base: np.ndarray) -> np.ndarray
 
 
 def _largest(row: np.ndarray, values: np.ndarray, base: np.ndarray) -> np.ndarray:
-    """The same, of the largest value at each row."""
+    """A column with the largest of `values` at each row; NaN as in `_placed`."""
     column = np.full(len(base), -np.inf)
     np.maximum.at(column, row, values)
     column[np.isinf(column) | np.isnan(base)] = np.nan

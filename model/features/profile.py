@@ -1,4 +1,4 @@
-"""What the platform remembers of one customer, bounded and compact.
+"""The platform's memory of one customer, bounded and compact.
 
 - The last 3 sessions.
 - The last 32 transactions (time to the second, amount, 64-bit hash of the id): windows up to 1 day are exact unless
@@ -19,6 +19,8 @@ from math import log
 
 import msgspec
 
+from model.durations import DAY_MS, HOUR_MS
+
 MAX_SESSIONS = 3
 MAX_RECENT = 32
 MAX_DAYS = 30
@@ -26,8 +28,6 @@ MAX_KNOWN = 8
 MAX_PRODUCTS = 12
 KNOWN_FIELDS = 4  # hash, first use, last use, number of uses
 
-HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
 MAX_GAP_MS = HOUR_MS // 2  # a longer pause says no more, and the sum of squares stays below 2**63
 
 
@@ -90,6 +90,8 @@ class Profile(msgspec.Struct, array_like=True):
     history: bytes = b""
 
 
+#: Version of the encoding of profiles and of the stream's buckets of them. A checkpoint of another one is refused.
+STATE_LAYOUT = 2
 _encode = msgspec.msgpack.Encoder().encode
 _decode_profile = msgspec.msgpack.Decoder(Profile).decode
 _decode_history = msgspec.msgpack.Decoder(History).decode

@@ -7,10 +7,37 @@ from zlib import crc32
 import numpy as np
 import pandas as pd
 
+from model.durations import DAY_MS
 from model.features.geo import distances_km
-from model.features.specs import STATIC_SPECS
+from model.features.spec import FeatureSpec, of_transaction
 
-_DAY_MS = 86_400_000
+#: Categories differ from shop to shop: the features are about their prices, not about their names.
+STATIC_SPECS = (
+    of_transaction("home_km", "from the customer's home to the shipping place", "km",
+                   "shipped {value} from home; usual: {usual}"),
+    of_transaction("ships_abroad", "shipping country isn't the home country", "flag",
+                   "shipped to another country than home", "shipped to the home country"),
+    of_transaction("ip_abroad", "IP address's country isn't the home country", "flag",
+                   "IP country isn't the home country", "IP country is the home country"),
+    of_transaction("account_days", "age of the customer's account", "days", "account is {value} old; usual: {usual}"),
+    of_transaction("customer_age", "customer's age, years", "count", "customer is {value} years old; usual: {usual}"),
+    of_transaction("list_price_max", "highest list price among the products", "money",
+                   "most expensive product lists at {value}; usual: {usual}"),
+    of_transaction("price_to_list", "prices paid over list prices", "ratio",
+                   "paid {value} times the list prices; usual: {usual}"),
+    of_transaction("amount_to_list", "amount charged over list prices", "ratio",
+                   "charged {value} times the list prices; usual: {usual}"),
+    of_transaction("price_rank_mean", "rank of the products' list prices in their category, 0 lowest to 1 highest",
+                   "share", "products at {value} of their category's price range; usual: {usual}"),
+    of_transaction("top_category_share", "share of the value in its largest category", "share",
+                   "{value} of the value in one category; usual: {usual}"),
+    of_transaction("category_price", "median list price of the category of the most expensive product", "money",
+                   "category's median price {value}; usual: {usual}"),
+    FeatureSpec("new_category_share",
+                "share of the value in categories that the customer's last 12 different products aren't in", "share",
+                "customer", "{value} of the value in categories new to this customer; usual: {usual}"),
+)  # fmt: skip
+
 CUSTOMER_COLUMNS = ("customer_id", "registered_at", "home_country", "home_latitude", "home_longitude", "age_years")
 PRODUCT_COLUMNS = ("product_id", "name", "category", "list_price")
 
@@ -27,7 +54,7 @@ class StaticData:
 
     @classmethod
     def from_frames(cls, customers: pd.DataFrame, products: pd.DataFrame, version: int = 0) -> "StaticData":
-        """From tables as in fraud.customers and fraud.products. Raises KeyError when a column is missing."""
+        """Static data from tables as fraud.customers and fraud.products. Raises KeyError for a missing column."""
         people = customers[list(CUSTOMER_COLUMNS)].set_index("customer_id")
         people["registered_ms"] = _milliseconds(people.pop("registered_at"))
         people = people.astype({"home_latitude": float, "home_longitude": float, "age_years": float})
@@ -52,10 +79,10 @@ class StaticData:
         """
         if not len(transactions):
             return np.empty((0, len(STATIC_SPECS)))
-        columns = [*self._customer_features(transactions), *self._product_features(transactions, known_products)]
-        return np.column_stack(columns)
+        columns = self._customer_columns(transactions) | self._product_columns(transactions, known_products)
+        return np.column_stack([columns[spec.name] for spec in STATIC_SPECS])
 
-    def _customer_features(self, transactions: pd.DataFrame) -> list[np.ndarray]:
+    def _customer_columns(self, transactions: pd.DataFrame) -> dict[str, np.ndarray]:
         place = self.customers.index.get_indexer(pd.Index(transactions["customer_id"]))
         known = place >= 0
 
@@ -63,10 +90,10 @@ class StaticData:
             return _at(self.customers[column].to_numpy(float), place)
 
         home_country = _at(self.customers["home_country"].to_numpy(object), place)
-        abroad = [
-            np.where(known, (home_country != transactions[column].to_numpy()).astype(float), np.nan)
-            for column in ("shipping_country", "ip_country")
-        ]
+
+        def is_abroad(column: str) -> np.ndarray:
+            return np.where(known, (home_country != transactions[column].to_numpy()).astype(float), np.nan)
+
         kilometres = distances_km(
             joined("home_latitude"),
             joined("home_longitude"),
@@ -74,9 +101,15 @@ class StaticData:
             transactions["shipping_longitude"].to_numpy(float),
         )
         age_ms = _milliseconds(transactions["event_time"]).to_numpy() - joined("registered_ms")
-        return [kilometres, *abroad, np.maximum(age_ms, 0) / _DAY_MS, joined("age_years")]
+        return {
+            "home_km": kilometres,
+            "ships_abroad": is_abroad("shipping_country"),
+            "ip_abroad": is_abroad("ip_country"),
+            "account_days": np.maximum(age_ms, 0) / DAY_MS,
+            "customer_age": joined("age_years"),
+        }
 
-    def _product_features(self, transactions: pd.DataFrame, known_products: np.ndarray) -> list[np.ndarray]:
+    def _product_columns(self, transactions: pd.DataFrame, known_products: np.ndarray) -> dict[str, np.ndarray]:
         lists = transactions["items"].tolist()
         rows = len(lists)
         lines = np.fromiter(map(len, lists), int, rows)
@@ -108,15 +141,15 @@ class StaticData:
         known_category = known_category.reshape(known_products.shape)
         is_new = (known_category[owner] != category[:, None]).all(axis=1)
         new_value = total(np.where(is_new, list_price * quantity, 0.0))
-        return [
-            top_price,
-            total(price * quantity) / listed,
-            transactions["amount"].to_numpy(float) / listed,
-            total(joined("price_rank")) / lines,
-            _largest_sum(owner, category, np.nan_to_num(list_price) * quantity, rows) / listed,
-            joined("category_price")[first_top],
-            np.where(np.isnan(known_category).all(axis=1), np.nan, new_value / listed),
-        ]
+        return {
+            "list_price_max": top_price,
+            "price_to_list": total(price * quantity) / listed,
+            "amount_to_list": transactions["amount"].to_numpy(float) / listed,
+            "price_rank_mean": total(joined("price_rank")) / lines,
+            "top_category_share": _largest_sum(owner, category, np.nan_to_num(list_price) * quantity, rows) / listed,
+            "category_price": joined("category_price")[first_top],
+            "new_category_share": np.where(np.isnan(known_category).all(axis=1), np.nan, new_value / listed),
+        }
 
 
 def _at(values: np.ndarray, place: np.ndarray) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""Serving: the model file, its scores and reasons, and the registry of versions."""
+"""Serving: the model's folder (`artifact`), scores, their reasons, and the registry of versions with its command."""

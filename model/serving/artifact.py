@@ -1,4 +1,4 @@
-"""A model's folder: `model.skops`, `metadata.json`, `README.md`. What is in it, and what is checked before it is used.
+"""A model's folder: `model.skops`, `metadata.json`, `README.md`; their contents and the checks before use.
 
 The artifact is opened with skops and a fixed list of trusted types, never with pickle: a file that somebody changed
 can't run code. This module needs neither scikit-learn nor skops, so that the registry works without them.
@@ -30,7 +30,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Metadata(msgspec.Struct, frozen=True, kw_only=True):
-    """What `metadata.json` says about the artifact beside it."""
+    """The content of `metadata.json`, about the artifact beside it."""
 
     version: str
     trained_at: datetime
@@ -47,17 +47,17 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
     tuning: list[dict[str, Any]] = []  # trials, the best first
 
     def encode(self) -> bytes:
-        """As indented JSON."""
+        """The metadata as indented JSON."""
         return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
 
 
 def sha256_of(artifact: bytes) -> str:
-    """SHA-256, in hexadecimal."""
+    """SHA-256 of the file's bytes, in hexadecimal."""
     return hashlib.sha256(artifact).hexdigest()
 
 
 def decode_metadata(data: bytes) -> Metadata:
-    """Raises ArtifactError when `data` isn't a model's metadata."""
+    """The metadata in a `metadata.json`. Raises ArtifactError when `data` isn't a model's metadata."""
     try:
         return msgspec.json.decode(data, type=Metadata)
     except msgspec.DecodeError as error:

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from math import isnan
 
 from fraudstream.messages.contracts import PAYMENT_METHODS
-from model.features.specs import SPECS, FeatureSpec, Unit
+from model.durations import DAY_SECONDS, HOUR_SECONDS
+from model.features.catalogue import SPECS
+from model.features.spec import FeatureSpec, Unit
 
 
 def sentence(name: str, value: float, usual: float | None) -> str:
@@ -32,7 +34,7 @@ def _number(value: float) -> str:
 def _duration(seconds: float) -> str:
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
-    for size, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
+    for size, unit in ((DAY_SECONDS, "days"), (HOUR_SECONDS, "h"), (60, "min")):
         if seconds >= 2 * size:
             return f"{_number(seconds / size)} {unit}"
     return f"{_number(seconds)} s"
@@ -46,8 +48,8 @@ def _clock(hour: float) -> str:
 _FORMATS: dict[Unit, Callable[[float], str]] = {
     "count": _number,
     "seconds": _duration,
-    "hours": lambda value: _duration(value * 3_600),
-    "days": lambda value: _duration(value * 86_400),
+    "hours": lambda value: _duration(value * HOUR_SECONDS),
+    "days": lambda value: _duration(value * DAY_SECONDS),
     "money": lambda value: f"{value:,.2f}",
     "ratio": _number,
     "share": lambda value: f"{value:.0%}",

@@ -1,4 +1,4 @@
-"""The registry of models, table fraud.model_versions: which is the champion, which the challenger, and where they lie.
+"""The registry of models, table fraud.model_versions: champion, challenger, archived ones, and their folders.
 
 A registered model is a copy of its own, `var/models/<version>`: what happens later to the folder that it came from, a
 training's or a pull's, doesn't reach what scores. There is at most one champion and one challenger.
@@ -207,7 +207,7 @@ def _same_artifact(folder: Path, target: Path) -> bool:
 
 
 def stored_path(folder: Path) -> str:
-    """How a folder is stored: relative inside the project, so that a moved checkout works."""
+    """The folder's path as the registry stores it: relative inside the project, so that a moved checkout works."""
     resolved = folder.resolve()
     return resolved.relative_to(PROJECT_DIR).as_posix() if resolved.is_relative_to(PROJECT_DIR) else str(resolved)
 

@@ -12,7 +12,7 @@ from scipy.special import expit
 from skops.io.exceptions import UntrustedTypesFoundException
 
 from fraudstream.messages.contracts import Reason
-from model.features.observe import FEATURE_NAMES
+from model.features.catalogue import FEATURE_NAMES
 from model.serving.artifact import (
     ArtifactError,
     Calibration,
@@ -62,7 +62,7 @@ class Scorer:
 
     @classmethod
     def from_bytes(cls, artifact: bytes, metadata: bytes) -> "Scorer":
-        """The same from the files' contents, `model.skops` and `metadata.json`."""
+        """Opens the model from its files' contents, `model.skops` and `metadata.json`. Raises ArtifactError."""
         described = decode_metadata(metadata)
         check_sha256(artifact, described)
         _check_library(described)
@@ -96,7 +96,7 @@ class Scorer:
         return values * calibration.slope, base * calibration.slope + calibration.intercept
 
     def reasons(self, features: np.ndarray) -> list[list[Reason]]:
-        """For each row, what raised its score most: at most three, the strongest first."""
+        """Reasons for each row's score: at most REASONS features that raised it, the strongest first."""
         if not len(features):
             return []
         contributions, _ = self.contributions(features)

@@ -1,1 +1,5 @@
-"""Training: a history is collected, split by time, fitted, calibrated and compared."""
+"""Training: a history is collected, its features computed, split by time, fitted, calibrated, measured and compared.
+
+Commands: `collect`, `train`, `challenge` (a challenger for the champion), `pretrain` (the model that ships) and
+`leakage` (of the simulator's raw columns).
+"""

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from model.serving.artifact import Calibration
-from model.training.split import TrainingError
+from model.training.errors import TrainingError
 
 
 def fit_calibration(log_odds: np.ndarray, truth: np.ndarray) -> Calibration:

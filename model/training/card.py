@@ -1,4 +1,4 @@
-"""The model card: what a person should know about a model, from its metadata."""
+"""The model card, for people: use, limits, measurements and training of a model, from its metadata."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

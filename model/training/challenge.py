@@ -17,7 +17,8 @@ from model.serving.registry import ModelVersion, champion, register
 from model.serving.scorer import Scorer
 from model.training.compare import CONFIDENCE, Comparison, compare
 from model.training.split import Split
-from model.training.train import Trained, console, options_from, read_histories, train_and_write
+from model.training.train import console, options_from, read_histories, train_and_write
+from model.training.trainer import Trained
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -44,7 +45,7 @@ def compare_with(model: ModelVersion, trained: Trained, splits: dict[str, Split]
 
 
 def summary(trained: Trained, model: ModelVersion, found: Comparison | ArtifactError) -> str:
-    """What a person needs to decide, in Markdown."""
+    """The comparison in Markdown, for the person who decides on promotion."""
     version = trained.metadata.version
     if isinstance(found, ArtifactError):
         return f"**{version}** can't be compared: the champion can't be used with this code. {found}"
@@ -89,7 +90,7 @@ def main(
     history: Annotated[list[Path], typer.Option(help="history directory; repeat it to train on several")],
     seed: Annotated[int, typer.Option(help="seed of search, fit and bootstrap", min=0)] = 42,
     trials: Annotated[int, typer.Option(help="parameters to try; 1: only the defaults", min=1)] = 8,
-    processes: Annotated[int, typer.Option(help="processes of the replay; 0: one a core", min=0)] = 0,
+    processes: Annotated[int, typer.Option(help="processes that compute features; 0: one a core", min=0)] = 0,
 ) -> None:
     """Trains a challenger, and prints it as JSON: {"version": …, "summary": …}."""
     try:

@@ -189,7 +189,7 @@ def _account(settings: Settings) -> KafkaSettings:
 
 def _ranges(consumer: Consumer, topic: Topic, hours: float) -> dict[int, tuple[int, int]]:
     """The first offset and the one after the last, of each partition that has messages of the last `hours`."""
-    since = round((time.time() - hours * 3600) * 1000)
+    since = round((time.time() - timedelta(hours=hours).total_seconds()) * 1000)
     partitions = consumer.list_topics(topic, _TIMEOUT_SECONDS).topics[topic].partitions
     asked = [TopicPartition(topic, partition, since) for partition in partitions]
     ranges = {}

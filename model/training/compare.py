@@ -1,7 +1,6 @@
-"""Whether a challenger is better than the champion: on the same transactions, with an interval of the difference."""
+"""The comparison of challenger and champion: on the same transactions, with an interval of the difference."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from sklearn.metrics import average_precision_score
@@ -23,14 +22,10 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """What the interval says."""
+        """The interval's meaning, in a sentence."""
         if self.low > 0:
             return "The challenger is better."
         return "The challenger is worse." if self.high < 0 else "No difference is shown."
-
-    def as_json(self) -> dict[str, Any]:
-        """For the log and the registry."""
-        return asdict(self) | {"verdict": self.verdict}
 
 
 def compare(

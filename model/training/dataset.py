@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from fraudstream.settings import EntityRiskSettings
-from model.features.observe import FEATURE_NAMES, STATEFUL_FEATURES, STATIC_FEATURES
+from model.features.catalogue import FEATURE_NAMES, STATEFUL_FEATURES, STATIC_FEATURES
 from model.features.static import StaticData
 from model.training.entity_history import entity_features_as_of
-from model.training.history import HistoryFolder, replay
+from model.training.history import HistoryFolder, stateful_features
 
 LEGITIMATE = "legitimate"
 FRAUD = "fraud"  # the scenario, where nobody knows which
@@ -19,7 +19,7 @@ _STATIC_CHUNK = 50_000
 
 @dataclass(frozen=True)
 class Dataset:
-    """One row a transaction, by time.
+    """A table for training: one row a transaction, by time; `features` is float64 [n, features].
 
     `rows` has customer_id, event_time, amount, labelled_at, labelled_fraud, is_fraud and scenario. Where nobody knows
     the truth (`from_labels`), is_fraud is what the labels say.
@@ -30,7 +30,7 @@ class Dataset:
     from_labels: bool = False
 
     def part(self, chosen: np.ndarray) -> "Dataset":
-        """The rows where `chosen` is true."""
+        """The dataset of the rows where `chosen`, bool [n], is true."""
         return Dataset(self.rows[chosen], self.features[chosen], self.from_labels)
 
     def __len__(self) -> int:
@@ -38,19 +38,22 @@ class Dataset:
 
     @property
     def truth(self) -> np.ndarray:
-        """Which rows are fraud."""
+        """True fraud flags of the rows, bool [n]."""
         return self.rows["is_fraud"].to_numpy(bool)
 
     def known_fraud(self, moment: pd.Timestamp) -> np.ndarray:
-        """Which rows were labelled as fraud by `moment`; a transaction without a label counts as legitimate."""
+        """Flags of rows labelled as fraud by `moment`, bool [n]; a transaction without a label counts as legitimate."""
         return (self.rows["labelled_fraud"] & (self.rows["labelled_at"] <= moment)).to_numpy(bool)
 
 
 def build(
     folder: HistoryFolder, processes: int, progress: Callable[[int], None], entity_risk: EntityRiskSettings
 ) -> Dataset:
-    """Replays the history and joins static data, entity risk, labels and truth. Raises HistoryError."""
-    stateful = replay(folder, processes, progress)
+    """Computes the history's features and joins labels and truth. Raises HistoryError.
+
+    Calls `progress` now and then with the number of events done.
+    """
+    stateful = stateful_features(folder, processes, progress)
     transactions = folder.table("transactions").drop_duplicates("transaction_id").set_index("transaction_id")
     transactions = transactions.loc[transactions.index.isin(stateful.index)]
     transactions = transactions.sort_values("event_time", kind="stable")

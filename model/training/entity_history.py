@@ -25,7 +25,7 @@ class Intervals:
     end: np.ndarray
 
     def holding(self, key: np.ndarray, moment: np.ndarray) -> np.ndarray:
-        """How many intervals of each key hold each moment; float64."""
+        """Number of intervals of each key that hold each moment; float64 [n]."""
         proper = self.start < self.end
         if not proper.any() or not len(moment):
             return np.zeros(len(moment))
@@ -82,7 +82,7 @@ def _counts(uses: Uses, times: np.ndarray, customers: np.ndarray, frauds: Interv
 
 
 def _customer_intervals(entity: np.ndarray, customer: np.ndarray, used: np.ndarray, until: np.ndarray) -> Intervals:
-    """When a customer counts for an entity: each use until the same customer's next one there, or its own end."""
+    """Times in which a customer counts for an entity: each use until the customer's next one there, or its own end."""
     order = np.lexsort((used, customer, entity))
     entity, customer, used, until = entity[order], customer[order], used[order], until[order]
     same = (entity[1:] == entity[:-1]) & (customer[1:] == customer[:-1])
@@ -91,7 +91,7 @@ def _customer_intervals(entity: np.ndarray, customer: np.ndarray, used: np.ndarr
 
 
 def _fraud_intervals(identifiers: pd.Index, times: np.ndarray, labels: pd.DataFrame) -> Intervals:
-    """When each transaction (by its row, ascending) counts as labelled fraud: from a label that says so to the next."""
+    """Times in which a transaction (by its row, ascending) counts as fraud: from a label that says so to the next."""
     row = identifiers.get_indexer(pd.Index(labels["transaction_id"]))
     labelled = _milliseconds(labels["labelled_at"])
     is_fraud = labels["is_fraud"].to_numpy(bool)

@@ -19,7 +19,7 @@ SEARCH_ROWS = 40_000  # a trial is fitted on all frauds, and on as many others a
 
 @dataclass(frozen=True)
 class Parameters:
-    """Of HistGradientBoostingClassifier. The defaults: small trees and regularised leaves, since frauds are few."""
+    """Parameters of HistGradientBoostingClassifier. Defaults: small trees, regularised leaves, since frauds are few."""
 
     learning_rate: float = 0.05
     max_iter: int = 300
@@ -30,7 +30,7 @@ class Parameters:
 
     @classmethod
     def draw(cls, random: np.random.Generator) -> "Parameters":
-        """Others, by chance."""
+        """Parameters drawn by chance."""
         return cls(
             learning_rate=round(float(np.exp(random.uniform(np.log(0.03), np.log(0.12)))), 4),
             max_iter=int(random.choice([200, 300, 400])),
@@ -93,7 +93,7 @@ def training_rows(splits: Sequence[Split]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def known_frauds(split: Split, part: Dataset) -> np.ndarray:
-    """Which rows of a part were known as frauds when the model is trained."""
+    """Flags, bool [n], of a part's rows that were known as frauds when the model is trained."""
     return part.known_fraud(split.labelled_by)
 
 

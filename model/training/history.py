@@ -1,4 +1,4 @@
-"""Replays a history directory through the feature code, on all cores.
+"""A history directory: its files, and its events' way through the feature code, on all cores.
 
 Every process takes the customers of one shard and merges their browsing events and transactions by time, as the stream
 would have met them; at the same time, browsing comes first. Profiles begin empty, as on a new platform.
@@ -22,17 +22,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fraudstream.errors import FraudstreamError
 from fraudstream.messages.contracts import SCHEMA_VERSION, BrowseEvent, Item, Transaction
-from model.features.observe import STATEFUL_COLUMNS, Profile, observe_browse, observe_transaction
+from model.features.catalogue import STATEFUL_COLUMNS
+from model.features.observe import observe_browse, observe_transaction
+from model.features.profile import Profile
+from model.training.errors import HistoryError
 
 BATCH_ROWS = 16_384
 _POLL_SECONDS = 0.5
 _BROWSE, _TRANSACTION = "browse_events", "transactions"
-
-
-class HistoryError(FraudstreamError):
-    """A history directory lacks a file or a column; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -59,28 +57,28 @@ class HistoryFolder:
         return frame
 
     def has(self, name: str) -> bool:
-        """Whether there are files of `name`."""
+        """True where there are files of `name`."""
         return any((self.path / name).glob("part-*.parquet"))
 
     def rows(self, name: str) -> int:
-        """How many rows `name` has, from the files' footers."""
+        """Number of rows of `name`, from the files' footers."""
         return sum(pq.read_metadata(part).num_rows for part in self.parts(name))
 
     def events(self) -> int:
-        """Browsing events and transactions."""
+        """Number of browsing events and transactions."""
         return self.rows(_BROWSE) + self.rows(_TRANSACTION)
 
 
-def replay(folder: HistoryFolder, processes: int, progress: Callable[[int], None]) -> pd.DataFrame:
+def stateful_features(folder: HistoryFolder, processes: int, progress: Callable[[int], None]) -> pd.DataFrame:
     """STATEFUL_COLUMNS: a row a transaction, indexed by transaction_id; a repeated transaction isn't in it.
 
-    Calls `progress` now and then with the number of events replayed so far. Raises HistoryError.
+    Calls `progress` now and then with the number of events done so far. Raises HistoryError.
     """
     folder.parts(_BROWSE), folder.parts(_TRANSACTION)
     context = multiprocessing.get_context("spawn")
     counter = context.Value("q", 0)
     with ProcessPoolExecutor(processes, context, _prepare_worker, (counter,)) as pool:
-        shards = [pool.submit(_replay_shard, folder, shard, processes) for shard in range(processes)]
+        shards = [pool.submit(_shard_features, folder, shard, processes) for shard in range(processes)]
         waiting = set(shards)
         while waiting:
             waiting = wait(waiting, _POLL_SECONDS).not_done
@@ -96,10 +94,10 @@ _counter: "Synchronized[int]"  # of events, shared by the processes of a pool
 def _prepare_worker(counter: "Synchronized[int]") -> None:
     global _counter
     _counter = counter
-    gc.disable()  # profiles and events hold no cycles, and looking for some costs a third of the replay
+    gc.disable()  # profiles and events hold no cycles, and looking for some costs a third of the time
 
 
-def _replay_shard(folder: HistoryFolder, shard: int, shards: int) -> tuple[np.ndarray, np.ndarray]:
+def _shard_features(folder: HistoryFolder, shard: int, shards: int) -> tuple[np.ndarray, np.ndarray]:
     """Transaction ids and features of the customers whose row in customers.parquet is `shard` modulo `shards`."""
     customers = pq.read_table(folder.path / "customers.parquet", columns=["customer_id"]).column(0).combine_chunks()
     mine = customers.take(pa.array(range(shard, len(customers), shards)))
@@ -161,7 +159,7 @@ def _batches(part: Path, customers: pa.Array, names: tuple[str, ...]) -> Iterato
 
 
 def _values(column: pa.Array) -> list[Any]:
-    """The same as `column.to_pylist()`, several times faster for times, texts and items, which become `Item`s."""
+    """Values as of `column.to_pylist()`, several times faster for times, texts and items, which become `Item`s."""
     if pa.types.is_timestamp(column.type):
         milliseconds = column.cast(pa.timestamp("ms", "UTC")).cast(pa.int64()).to_numpy()
         return [datetime.fromtimestamp(value / 1000, UTC) for value in milliseconds.tolist()]

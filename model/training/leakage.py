@@ -1,4 +1,4 @@
-"""How far raw columns go alone: `python -m model.training.leakage --history DIR`.
+"""The leakage of raw columns, without features: `python -m model.training.leakage --history DIR`.
 
 A simulated shop whose frauds one column gives away proves nothing. Every raw column of a transaction is measured by
 itself, and a small tree on all of them, with a split by time: what is learned is learned on the earlier part and
@@ -37,7 +37,7 @@ _BINS = 20
 
 @dataclass(frozen=True)
 class Leakage:
-    """What raw columns reach on the later part of a history."""
+    """Success of raw columns alone on the later part of a history."""
 
     columns: dict[str, float]  # AUC of each column alone, the better of both directions, the worst column first
     tree: float  # average precision of a tree of depth 3 on all of them
@@ -119,7 +119,7 @@ def _risk(words: pd.Series, fraud: np.ndarray, earlier: np.ndarray) -> np.ndarra
 
 
 def _binned_risk(values: np.ndarray, fraud: np.ndarray, earlier: np.ndarray) -> np.ndarray:
-    """The same for a number, in bins of as many earlier rows: what a curve that isn't monotone could tell."""
+    """Risk of a number's bin, of bins with as many earlier rows each: what a curve that isn't monotone could tell."""
     edges = np.unique(np.quantile(values[earlier], np.linspace(0, 1, _BINS + 1)[1:-1]))
     bins = pd.Series(np.searchsorted(edges, values, side="right"))
     later: np.ndarray = _risk(bins, fraud, earlier)[~earlier]

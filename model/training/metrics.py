@@ -1,4 +1,4 @@
-"""How good scores are: against the truth of a period that came later than the training's."""
+"""Metrics of scores, against the truth of a period that came later than the training's."""
 
 from typing import Any
 
@@ -55,7 +55,7 @@ def evaluate(data: Dataset, scores: np.ndarray, threshold: float, rule: Threshol
 
 
 def card_precision(rows: pd.DataFrame, truth: np.ndarray, scores: np.ndarray, cards: int = CARDS) -> float:
-    """Of each day's `cards` customers with the highest scores, the share that had a fraud that day; mean over days.
+    """Share of each day's `cards` customers with the highest scores that had a fraud that day; mean over days.
 
     Card precision top-k of the Fraud Detection Handbook, with a customer for a card, but detected ones stay on the
     following days (`model.evaluate.metrics` blocks them, as the book does); days begin at midnight, UTC.

@@ -8,6 +8,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve
 
+#: The title of each plot, by the name of its file.
+TITLES = {
+    "precision-recall.png": "Precision and recall",
+    "calibration.png": "Calibration",
+    "scenarios.png": "Recall by scenario",
+}
 _DPI = 110
 _SIZE = (6.4, 4.0)
 _POINTS = 400
@@ -18,16 +24,18 @@ def draw(
     metrics: Mapping[str, dict[str, Any]],
     truths: Mapping[str, np.ndarray],
     scores: Mapping[str, np.ndarray],
-) -> dict[str, str]:
-    """Draws all plots into `folder`; the arguments are by the history's name. Returns each file's name and title."""
+) -> None:
+    """Draws the plots of TITLES into `folder`.
+
+    The other arguments are by the history's name: metrics, truth (bool [n]) and scores (float64 [n]) of the test.
+    """
     figures = {
-        "precision-recall.png": ("Precision and recall", _precision_recall(metrics, truths, scores)),
-        "calibration.png": ("Calibration", _calibration(metrics)),
-        "scenarios.png": ("Recall by scenario", _scenarios(metrics)),
+        "precision-recall.png": _precision_recall(metrics, truths, scores),
+        "calibration.png": _calibration(metrics),
+        "scenarios.png": _scenarios(metrics),
     }
-    for name, (_, figure) in figures.items():
-        figure.savefig(folder / name, metadata={"Software": None})
-    return {name: title for name, (title, _) in figures.items()}
+    for name in TITLES:
+        figures[name].savefig(folder / name, metadata={"Software": None})
 
 
 def _figure(title: str, across: str, up: str) -> tuple[Figure, Any]:

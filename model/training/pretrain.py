@@ -15,12 +15,14 @@ import typer
 
 from fraudstream.settings import ProducerSettings
 from fraudstream.simulator.history import LABEL_DELAY_DAYS, HistoryPlan, write_history
+from model.durations import DAY_SECONDS
 from model.serving.registry import PRETRAINED
 from model.training.thresholds import ThresholdRule
-from model.training.train import Options, console, read_histories, train_and_write
+from model.training.train import console, read_histories, train_and_write
+from model.training.trainer import Options
 
 #: A live platform's labels come sooner, so that its entity risk is known within the hour.
-_LIVE_LABEL_DELAY_DAYS = ProducerSettings().label_delay_seconds / 86_400
+_LIVE_LABEL_DELAY_DAYS = ProducerSettings().label_delay_seconds / DAY_SECONDS
 
 
 def _plan(

@@ -1,21 +1,17 @@
-"""The split by time."""
+"""The split of a history by time, into training, validation and test periods."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from fraudstream.errors import FraudstreamError
 from model.training.dataset import Dataset
+from model.training.errors import TrainingError
 
 TEST_SHARE = 0.25
 VALIDATION_SHARE = 0.25  # of what comes before the test period
 MATURITY = 0.95  # share of the frauds whose label has arrived when a period is used
 MIN_FRAUDS = 20
-
-
-class TrainingError(FraudstreamError):
-    """A history can't be used for training; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +30,7 @@ class Split:
     delay: pd.Timedelta
 
     def describe(self) -> dict[str, Any]:
-        """Periods and counts, for the metadata."""
+        """Periods (ISO 8601) and counts of the parts, for the metadata."""
         parts = {"training": self.training, "validation": self.validation, "test": self.test}
         periods = {
             name: {
@@ -76,7 +72,7 @@ def split_by_time(data: Dataset) -> Split:
 
 
 def _label_delay(data: Dataset) -> pd.Timedelta:
-    """Within this time, the MATURITY share of the frauds' labels arrive."""
+    """Time within which the MATURITY share of the frauds' labels arrive."""
     frauds = data.rows[data.rows["labelled_fraud"]]
     if frauds.empty:
         return pd.Timedelta(0)

@@ -1,4 +1,4 @@
-"""From which score on a transaction is flagged: as many alerts as the team can review, or what costs least."""
+"""The score from which on a transaction is flagged: for the alerts that a team can review, or at the least cost."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Period:
-    """What a threshold is chosen on: calibrated scores, known frauds and amounts, float64 or bool [n], over `days`."""
+    """Data to choose a threshold on: calibrated scores, known frauds and amounts, float64 or bool [n], over `days`."""
 
     scores: np.ndarray
     frauds: np.ndarray
@@ -17,7 +17,7 @@ class Period:
 
 @dataclass(frozen=True)
 class ThresholdRule:
-    """How the threshold is chosen: by `alerts_per_day` where given, or by cost, or else by `alerts_per_fraud`.
+    """The rule for the threshold: by `alerts_per_day` where given, or by cost, or else by `alerts_per_fraud`.
 
     A reviewed alert costs `review_cost`, in units of the transactions' currency; a missed fraud costs its amount.
     """
@@ -36,7 +36,7 @@ class ThresholdRule:
         return threshold_for(period.scores, round(int(period.frauds.sum()) * self.alerts_per_fraud))
 
     def describe(self) -> str:
-        """In words, for the model card."""
+        """The rule in words, for the model card."""
         if self.by_cost:
             return f"the least cost, with {self.review_cost:g} a review and a missed fraud at its amount"
         if self.alerts_per_day is not None:

@@ -1,37 +1,25 @@
 """Trains the fraud model on history directories: `python -m model.training.train --history DIR --out DIR`."""
 
 import os
-import platform
 import sys
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import msgspec
-import numpy as np
-import sklearn
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from sklearn.ensemble import HistGradientBoostingClassifier
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.settings import EntityRiskSettings, load_settings
-from model.features.observe import FEATURE_NAMES
-from model.serving.artifact import ARTIFACT_FILE, CARD_FILE, METADATA_FILE, Calibration, Metadata, sha256_of
-from model.serving.scorer import calibrated, log_odds
-from model.serving.serialization import dump
-from model.training.calibration import fit_calibration
+from model.serving.artifact import ARTIFACT_FILE, CARD_FILE, METADATA_FILE
 from model.training.card import model_card
 from model.training.dataset import build
-from model.training.fit import Trial, fit, known_frauds, search, training_rows
+from model.training.errors import TrainingError
 from model.training.history import HistoryFolder
-from model.training.metrics import evaluate
-from model.training.plots import draw
-from model.training.split import Split, TrainingError, split_by_time
-from model.training.thresholds import Period, ThresholdRule
+from model.training.plots import TITLES, draw
+from model.training.split import Split, split_by_time
+from model.training.thresholds import ThresholdRule
+from model.training.trainer import Options, Trained, train
 
 console = Console(stderr=True)
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -45,117 +33,6 @@ Examples:
 
   ./fraudctl train --history var/history --out var/models/new --trials 20 --alerts-per-day 50
 """
-_SECONDS_A_DAY = 86_400.0
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to train. `trials` parameters are tried; one means the defaults, without a search."""
-
-    seed: int
-    trials: int
-    rule: ThresholdRule
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A model, and its scores for each test period, by the history's name."""
-
-    artifact: bytes
-    metadata: Metadata
-    test_scores: dict[str, np.ndarray]
-
-
-def train(splits: dict[str, Split], options: Options, progress: Callable[[str], None]) -> Trained:
-    """Fits on the training periods, tunes, calibrates and sets the threshold on the validation ones, tests on the rest.
-
-    Calls `progress` with what is done next. The same splits and options give the same artifact, byte by byte.
-    """
-    parts = list(splits.values())
-    trials = _search(parts, options, progress)
-    progress("fitting")
-    features, truth = training_rows(parts)
-    model = fit(features, truth, options.seed, trials[0].parameters if trials else None)
-    progress("calibrating and evaluating")
-    calibration, threshold = _calibrate(model, parts, options.rule)
-    scores = {name: calibrated(log_odds(model, split.test.features), calibration) for name, split in splits.items()}
-    metrics = {name: evaluate(split.test, scores[name], threshold, options.rule) for name, split in splits.items()}
-    artifact = dump(model)
-    trained_at = datetime.now(UTC).replace(microsecond=0)
-    decision = msgspec.json.encode([calibration, threshold])
-    metadata = Metadata(
-        version=f"{trained_at:%Y%m%d}-{sha256_of(artifact + decision)[:10]}",
-        trained_at=trained_at,
-        features=list(FEATURE_NAMES),
-        usual=_usual(features[~truth]),
-        threshold=threshold,
-        sha256=sha256_of(artifact),
-        libraries={
-            "scikit-learn": sklearn.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
-        metrics=_averaged(metrics),
-        data={name: split.describe() for name, split in splits.items()},
-        seed=options.seed,
-        calibration=calibration,
-        threshold_rule=options.rule.describe(),
-        tuning=[asdict(trial) for trial in trials],
-    )
-    return Trained(artifact, metadata, scores)
-
-
-def _search(splits: list[Split], options: Options, progress: Callable[[str], None]) -> list[Trial]:
-    """Trials, the best first; none when there is nothing to choose from."""
-    if options.trials <= 1:
-        return []
-    done: list[Trial] = []
-
-    def tell(trial: Trial) -> None:
-        done.append(trial)
-        best = max(one.average_precision for one in done)
-        progress(f"tuning: {len(done)} of {options.trials} trials, best average precision {best:.4f}")
-
-    progress(f"tuning: {options.trials} trials")
-    return search(splits, options.trials, options.seed, tell)
-
-
-def _calibrate(
-    model: HistGradientBoostingClassifier, splits: list[Split], rule: ThresholdRule
-) -> tuple[Calibration, float]:
-    """Calibration and threshold, from what was known of the validation periods."""
-    values = np.concatenate([log_odds(model, split.validation.features) for split in splits])
-    frauds = np.concatenate([known_frauds(split, split.validation) for split in splits])
-    calibration = fit_calibration(values, frauds)
-    amounts = np.concatenate([split.validation.rows["amount"].to_numpy(float) for split in splits])
-    period = Period(calibrated(values, calibration), frauds, amounts, sum(map(_validation_days, splits)))
-    return calibration, rule.choose(period)
-
-
-def _validation_days(split: Split) -> float:
-    times = split.validation.rows["event_time"]
-    return float((times.max() - times.min()).total_seconds() / _SECONDS_A_DAY)
-
-
-def _usual(legitimate: np.ndarray) -> dict[str, float | None]:
-    """Each feature's median where it is known; None where it never is."""
-    known = {name: values[~np.isnan(values)] for name, values in zip(FEATURE_NAMES, legitimate.T, strict=True)}
-    return {name: float(np.median(values)) if len(values) else None for name, values in known.items()}
-
-
-def _averaged(metrics: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The mean over the histories of the main metrics, beside each history's own."""
-    names = (
-        "roc_auc",
-        "average_precision",
-        "card_precision_at_100",
-        "precision",
-        "recall",
-        "recall_at_budget",
-        "brier",
-    )
-    means = {name: float(np.mean([part[name] for part in metrics.values()])) for name in names}
-    return {**means, "histories": metrics}
 
 
 def write(folder: Path, trained: Trained, splits: dict[str, Split]) -> None:
@@ -163,13 +40,13 @@ def write(folder: Path, trained: Trained, splits: dict[str, Split]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ARTIFACT_FILE).write_bytes(trained.artifact)
     truths = {name: split.test.truth for name, split in splits.items()}
-    plots = draw(folder, trained.metadata.metrics["histories"], truths, trained.test_scores)
-    (folder / CARD_FILE).write_text(model_card(trained.metadata, plots))
+    draw(folder, trained.metadata.metrics["histories"], truths, trained.test_scores)
+    (folder / CARD_FILE).write_text(model_card(trained.metadata, TITLES))
     (folder / METADATA_FILE).write_bytes(trained.metadata.encode())
 
 
 def read(path: Path, processes: int, entity_risk: EntityRiskSettings) -> Split:
-    """Replays the history in `path`, showing progress, and splits it."""
+    """Computes the features of the history in `path`, showing progress, and splits it."""
     folder = HistoryFolder(path)
     with Progress(
         TextColumn("{task.description}"),
@@ -180,7 +57,7 @@ def read(path: Path, processes: int, entity_risk: EntityRiskSettings) -> Split:
         TimeRemainingColumn(),
         console=console,
     ) as progress:
-        task = progress.add_task(f"replaying {path}", total=folder.events(), rate="")
+        task = progress.add_task(f"features of {path}", total=folder.events(), rate="")
 
         def show(events: int) -> None:
             speed = progress.tasks[task].speed
@@ -235,7 +112,7 @@ def main(
     ] = None,
     by_cost: Annotated[bool, typer.Option("--by-cost", help="threshold with the least cost")] = False,
     review_cost: Annotated[float, typer.Option(help="of one alert; a missed fraud costs its amount", min=0)] = 5.0,
-    processes: Annotated[int, typer.Option(help="processes of the replay; 0: one a core", min=0)] = 0,
+    processes: Annotated[int, typer.Option(help="processes that compute features; 0: one a core", min=0)] = 0,
 ) -> None:
     """Trains the fraud model and writes model.skops, metadata.json and a model card with plots."""
     try:

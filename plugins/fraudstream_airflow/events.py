@@ -1,6 +1,6 @@
-"""What a trigger tells its operator: one vocabulary for both ends."""
+"""Messages from a trigger to its operator: one vocabulary, the *ending* of a watched job, for both ends."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -9,8 +9,8 @@ import msgspec
 from fraudstream.jobs.slot import Identity
 
 
-class Reason(StrEnum):
-    """Why a watched job needs its operator."""
+class Ending(StrEnum):
+    """Ways in which the watch over a job ends."""
 
     FINISHED = "finished"  # it ended by itself with exit status 0
     STOPPED = "stopped"  # somebody had it stopped on purpose, as `fraudctl down` does
@@ -21,23 +21,26 @@ class Reason(StrEnum):
 
 
 #: The job still runs: the operator has to stop it before another attempt may start one.
-STILL_RUNNING = frozenset({Reason.STALLED, Reason.SILENT})
+STILL_RUNNING = frozenset({Ending.STALLED, Ending.SILENT})
 
 
 @dataclass(frozen=True)
 class JobEvent:
     """One message from trigger to operator. `detail` completes the sentence "The job …"."""
 
-    reason: Reason
+    ending: Ending
     detail: str
     identity: Identity
 
     def to_payload(self) -> dict[str, Any]:
-        """The event as plain JSON types."""
-        return asdict(self) | {"reason": self.reason.value, "identity": msgspec.to_builtins(self.identity)}
+        """The event as plain JSON types.
+
+        The ending's key is `reason`: Airflow stores events, and an upgrade finds those of older releases.
+        """
+        return {"reason": self.ending.value, "detail": self.detail, "identity": msgspec.to_builtins(self.identity)}
 
     @classmethod
     def from_payload(cls, payload: dict[str, Any]) -> "JobEvent":
         """The reverse of `to_payload`."""
         identity = msgspec.convert(payload["identity"], Identity)
-        return cls(Reason(payload["reason"]), payload["detail"], identity)
+        return cls(Ending(payload["reason"]), payload["detail"], identity)

@@ -1,4 +1,4 @@
-"""What the health page shows: the jobs' heartbeats, and the ledger in Postgres."""
+"""Content of the health page: the jobs' heartbeats, and the ledger in Postgres."""
 
 from dataclasses import asdict
 from typing import Any

@@ -17,7 +17,7 @@ from fraudstream.jobs.jobs import Job, job_environment, jobs
 from fraudstream.jobs.niced import niced
 from fraudstream.jobs.slot import Identity
 from fraudstream.settings import Settings, load_settings
-from fraudstream_airflow.events import STILL_RUNNING, JobEvent, Reason
+from fraudstream_airflow.events import STILL_RUNNING, Ending, JobEvent
 from fraudstream_airflow.orphans import record_owner
 from fraudstream_airflow.spark_connection import SparkTarget, spark_target
 from fraudstream_airflow.tail import size
@@ -71,16 +71,16 @@ class ProcessStreamOperator(BaseOperator):
     def on_job_event(self, context: Context, event: dict[str, Any]) -> None:
         """Decides what the trigger's event means for this attempt."""
         told = JobEvent.from_payload(event)
-        if told.reason in STILL_RUNNING:
+        if told.ending in STILL_RUNNING:
             self.log.error("The job %s: stopping process %s", told.detail, told.identity.pid)
             jobs(load_settings())[self.job].slot.stop(told.identity)
-        elif told.reason is Reason.STOPPED:
+        elif told.ending is Ending.STOPPED:
             self.log.info("The job %s: starting it again", told.detail)
             self._launch_and_defer(context)
-        elif told.reason is Reason.FINISHED and self.may_finish:
+        elif told.ending is Ending.FINISHED and self.may_finish:
             self.log.info("The job %s", told.detail)
             return
-        elif told.reason is Reason.REFUSED:
+        elif told.ending is Ending.REFUSED:
             self.log.error("The job %s. The next attempt follows in %s s", told.detail, REFUSED_SECONDS)
             self.defer(
                 trigger=TimeDeltaTrigger(timedelta(seconds=REFUSED_SECONDS)),

@@ -18,7 +18,7 @@ class SparkConnectionError(FraudstreamError):
 
 @dataclass(frozen=True)
 class SparkTarget:
-    """Where a driver runs its tasks."""
+    """A place where a driver runs its tasks."""
 
     master: str
     configuration: dict[str, str]
@@ -53,7 +53,7 @@ def spark_target(
 
 
 def cluster_manager(conn_id: str, conn_type: str, host: str | None, port: int | None) -> str:
-    """What runs drivers that are submitted in deploy mode `cluster`: `k8s` or `yarn`.
+    """The kind of cluster that runs drivers submitted in deploy mode `cluster`: `k8s` or `yarn`.
 
     Raises SparkConnectionError for any other master.
     """

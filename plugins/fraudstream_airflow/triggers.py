@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from fraudstream.jobs.heartbeat import Patience, is_stalled
 from fraudstream.jobs.slot import Exit, Identity, Slot
-from fraudstream_airflow.events import JobEvent, Reason
+from fraudstream_airflow.events import Ending, JobEvent
 from fraudstream_airflow.tail import LogTail
 
 POLL_SECONDS = 1.0
@@ -23,7 +24,7 @@ STOP_GRACE_SECONDS = 25.0  # below [triggerer] on_kill_timeout
 
 @dataclass(frozen=True)
 class Watch:
-    """What to watch: plain values, since they are stored in Airflow's database."""
+    """A job to watch: plain values, since they are stored in Airflow's database. Times in seconds."""
 
     slot: str
     log: str
@@ -76,26 +77,25 @@ class JobTrigger(BaseTrigger):
         if not self.identity.alive:
             return self._ended()
         heartbeat, age = self.slot.heartbeat_of(self.identity), self.slot.heartbeat_age(self.identity)
-        if heartbeat is None and age > self.watch.startup_timeout:
-            return self._event(Reason.SILENT, f"gave no heartbeat within {age:.0f} s of its launch")
-        begun = heartbeat is not None and not heartbeat.starting
-        if heartbeat and age > (self.watch.heartbeat_timeout if begun else self.watch.startup_timeout):
-            return self._event(Reason.STALLED, f"gave no heartbeat for {age:.0f} s")
-        return None
+        if not is_stalled(heartbeat, age, Patience(self.watch.startup_timeout, self.watch.heartbeat_timeout)):
+            return None
+        if heartbeat is None:
+            return self._event(Ending.SILENT, f"gave no heartbeat within {age:.0f} s of its launch")
+        return self._event(Ending.STALLED, f"gave no heartbeat for {age:.0f} s")
 
     def _ended(self) -> JobEvent:
         ended = self._exit()
         shown = str(ended or "exit status unknown")
         if self.slot.stop_requested(self.identity):
-            return self._event(Reason.STOPPED, f"was stopped on request ({shown})")
+            return self._event(Ending.STOPPED, f"was stopped on request ({shown})")
         if ended and ended.status == os.EX_OK:
-            return self._event(Reason.FINISHED, "ended by itself (exit status 0)")
+            return self._event(Ending.FINISHED, "ended by itself (exit status 0)")
         if ended and ended.status == os.EX_CONFIG:
-            return self._event(Reason.REFUSED, f"refuses to go on: {self._problem()}")
-        return self._event(Reason.DIED, f"died ({shown})")
+            return self._event(Ending.REFUSED, f"refuses to go on: {self._problem()}")
+        return self._event(Ending.DIED, f"died ({shown})")
 
     def _exit(self) -> Exit | None:
-        """How it ended. Its parent needs a moment to write that down, and after a reboot nobody knows."""
+        """The job's end. Its parent needs a moment to write that down, and after a reboot nobody knows."""
         deadline = time.monotonic() + EXIT_STATUS_SECONDS
         while time.monotonic() < deadline:
             if ended := self.slot.exit_of(self.identity):
@@ -108,8 +108,8 @@ class JobTrigger(BaseTrigger):
         heartbeat = self.slot.heartbeat_of(self.identity)
         return (heartbeat.problem if heartbeat else "") or "see the end of its log"
 
-    def _event(self, reason: Reason, detail: str) -> JobEvent:
-        return JobEvent(reason, detail, self.identity)
+    def _event(self, ending: Ending, detail: str) -> JobEvent:
+        return JobEvent(ending, detail, self.identity)
 
     def _log_progress(self) -> bool:
         heartbeat = self.slot.heartbeat_of(self.identity)

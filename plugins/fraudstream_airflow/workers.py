@@ -31,5 +31,5 @@ def end_idle_workers() -> list[int]:
 
 
 def _is_orphan(process: psutil.Process, session: int) -> bool:
-    """Whether it is of this session (all that one supervisor started), and its parent is not."""
+    """True for a process of this session (all that one supervisor started) whose parent is not."""
     return os.getsid(process.pid) == session and os.getsid(process.ppid()) != session

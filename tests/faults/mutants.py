@@ -18,7 +18,7 @@ class Mutation:
     instead: str
 
 
-REPLAY_RECOGNITION = Mutation(
+REPEAT_RECOGNITION = Mutation(
     "spark_jobs/ledger.py",
     "    if stored and stored[0] == offsets_json(ranges):\n        return BatchState.COMMITTED\n",
     "    if stored and stored[0] == offsets_json(ranges):\n        return BatchState.NEW\n",

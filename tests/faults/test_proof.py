@@ -9,7 +9,7 @@ import pytest
 from fraudstream.settings import Settings
 from tests.faults import scenarios
 from tests.faults.arena import Arena
-from tests.faults.mutants import FENCE, RANGE_CHECK, REPLAY_RECOGNITION, UNIQUE_KEY, Mutation, mutated
+from tests.faults.mutants import FENCE, RANGE_CHECK, REPEAT_RECOGNITION, UNIQUE_KEY, Mutation, mutated
 
 PRIMARY_KEY = "ALTER TABLE fraud.scored_transactions DROP CONSTRAINT scored_transactions_pkey CASCADE"
 Broken = (AssertionError, pytest.fail.Exception)
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.long  # of the suite itself, which changes less often t
 @pytest.mark.parametrize(
     ("mutation", "scenario", "noticed"),
     [
-        (REPLAY_RECOGNITION, scenarios.die_after_a_commit, "scoring again: the job ended 2 times"),
+        (REPEAT_RECOGNITION, scenarios.die_after_a_commit, "scoring again: the job ended 2 times"),
         (FENCE, scenarios.start_a_second_driver, "the older"),
         (RANGE_CHECK, scenarios.move_the_checkpoint_ahead, "the refusal doesn't name"),
         (UNIQUE_KEY, scenarios.repeat_a_forgotten_transaction, "stored twice, from offsets"),

@@ -14,10 +14,11 @@ from datetime import timedelta
 from confluent_kafka import KafkaError
 from confluent_kafka import Message as KafkaMessage
 
-import fraudstream.simulator.__main__ as simulator
 from fraudstream.messages.contracts import Topic, Transaction
 from fraudstream.messages.validation import decode
 from fraudstream.settings.kafka import KafkaSettings
+from fraudstream.simulator.__main__ import main
+from fraudstream.simulator.produce import connection
 from fraudstream.simulator.publisher import Publisher
 
 record = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -39,6 +40,6 @@ class RecordingPublisher(Publisher):
 
 
 if __name__ == "__main__":
-    simulator.Publisher = RecordingPublisher  # type: ignore[misc]
+    connection.Publisher = RecordingPublisher  # type: ignore[misc]
     del sys.argv[1]
-    simulator.main()
+    main()

@@ -17,7 +17,7 @@ from fraudstream.static_data.entities import PRIOR_TRANSACTIONS
 from fraudstream.static_data.entity_risk import refresh
 from model.serving.registry import ensure_pretrained
 from model.training.entity_history import entity_features_as_of
-from spark_jobs.scoring_data import Resources
+from spark_jobs.scoring_data import ScoringDataCache
 from tests.unit.entity_refresh import CATEGORIES, labels, purchases, random_history
 from tests.unit.model_events import START
 
@@ -69,7 +69,7 @@ def test_the_stream_joins_what_training_computes(shop: Postgres, hours: int) -> 
     asked.index = "asked-" + asked.index
     expected = entity_features_as_of(pd.concat([transactions, asked]), known, CATEGORIES, HOURLY)[len(transactions) :]
     done = refresh(shop, as_of)
-    risk = Resources(shadow=False).start(shop).risk
+    risk = ScoringDataCache.load(shop, shadow=False).current.risk
     assert (risk.version, risk.transactions, risk.frauds) == (done.version, done.transactions, done.frauds)
     assert sum(map(len, risk.entities.values())) == done.entities
     assert np.isnan(expected).all() == (done.transactions == 0)
@@ -93,15 +93,15 @@ def test_the_table_says_how_many_and_how_risky(shop: Postgres) -> None:
 
 
 def test_only_a_new_refresh_is_read_again(shop: Postgres) -> None:
-    resources = Resources(shadow=False)
-    before = resources.start(shop)
+    cache = ScoringDataCache.load(shop, shadow=False)
+    before = cache.current
     assert before.risk.version == 0
     store(shop, *random_history(1, 20))
     done = refresh(shop, START + timedelta(days=40))
-    after = resources.refresh(shop, NO_SPARK)
+    after = cache.refresh(shop, NO_SPARK)
     assert after.risk.version == done.version
     assert after.static is before.static
-    assert resources.refresh(shop, NO_SPARK) is after
+    assert cache.refresh(shop, NO_SPARK) is after
 
 
 def test_the_command_that_the_dag_runs(shop: Postgres) -> None:

@@ -12,8 +12,9 @@ from fraudstream.ledger.gaps import KafkaView
 from fraudstream.ledger.rebuild import RebuildError
 from fraudstream.messages.contracts import QUERY
 from fraudstream.settings import Settings
-from spark_jobs import fencing as takeover
+from spark_jobs import fencing
 from spark_jobs.checkpoint import OffsetRange, Planned
+from spark_jobs.fencing import Found
 from spark_jobs.ledger import Driver, LedgerError
 
 Postgres = psycopg.Connection[Any]
@@ -34,7 +35,7 @@ def start(
     generation: int = 0,
 ) -> Driver:
     newest = None if planned is None else Planned(planned, ended)
-    return takeover.take_over(writer, settings.stream, lambda: view, generation, newest, "the checkpoint")
+    return fencing.become_driver(writer, settings.stream, Found(generation, newest, "the checkpoint"), lambda: view)
 
 
 def read(writer: Postgres, batch_id: int, until: int) -> None:
@@ -118,7 +119,7 @@ def test_what_expired_in_a_partition_that_was_never_read_is_refused(running: Pos
 def test_what_is_fixed_with_the_checkpoint_is_refused(running: Postgres, settings: Settings, name: str) -> None:
     changed = settings.stream.model_copy(update={name: getattr(settings.stream, name) + 1})
     with pytest.raises(LedgerError, match=f"FRAUDSTREAM_STREAM__{name.upper()} is"):
-        takeover.take_over(running, changed, lambda: VIEW, 0, Planned(3, ended=False), "the checkpoint")
+        fencing.become_driver(running, changed, Found(0, Planned(3, ended=False), "the checkpoint"), lambda: VIEW)
 
 
 def test_another_layout_of_the_state_is_refused(running: Postgres, settings: Settings) -> None:
@@ -132,7 +133,7 @@ def test_a_batch_that_ends_driver_after_driver_is_given_up_until_somebody_says_s
 ) -> None:
     for _ in range(settings.stream.max_batch_repeats):
         start(running, settings, 4)  # ended before it came to the batch: doesn't count
-        takeover.begin_repeat(running, start(running, settings, 4))
+        fencing.begin_repeat(running, start(running, settings, 4))
     with pytest.raises(LedgerError, match=r"batch 4 was left unfinished by 3 drivers.*\./fraudctl retry"):
         start(running, settings, 4)
     rebuild.forgive(running, QUERY)
@@ -140,10 +141,10 @@ def test_a_batch_that_ends_driver_after_driver_is_given_up_until_somebody_says_s
 
 
 def test_a_batch_that_was_committed_in_the_end_is_forgotten(running: Postgres, settings: Settings) -> None:
-    takeover.begin_repeat(running, start(running, settings, 4))
+    fencing.begin_repeat(running, start(running, settings, 4))
     read(running, 4, 6)
     for _ in range(settings.stream.max_batch_repeats):
-        takeover.begin_repeat(running, start(running, settings, 5))
+        fencing.begin_repeat(running, start(running, settings, 5))
     with pytest.raises(LedgerError, match="batch 5"):
         start(running, settings, 5)
 

@@ -14,10 +14,10 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from fraudstream.ledger.gaps import KafkaView
 from fraudstream.messages.contracts import Topic
 from fraudstream.settings import Settings
-from spark_jobs import fencing as takeover
-from spark_jobs import sink
+from spark_jobs import fencing, sink
 from spark_jobs.bucket import Kind
 from spark_jobs.checkpoint import OffsetRange
+from spark_jobs.fencing import Found
 from spark_jobs.ledger import Driver, FencedError, LedgerError
 from spark_jobs.schemas import SCORED
 from tests.messages import NOW, as_bytes, label, transaction
@@ -31,11 +31,11 @@ pytestmark = pytest.mark.usefixtures("empty_tables")
 @pytest.fixture
 def driver(settings: Settings, writer: Postgres) -> Driver:
     sink.prepare(writer)
-    return take_over(writer, settings)
+    return become_driver(writer, settings)
 
 
-def take_over(writer: Postgres, settings: Settings) -> Driver:
-    return takeover.take_over(writer, settings.stream, lambda: KafkaView({}, {}, {}), 0, None, "nowhere")
+def become_driver(writer: Postgres, settings: Settings) -> Driver:
+    return fencing.become_driver(writer, settings.stream, Found(0, None, "nowhere"), lambda: KafkaView({}, {}, {}))
 
 
 def row(kind: Kind, topic: Topic, offset: int | None, **fields: Any) -> dict[str, Any]:
@@ -180,7 +180,7 @@ def test_late_and_flagged_are_counted_by_partition(writer: Postgres, driver: Dri
 
 
 def test_an_older_driver_is_fenced(settings: Settings, writer: Postgres, driver: Driver) -> None:
-    newer = take_over(writer, settings)
+    newer = become_driver(writer, settings)
     with pytest.raises(FencedError, match=rf"epoch {driver.epoch}\), was replaced by .* \(epoch {newer.epoch}\)"):
         commit(writer, driver, batch(0, (Topic.TRANSACTIONS, 0, 1)), [scored(0)])
     assert one(writer, "SELECT count(*) FROM fraud.scored_transactions") == 0

@@ -10,7 +10,7 @@ from typing import Any
 from unittest.mock import patch
 
 from airflow.sdk.exceptions import TaskDeferred
-from fraudstream_airflow.events import JobEvent, Reason
+from fraudstream_airflow.events import Ending, JobEvent
 from fraudstream_airflow.operators import REFUSED_SECONDS, JobEndedError, ProcessStreamOperator, SparkModuleOperator
 
 from fraudstream.jobs.jobs import jobs
@@ -59,8 +59,8 @@ class OperatorTest(unittest.TestCase):
         identity: Identity = deferred.exception.trigger.identity
         return identity
 
-    def tell(self, reason: Reason, identity: Identity, **options: Any) -> None:
-        event = JobEvent(reason, "did something", identity).to_payload()
+    def tell(self, ending: Ending, identity: Identity, **options: Any) -> None:
+        event = JobEvent(ending, "did something", identity).to_payload()
         self.operator(**options).on_job_event(CONTEXT, event)
 
     def test_a_second_attempt_adopts_the_living_job(self) -> None:
@@ -77,16 +77,16 @@ class OperatorTest(unittest.TestCase):
     def test_a_stalled_job_is_stopped_before_the_attempt_fails(self) -> None:
         identity = self.launch()
         with self.assertRaisesRegex(JobEndedError, "'producer' did something"):
-            self.tell(Reason.STALLED, identity)
+            self.tell(Ending.STALLED, identity)
         self.assertFalse(identity.alive)
 
     def test_a_dead_job_fails_the_attempt(self) -> None:
         with self.assertRaises(JobEndedError):
-            self.tell(Reason.DIED, Identity(1, 1, "gone", 1, 0))
+            self.tell(Ending.DIED, Identity(1, 1, "gone", 1, 0))
 
     def test_a_job_that_refuses_is_not_started_again_at_once(self) -> None:
         with self.assertRaises(TaskDeferred) as deferred:
-            self.tell(Reason.REFUSED, Identity(1, 1, "gone", 1, 0))
+            self.tell(Ending.REFUSED, Identity(1, 1, "gone", 1, 0))
         waiting = deferred.exception.trigger.moment - datetime.now(UTC)
         self.assertAlmostEqual(waiting.total_seconds(), REFUSED_SECONDS, delta=5)
         resume = getattr(self.operator(), deferred.exception.method_name)
@@ -97,15 +97,15 @@ class OperatorTest(unittest.TestCase):
         identity = self.launch()
         self.job.slot.stop(identity)
         with self.assertRaises(TaskDeferred) as deferred:
-            self.tell(Reason.STOPPED, identity)
+            self.tell(Ending.STOPPED, identity)
         self.assertNotEqual(deferred.exception.trigger.identity, identity)
         self.assertTrue(deferred.exception.trigger.identity.alive)
 
     def test_only_a_job_that_may_finish_has_succeeded_then(self) -> None:
         ended = Identity(1, 1, "gone", 1, 0)
-        self.tell(Reason.FINISHED, ended, may_finish=True)
+        self.tell(Ending.FINISHED, ended, may_finish=True)
         with self.assertRaises(JobEndedError):
-            self.tell(Reason.FINISHED, ended)
+            self.tell(Ending.FINISHED, ended)
 
     def test_a_task_that_is_killed_before_it_hands_over_stops_the_job(self) -> None:
         operator = self.operator()

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from airflow.triggers.base import BaseTrigger
 from fraudstream_airflow import triggers
-from fraudstream_airflow.events import JobEvent, Reason
+from fraudstream_airflow.events import Ending, JobEvent
 from fraudstream_airflow.triggers import JobTrigger, Watch
 
 from fraudstream.jobs.slot import Identity, Slot
@@ -53,53 +53,53 @@ class TriggerTest(unittest.IsolatedAsyncioTestCase):
         with running_job() as (slot, identity, log):
             os.kill(identity.pid, signal.SIGKILL)
             event = await event_of(trigger_for(slot, identity, log))
-        self.assertEqual((event.reason, event.detail), (Reason.DIED, "died (killed by SIGKILL)"))
+        self.assertEqual((event.ending, event.detail), (Ending.DIED, "died (killed by SIGKILL)"))
         self.assertEqual(event.identity, identity)
 
     async def test_a_failed_job_is_told_with_its_status(self) -> None:
         with running_job("raise SystemExit(3)") as job:
             event = await event_of(trigger_for(*job))
-        self.assertEqual((event.reason, event.detail), (Reason.DIED, "died (exit status 3)"))
+        self.assertEqual((event.ending, event.detail), (Ending.DIED, "died (exit status 3)"))
 
-    async def test_a_job_that_refuses_is_told_with_its_reason(self) -> None:
+    async def test_a_job_that_refuses_is_told_with_its_problem(self) -> None:
         said = "import json, time; open('heartbeat.json', 'w').write(json.dumps("
         said += "{'at': time.time(), 'state': 'failed', 'problem': 'no checkpoint'})); raise SystemExit(78)"
         with running_job(said) as job:
             event = await event_of(trigger_for(*job))
-        self.assertEqual((event.reason, event.detail), (Reason.REFUSED, "refuses to go on: no checkpoint"))
+        self.assertEqual((event.ending, event.detail), (Ending.REFUSED, "refuses to go on: no checkpoint"))
 
     async def test_a_job_that_ends_well_has_finished(self) -> None:
         with running_job("pass") as job:
             event = await event_of(trigger_for(*job))
-        self.assertIs(event.reason, Reason.FINISHED)
+        self.assertIs(event.ending, Ending.FINISHED)
 
     async def test_a_job_that_was_stopped_on_request_has_not_failed(self) -> None:
         with running_job() as (slot, identity, log):
             until(lambda: slot.heartbeat_of(identity))
             slot.stop(identity)
             event = await event_of(trigger_for(slot, identity, log))
-        self.assertIs(event.reason, Reason.STOPPED)
+        self.assertIs(event.ending, Ending.STOPPED)
 
     async def test_a_frozen_job_is_stalled(self) -> None:
         with running_job() as (slot, identity, log):
             until(lambda: slot.heartbeat_of(identity))
             os.kill(identity.pid, signal.SIGSTOP)
             event = await event_of(trigger_for(slot, identity, log, heartbeat=0.3))
-            self.assertIs(event.reason, Reason.STALLED)
+            self.assertIs(event.ending, Ending.STALLED)
             self.assertTrue(identity.alive, "it is the operator who stops it")
 
     async def test_a_job_without_a_first_heartbeat_is_silent(self) -> None:
         with running_job(SILENT) as job:
             event = await event_of(trigger_for(*job, heartbeat=0.01, startup=0.3))
-        self.assertIs(event.reason, Reason.SILENT)
+        self.assertIs(event.ending, Ending.SILENT)
 
     async def test_a_job_that_starts_has_more_time_than_one_at_work(self) -> None:
-        for state, reason in [("starting", None), ("running", Reason.STALLED)]:
+        for state, ending in [("starting", None), ("running", Ending.STALLED)]:
             with self.subTest(state), running_job(SILENT) as (slot, identity, log):
                 write_heartbeat(slot, identity.launched_at, state)
                 until(lambda slot=slot, identity=identity: slot.heartbeat_age(identity) > 0.1)
                 event = trigger_for(slot, identity, log, heartbeat=0.1)._check()
-                self.assertIs(event and event.reason, reason)
+                self.assertIs(event and event.ending, ending)
 
     async def test_the_jobs_log_and_progress_are_in_the_tasks_log(self) -> None:
         with running_job() as (slot, identity, log), self.assertLogs("task", "INFO") as task_log:

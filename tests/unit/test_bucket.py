@@ -145,7 +145,7 @@ def test_a_customer_who_comes_back_within_the_retention_is_known() -> None:
     assert repr(outcome.features) != repr(unknown.features)
 
 
-def test_replayed_messages_change_profiles_and_nothing_comes_out() -> None:
+def test_accounted_messages_change_profiles_and_nothing_comes_out() -> None:
     first = [browse(0, 0), purchase(0, 5), message(Topic.TRANSACTIONS, 1, transaction(amount="much"))]
     first.append(message(Topic.TRANSACTION_LABELS, 0, label()))
     whole = Bucket(None, LIMITS)

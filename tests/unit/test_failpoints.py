@@ -78,7 +78,7 @@ def test_a_kill_takes_the_whole_group() -> None:
 @pytest.mark.parametrize(
     ("spec", "named"),
     [
-        ("after-comit=kill", "no failpoint 'after-comit': choose among before-take-over"),
+        ("after-comit=kill", "no failpoint 'after-comit': choose among before-fencing"),
         ("after-commit", "after-commit=kill, =error or =pause:SECONDS"),
         ("after-commit=explode", "'after-commit=explode'"),
         ("after-commit=kill@0", "@N"),

@@ -26,9 +26,9 @@ from fraudstream.settings import EntityRiskSettings
 from fraudstream.simulator.history import HistoryPlan, write_history
 from fraudstream.simulator.recording import open_recording
 from fraudstream.static_data.entities import newest_refresh
+from model.durations import DAY_MS
+from model.features.catalogue import ENTITY_FEATURES, FEATURE_NAMES
 from model.features.entity_risk import EntityRisk
-from model.features.observe import ENTITY_FEATURES, FEATURE_NAMES
-from model.features.profile import DAY_MS
 from model.features.static import StaticData
 from model.training.dataset import build
 from model.training.history import HistoryFolder

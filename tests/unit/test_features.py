@@ -6,15 +6,17 @@ from zlib import crc32
 import pytest
 
 from fraudstream.messages.contracts import BrowseEvent, Item, Transaction
-from model.features.observe import (
-    FEATURE_NAMES,
-    STATEFUL_COLUMNS,
+from model.features.catalogue import FEATURE_NAMES, STATEFUL_COLUMNS
+from model.features.observe import observe_browse, observe_transaction
+from model.features.profile import (
+    MAX_KNOWN,
+    MAX_PRODUCTS,
+    MAX_RECENT,
     Profile,
     encode_profile,
-    observe_browse,
-    observe_transaction,
+    read_history,
+    write_history,
 )
-from model.features.profile import MAX_KNOWN, MAX_PRODUCTS, MAX_RECENT, read_history, write_history
 from tests.unit.model_events import browse, purchase
 
 

@@ -14,14 +14,17 @@ from typer.testing import CliRunner
 
 from fraudstream.messages.contracts import BrowseEvent, Item, Transaction
 from fraudstream.settings import PROJECT_DIR
-from model.features.observe import FEATURE_NAMES, STATEFUL_COLUMNS, Profile, observe_browse, observe_transaction
+from model.features.catalogue import FEATURE_NAMES, STATEFUL_COLUMNS
+from model.features.observe import observe_browse, observe_transaction
+from model.features.profile import Profile
 from model.serving.artifact import METADATA_FILE, read_metadata
 from model.serving.scorer import Scorer, calibrated
 from model.training.calibration import fit_calibration
 from model.training.dataset import Dataset
-from model.training.history import HistoryError, HistoryFolder, replay
+from model.training.errors import HistoryError, TrainingError
+from model.training.history import HistoryFolder, stateful_features
 from model.training.metrics import card_precision, evaluate
-from model.training.split import TrainingError, split_by_time
+from model.training.split import split_by_time
 from model.training.thresholds import Period, ThresholdRule
 from model.training.train import app
 from tests.unit.model_events import START
@@ -97,16 +100,16 @@ def test_what_was_trained_can_be_used_and_describes_itself(models: tuple[Path, P
     assert tuning == sorted(tuning, reverse=True)
 
 
-def test_the_replay_gives_the_features_of_the_feature_code(history: Path) -> None:
+def test_a_historys_features_are_those_of_the_feature_code(history: Path) -> None:
     """In one process or two; and as if every event were taken by hand, in the order of time."""
     folder = HistoryFolder(history)
     progress: list[int] = []
-    parallel = replay(folder, 2, progress.append)
+    parallel = stateful_features(folder, 2, progress.append)
     assert progress == sorted(progress)
     progress.clear()
     assert len(parallel) == folder.rows("transactions")
     pd.testing.assert_frame_equal(
-        parallel.sort_index(), replay(folder, 1, progress.append).sort_index(), check_exact=True
+        parallel.sort_index(), stateful_features(folder, 1, progress.append).sort_index(), check_exact=True
     )
 
     transactions = folder.table("transactions")

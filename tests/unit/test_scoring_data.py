@@ -22,13 +22,13 @@ class Loading:
 
 @pytest.fixture(autouse=True)
 def new_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scoring, "_kept", {})
+    monkeypatch.setattr(scoring, "_worker_copies", {})
 
 
 def test_a_broadcast_is_read_once_and_a_new_one_takes_its_place() -> None:
     tasks: list[Any] = [Loading("static data 1"), Loading("static data 1"), Loading("static data 2")]
-    assert scoring._on_worker(7, tasks[0]) == "static data 1"
-    assert scoring._on_worker(7, tasks[1]) == "static data 1"
-    assert scoring._on_worker(8, tasks[2]) == "static data 2"
+    assert scoring._worker_copy(7, tasks[0]) == "static data 1"
+    assert scoring._worker_copy(7, tasks[1]) == "static data 1"
+    assert scoring._worker_copy(8, tasks[2]) == "static data 2"
     assert [task.reads for task in tasks] == [1, 0, 1]
-    assert list(scoring._kept) == [8]
+    assert list(scoring._worker_copies) == [8]

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 
 from fraudstream.simulator.columns import Array
-from fraudstream.simulator.crowd import HOUR_MS
 from fraudstream.simulator.generator import Cell, generate
 from fraudstream.simulator.labels import SOURCES, label
 from fraudstream.simulator.legitimate import own_device
-from fraudstream.simulator.noise import SECOND_THOUGHTS, add_second_thoughts
-from fraudstream.simulator.scenarios import SCENARIO_NAMES, SCENARIOS, FraudMix, ScenarioError
-from fraudstream.simulator.scenarios.base import MAX_ATTACK_MS
-from fraudstream.simulator.scenarios.mix import DRIFT_WEEKS, WEEK_MS
+from fraudstream.simulator.lookalikes import SECOND_THOUGHTS, add_second_thoughts
+from fraudstream.simulator.mix import DRIFT_WEEKS, FraudMix, ScenarioError
+from fraudstream.simulator.scenario import MAX_ATTACK_MS
+from fraudstream.simulator.scenarios import SCENARIO_NAMES, SCENARIOS
 from fraudstream.simulator.sessions import PROMO_SHARES, BrowseEvents, Transactions
 from fraudstream.simulator.shop import Shop, build_shop
+from fraudstream.simulator.times import HOUR_MS, WEEK_MS
 
 START_MS = 1_793_000_000_000
 ATTACKS = 60
@@ -154,7 +154,7 @@ def test_difficulty_hides_the_traits(shop: Shop, name: str) -> None:
 
 def test_a_difficulty_may_be_set_for_one_scenario() -> None:
     mix = FraudMix(difficulty=0.1, by_scenario={"card_testing": 0.9})
-    assert mix.difficulties(SCENARIOS)[:2] == (0.9, 0.1)
+    assert mix.difficulties()[:2] == (0.9, 0.1)
 
 
 @pytest.mark.parametrize(
@@ -167,12 +167,12 @@ def test_a_difficulty_may_be_set_for_one_scenario() -> None:
 )
 def test_a_wrong_difficulty_is_refused_by_name(mix: FraudMix, named: str) -> None:
     with pytest.raises(ScenarioError, match=named):
-        mix.difficulties(SCENARIOS)
+        mix.difficulties()
 
 
 def test_the_mix_drifts_over_the_weeks_and_always_sums_to_one() -> None:
     times = START_MS + np.arange(DRIFT_WEEKS) * WEEK_MS
-    still, drifting = FraudMix(drift=0.0).shares(SCENARIOS, times), FraudMix(drift=0.5).shares(SCENARIOS, times)
+    still, drifting = FraudMix(drift=0.0).shares(times), FraudMix(drift=0.5).shares(times)
     assert np.allclose(still, still[:, :1])
     assert np.allclose(drifting.sum(axis=0), 1)
     assert (drifting.max(axis=1) / drifting.min(axis=1)).min() > 1.5

@@ -8,11 +8,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from fraudstream.simulator.attackers import override, prepare_attackers
 from fraudstream.simulator.catalogue import category_numbers
 from fraudstream.simulator.columns import Array
 from fraudstream.simulator.legitimate import chance, fresh_identity
-from fraudstream.simulator.scenarios.base import Attacks, Scenario
-from fraudstream.simulator.scenarios.raid import override, prepare_raid
+from fraudstream.simulator.scenario import Attacks, Scenario
 from fraudstream.simulator.sessions import DIRECT, Sessions
 from fraudstream.simulator.shop import Shop
 
@@ -22,8 +22,6 @@ _SOUGHT = category_numbers("Smartphones", "Audio", "Gaming", "Watches", "Shoes")
 class BotCheckout(Scenario):
     """2 to 9 purchases, 15 to 60 s apart, without dwelling anywhere, on stolen cards or the account's own."""
 
-    name: ClassVar[str] = "bot_checkout"
-    share: ClassVar[float] = 0.16
     mean_size: ClassVar[float] = 4.3
 
     def sizes(self, rng: np.random.Generator, attacks: int) -> Array:
@@ -34,21 +32,21 @@ class BotCheckout(Scenario):
         """Straight from the product to the checkout, each step as long as the last."""
         rows = int(attacks.size.sum())
         every = rng.uniform(15, 60, len(attacks))
-        raid = prepare_raid(shop, rng, attacks, np.repeat(every, attacks.size))
-        sessions = raid.sessions
+        attackers = prepare_attackers(shop, rng, attacks, np.repeat(every, attacks.size))
+        sessions = attackers.sessions
         everyone = np.ones(rows, dtype=bool)
-        raid.use_device(raid.careless(rng, 0.65))
-        raid.come_from(raid.careless(rng, 0.35))
-        raid.ship_to(raid.drop, raid.careless(rng, 0.6))
-        raid.pay_with(fresh_identity(rng, len(attacks))[raid.attack], chance(rng, 0.45, rows))
+        attackers.use_device(attackers.careless(rng, 0.65))
+        attackers.come_from(attackers.careless(rng, 0.35))
+        attackers.ship_to(attackers.drop, attackers.careless(rng, 0.6))
+        attackers.pay_with(fresh_identity(rng, len(attacks))[attackers.attack], chance(rng, 0.45, rows))
         override(sessions.source, chance(rng, 0.6, rows), np.int8(DIRECT))
-        override(sessions.steps, everyone, rng.integers(1, 4, len(attacks))[raid.attack])
-        override(sessions.pace, everyone, (0.7 + rng.gamma(2.0, 0.7, len(attacks)))[raid.attack])
-        override(sessions.pace_spread, everyone, (0.05 + 0.5 * raid.stealth)[raid.attack])
+        override(sessions.steps, everyone, rng.integers(1, 4, len(attacks))[attackers.attack])
+        override(sessions.pace, everyone, (0.7 + rng.gamma(2.0, 0.7, len(attacks)))[attackers.attack])
+        override(sessions.pace_spread, everyone, (0.05 + 0.5 * attackers.stealth)[attackers.attack])
         override(sessions.dwell, everyone, 0.0)
         override(sessions.begins_checkout, everyone, True)
-        override(sessions.category, everyone, rng.choice(_SOUGHT, len(attacks)).astype(np.int16)[raid.attack])
-        override(sessions.price_level, everyone, rng.uniform(0.25, 0.9, len(attacks))[raid.attack])
+        override(sessions.category, everyone, rng.choice(_SOUGHT, len(attacks)).astype(np.int16)[attackers.attack])
+        override(sessions.price_level, everyone, rng.uniform(0.25, 0.9, len(attacks))[attackers.attack])
         sessions.price_spread[:] = 0.02
         sessions.bulk[:] = 0.25
         return sessions

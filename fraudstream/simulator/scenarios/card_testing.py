@@ -9,11 +9,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from fraudstream.simulator.attackers import override, prepare_attackers
 from fraudstream.simulator.catalogue import CATEGORIES
 from fraudstream.simulator.columns import Array
 from fraudstream.simulator.legitimate import chance, fresh_identity
-from fraudstream.simulator.scenarios.base import Attacks, Scenario
-from fraudstream.simulator.scenarios.raid import override, prepare_raid
+from fraudstream.simulator.scenario import Attacks, Scenario
 from fraudstream.simulator.sessions import Sessions
 from fraudstream.simulator.shop import Shop
 
@@ -23,8 +23,6 @@ _CHEAP = np.array([number for number, category in enumerate(CATEGORIES) if categ
 class CardTesting(Scenario):
     """4 to 18 purchases on one account, 20 s to 3 min apart, of cheap things, mostly each with another card."""
 
-    name: ClassVar[str] = "card_testing"
-    share: ClassVar[float] = 0.22
     mean_size: ClassVar[float] = 9.0
 
     def sizes(self, rng: np.random.Generator, attacks: int) -> Array:
@@ -34,16 +32,16 @@ class CardTesting(Scenario):
     def sessions(self, shop: Shop, rng: np.random.Generator, attacks: Attacks) -> Sessions:
         """Short visits straight to something cheap."""
         rows = int(attacks.size.sum())
-        raid = prepare_raid(shop, rng, attacks, 20 + rng.exponential(60, rows))
-        sessions = raid.sessions
+        attackers = prepare_attackers(shop, rng, attacks, 20 + rng.exponential(60, rows))
+        sessions = attackers.sessions
         everyone = np.ones(rows, dtype=bool)
-        raid.use_device(raid.careless(rng, 0.6))
-        raid.come_from(raid.careless(rng, 0.4))
-        raid.pay_with(fresh_identity(rng, rows), chance(rng, 0.62, rows))
+        attackers.use_device(attackers.careless(rng, 0.6))
+        attackers.come_from(attackers.careless(rng, 0.4))
+        attackers.pay_with(fresh_identity(rng, rows), chance(rng, 0.62, rows))
         override(sessions.category, chance(rng, 0.85, rows), rng.choice(_CHEAP, rows).astype(np.int16))
         override(sessions.price_level, everyone, rng.uniform(0.0, 0.55, rows))
-        override(sessions.steps, raid.careless(rng, 0.9), rng.integers(1, 4, rows))
-        override(sessions.pace, everyone, rng.lognormal(np.log(3.5), 0.4, len(attacks))[raid.attack])
+        override(sessions.steps, attackers.careless(rng, 0.9), rng.integers(1, 4, rows))
+        override(sessions.pace, everyone, rng.lognormal(np.log(3.5), 0.4, len(attacks))[attackers.attack])
         override(sessions.promo, chance(rng, 0.5, rows), np.int8(-1))
         override(sessions.express, chance(rng, 0.8, rows), False)
         sessions.bulk[:] = 0.02

@@ -10,10 +10,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from fraudstream.simulator.attackers import override, prepare_attackers
 from fraudstream.simulator.columns import Array
 from fraudstream.simulator.legitimate import chance
-from fraudstream.simulator.scenarios.base import Attacks, Scenario
-from fraudstream.simulator.scenarios.raid import override, prepare_raid
+from fraudstream.simulator.scenario import Attacks, Scenario
 from fraudstream.simulator.sessions import Sessions
 from fraudstream.simulator.shop import Shop
 
@@ -24,8 +24,6 @@ _REPEATED_SHARE = 0.4
 class FriendlyFraud(Scenario):
     """One purchase, somewhat dearer than the customer's others."""
 
-    name: ClassVar[str] = "friendly_fraud"
-    share: ClassVar[float] = 0.03
     mean_size: ClassVar[float] = 1.0
     disputed_late: ClassVar[bool] = True
 
@@ -37,12 +35,12 @@ class FriendlyFraud(Scenario):
         """The customer's own way of shopping."""
         rows = len(attacks)
         hour = int(attacks.start[0]) if rows else 0
-        customer = shop.visitors(hour, rows, rng)
+        customer = shop.draw_visitors(hour, rows, rng)
         repeaters = max(1, int(_REPEATERS * len(shop.customers)))
         customer = np.where(chance(rng, _REPEATED_SHARE, rows), rng.integers(0, repeaters, rows), customer)
-        raid = prepare_raid(shop, rng, attacks, np.zeros(rows), customer)
-        sessions = raid.sessions
-        dearer = raid.careless(rng, 0.5)
-        raid.want_resold(rng, dearer & chance(rng, 0.5, rows))
+        attackers = prepare_attackers(shop, rng, attacks, np.zeros(rows), customer)
+        sessions = attackers.sessions
+        dearer = attackers.careless(rng, 0.5)
+        attackers.want_resold(rng, dearer & chance(rng, 0.5, rows))
         override(sessions.price_level, dearer, sessions.price_level + rng.uniform(0.1, 0.3, rows))
         return sessions

@@ -9,10 +9,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from fraudstream.simulator.attackers import override, prepare_attackers
 from fraudstream.simulator.columns import Array
 from fraudstream.simulator.legitimate import chance, fresh_identity
-from fraudstream.simulator.scenarios.base import Attacks, Scenario
-from fraudstream.simulator.scenarios.raid import override, prepare_raid
+from fraudstream.simulator.scenario import Attacks, Scenario
 from fraudstream.simulator.sessions import Sessions
 from fraudstream.simulator.shop import Shop
 
@@ -20,8 +20,6 @@ from fraudstream.simulator.shop import Shop
 class StolenCardSpree(Scenario):
     """2 to 6 dear purchases, 1 to 10 min apart, with a card new to the account, shipped to a new address."""
 
-    name: ClassVar[str] = "stolen_card_spree"
-    share: ClassVar[float] = 0.17
     mean_size: ClassVar[float] = 3.0
 
     def sizes(self, rng: np.random.Generator, attacks: int) -> Array:
@@ -31,17 +29,17 @@ class StolenCardSpree(Scenario):
     def sessions(self, shop: Shop, rng: np.random.Generator, attacks: Attacks) -> Sessions:
         """Often on the account's own device: the account may be the thief's."""
         rows = int(attacks.size.sum())
-        raid = prepare_raid(shop, rng, attacks, 60 + rng.exponential(200, rows))
-        sessions = raid.sessions
-        dearer = raid.careless(rng, 0.97)
-        raid.use_device(raid.careless(rng, 0.5))
-        raid.come_from(raid.careless(rng, 0.35))
-        raid.ship_to(raid.drop, raid.careless(rng, 0.9))
-        raid.pay_with(fresh_identity(rng, len(attacks))[raid.attack], chance(rng, 0.95, rows))
-        raid.want_resold(rng, dearer & chance(rng, 0.4, rows))
+        attackers = prepare_attackers(shop, rng, attacks, 60 + rng.exponential(200, rows))
+        sessions = attackers.sessions
+        dearer = attackers.careless(rng, 0.97)
+        attackers.use_device(attackers.careless(rng, 0.5))
+        attackers.come_from(attackers.careless(rng, 0.35))
+        attackers.ship_to(attackers.drop, attackers.careless(rng, 0.9))
+        attackers.pay_with(fresh_identity(rng, len(attacks))[attackers.attack], chance(rng, 0.95, rows))
+        attackers.want_resold(rng, dearer & chance(rng, 0.4, rows))
         override(sessions.price_level, dearer, rng.uniform(0.55, 0.95, rows))
         override(sessions.bulk, dearer, 0.2)
-        override(sessions.steps, raid.careless(rng, 0.85), rng.integers(2, 7, rows))
-        override(sessions.pace, raid.careless(rng, 0.75), sessions.pace * 0.55)
+        override(sessions.steps, attackers.careless(rng, 0.85), rng.integers(2, 7, rows))
+        override(sessions.pace, attackers.careless(rng, 0.75), sessions.pace * 0.55)
         override(sessions.express, chance(rng, 0.3, rows), True)
         return sessions

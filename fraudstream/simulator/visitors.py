@@ -1,4 +1,4 @@
-"""Who visits when: customers drawn by their activity and the local hour."""
+"""The visitors of each hour: customers drawn by their activity and the local time."""
 
 from dataclasses import dataclass
 
@@ -6,12 +6,11 @@ import numpy as np
 
 from fraudstream.simulator.columns import Array
 from fraudstream.simulator.customers import Customers
-
-HOUR_MS = 3_600_000
+from fraudstream.simulator.times import HOUR_MS
 
 
 @dataclass(frozen=True)
-class Crowd:
+class Visitors:
     """Customers in groups of the same time zone and favourite hour, so that a draw needn't weigh each of them anew.
 
     `weights[0]` cumulates the customers' activity, group by group; `weights[1]` the same at weekends.
@@ -57,14 +56,14 @@ class Crowd:
         return low, high
 
 
-def build_crowd(customers: Customers) -> Crowd:
+def build_visitors(customers: Customers) -> Visitors:
     """Groups the customers."""
     key = customers.utc_offset * 100 + customers.peak_hour
     order = np.argsort(key, kind="stable")
     first = np.flatnonzero(np.diff(key[order], prepend=np.nan) != 0)
     last = np.append(first[1:], len(key)) - 1
     activity = customers.activity[order]
-    return Crowd(
+    return Visitors(
         customer=order,
         first=first,
         last=last,

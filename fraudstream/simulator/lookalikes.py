@@ -12,11 +12,11 @@ who share a device, a card and an address, in `customers`.
 import numpy as np
 
 from fraudstream.simulator.catalogue import CATEGORIES, category_numbers
-from fraudstream.simulator.columns import Array, mix, mix_uniform
-from fraudstream.simulator.crowd import HOUR_MS
+from fraudstream.simulator.columns import Array, stable_hash, stable_uniform
 from fraudstream.simulator.legitimate import chance, friend_of
 from fraudstream.simulator.sessions import PROMO_CODES, TRAFFIC_SOURCES, Sessions
 from fraudstream.simulator.shop import Shop
+from fraudstream.simulator.times import HOUR_MS, MINUTE_MS
 
 #: Shares of hours with a flash sale, of the shoppers then who came for it, of purchases that are presents, and of
 #: purchases that follow another one of the same customer within minutes.
@@ -25,8 +25,8 @@ FLASH_SALE_SHOPPERS = 0.45
 PRESENTS = 0.02
 SECOND_THOUGHTS = 0.03
 
-_SECOND_THOUGHT_MEAN_MS = 7 * 60_000
-_SECOND_THOUGHT_MAX_MS = 40 * 60_000
+_SECOND_THOUGHT_MEAN_MS = 7 * MINUTE_MS
+_SECOND_THOUGHT_MAX_MS = 40 * MINUTE_MS
 _PRESENTS_IN_A_ROW = 0.35  # of the second thoughts
 _GIVEN = category_numbers("Audio", "Watches", "Jewellery", "Books", "Beauty", "Kids", "Gaming", "Kitchen")
 _EMAIL, _SEASON = TRAFFIC_SOURCES.index("email"), PROMO_CODES.index("SEASON15")
@@ -43,13 +43,13 @@ def add_second_thoughts(rng: np.random.Generator, customer: Array, start: Array,
     if not len(first):
         return again[:0]
     earlier = rng.choice(first, len(again))
-    delay = np.minimum(60_000 + rng.exponential(_SECOND_THOUGHT_MEAN_MS, len(again)), _SECOND_THOUGHT_MAX_MS)
+    delay = np.minimum(MINUTE_MS + rng.exponential(_SECOND_THOUGHT_MEAN_MS, len(again)), _SECOND_THOUGHT_MAX_MS)
     customer[again] = customer[earlier]
     start[again] = start[earlier] + delay.astype(np.int64)
     return again
 
 
-def add_noise(shop: Shop, rng: np.random.Generator, sessions: Sessions, again: Array) -> None:
+def add_lookalikes(shop: Shop, rng: np.random.Generator, sessions: Sessions, again: Array) -> None:
     """Puts presents and flash sales over honest `sessions`, in place; `again` are the second thoughts."""
     _give_presents(shop, rng, sessions, again)
     _hold_flash_sales(shop, rng, sessions)
@@ -71,13 +71,13 @@ def _give_presents(shop: Shop, rng: np.random.Generator, sessions: Sessions, aga
 def _hold_flash_sales(shop: Shop, rng: np.random.Generator, sessions: Sessions) -> None:
     hour = sessions.start // HOUR_MS
     row = np.flatnonzero(
-        (mix_uniform(_SALE, shop.seed, hour) < FLASH_SALE_HOURS) & chance(rng, FLASH_SALE_SHOPPERS, len(sessions))
+        (stable_uniform(_SALE, shop.seed, hour) < FLASH_SALE_HOURS) & chance(rng, FLASH_SALE_SHOPPERS, len(sessions))
     )
     rows, hour = len(row), hour[row]
     sessions.source[row] = np.where(chance(rng, 0.7, rows), _EMAIL, sessions.source[row])
-    category = mix(_SALE_CATEGORY, shop.seed, hour) % np.uint64(len(CATEGORIES))
+    category = stable_hash(_SALE_CATEGORY, shop.seed, hour) % np.uint64(len(CATEGORIES))
     sessions.category[row] = category.astype(np.int16)
-    sessions.price_level[row] = 0.3 + 0.5 * mix_uniform(_SALE_LEVEL, shop.seed, hour)
+    sessions.price_level[row] = 0.3 + 0.5 * stable_uniform(_SALE_LEVEL, shop.seed, hour)
     sessions.price_spread[row] = 0.04
     sessions.steps[row] = rng.integers(1, 4, rows)
     sessions.pace[row] *= 0.4

@@ -14,11 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fraudstream.settings import PROJECT_DIR
+from model.durations import DAY_MS
 from model.evaluate.features import build
 from model.evaluate.history import History, HistoryFileError, read
 from model.evaluate.mapping import Mapping, MappingError, read_mapping
 from model.evaluate.metrics import Metrics, card_precision, measure
-from model.evaluate.protocol import MS_PER_DAY, Protocol, ProtocolError, split
+from model.evaluate.protocol import Protocol, ProtocolError, split
 
 DELAY = timedelta(days=2)
 NAMES = ("TRANSACTION_ID", "TX_DATETIME", "CUSTOMER_ID", "TERMINAL_ID", "TX_AMOUNT", "TX_FRAUD")
@@ -47,7 +48,7 @@ def purchases(days: int = 40, seed: int = 0) -> pd.DataFrame:
 def history_of(rows: list[tuple[float, int, int, float, bool]]) -> History:
     """From (day since 1970, customer, terminal, amount, fraud), ascending by day."""
     days, customers, terminals, amounts, frauds = (np.array(column) for column in zip(*rows, strict=True))
-    return History((days * MS_PER_DAY).astype(np.int64), customers, terminals, amounts.astype(float), frauds)
+    return History((days * DAY_MS).astype(np.int64), customers, terminals, amounts.astype(float), frauds)
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +171,7 @@ def test_habit_and_risk_of_a_case_done_by_hand() -> None:
 def drawn(random: np.random.Generator, size: int, quarters: int) -> History:
     """Purchases of few customers at few terminals, many at the same instant."""
     return History(
-        times=np.sort(random.integers(0, quarters, size)) * (MS_PER_DAY // 4),
+        times=np.sort(random.integers(0, quarters, size)) * (DAY_MS // 4),
         customers=random.integers(0, 3, size),
         terminals=random.integers(0, 2, size),
         amounts=random.uniform(0.01, 1000, size),
@@ -257,7 +258,7 @@ def test_a_mapping_names_columns_and_the_form_of_time(tmp_path: Path) -> None:
     mapping = tmp_path / "columns.toml"
     mapping.write_text('time_format = "%d.%m.%Y %H:%M"\n[columns]\ncustomer_id = "card"\n')
     history = read(path, read_mapping(mapping))
-    assert np.diff(history.times).tolist() == [MS_PER_DAY, MS_PER_DAY]
+    assert np.diff(history.times).tolist() == [DAY_MS, DAY_MS]
     assert history.amounts.tolist() == purchases(days=1)["TX_AMOUNT"].head(3).tolist()[::-1]
 
 

@@ -1,22 +1,20 @@
-"""What a fraud scenario is."""
+"""The interface between the fraud scenarios and the rest of the simulator."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import numpy as np
 
-from fraudstream.simulator.catalogue import category_numbers
 from fraudstream.simulator.columns import Array
 from fraudstream.simulator.sessions import MAX_SESSION_MS, Sessions
 from fraudstream.simulator.shop import Shop
+from fraudstream.simulator.times import MINUTE_MS
 
 #: The last purchase of an attack begins at most this long after the first.
-MAX_ATTACK_MS = 45 * 60_000
+MAX_ATTACK_MS = 45 * MINUTE_MS
 #: No event of anything that starts at a time comes later than this after it.
 MAX_LIFETIME_MS = MAX_ATTACK_MS + MAX_SESSION_MS
-
-#: Categories whose goods are easily sold on.
-RESOLD = category_numbers("Smartphones", "Laptops", "Audio", "Cameras", "Watches", "Jewellery")
 
 
 @dataclass(frozen=True)
@@ -35,22 +33,26 @@ class Attacks:
         return len(self.start)
 
 
-class Scenario(Protocol):
+@dataclass(frozen=True)
+class Scenario(ABC):
     """A kind of fraud: its docstring says what the fraudster does, and why it is hard to see.
 
-    `share` is its part of all fraudulent transactions when nothing drifts; `mean_size` its purchases an attack;
-    `disputed_late` whether only a chargeback, weeks later, labels it.
+    `share` is its part of all fraudulent transactions when nothing drifts, and `phase`, 0 to 1, the point of its
+    drift's cycle at the epoch. A class declares `mean_size`, its purchases an attack, and `disputed_late` when only a
+    chargeback, weeks later, labels it.
     """
 
-    name: ClassVar[str]
-    share: ClassVar[float]
+    name: str
+    share: float
+    phase: float
+
     mean_size: ClassVar[float]
     disputed_late: ClassVar[bool] = False
 
+    @abstractmethod
     def sizes(self, rng: np.random.Generator, attacks: int) -> Array:
         """Purchases of each attack, at least 1."""
-        ...
 
+    @abstractmethod
     def sessions(self, shop: Shop, rng: np.random.Generator, attacks: Attacks) -> Sessions:
         """One session a purchase, in the order of the attacks."""
-        ...

@@ -1,14 +1,20 @@
-"""Attacks as sessions: the victims' own habits, and the attackers' equipment to put over them."""
+"""Attackers: the sessions of their victims, and the equipment that they put over the victims' own habits."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from fraudstream.simulator.columns import Array, counts_to_groups, mix, mix_uniform
-from fraudstream.simulator.legitimate import DAY_MS, chance, fresh_identity, legitimate_sessions, random_spot
-from fraudstream.simulator.scenarios.base import MAX_ATTACK_MS, RESOLD, Attacks
+from fraudstream.simulator.catalogue import category_numbers
+from fraudstream.simulator.columns import Array, counts_to_groups, stable_hash, stable_uniform
+from fraudstream.simulator.geography import Place
+from fraudstream.simulator.legitimate import chance, fresh_identity, legitimate_sessions, random_spot
+from fraudstream.simulator.scenario import MAX_ATTACK_MS, Attacks
 from fraudstream.simulator.sessions import CARD, Sessions
 from fraudstream.simulator.shop import Shop
+from fraudstream.simulator.times import DAY_MS
+
+#: Categories whose goods are easily sold on.
+_RESOLD = category_numbers("Smartphones", "Laptops", "Audio", "Cameras", "Watches", "Jewellery")
 
 _RINGS = 60
 _RING_PERIOD_MS = 6 * DAY_MS
@@ -20,17 +26,8 @@ _RING_DEVICE, _RING_CITY, _RING_SPOT, _RING_ACCOUNT = range(21, 25)
 
 
 @dataclass(frozen=True)
-class Place:
-    """Cities (indices) and degrees, one a row."""
-
-    city: Array
-    latitude: Array
-    longitude: Array
-
-
-@dataclass(frozen=True)
-class Raid:
-    """An attack's sessions as the victims would have made them, and what the attackers have at hand.
+class Attackers:
+    """The sessions of attacks as the victims would have made them, and what the attackers have at hand.
 
     The columns are one an attack, except `sessions`, `attack` and `number`, which are one a purchase.
     """
@@ -70,7 +67,7 @@ class Raid:
 
     def want_resold(self, rng: np.random.Generator, rows: Array) -> None:
         """Looks for one kind of what is easily sold on, each purchase for its own, where `rows` is true."""
-        override(self.sessions.category, rows, rng.choice(RESOLD, len(rows)).astype(np.int16))
+        override(self.sessions.category, rows, rng.choice(_RESOLD, len(rows)).astype(np.int16))
 
     def pay_with(self, card: Array, rows: Array) -> None:
         """Pays with `card` (one a purchase) where `rows` is true."""
@@ -78,9 +75,9 @@ class Raid:
         override(self.sessions.payment, rows, np.int8(CARD))
 
 
-def prepare_raid(
+def prepare_attackers(
     shop: Shop, rng: np.random.Generator, attacks: Attacks, gap_seconds: Array, accounts: Array | None = None
-) -> Raid:
+) -> Attackers:
     """Lays out the sessions of `attacks`, `gap_seconds` (one a purchase) after one another.
 
     `accounts` are the customers whose accounts buy, one a purchase; without it, an attack has one victim, who is drawn
@@ -89,15 +86,15 @@ def prepare_raid(
     attack, number = counts_to_groups(attacks.size)
     if accounts is None:
         hour = int(attacks.start[0]) if len(attacks) else 0
-        accounts = shop.visitors(hour, len(attacks), rng)[attack]
+        accounts = shop.draw_visitors(hour, len(attacks), rng)[attack]
     elapsed = np.cumsum(np.where(number == 0, 0.0, gap_seconds * 1000))
     elapsed -= elapsed[number == 0][attack]
     start = attacks.start[attack] + np.minimum(elapsed, MAX_ATTACK_MS).astype(np.int64)
     sessions = legitimate_sessions(shop, rng, accounts, start, np.ones(len(attack), dtype=bool))
     sessions.scenario[:] = attacks.code
     rows, ring = len(attacks), draw_rings(rng, attacks)
-    shared_device = mix(_RING_DEVICE, ring, rng.integers(0, 2, rows))
-    return Raid(
+    shared_device = stable_hash(_RING_DEVICE, ring, rng.integers(0, 2, rows))
+    return Attackers(
         sessions=sessions,
         attack=attack,
         number=number,
@@ -112,19 +109,19 @@ def prepare_raid(
 
 def draw_rings(rng: np.random.Generator, attacks: Attacks) -> Array:
     """A ring for each attack: a few dozen are active at a time, and each for some days."""
-    return mix(rng.integers(0, _RINGS, len(attacks)), attacks.start // _RING_PERIOD_MS)
+    return stable_hash(rng.integers(0, _RINGS, len(attacks)), attacks.start // _RING_PERIOD_MS)
 
 
 def ring_accounts(shop: Shop, ring: Array, number: Array) -> Array:
     """The ring's account of each `number`: little used ones, which it opened or bought."""
-    return shop.dormant[(mix(_RING_ACCOUNT, ring, number) % np.uint64(len(shop.dormant))).astype(np.int64)]
+    return shop.dormant[(stable_hash(_RING_ACCOUNT, ring, number) % np.uint64(len(shop.dormant))).astype(np.int64)]
 
 
 def ring_place(shop: Shop, ring: Array) -> Place:
     """The address at which each ring receives what it buys."""
     cities = shop.geography.cities
-    city = shop.geography.draw(mix_uniform(_RING_CITY, ring))
-    shift = 0.06 * (mix_uniform(_RING_SPOT, ring) - 0.5)
+    city = shop.geography.draw(stable_uniform(_RING_CITY, ring))
+    shift = 0.06 * (stable_uniform(_RING_SPOT, ring) - 0.5)
     return Place(
         city=city.astype(np.int32),
         latitude=np.round(np.clip(cities.latitude[city] + shift, -90, 90), 4),

@@ -1,0 +1,18 @@
+"""The mode of `produce` with --replay: a recording, into Kafka again."""
+
+from pathlib import Path
+
+from fraudstream.settings import Settings
+from fraudstream.simulator.produce.connection import StopSignal, connect, finish
+from fraudstream.simulator.produce.options import ProduceOptions
+from fraudstream.simulator.recording import open_recording
+from fraudstream.simulator.replay import Pace, replay
+
+
+def produce_replay(settings: Settings, options: ProduceOptions, path: Path) -> None:
+    """Sends the recording at `path`. Raises RecordingError and KafkaDeliveryError."""
+    stopped = StopSignal()
+    recording = open_recording(path)
+    publisher, progress = connect(settings, recording.topics)
+    replay(recording, Pace(options.speed, options.shift_times), publisher, progress, stopped, options.events)
+    finish(publisher, progress)

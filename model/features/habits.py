@@ -1,0 +1,73 @@
+"""Features of a purchase against the customer's own habits: pace, amounts and places."""
+
+from math import exp, log, nan, sqrt
+
+from fraudstream.messages.contracts import Transaction
+from model.durations import DAY_MS, HOUR_MS
+from model.features.geo import distance_km
+from model.features.profile import History, Session, log_amount
+from model.features.spec import of_customer
+
+HABIT_SPECS = (
+    of_customer("known_transactions", "earlier transactions known of the customer", "count",
+                "{value} earlier transactions known; usual: {usual}"),
+    of_customer("known_days", "since the customer's first known transaction", "days",
+                "customer known for {value}; usual: {usual}"),
+    of_customer("since_last", "since the customer's last transaction", "seconds",
+                "{value} since the last transaction; usual: {usual}"),
+    of_customer("pace_ratio", "time since the last transaction over the customer's mean time between them", "ratio",
+                "time since the last transaction is {value} times the customer's own mean; usual: {usual}"),
+    of_customer("amount_to_mean", "amount over the customer's own mean", "ratio",
+                "amount is {value} times the customer's mean; usual: {usual}"),
+    of_customer("amount_to_max", "amount over the customer's own maximum", "ratio",
+                "amount is {value} times the customer's maximum; usual: {usual}"),
+    of_customer("amount_deviation", "deviation of the amount's logarithm from the customer's own", "deviations",
+                "amount is {value} standard deviations above the customer's habit; usual: {usual}"),
+    of_customer("pace_to_habit", "mean time between clicks over the customer's own (geometric mean)", "ratio",
+                "clicks at {value} times the customer's usual interval; usual: {usual}"),
+    of_customer("promo_share", "share of the customer's earlier transactions with a promotion", "share",
+                "{value} of earlier transactions used a promotion; usual: {usual}"),
+    of_customer("km_since_last", "from the last shipping place to this one", "km",
+                "{value} from the last shipping place; usual: {usual}"),
+    of_customer("kmh_since_last", "that distance over the time since (at least one minute)", "km/h",
+                "{value} from the last shipping place to this one; usual: {usual}"),
+)  # fmt: skip
+
+_MIN_SPREAD = 0.1  # of log(amount), about a tenth of it: equal amounts must not make a deviation infinite
+_MIN_TRAVEL_MS = 60_000
+
+
+def habit_values(history: History, transaction: Transaction, at: int, cents: int, pace: float) -> list[float]:
+    """Values of HABIT_SPECS at `at` (epoch milliseconds), for an amount of `cents` after clicks with `log_pace`."""
+    count = history.transactions
+    since_last = max(0, at - history.last)
+    span = history.last - history.first
+    pace_ratio = deviation = nan
+    if count > 1:
+        if span > 0:
+            pace_ratio = since_last * (count - 1) / span
+        spread = max(_MIN_SPREAD, sqrt(history.log_squares / (count - 1)))
+        deviation = (log_amount(cents) - history.log_mean) / spread
+    kilometres = distance_km(
+        history.latitude, history.longitude, transaction.shipping_latitude, transaction.shipping_longitude
+    )
+    return [
+        float(count),  # known_transactions
+        max(0, at - history.first) / DAY_MS,  # known_days
+        since_last / 1000,  # since_last
+        pace_ratio,  # pace_ratio
+        cents * count / max(history.cents, 1),  # amount_to_mean
+        cents / max(history.cents_max, 1),  # amount_to_max
+        deviation,  # amount_deviation
+        exp(pace - history.pace_mean) if history.pace_count else nan,  # pace_to_habit
+        history.promos / count,  # promo_share
+        kilometres,  # km_since_last
+        kilometres / (max(since_last, _MIN_TRAVEL_MS) / HOUR_MS),  # kmh_since_last
+    ]
+
+
+def log_pace(session: Session | None) -> float:
+    """Logarithm of a session's mean time between clicks, in seconds; NaN where there weren't two."""
+    if session is None or not session.gap_sum:
+        return nan
+    return log(session.gap_sum / (sum(session.events) - 1) / 1000)

@@ -1,0 +1,101 @@
+"""Features of the browsing session that led to a purchase."""
+
+from math import nan, sqrt
+from zlib import crc32
+
+from fraudstream.messages.contracts import BROWSE_EVENT_TYPES, Transaction
+from model.features.profile import Session
+from model.features.spec import of_session
+
+SESSION_SPECS = (
+    of_session("direct_checkout", "bought without any browsing event in the session", "flag",
+               "bought without browsing", "browsed before buying"),
+    of_session("session_events", "browsing events before the purchase", "count",
+               "{value} browsing events before the purchase; usual: {usual}"),
+    of_session("session_seconds", "from the session's first event to the purchase", "seconds",
+               "session lasted {value}; usual: {usual}"),
+    of_session("session_page_views", "page views and scrolls", "count",
+               "{value} page views and scrolls; usual: {usual}"),
+    of_session("session_searches", "searches", "count", "{value} searches; usual: {usual}"),
+    of_session("session_lists", "lists of products looked at", "count", "{value} lists of products; usual: {usual}"),
+    of_session("session_item_views", "product pages viewed", "count", "{value} product pages viewed; usual: {usual}"),
+    of_session("session_promotion_views", "promotions viewed", "count", "{value} promotions viewed; usual: {usual}"),
+    of_session("session_cart_changes", "additions to and removals from cart and wish list", "count",
+               "{value} changes of cart or wish list; usual: {usual}"),
+    of_session("session_checkout_steps", "begin_checkout and add_payment_info: how many of both came", "count",
+               "{value} of 2 checkout steps; usual: {usual}"),
+    of_session("session_payment_entries", "times that payment details were entered", "count",
+               "payment details entered {value} times; usual: {usual}"),
+    of_session("session_gap_mean", "mean time between events", "seconds",
+               "{value} between clicks on average; usual: {usual}"),
+    of_session("session_gap_variation", "standard deviation of the time between events, over its mean", "ratio",
+               "regularity of clicks {value} (0 is a machine's); usual: {usual}"),
+    of_session("session_gap_min", "shortest time between two events", "seconds",
+               "shortest time between clicks {value}; usual: {usual}"),
+    of_session("session_gap_max", "longest time between two events, at most 30 min", "seconds",
+               "longest time between clicks {value}; usual: {usual}"),
+    of_session("session_item_dwell", "mean time on a product page, until the next event", "seconds",
+               "{value} on a product page on average; usual: {usual}"),
+    of_session("browse_to_buy", "from the session's last browsing event to the purchase", "seconds",
+               "bought {value} after the last click; usual: {usual}"),
+    of_session("session_products_seen", "distinct products seen (a 64-bit sketch: up to ~20 it is nearly exact)",
+               "count", "about {value} products seen; usual: {usual}"),
+    of_session("bought_seen_share", "share of the bought products seen in the session (from the same sketch)", "share",
+               "{value} of the bought products were looked at; usual: {usual}"),
+    of_session("session_transactions", "earlier transactions of the same session", "count",
+               "{value} earlier transactions in this session; usual: {usual}"),
+    of_session("session_other_device", "bought from another device than the session began on", "flag",
+               "bought from another device than browsed", "bought from the device that browsed"),
+)  # fmt: skip
+
+_KNOWN_WITHOUT_SESSION = {"direct_checkout": 1.0, "session_events": 0.0}
+_NO_SESSION = [_KNOWN_WITHOUT_SESSION.get(spec.name, nan) for spec in SESSION_SPECS]
+_PAGE_VIEW, _SCROLL, _SEARCH, _LIST, _ITEM, _PROMOTION, _WISH, _ADD, _REMOVE, _CHECKOUT, _PAYMENT = range(
+    len(BROWSE_EVENT_TYPES)
+)
+
+
+def session_values(session: Session | None, transaction: Transaction, at: int, device: int) -> list[float]:
+    """Values of SESSION_SPECS for a purchase at `at` (epoch milliseconds) from the device with the hash `device`."""
+    if session is None:
+        return _NO_SESSION.copy()
+    events = session.events
+    total = sum(events)
+    gaps = total - 1
+    gap_mean = gap_variation = gap_min = gap_max = item_dwell = nan
+    if gaps > 0:
+        mean = session.gap_sum / gaps
+        variance = session.gap_squares / gaps - mean * mean
+        gap_mean = mean / 1000
+        gap_variation = sqrt(variance) / mean if variance > 0 else 0.0
+        gap_min = session.gap_min / 1000
+        gap_max = session.gap_max / 1000
+        if events[_ITEM]:
+            item_dwell = session.item_ms / events[_ITEM] / 1000
+    seen = session.seen
+    bought_seen = 0
+    for item in transaction.items:
+        bought_seen += seen >> (crc32(item.product_id.encode()) & 63) & 1
+    return [
+        0.0,  # direct_checkout
+        float(total),  # session_events
+        max(0, at - session.started) / 1000,  # session_seconds
+        float(events[_PAGE_VIEW] + events[_SCROLL]),  # session_page_views
+        float(events[_SEARCH]),  # session_searches
+        float(events[_LIST]),  # session_lists
+        float(events[_ITEM]),  # session_item_views
+        float(events[_PROMOTION]),  # session_promotion_views
+        float(events[_ADD] + events[_REMOVE] + events[_WISH]),  # session_cart_changes
+        float((events[_CHECKOUT] > 0) + (events[_PAYMENT] > 0)),  # session_checkout_steps
+        float(events[_PAYMENT]),  # session_payment_entries
+        gap_mean,  # session_gap_mean
+        gap_variation,  # session_gap_variation
+        gap_min,  # session_gap_min
+        gap_max,  # session_gap_max
+        item_dwell,  # session_item_dwell
+        max(0, at - session.ended) / 1000,  # browse_to_buy
+        float(seen.bit_count()),  # session_products_seen
+        bought_seen / len(transaction.items),  # bought_seen_share
+        float(session.transactions),  # session_transactions
+        0.0 if session.device == device else 1.0,  # session_other_device
+    ]

@@ -1,0 +1,94 @@
+"""Features of the customer's earlier transactions in windows of time.
+
+Windows of 10 min, 1 h and 1 day look back from the transaction's own time; those of 7 and 30 days begin at midnight
+UTC, 6 and 29 days before.
+"""
+
+from bisect import bisect_right
+from math import nan
+
+from model.durations import DAY_SECONDS, HOUR_SECONDS
+from model.features.profile import History
+from model.features.spec import FeatureSpec, Unit
+
+_TEN_MINUTES = 600  # seconds
+_WINDOWS = (("10m", "10 min"), ("1h", "1 h"), ("1d", "1 day"), ("7d", "7 days"), ("30d", "30 days"))
+
+
+def _each_window(prefix: str, definition: str, unit: Unit, template: str) -> tuple[FeatureSpec, ...]:
+    """One feature a window; `[window]` in the template becomes the window in words."""
+    return tuple(
+        FeatureSpec(f"{prefix}_{short}", definition, unit, words, template.replace("[window]", words))
+        for short, words in _WINDOWS
+    )
+
+
+WINDOW_SPECS = (
+    *_each_window("transactions", "earlier transactions of the customer", "count",
+                  "{value} earlier transactions in [window]; usual: {usual}"),
+    *_each_window("amount", "sum of the customer's earlier transactions", "money",
+                  "{value} spent earlier within [window]; usual: {usual}"),
+    *_each_window("amount_mean", "mean of the customer's earlier transactions", "money",
+                  "earlier transactions within [window] are {value} on average; usual: {usual}"),
+    *_each_window("amount_max", "largest of the customer's earlier transactions", "money",
+                  "largest earlier transaction within [window] is {value}; usual: {usual}"),
+)  # fmt: skip
+
+
+def window_values(history: History, now: int) -> list[float]:
+    """Values of WINDOW_SPECS at `now` (epoch seconds); mean and maximum of no transaction are NaN."""
+    times, amounts = history.recent_times, history.recent_cents
+    count_10m = count_1h = count_1d = cents_10m = cents_1h = cents_1d = most_10m = most_1h = most_1d = 0
+    for index in range(bisect_right(times, now) - 1, -1, -1):
+        age = now - times[index]
+        if age >= DAY_SECONDS:
+            break
+        cents = amounts[index]
+        count_1d += 1
+        cents_1d += cents
+        if cents > most_1d:
+            most_1d = cents
+        if age < HOUR_SECONDS:
+            count_1h, cents_1h, most_1h = count_1d, cents_1d, most_1d
+            if age < _TEN_MINUTES:
+                count_10m, cents_10m, most_10m = count_1d, cents_1d, most_1d
+    count_7d, cents_7d, most_7d, count_30d, cents_30d, most_30d = _last_days(history, now // DAY_SECONDS)
+    return [
+        float(count_10m),  # transactions_10m
+        float(count_1h),  # transactions_1h
+        float(count_1d),  # transactions_1d
+        float(count_7d),  # transactions_7d
+        float(count_30d),  # transactions_30d
+        cents_10m / 100,  # amount_10m
+        cents_1h / 100,  # amount_1h
+        cents_1d / 100,  # amount_1d
+        cents_7d / 100,  # amount_7d
+        cents_30d / 100,  # amount_30d
+        cents_10m / count_10m / 100 if count_10m else nan,  # amount_mean_10m
+        cents_1h / count_1h / 100 if count_1h else nan,  # amount_mean_1h
+        cents_1d / count_1d / 100 if count_1d else nan,  # amount_mean_1d
+        cents_7d / count_7d / 100 if count_7d else nan,  # amount_mean_7d
+        cents_30d / count_30d / 100 if count_30d else nan,  # amount_mean_30d
+        most_10m / 100 if count_10m else nan,  # amount_max_10m
+        most_1h / 100 if count_1h else nan,  # amount_max_1h
+        most_1d / 100 if count_1d else nan,  # amount_max_1d
+        most_7d / 100 if count_7d else nan,  # amount_max_7d
+        most_30d / 100 if count_30d else nan,  # amount_max_30d
+    ]
+
+
+def _last_days(history: History, today: int) -> tuple[int, int, int, int, int, int]:
+    """Count, sum and maximum (cents) of 7 days, then of 30 days, up to `today`."""
+    days = history.days
+    end = bisect_right(days, today)
+    start_30 = bisect_right(days, today - 30)
+    start_7 = bisect_right(days, today - 7, start_30)
+    counts, cents, maxima = history.day_counts, history.day_cents, history.day_maxima
+    return (
+        sum(counts[start_7:end]),
+        sum(cents[start_7:end]),
+        max(maxima[start_7:end], default=0),
+        sum(counts[start_30:end]),
+        sum(cents[start_30:end]),
+        max(maxima[start_30:end], default=0),
+    )

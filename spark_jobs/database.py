@@ -1,0 +1,79 @@
+"""The driver's connection to Postgres: made anew when it is lost, and patient while Postgres is locked or full."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import psycopg
+
+from fraudstream.errors import FraudstreamError
+from fraudstream.settings import Settings
+from spark_jobs import sink
+from spark_jobs.ledger import Postgres
+
+log = logging.getLogger(__name__)
+
+CONNECT_SECONDS = 5
+#: How long a lost, locked or full Postgres is waited for in a batch, before the job fails and its supervisor retries.
+PATIENCE_SECONDS = 300.0
+FIRST_PAUSE_SECONDS = 0.25
+LONGEST_PAUSE_SECONDS = 4.0
+
+Result = TypeVar("Result")
+
+
+class PostgresLostError(FraudstreamError):
+    """Postgres didn't take a micro-batch within PATIENCE_SECONDS; the batch is repeated at the next start."""
+
+
+class Database:
+    """The writer's one connection, with the temporary tables that batches are copied into."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Connects. Raises psycopg.OperationalError: a start doesn't wait for Postgres."""
+        self._dsn = settings.writer_dsn
+        self._connection = self._connect()
+        self.waiting = ""  # what waits for Postgres, and why; empty otherwise
+
+    def now(self) -> Postgres:
+        """The connection, made anew if it was lost. Raises psycopg.OperationalError when it can't be."""
+        if self._connection.closed:
+            self._connection = self._connect()
+        return self._connection
+
+    def patiently(self, name: str, work: Callable[[Postgres], Result]) -> Result:
+        """Does `work`, and again while Postgres is lost, locked or full; `waiting` says why meanwhile.
+
+        All work can be repeated: the ledger tells whether a lost commit went through, and what is published twice is
+        the same twice. `name` is for messages. Raises PostgresLostError after PATIENCE_SECONDS.
+        """
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        pause = FIRST_PAUSE_SECONDS
+        try:
+            while True:
+                try:
+                    return work(self.now())
+                except psycopg.OperationalError as error:
+                    problem = (str(error).strip() or type(error).__name__).splitlines()[0]
+                    if time.monotonic() > deadline:
+                        raise PostgresLostError(
+                            f"Postgres didn't take {name} for {PATIENCE_SECONDS:.0f} s ({problem}): look for "
+                            "locks and a full disk; it is repeated at the next start"
+                        ) from error
+                    self.waiting = f"{name} waits for Postgres: {problem}"
+                    log.warning("%s", self.waiting)
+                time.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+        finally:
+            self.waiting = ""
+
+    def _connect(self) -> Postgres:
+        connection = psycopg.connect(
+            self._dsn,
+            autocommit=True,
+            connect_timeout=CONNECT_SECONDS,
+            application_name="fraud_scoring_stream",
+        )
+        sink.prepare(connection)
+        return connection

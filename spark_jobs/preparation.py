@@ -1,0 +1,37 @@
+"""The half of a start that needs no Spark, and runs while its JVM comes up."""
+
+from dataclasses import dataclass
+
+import psycopg
+
+from fraudstream.errors import FraudstreamError
+from fraudstream.settings import Settings
+from spark_jobs.database import Database
+from spark_jobs.fencing import known_query
+from spark_jobs.publisher import Publisher
+from spark_jobs.scoring_data import ScoringDataCache
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """The driver's parts that are ready before Spark is. `generation` is the checkpoint's; a rebuild starts another."""
+
+    database: Database
+    publisher: Publisher
+    scoring_data: ScoringDataCache
+    generation: int
+
+
+def prepare(settings: Settings) -> Preparation:
+    """Connects to Kafka and Postgres, and reads the model and the static data.
+
+    Raises FraudstreamError when Postgres can't be used, or when there is no model that can.
+    """
+    try:
+        database = Database(settings)
+        publisher = Publisher(settings.kafka)
+        connection = database.now()
+        scoring_data = ScoringDataCache.load(connection, shadow=settings.stream.shadow)
+        return Preparation(database, publisher, scoring_data, known_query(connection).generation)
+    except psycopg.OperationalError as error:
+        raise FraudstreamError(f"PostgreSQL can't be used: {error}; look at ./fraudctl status") from error
