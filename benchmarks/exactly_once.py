@@ -9,8 +9,10 @@ import json
 import os
 from collections import Counter
 
-import psycopg
 from confluent_kafka import Consumer, TopicPartition
+
+from fraudstream.settings import load_settings
+from fraudstream.storage.connect import connect
 
 OFFSETS = "SELECT kafka_partition, next_offset FROM fraud.stream_offsets WHERE topic = 'transactions'"
 
@@ -36,7 +38,8 @@ def sent_ids(consumer: Consumer, until: dict[int, int]) -> Counter[str]:
 
 def main() -> None:
     """Prints the comparison; ends with 1 when anything differs."""
-    with psycopg.connect(os.environ["POSTGRES_DSN"]) as connection:
+    settings = load_settings()
+    with connect(settings, settings.postgres.writer, name="bench exactly_once") as connection:
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         until = dict(connection.execute(OFFSETS).fetchall())
         stored = Counter(row[0] for row in connection.execute("SELECT transaction_id FROM fraud.scored_transactions"))

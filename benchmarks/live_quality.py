@@ -8,9 +8,11 @@ import os
 from collections import defaultdict
 
 import numpy as np
-import psycopg
 from confluent_kafka import Consumer, TopicPartition
 from sklearn.metrics import average_precision_score, roc_auc_score
+
+from fraudstream.settings import load_settings
+from fraudstream.storage.connect import connect
 
 SCORED = """
 SELECT transaction_id, fraud_score, is_fraud FROM fraud.scored_transactions
@@ -38,7 +40,8 @@ def truth() -> dict[str, tuple[bool, str]]:
 def main() -> None:
     """Prints the figures of what the champion has scored so far."""
     known = truth()
-    with psycopg.connect(os.environ["POSTGRES_DSN"]) as connection:
+    settings = load_settings()
+    with connect(settings, settings.postgres.writer, name="bench live_quality") as connection:
         rows = [(known[name], score, flag) for name, score, flag in connection.execute(SCORED) if name in known]
     fraud = np.array([is_fraud for (is_fraud, _), _, _ in rows])
     scores = np.array([score for _, score, _ in rows])

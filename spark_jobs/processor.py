@@ -18,6 +18,7 @@ from fraudstream.ledger import rebuild
 from fraudstream.messages.contracts import QUERY
 from fraudstream.settings import Settings
 from fraudstream.settings.kafka import Role
+from fraudstream.storage.connect import connect
 from spark_jobs import fencing as takeover
 from spark_jobs import ledger, sink
 from spark_jobs.checkpoint import Checkpoint
@@ -101,14 +102,14 @@ class Processor:
         if not what.exact:
             return f"Kafka doesn't hold all {what.forgotten} messages that it was made of: ./fraudctl rebuild"
         generation = rebuild.apply(self._connection, QUERY, what)
-        return f"the next start makes it anew (generation {generation}) from {what.replayed} messages in Kafka"
+        return f"the next start makes it anew (generation {generation}) from {what.reread} messages in Kafka"
 
     def forgive(self) -> None:
         """Takes back that a repeated batch failed: it isn't to blame."""
         with suppress(psycopg.OperationalError):
             if self._connection.closed:
                 self._connection = self._connect()
-            rebuild.forgive(self._connection, QUERY)
+            rebuild.forget_crashes(self._connection, QUERY)
 
     @property
     def problem(self) -> str:
@@ -184,11 +185,12 @@ class Processor:
             self.waiting = ""
 
     def _connect(self) -> Postgres:
-        connection = psycopg.connect(
-            self._settings.writer_dsn,
+        connection = connect(
+            self._settings,
+            self._settings.postgres.writer,
+            name="fraud_scoring_stream",
+            timeout=CONNECT_SECONDS,
             autocommit=True,
-            connect_timeout=CONNECT_SECONDS,
-            application_name="fraud_scoring_stream",
         )
         sink.prepare(connection)
         return connection

@@ -9,10 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
-import psycopg
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.kafka import offsets as kafka_offsets
@@ -20,9 +18,9 @@ from fraudstream.kafka.offsets import Offsets
 from fraudstream.local.up import Up
 from fraudstream.messages.contracts import INPUT_TOPICS
 from fraudstream.settings import PROJECT_DIR, Settings
+from fraudstream.storage.connect import Postgres, connect
 from testbed.isolation import isolated_servers
 
-Postgres = psycopg.Connection[Any]
 STOP_SECONDS = 60.0
 KAFKA_SECONDS = 10.0
 
@@ -102,7 +100,7 @@ class Stream:
 
     def connect(self) -> Postgres:
         """A connection of the reader's, which sees each statement's own moment."""
-        return psycopg.connect(self.settings.dsn(self.settings.postgres.reader), autocommit=True)
+        return connect(self.settings, self.settings.postgres.reader, name="bench", autocommit=True)
 
     def lag(self, database: Postgres) -> int:
         """Messages that lie in Kafka and aren't in the ledger."""

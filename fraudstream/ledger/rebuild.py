@@ -23,7 +23,7 @@ class RebuildError(FraudstreamError):
 
 @dataclass(frozen=True)
 class Plan:
-    """What a rebuild would do."""
+    """A rebuild that nobody has carried out yet: the ledger's positions beside Kafka's."""
 
     positions: list[Position]
     breaks: list[Break]
@@ -35,7 +35,7 @@ class Plan:
         return sum(end - self.view.begins[place] for place, end in self.view.ends.items())
 
     @property
-    def replayed(self) -> int:
+    def reread(self) -> int:
         """Messages that are read once more, for the profiles."""
         return sum(max(0, p.next_offset - self.view.begins.get(p.place, p.next_offset)) for p in self._whole)
 
@@ -46,7 +46,7 @@ class Plan:
 
     @property
     def exact(self) -> bool:
-        """Whether the profiles will be what they were."""
+        """True when the profiles will be what they were."""
         return not self.breaks and not self.forgotten
 
     @property
@@ -95,7 +95,7 @@ def apply(connection: Postgres, query: str, what: Plan) -> int:
     return int(row[0]) if row else 0
 
 
-def forgive(connection: Postgres, query: str) -> None:
+def forget_crashes(connection: Postgres, query: str) -> None:
     """Forgets that drivers died of the next batch: something else failed, or a person wants it tried again."""
     connection.execute("UPDATE fraud.stream_queries SET crashed_batch = NULL, crashes = 0 WHERE query = %s", (query,))
 

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import typer
@@ -34,6 +33,7 @@ from fraudstream.simulator.scenarios import FraudMix
 from fraudstream.simulator.shop import build_shop
 from fraudstream.simulator.tables import Tables
 from fraudstream.static_data.publish import StaticDataError, publish
+from fraudstream.storage.connect import session
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
 log = logging.getLogger("fraudstream.simulator")
@@ -180,11 +180,8 @@ def static(
         defaults = settings.producer
         tables = Tables(build_shop(defaults.seed, defaults.customers, defaults.products), run=0)
         customers, products = tables.customers(), tables.products()
-    try:
-        with psycopg.connect(settings.writer_dsn, connect_timeout=10, application_name="static_data") as connection:
-            published = publish(connection, customers, products)
-    except psycopg.OperationalError as error:
-        raise StaticDataError(f"Postgres at {settings.postgres.address}:{settings.postgres.port}: {error}") from error
+    with session(settings, settings.postgres.writer, name="static_data") as connection:
+        published = publish(connection, customers, products)
     news = "new version" if published.new else "nothing changed since version"
     typer.echo(f"{news} {published.version}: {published.customers} customers, {published.products} products")
 

@@ -10,6 +10,7 @@ import typer
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.settings import Settings, load_settings
+from fraudstream.storage.connect import session
 from model.serving import registry
 from model.serving.registry import ModelVersion
 
@@ -69,13 +70,10 @@ def _with_registry(work: Callable[[psycopg.Connection[Any], Settings], Any]) -> 
     """What `work` returns; our errors end the program with one line."""
     settings = load_settings()
     try:
-        with psycopg.connect(settings.writer_dsn, connect_timeout=10, application_name="fraudctl") as connection:
+        with session(settings, settings.postgres.writer, name="fraudctl models") as connection:
             return work(connection, settings)
     except FraudstreamError as error:
-        problem = str(error)
-    except psycopg.OperationalError as error:
-        problem = f"Postgres can't be reached: {error}; run ./fraudctl up"
-    typer.echo(f"fraudctl: {problem}", err=True)
+        typer.echo(f"fraudctl: {error}", err=True)
     sys.exit(1)
 
 
