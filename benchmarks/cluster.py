@@ -41,7 +41,7 @@ LEDGER = f"""
 
 @dataclass(frozen=True)
 class Place:
-    """Where the job runs its tasks, and the settings that it needs for that."""
+    """A place where the job runs its tasks, and the settings that it needs for that."""
 
     name: str
     master: str

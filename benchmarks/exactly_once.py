@@ -18,7 +18,7 @@ OFFSETS = "SELECT kafka_partition, next_offset FROM fraud.stream_offsets WHERE t
 
 
 def sent_ids(consumer: Consumer, until: dict[int, int]) -> Counter[str]:
-    """How often each transaction id lies in the topic, up to the given offsets; unreadable messages count as ''."""
+    """Counts of each transaction id in the topic, up to the given offsets; unreadable messages count as ''."""
     consumer.assign([TopicPartition("transactions", partition, 0) for partition in until])
     left = {partition for partition, offset in until.items() if offset > 0}
     ids: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""How well the running platform finds the simulated shop's fraud: its scores against the topic `simulation-truth`.
+"""Quality of the running platform's scores of the simulated shop: measured against the topic `simulation-truth`.
 
 ./fraudctl bench live_quality
 """
@@ -21,7 +21,7 @@ WHERE model_version = (SELECT version FROM fraud.model_versions WHERE status = '
 
 
 def truth() -> dict[str, tuple[bool, str]]:
-    """Whether each transaction is fraud, and the scenario that made it."""
+    """Truth of each transaction: is it fraud, and the scenario that made it."""
     consumer = Consumer({"bootstrap.servers": os.environ["KAFKA_BOOTSTRAP"], "group.id": "live-quality"})
     partitions = consumer.list_topics("simulation-truth", 10).topics["simulation-truth"].partitions
     ends = {p: consumer.get_watermark_offsets(TopicPartition("simulation-truth", p), 10)[1] for p in partitions}

@@ -26,7 +26,7 @@ KAFKA_SECONDS = 10.0
 
 
 class BenchmarkError(FraudstreamError):
-    """What was to be measured broke."""
+    """The program that was to be measured broke."""
 
 
 @dataclass
@@ -91,11 +91,11 @@ class Stream:
         return self.run("producer", "fraudstream.simulator", "produce", *arguments)
 
     def refresh_entity_risk(self) -> Program:
-        """What the Dag `refresh_entity_risk` does."""
+        """A refresh, as the Dag `refresh_entity_risk` does it."""
         return self.run("entity-risk", "fraudstream.static_data.entity_risk")
 
     def ends(self) -> Offsets:
-        """Where the input topics end now."""
+        """Ends of the input topics now."""
         return kafka_offsets.latest(self.settings.kafka, INPUT_TOPICS, KAFKA_SECONDS)
 
     def connect(self) -> Postgres:

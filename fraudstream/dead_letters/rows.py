@@ -22,7 +22,7 @@ class ReplayError(FraudstreamError):
 
 
 class Place(NamedTuple):
-    """Where a message lies in Kafka."""
+    """A message's place in Kafka."""
 
     topic: str
     partition: int
@@ -71,7 +71,7 @@ class Claimed(NamedTuple):
 
 
 class Letter(NamedTuple):
-    """What is sent."""
+    """A dead letter as it is sent again."""
 
     place: Place
     key: bytes | None

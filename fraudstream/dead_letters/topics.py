@@ -27,7 +27,7 @@ class DeadLetterTopics:
         self._kafka = kafka.as_role(Role.REPLAY)
 
     def ends(self) -> Offsets:
-        """Where each partition ends now. Raises KafkaUnavailableError."""
+        """End of each partition now. Raises KafkaUnavailableError."""
         return kafka_offsets.latest(self._kafka, INPUT_TOPICS, ANSWER_SECONDS)
 
     def send(self, letters: Sequence[Letter]) -> dict[Place, int]:

@@ -24,7 +24,7 @@ WHERE topic NOT LIKE '%@%' ORDER BY topic, kafka_partition
 
 @dataclass(frozen=True)
 class Position:
-    """Where the ledger stands in a partition: accounted for from `first_offset` until `next_offset`."""
+    """The ledger's position in a partition: accounted for from `first_offset` until `next_offset`."""
 
     topic: str
     partition: int

@@ -61,10 +61,10 @@ def plan(connection: Postgres, view: KafkaView) -> Plan:
     return Plan(found, list(breaks(found, view)), view)
 
 
-def apply(connection: Postgres, query: str, what: Plan) -> int:
+def apply(connection: Postgres, query: str, planned: Plan) -> int:
     """Carries it out in one transaction, which also stops a driver that still runs. Returns the new generation.
 
-    Raises RebuildError when the ledger moved since `what` was planned.
+    Raises RebuildError when the ledger moved since it was planned.
     """
     with connection.transaction():
         # An empty ledger is a new database beside an old checkpoint.
@@ -74,11 +74,11 @@ def apply(connection: Postgres, query: str, what: Plan) -> int:
             (query,),
         )
         connection.execute("SELECT FROM fraud.stream_queries WHERE query = %s FOR UPDATE", (query,))
-        if positions(connection) != what.positions:
+        if positions(connection) != planned.positions:
             raise RebuildError("the stream went on meanwhile: pause its Dag, mark the task failed, and rebuild then")
-        for found in what.breaks:
+        for found in planned.breaks:
             if found.cause is Cause.EXPIRED:
-                _give_up(connection, query, found, what.view.begins[found.position.place])
+                _give_up(connection, query, found, planned.view.begins[found.position.place])
             else:
                 _retire(connection, query, found.position)
         resume = {p.place: p.next_offset for p in positions(connection)}

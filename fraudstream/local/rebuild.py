@@ -13,14 +13,14 @@ from fraudstream.storage.connect import connect
 def run_rebuild(settings: Settings, *, yes: bool, accept_loss: bool, tell: Callable[[str], None]) -> None:
     """Says what a rebuild would do, and does it with `yes`. Raises RebuildError for a loss that isn't accepted."""
     with connect(settings, settings.postgres.writer, name="fraudctl rebuild", autocommit=True) as connection:
-        what = rebuild.plan(connection, gaps.look(settings.kafka.as_role(Role.READER)))
-        for line in _describe(what):
+        planned = rebuild.plan(connection, gaps.look(settings.kafka.as_role(Role.READER)))
+        for line in _describe(planned):
             tell(line)
-        if what.breaks and not accept_loss:
+        if planned.breaks and not accept_loss:
             raise RebuildError("messages are lost that were never read: say --accept-loss to go on without them")
         if not yes:
             raise RebuildError("nothing is changed yet: say --yes if you mean it")
-        generation = rebuild.apply(connection, QUERY, what)
+        generation = rebuild.apply(connection, QUERY, planned)
     tell(f"The stream's next start, within a minute, makes its state anew (generation {generation}).")
 
 
@@ -30,14 +30,16 @@ def run_retry(settings: Settings) -> None:
         rebuild.forget_crashes(connection, QUERY)
 
 
-def _describe(what: Plan) -> list[str]:
-    if not what.positions:
-        return [f"The ledger is empty: all {what.waiting} messages that Kafka holds are scored."]
-    lines = [found.text for found in what.breaks]
-    lines.append(f"{what.reread} messages in Kafka are read again for the customers' profiles, and not scored again.")
-    if what.forgotten:
+def _describe(planned: Plan) -> list[str]:
+    if not planned.positions:
+        return [f"The ledger is empty: all {planned.waiting} messages that Kafka holds are scored."]
+    lines = [found.text for found in planned.breaks]
+    lines.append(
+        f"{planned.reread} messages in Kafka are read again for the customers' profiles, and not scored again."
+    )
+    if planned.forgotten:
         lines.append(
-            f"{what.forgotten} older ones have expired: what customers did then is missing in their profiles, so that "
-            "scores differ until they have bought again."
+            f"{planned.forgotten} older ones have expired: what customers did then is missing in their profiles, so "
+            "that scores differ until they have bought again."
         )
     return lines

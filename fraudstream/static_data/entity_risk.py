@@ -32,7 +32,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Refreshed:
-    """What a refresh came to. `transactions` and `frauds` are the shop's in the window."""
+    """Outcome of a refresh. `transactions` and `frauds` are the shop's in the window."""
 
     version: int
     as_of: datetime
@@ -121,7 +121,7 @@ def main(
         datetime | None,
         typer.Option(
             formats=TYPED_TIME_FORMATS,
-            help="UTC time to count up to, for a replay of old events; else the last refresh",
+            help="UTC time to count up to, for events of the past; else the last refresh",
         ),
     ] = None,
 ) -> None:
