@@ -15,6 +15,7 @@ import psutil
 from fraudstream.errors import FraudstreamError
 from fraudstream.kafka import offsets as kafka_offsets
 from fraudstream.kafka.offsets import Offsets
+from fraudstream.ledger.gaps import ANSWER_SECONDS
 from fraudstream.local.up import Up
 from fraudstream.messages.contracts import INPUT_TOPICS
 from fraudstream.settings import PROJECT_DIR, Settings
@@ -22,7 +23,6 @@ from fraudstream.storage.connect import Postgres, connect
 from testbed.isolation import isolated_servers
 
 STOP_SECONDS = 60.0
-KAFKA_SECONDS = 10.0
 
 
 class BenchmarkError(FraudstreamError):
@@ -96,7 +96,7 @@ class Stream:
 
     def ends(self) -> Offsets:
         """Ends of the input topics now."""
-        return kafka_offsets.latest(self.settings.kafka, INPUT_TOPICS, KAFKA_SECONDS)
+        return kafka_offsets.latest(self.settings.kafka, INPUT_TOPICS, ANSWER_SECONDS)
 
     def connect(self) -> Postgres:
         """A connection of the reader's, which sees each statement's own moment."""

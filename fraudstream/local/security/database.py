@@ -98,7 +98,7 @@ def check_roles(settings: Settings) -> Iterator[Finding]:
                 *(failed(difference, PUT_RIGHT) for difference in grants.differences(connection, settings.postgres)),
             ]
     except psycopg.Error as error:
-        yield unchecked(f"PostgreSQL doesn't answer ({first_line(error)})", "look again after ./fraudctl up")
+        yield unchecked(f"the roles can't be read: {first_line(error)}", "look again after ./fraudctl up")
         return
     yield from problems
     if not problems:
