@@ -9,14 +9,16 @@ import json
 import os
 from collections import Counter
 
-import psycopg
 from confluent_kafka import Consumer, TopicPartition
+
+from fraudstream.settings import load_settings
+from fraudstream.storage.connect import connect
 
 OFFSETS = "SELECT kafka_partition, next_offset FROM fraud.stream_offsets WHERE topic = 'transactions'"
 
 
 def sent_ids(consumer: Consumer, until: dict[int, int]) -> Counter[str]:
-    """How often each transaction id lies in the topic, up to the given offsets; unreadable messages count as ''."""
+    """Counts of each transaction id in the topic, up to the given offsets; unreadable messages count as ''."""
     consumer.assign([TopicPartition("transactions", partition, 0) for partition in until])
     left = {partition for partition, offset in until.items() if offset > 0}
     ids: Counter[str] = Counter()
@@ -38,7 +40,8 @@ def sent_ids(consumer: Consumer, until: dict[int, int]) -> Counter[str]:
 
 def main() -> None:
     """Prints the comparison; ends with 1 when anything differs."""
-    with psycopg.connect(os.environ["POSTGRES_DSN"]) as connection:
+    settings = load_settings()
+    with connect(settings, settings.postgres.writer, name="bench exactly_once") as connection:
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         until: dict[int, int] = dict(connection.execute(OFFSETS).fetchall())
         stored = Counter(row[0] for row in connection.execute("SELECT transaction_id FROM fraud.scored_transactions"))

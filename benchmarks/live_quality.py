@@ -1,4 +1,4 @@
-"""How well the running platform finds the simulated shop's fraud: its scores against the topic `simulation-truth`.
+"""Quality of the running platform's scores of the simulated shop: measured against the topic `simulation-truth`.
 
 ./fraudctl bench live_quality
 """
@@ -8,9 +8,11 @@ import os
 from collections import defaultdict
 
 import numpy as np
-import psycopg
 from confluent_kafka import Consumer, TopicPartition
 from sklearn.metrics import average_precision_score, roc_auc_score
+
+from fraudstream.settings import load_settings
+from fraudstream.storage.connect import connect
 
 SCORED = """
 SELECT transaction_id, fraud_score, is_fraud FROM fraud.scored_transactions
@@ -19,7 +21,7 @@ WHERE model_version = (SELECT version FROM fraud.model_versions WHERE status = '
 
 
 def truth() -> dict[str, tuple[bool, str]]:
-    """Whether each transaction is fraud, and the scenario that made it."""
+    """Truth of each transaction: is it fraud, and the scenario that made it."""
     consumer = Consumer({"bootstrap.servers": os.environ["KAFKA_BOOTSTRAP"], "group.id": "live-quality"})
     partitions = consumer.list_topics("simulation-truth", 10).topics["simulation-truth"].partitions
     ends = {p: consumer.get_watermark_offsets(TopicPartition("simulation-truth", p), 10)[1] for p in partitions}
@@ -38,7 +40,8 @@ def truth() -> dict[str, tuple[bool, str]]:
 def main() -> None:
     """Prints the figures of what the champion has scored so far."""
     known = truth()
-    with psycopg.connect(os.environ["POSTGRES_DSN"]) as connection:
+    settings = load_settings()
+    with connect(settings, settings.postgres.writer, name="bench live_quality") as connection:
         rows = [(known[name], score, flag) for name, score, flag in connection.execute(SCORED) if name in known]
     fraud = np.array([is_fraud for (is_fraud, _), _, _ in rows])
     scores = np.array([score for _, score, _ in rows])

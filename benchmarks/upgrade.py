@@ -16,11 +16,10 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-import psycopg
-
 from benchmarks.measuring.accounting import differences
 from benchmarks.measuring.stream import BenchmarkError, Postgres, Program, Stream, fresh_stream, wait_until
 from fraudstream.settings import ENV_PREFIX, PROJECT_DIR
+from fraudstream.storage.connect import connect
 from model.serving.registry import promote, register
 from testbed.models import renamed
 
@@ -69,7 +68,7 @@ class Upgrades:
     def promote(self, version: str) -> None:
         """Promotes the shipped model under another version while the job runs."""
         settings = self._stream.settings
-        with psycopg.connect(settings.writer_dsn) as registry:
+        with connect(settings, settings.postgres.writer, name="bench upgrade") as registry:
             register(registry, renamed(settings.paths.var / version, version), settings.paths.models)
             promote(registry, version)
         promoted = time.monotonic()

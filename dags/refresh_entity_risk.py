@@ -6,7 +6,7 @@ micro-batches. Counted are the events and labels before the refresh, at whole mu
 `FRAUDSTREAM_ENTITY_RISK__REFRESH_MINUTES`.
 
 **Start**: every 10 minutes, unless that setting says otherwise, or *Trigger*. With `as_of` empty it counts up to now;
-else up to that UTC time, for a replay of old events.
+else up to that UTC time, for events of the past.
 
 **Look at** the task's log: how many entities, from how many transactions and frauds. The table is `fraud.entity_risk`,
 each refresh a row of `fraud.entity_risk_versions`.

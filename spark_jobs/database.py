@@ -9,6 +9,7 @@ import psycopg
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.settings import Settings
+from fraudstream.storage.connect import connect, first_line
 from spark_jobs import sink
 from spark_jobs.ledger import Postgres
 
@@ -31,13 +32,13 @@ class Database:
     """The writer's one connection, with the temporary tables that batches are copied into."""
 
     def __init__(self, settings: Settings) -> None:
-        """Connects. Raises psycopg.OperationalError: a start doesn't wait for Postgres."""
-        self._dsn = settings.writer_dsn
+        """Connects. Raises PostgresUnavailableError: a start doesn't wait for Postgres."""
+        self._settings = settings
         self._connection = self._connect()
         self.waiting = ""  # what waits for Postgres, and why; empty otherwise
 
     def now(self) -> Postgres:
-        """The connection, made anew if it was lost. Raises psycopg.OperationalError when it can't be."""
+        """The connection, made anew if it was lost. Raises PostgresUnavailableError when it can't be."""
         if self._connection.closed:
             self._connection = self._connect()
         return self._connection
@@ -55,7 +56,7 @@ class Database:
                 try:
                     return work(self.now())
                 except psycopg.OperationalError as error:
-                    problem = (str(error).strip() or type(error).__name__).splitlines()[0]
+                    problem = first_line(error)
                     if time.monotonic() > deadline:
                         raise PostgresLostError(
                             f"Postgres didn't take {name} for {PATIENCE_SECONDS:.0f} s ({problem}): look for "
@@ -69,11 +70,12 @@ class Database:
             self.waiting = ""
 
     def _connect(self) -> Postgres:
-        connection = psycopg.connect(
-            self._dsn,
+        connection = connect(
+            self._settings,
+            self._settings.postgres.writer,
+            name="fraud_scoring_stream",
+            timeout=CONNECT_SECONDS,
             autocommit=True,
-            connect_timeout=CONNECT_SECONDS,
-            application_name="fraud_scoring_stream",
         )
         sink.prepare(connection)
         return connection

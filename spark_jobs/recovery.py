@@ -34,7 +34,7 @@ class Recovery:
         driver has taken over.
         """
         if is_transient(failure):
-            self._forgive()
+            self._forget_crashes()
         if is_damaged_checkpoint(failure, resuming=self.had_checkpoint and not batch_begun):
             log.error("the query failed", exc_info=failure)
             return FraudstreamError(f"the checkpoint is damaged ({root_cause(failure)}); {self._rebuild_if_exact()}")
@@ -43,10 +43,10 @@ class Recovery:
         log.error("the query failed", exc_info=failure)
         return FraudstreamError(f"the query ended: {root_cause(failure)}")
 
-    def _forgive(self) -> None:
+    def _forget_crashes(self) -> None:
         """Takes back that a repeated batch failed: it isn't to blame."""
         with suppress(psycopg.OperationalError):
-            rebuild.forgive(self.database.now(), QUERY)
+            rebuild.forget_crashes(self.database.now(), QUERY)
 
     def _rebuild_if_exact(self) -> str:
         """Starts the state anew when Kafka still holds all that it was made of; returns words for what follows.

@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
-import psycopg
-
 from fraudstream.local import secrets
 from fraudstream.local.down import down
 from fraudstream.local.install import jars
@@ -18,6 +16,7 @@ from fraudstream.local.parts import kafka, postgres
 from fraudstream.local.supervisor import Supervisor
 from fraudstream.local.up import Up
 from fraudstream.settings import ENV_PREFIX, PROJECT_DIR, Settings, load_settings
+from fraudstream.storage.connect import connect
 
 PORTS = ("KAFKA__PORT", "KAFKA__CONTROLLER_PORT", "POSTGRES__PORT", "AIRFLOW__PORT", "SUPERSET__PORT")
 
@@ -94,7 +93,7 @@ def stop_servers(settings: Settings) -> None:
 
 def empty_tables(settings: Settings) -> None:
     """Deletes what the stream knows and has written, with the ledger; no job may run."""
-    with psycopg.connect(settings.dsn(settings.postgres.admin)) as admin:
+    with connect(settings, settings.postgres.admin, name="testbed") as admin:
         names = "SELECT tablename FROM pg_tables WHERE schemaname = 'fraud' AND tablename <> ALL(%s)"
         tables = [f"fraud.{name}" for (name,) in admin.execute(names, (list(KEPT_TABLES),))]
         admin.execute(f"TRUNCATE {', '.join(tables)}".encode())

@@ -1,1 +1,1 @@
-"""What the benchmarks share that start a stream of their own: its processes, samples of them, and the accounting."""
+"""Tools of the benchmarks that start a stream of their own: its processes, samples of them, and the accounting."""

@@ -1,4 +1,4 @@
-"""Whether a stream lost or repeated anything: checked when it has drained."""
+"""Losses and repeats of a stream, looked for when it has drained."""
 
 from collections.abc import Iterator
 
@@ -6,21 +6,22 @@ from confluent_kafka import Consumer
 
 from benchmarks.exactly_once import sent_ids
 from benchmarks.measuring.stream import Postgres, Stream
+from fraudstream.ledger.figures import MESSAGES, READ
 from fraudstream.ledger.reconciliation import reconcile
 from fraudstream.messages.contracts import Topic
 
 HOURS = 24
 
-IDENTITY = """
-    SELECT topic, kafka_partition, next_offset - first_offset AS read,
-        scored + browse_events + labels + dead_lettered + duplicates AS accounted, next_offset
+IDENTITY = f"""
+    SELECT topic, kafka_partition, {READ} AS read,
+        {MESSAGES} AS accounted, next_offset
     FROM fraud.stream_offsets ORDER BY topic, kafka_partition
-"""
+"""  # noqa: S608 (constants)
 STORED = "SELECT count(*), count(DISTINCT transaction_id) FROM fraud.scored_transactions"
 
 
 def differences(stream: Stream, database: Postgres) -> Iterator[str]:
-    """What isn't accounted for: the identity by partition, ids sent and stored, Kafka against ledger and tables."""
+    """Differences: of the identity by partition, of ids sent and stored, of Kafka and ledger and tables."""
     ends = stream.ends()
     for topic, partition, read, accounted, next_offset in database.execute(IDENTITY).fetchall():
         if read != accounted:

@@ -13,6 +13,7 @@ from types import TracebackType
 import psutil
 
 from benchmarks.measuring.stream import Postgres, Program, Stream, parts_of
+from fraudstream.ledger.figures import MESSAGES
 from fraudstream.local.supervisor import Supervisor
 
 Sample = Mapping[str, float]
@@ -25,15 +26,15 @@ STATE = re.compile(r"state: (\d+) rows, (\d+) bytes of memory, (\d+) bytes of fi
 #: The job's log is long; Spark's state is told once a minute.
 LOG_TAIL_BYTES = 65_536
 
-BATCHES = """
+BATCHES = f"""
     SELECT count(*) AS batches,
-           coalesce(max(scored + browse_events + labels + dead_lettered + duplicates), 0) AS largest_batch,
+           coalesce(max({MESSAGES}), 0) AS largest_batch,
            coalesce(percentile_cont(0.5) WITHIN GROUP (ORDER BY duration_ms), 0) AS duration_p50_ms,
            coalesce(max(duration_ms), 0) AS duration_max_ms,
            coalesce(percentile_cont(0.5) WITHIN GROUP (ORDER BY latencies_ms[1]), 0) AS latency_p50_ms,
            coalesce(max(latencies_ms[3]), 0) AS latency_p99_ms
     FROM fraud.stream_batches WHERE committed_at > to_timestamp(%s) AND committed_at <= to_timestamp(%s)
-"""
+"""  # noqa: S608 (constants)
 
 
 @dataclass(frozen=True)

@@ -9,26 +9,24 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
-import psycopg
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.kafka import offsets as kafka_offsets
 from fraudstream.kafka.offsets import Offsets
+from fraudstream.ledger.gaps import ANSWER_SECONDS
 from fraudstream.local.up import Up
 from fraudstream.messages.contracts import INPUT_TOPICS
 from fraudstream.settings import PROJECT_DIR, Settings
+from fraudstream.storage.connect import Postgres, connect
 from testbed.isolation import isolated_servers
 
-Postgres = psycopg.Connection[Any]
 STOP_SECONDS = 60.0
-KAFKA_SECONDS = 10.0
 
 
 class BenchmarkError(FraudstreamError):
-    """What was to be measured broke."""
+    """The program that was to be measured broke."""
 
 
 @dataclass
@@ -93,16 +91,16 @@ class Stream:
         return self.run("producer", "fraudstream.simulator", "produce", *arguments)
 
     def refresh_entity_risk(self) -> Program:
-        """What the Dag `refresh_entity_risk` does."""
+        """A refresh, as the Dag `refresh_entity_risk` does it."""
         return self.run("entity-risk", "fraudstream.static_data.entity_risk")
 
     def ends(self) -> Offsets:
-        """Where the input topics end now."""
-        return kafka_offsets.latest(self.settings.kafka, INPUT_TOPICS, KAFKA_SECONDS)
+        """Ends of the input topics now."""
+        return kafka_offsets.latest(self.settings.kafka, INPUT_TOPICS, ANSWER_SECONDS)
 
     def connect(self) -> Postgres:
         """A connection of the reader's, which sees each statement's own moment."""
-        return psycopg.connect(self.settings.dsn(self.settings.postgres.reader), autocommit=True)
+        return connect(self.settings, self.settings.postgres.reader, name="bench", autocommit=True)
 
     def lag(self, database: Postgres) -> int:
         """Messages that lie in Kafka and aren't in the ledger."""

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-import psycopg
-
 from fraudstream.errors import FraudstreamError
 from fraudstream.kafka.offsets import Offsets
 from fraudstream.settings import Settings
+from fraudstream.storage.connect import connect
 
 #: Held while a replay runs; any number, the same everywhere.
 _LOCK = 0x5265_706C
@@ -23,7 +22,7 @@ class ReplayError(FraudstreamError):
 
 
 class Place(NamedTuple):
-    """Where a message lies in Kafka."""
+    """A message's place in Kafka."""
 
     topic: str
     partition: int
@@ -72,7 +71,7 @@ class Claimed(NamedTuple):
 
 
 class Letter(NamedTuple):
-    """What is sent."""
+    """A dead letter as it is sent again."""
 
     place: Place
     key: bytes | None
@@ -123,18 +122,10 @@ class DeadLetterRows(AbstractContextManager["DeadLetterRows"]):
     """A connection that holds the lock of replays. Each statement is committed by itself."""
 
     def __init__(self, settings: Settings) -> None:
-        """Connects. Raises ReplayError without Postgres, or while another replay runs."""
-        pg = settings.postgres
-        try:
-            self._connection: psycopg.Connection[Any] = psycopg.connect(
-                settings.writer_dsn,
-                autocommit=True,
-                connect_timeout=10,
-                application_name="replay_dead_letters",
-                options=_NOTICE_DEATH,
-            )
-        except psycopg.OperationalError as error:
-            raise ReplayError(f"Postgres at {pg.address}:{pg.port}: {error}") from error
+        """Connects. Raises PostgresUnavailableError, and ReplayError while another replay runs."""
+        self._connection = connect(
+            settings, settings.postgres.writer, name="replay_dead_letters", autocommit=True, options=_NOTICE_DEATH
+        )
         if not self._value("SELECT pg_try_advisory_lock(%s)", (_LOCK,)):
             self._connection.close()
             raise ReplayError("another replay of dead letters is running: wait for its end, and run this again")

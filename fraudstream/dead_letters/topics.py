@@ -17,7 +17,7 @@ from fraudstream.settings.kafka import KafkaSettings, Role
 REPLAY_OF = "replay_of"
 #: A message that Kafka hasn't acknowledged within this time is given up, and not sent any more.
 SEND_SECONDS = 15
-_ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 10.0
 
 
 class DeadLetterTopics:
@@ -27,8 +27,8 @@ class DeadLetterTopics:
         self._kafka = kafka.as_role(Role.REPLAY)
 
     def ends(self) -> Offsets:
-        """Where each partition ends now. Raises KafkaUnavailableError."""
-        return kafka_offsets.latest(self._kafka, INPUT_TOPICS, _ANSWER_SECONDS)
+        """End of each partition now. Raises KafkaUnavailableError."""
+        return kafka_offsets.latest(self._kafka, INPUT_TOPICS, ANSWER_SECONDS)
 
     def send(self, letters: Sequence[Letter]) -> dict[Place, int]:
         """Sends `letters`; the offset of each that Kafka acknowledged. The others may be in Kafka, or not."""
@@ -82,7 +82,7 @@ class DeadLetterTopics:
         consumer: Consumer = connected(Consumer, self._kafka, config)
         try:
             consumer.assign([TopicPartition(topic, partition, start)])
-            while (message := consumer.poll(_ANSWER_SECONDS)) is not None:  # one without a value is falsy
+            while (message := consumer.poll(ANSWER_SECONDS)) is not None:  # one without a value is falsy
                 error, offset = message.error(), message.offset()
                 if error is not None and error.code() != KafkaError._PARTITION_EOF:
                     raise ReplayError(f"{topic}/{partition} can't be read: {errors.explain(KafkaException(error))}")

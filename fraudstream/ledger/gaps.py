@@ -1,4 +1,4 @@
-"""Whether Kafka still holds what the ledger goes on from."""
+"""Gaps between the ledger's positions and what Kafka still holds."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,7 +13,8 @@ from fraudstream.kafka.offsets import Offsets
 from fraudstream.messages.contracts import INPUT_TOPICS
 from fraudstream.settings.kafka import KafkaSettings
 
-KAFKA_SECONDS = 10.0
+#: Kafka answers a question within this time, or is away.
+ANSWER_SECONDS = 10.0
 
 _POSITIONS = """
 SELECT topic, kafka_partition, first_offset, next_offset, topic_id FROM fraud.stream_offsets
@@ -23,7 +24,7 @@ WHERE topic NOT LIKE '%@%' ORDER BY topic, kafka_partition
 
 @dataclass(frozen=True)
 class Position:
-    """Where the ledger stands in a partition: accounted for from `first_offset` until `next_offset`."""
+    """The ledger's position in a partition: accounted for from `first_offset` until `next_offset`."""
 
     topic: str
     partition: int
@@ -50,7 +51,7 @@ class KafkaView:
 
 
 class Cause(Enum):
-    """Why the stream can't go on from a position."""
+    """Cause of a break: why the stream can't go on from a position."""
 
     GONE = "gone"
     ANEW = "made anew"
@@ -75,14 +76,14 @@ def positions(connection: Connection[Any]) -> list[Position]:
 def look(kafka: KafkaSettings) -> KafkaView:
     """Asks Kafka. Raises KafkaUnavailableError."""
     return KafkaView(
-        kafka_offsets.earliest(kafka, INPUT_TOPICS, KAFKA_SECONDS),
-        kafka_offsets.latest(kafka, INPUT_TOPICS, KAFKA_SECONDS),
-        kafka_offsets.topic_ids(kafka, INPUT_TOPICS, KAFKA_SECONDS),
+        kafka_offsets.earliest(kafka, INPUT_TOPICS, ANSWER_SECONDS),
+        kafka_offsets.latest(kafka, INPUT_TOPICS, ANSWER_SECONDS),
+        kafka_offsets.topic_ids(kafka, INPUT_TOPICS, ANSWER_SECONDS),
     )
 
 
 def breaks(of: Iterable[Position], view: KafkaView) -> Iterator[Break]:
-    """What doesn't go on, partition by partition."""
+    """The breaks, partition by partition."""
     for position in of:
         reached, place = position.next_offset, position.place
         current = view.ids.get(position.topic)

@@ -23,7 +23,7 @@ class RebuildError(FraudstreamError):
 
 @dataclass(frozen=True)
 class Plan:
-    """What a rebuild would do."""
+    """A rebuild that nobody has carried out yet: the ledger's positions beside Kafka's."""
 
     positions: list[Position]
     breaks: list[Break]
@@ -35,7 +35,7 @@ class Plan:
         return sum(end - self.view.begins[place] for place, end in self.view.ends.items())
 
     @property
-    def replayed(self) -> int:
+    def reread(self) -> int:
         """Messages that are read once more, for the profiles."""
         return sum(max(0, p.next_offset - self.view.begins.get(p.place, p.next_offset)) for p in self._whole)
 
@@ -46,7 +46,7 @@ class Plan:
 
     @property
     def exact(self) -> bool:
-        """Whether the profiles will be what they were."""
+        """True when the profiles will be what they were."""
         return not self.breaks and not self.forgotten
 
     @property
@@ -61,10 +61,10 @@ def plan(connection: Postgres, view: KafkaView) -> Plan:
     return Plan(found, list(breaks(found, view)), view)
 
 
-def apply(connection: Postgres, query: str, what: Plan) -> int:
+def apply(connection: Postgres, query: str, planned: Plan) -> int:
     """Carries it out in one transaction, which also stops a driver that still runs. Returns the new generation.
 
-    Raises RebuildError when the ledger moved since `what` was planned.
+    Raises RebuildError when the ledger moved since it was planned.
     """
     with connection.transaction():
         # An empty ledger is a new database beside an old checkpoint.
@@ -74,11 +74,11 @@ def apply(connection: Postgres, query: str, what: Plan) -> int:
             (query,),
         )
         connection.execute("SELECT FROM fraud.stream_queries WHERE query = %s FOR UPDATE", (query,))
-        if positions(connection) != what.positions:
+        if positions(connection) != planned.positions:
             raise RebuildError("the stream went on meanwhile: pause its Dag, mark the task failed, and rebuild then")
-        for found in what.breaks:
+        for found in planned.breaks:
             if found.cause is Cause.EXPIRED:
-                _give_up(connection, query, found, what.view.begins[found.position.place])
+                _give_up(connection, query, found, planned.view.begins[found.position.place])
             else:
                 _retire(connection, query, found.position)
         resume = {p.place: p.next_offset for p in positions(connection)}
@@ -95,7 +95,7 @@ def apply(connection: Postgres, query: str, what: Plan) -> int:
     return int(row[0]) if row else 0
 
 
-def forgive(connection: Postgres, query: str) -> None:
+def forget_crashes(connection: Postgres, query: str) -> None:
     """Forgets that drivers died of the next batch: something else failed, or a person wants it tried again."""
     connection.execute("UPDATE fraud.stream_queries SET crashed_batch = NULL, crashes = 0 WHERE query = %s", (query,))
 

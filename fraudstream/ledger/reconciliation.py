@@ -18,13 +18,13 @@ from psycopg.rows import DictRow, dict_row
 
 from fraudstream.errors import FraudstreamError, told_in_one_line
 from fraudstream.kafka import offsets as kafka_offsets
-from fraudstream.ledger import gaps as continuity
-from fraudstream.ledger.gaps import KafkaView
+from fraudstream.ledger import figures, gaps
+from fraudstream.ledger.gaps import ANSWER_SECONDS, KafkaView
 from fraudstream.messages.contracts import INPUT_TOPICS
 from fraudstream.settings import Settings, load_settings
 from fraudstream.settings.kafka import Role
+from fraudstream.storage.connect import Postgres, PostgresUnavailableError, first_line, session
 
-KAFKA_SECONDS = 10.0
 #: A batch is published right after its commit; what is unpublished for longer waits for a driver that is gone.
 PUBLISHED_WITHIN = "60 seconds"
 
@@ -32,13 +32,7 @@ PUBLISHED_WITHIN = "60 seconds"
 KEPT = "30 days"
 EXAMPLES = 20
 
-Reader = psycopg.Connection[DictRow]
-
-TOTALS = """
-    SELECT coalesce(sum(scored), 0)::bigint AS scored,
-           (SELECT coalesce(sum(transactions), 0) FROM fraud.fraud_counts)::bigint AS counted
-    FROM fraud.stream_offsets
-"""
+COUNTED = "SELECT coalesce(sum(transactions), 0)::bigint FROM fraud.fraud_counts"
 #: The batches of the last hours, with what each left in the tables.
 BATCHES = """
     SELECT batch.batch_id, batch.offsets, batch.scored, batch.dead_lettered, batch.labels,
@@ -50,8 +44,7 @@ BATCHES = """
     WHERE batch.committed_at > now() - make_interval(hours => %s)
     ORDER BY batch.batch_id
 """.replace("{published_within}", PUBLISHED_WITHIN)
-#: The newest note: `at`, `age_s` (seconds), `batches`, `messages`, `unread`, `differences` (how many), `examples`.
-NEWEST = """
+_NEWEST = """
     SELECT at, extract(epoch FROM clock_timestamp() - at)::float8 AS age_s, batches, messages, unread, differences,
            examples
     FROM fraud.reconciliations ORDER BY at DESC LIMIT 1
@@ -68,7 +61,7 @@ class ReconciliationError(FraudstreamError):
 
 @dataclass
 class Report:
-    """What was compared, and what doesn't agree; a difference names its partition and offsets, or its batch."""
+    """The outcome of a comparison; a difference names its partition and offsets, or its batch."""
 
     batches: int = 0
     messages: int = 0
@@ -83,18 +76,18 @@ def reconcile(settings: Settings, hours: int) -> Report:
     running stream makes no difference. Raises KafkaUnavailableError, or psycopg.Error.
     """
     kafka = settings.kafka.as_role(Role.READER)
-    begins = kafka_offsets.earliest(kafka, INPUT_TOPICS, KAFKA_SECONDS)
-    ids = kafka_offsets.topic_ids(kafka, INPUT_TOPICS, KAFKA_SECONDS)
-    with psycopg.connect(settings.dsn(settings.postgres.reader), row_factory=dict_row) as connection:
+    begins = kafka_offsets.earliest(kafka, INPUT_TOPICS, ANSWER_SECONDS)
+    ids = kafka_offsets.topic_ids(kafka, INPUT_TOPICS, ANSWER_SECONDS)
+    with session(settings, settings.postgres.reader, name="reconciliation") as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        positions = continuity.positions(connection)
-        report = Report(differences=list(_totals(connection)))
-        for batch in connection.execute(BATCHES, (hours,)):
+        positions = gaps.positions(connection)
+        totals = figures.totals(connection)
+        report = Report(messages=totals.read, differences=list(_counts(connection, totals.scored)))
+        for batch in connection.cursor(row_factory=dict_row).execute(BATCHES, (hours,)):
             report.batches += 1
             report.differences.extend(_batch(batch))
-    ends = kafka_offsets.latest(kafka, INPUT_TOPICS, KAFKA_SECONDS)
-    report.messages = sum(position.next_offset - position.first_offset for position in positions)
-    report.differences += [found.text for found in continuity.breaks(positions, KafkaView(begins, ends, ids))]
+    ends = kafka_offsets.latest(kafka, INPUT_TOPICS, ANSWER_SECONDS)
+    report.differences += [found.text for found in gaps.breaks(positions, KafkaView(begins, ends, ids))]
     read = {position.place: position.next_offset for position in positions}
     report.unread = kafka_offsets.unread(ends, begins | read)
     return report
@@ -103,24 +96,30 @@ def reconcile(settings: Settings, hours: int) -> Report:
 def note(settings: Settings, report: Report) -> None:
     """Keeps the outcome for those who ask later, and forgets what is older than `KEPT`. Raises psycopg.Error."""
     examples = report.differences[:EXAMPLES]
-    with psycopg.connect(settings.writer_dsn, connect_timeout=10, application_name="reconciliation") as connection:
+    with session(settings, settings.postgres.writer, name="reconciliation") as connection:
         connection.execute(_NOTE, (report.batches, report.messages, report.unread, len(report.differences), examples))
         connection.execute(_FORGET, (KEPT,))
 
 
-def problem(newest: DictRow | None) -> str:
-    """What is wrong by the newest note, a row of `NEWEST`; empty when the books agree, or were never compared."""
-    if not newest or not newest["differences"]:
+def newest(connection: Postgres) -> DictRow | None:
+    """The newest note: `at`, `age_s` (seconds), `batches`, `messages`, `unread`, `differences`, `examples`."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(_NEWEST).fetchone()
+
+
+def problem(found: DictRow | None) -> str:
+    """The problem that the newest note tells of; empty when the books agree, or were never compared."""
+    if not found or not found["differences"]:
         return ""
-    more = newest["differences"] - 1
+    more = found["differences"] - 1
     others = f", and {more} more" if more else ""
-    return f"the books differ: {newest['examples'][0]}{others}; read the newest log of the Dag reconcile_stream"
+    return f"the books differ: {found['examples'][0]}{others}; read the newest log of the Dag reconcile_stream"
 
 
-def _totals(connection: Reader) -> Iterator[str]:
-    row = connection.execute(TOTALS).fetchone() or {"scored": 0, "counted": 0}
-    if row["scored"] != row["counted"]:
-        yield f"fraud.fraud_counts holds {row['counted']} transactions, and the ledger {row['scored']} scored ones"
+def _counts(connection: Postgres, scored: int) -> Iterator[str]:
+    (counted,) = connection.execute(COUNTED).fetchall()[0]
+    if scored != counted:
+        yield f"fraud.fraud_counts holds {counted} transactions, and the ledger {scored} scored ones"
 
 
 def _batch(batch: DictRow) -> Iterator[str]:
@@ -157,12 +156,13 @@ def main(
       python -m fraudstream.ledger.reconciliation --hours 1
     """
     settings = load_settings()
-    pg = settings.postgres
     try:
         report = reconcile(settings, hours)
         note(settings, report)
+    except PostgresUnavailableError:
+        raise
     except psycopg.Error as error:
-        raise ReconciliationError(f"Postgres at {pg.address}:{pg.port}: {error}") from error
+        raise ReconciliationError(f"the ledger can't be read or written: {first_line(error)}") from error
     typer.echo(
         f"{report.messages} messages read since the first start, {report.unread} not read yet; "
         f"{report.batches} batches of the last {hours} h compared row by row; {len(report.differences)} differences"

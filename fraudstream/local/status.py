@@ -1,11 +1,10 @@
-"""What runs, how fast, and how much has been accounted for. Quick, also when parts are dead."""
+"""Status of the platform: its parts, the stream's rates and the totals. Quick, also when parts are dead."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import psycopg
-from psycopg.rows import dict_row
 
 from fraudstream import failpoints
 from fraudstream.jobs.heartbeat import State
@@ -13,40 +12,17 @@ from fraudstream.jobs.jobs import jobs
 from fraudstream.kafka import offsets as kafka_offsets
 from fraudstream.kafka.errors import KafkaUnavailableError
 from fraudstream.kafka.offsets import Offsets
-from fraudstream.ledger import reconciliation
-from fraudstream.local.parts import postgres
+from fraudstream.ledger import figures, reconciliation
 from fraudstream.local.parts.all import parts
 from fraudstream.local.supervisor import Supervisor, SupervisorError
 from fraudstream.messages.contracts import INPUT_TOPICS
 from fraudstream.settings import Settings
 from fraudstream.settings.kafka import Role
+from fraudstream.storage.connect import QUICK_SECONDS, PostgresUnavailableError, first_line, session
 
 #: Each answer usually takes milliseconds; a busy machine is no reason to call a part dead.
-TIMEOUT_SECONDS = 4.0
+ANSWER_SECONDS = 4.0
 WORKING = (State.RUNNING, State.IDLE)
-#: The latest micro-batches whose figures count.
-RECENT = "60 seconds"
-
-TOTALS = """
-    SELECT coalesce(sum(next_offset - first_offset - lost), 0)::bigint AS ingested,
-           coalesce(sum(lost), 0)::bigint AS lost,
-           coalesce(sum(scored), 0)::bigint AS scored,
-           coalesce(sum(dead_lettered), 0)::bigint AS dead_lettered,
-           coalesce(sum(duplicates), 0)::bigint AS duplicate,
-           coalesce(sum(flagged), 0)::bigint AS flagged,
-           coalesce(sum(late), 0)::bigint AS late
-    FROM fraud.stream_offsets
-"""
-RATES = """
-    SELECT extract(epoch FROM clock_timestamp() - max(committed_at))::float8 AS last_batch_age_s,
-           coalesce(sum(scored + browse_events + labels + dead_lettered + duplicates) FILTER (WHERE recent), 0)::float8
-               / extract(epoch FROM interval '{recent}')::float8 AS input_rows_per_s,
-           percentile_cont(0.5) WITHIN GROUP (ORDER BY latencies_ms[1]) FILTER (WHERE recent AND scored > 0)
-               AS latency_p50_ms,
-           max(latencies_ms[3]) FILTER (WHERE recent AND scored > 0) AS latency_p99_ms
-    FROM (SELECT *, committed_at > clock_timestamp() - interval '{recent}' AS recent
-          FROM fraud.stream_batches ORDER BY committed_at DESC LIMIT 1000) AS latest
-""".replace("{recent}", RECENT)
 OFFSETS = "SELECT topic, kafka_partition, next_offset FROM fraud.stream_offsets"
 
 
@@ -102,7 +78,7 @@ class Reconciliation:
 
 @dataclass
 class Status:
-    """What `fraudctl status` shows; `as_json` is its contract."""
+    """The report of `fraudctl status`; `as_json` is its contract."""
 
     components: dict[str, Component]
     stream: Stream
@@ -112,7 +88,7 @@ class Status:
 
     @property
     def healthy(self) -> bool:
-        """Whether everything that should run does."""
+        """True when everything that should run does."""
         return not self.problems
 
     def as_json(self) -> dict[str, Any]:
@@ -122,8 +98,8 @@ class Status:
 
 @dataclass(frozen=True)
 class _Ledger:
-    rates: dict[str, Any]
-    totals: dict[str, Any]
+    rates: figures.Rates
+    totals: figures.Totals
     next_offsets: Offsets
     reconciled: dict[str, Any] | None
 
@@ -138,10 +114,8 @@ def collect(settings: Settings) -> Status:
     if isinstance(ledger, str):
         status.problems.append(ledger)
     else:
-        for name, value in ledger.rates.items():
-            setattr(status.stream, name, None if value is None else round(value, 1))
-        for name, value in ledger.totals.items():
-            setattr(status.totals, name, value)
+        _fill_stream(status.stream, ledger.rates)
+        status.totals = _totals(ledger.totals)
         status.reconciliation = _reconciliation(ledger.reconciled)
         if differ := reconciliation.problem(ledger.reconciled):
             status.problems.append(differ)
@@ -150,6 +124,29 @@ def collect(settings: Settings) -> Status:
     elif isinstance(ledger, _Ledger):
         status.stream.lag = status.totals.pending = kafka_offsets.unread(ends, ledger.next_offsets)
     return status
+
+
+def _fill_stream(stream: Stream, rates: figures.Rates) -> None:
+    stream.last_batch_age_s = _rounded(rates.last_batch_age_s)
+    stream.input_rows_per_s = _rounded(rates.messages_per_s)
+    stream.latency_p50_ms = _rounded(rates.p50_ms)
+    stream.latency_p99_ms = _rounded(rates.p99_ms)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)
+
+
+def _totals(found: figures.Totals) -> Totals:
+    return Totals(
+        ingested=found.read,
+        scored=found.scored,
+        flagged=found.flagged,
+        dead_lettered=found.dead_lettered,
+        late=found.late,
+        duplicate=found.duplicates,
+        lost=found.lost,
+    )
 
 
 def _reconciliation(newest: dict[str, Any] | None) -> Reconciliation:
@@ -198,26 +195,26 @@ def _components(settings: Settings) -> tuple[dict[str, Component], list[str]]:
 
 
 def _ledger(settings: Settings) -> _Ledger | str:
+    limit = f"-c statement_timeout={round(ANSWER_SECONDS * 1000)}"
+    reader = settings.postgres.reader
     try:
-        with psycopg.connect(
-            settings.dsn(settings.postgres.reader),
-            connect_timeout=2,
-            options=f"-c statement_timeout={round(TIMEOUT_SECONDS * 1000)}",
-            row_factory=dict_row,
-        ) as connection:
-            rates = connection.execute(RATES).fetchone() or {}
-            totals = connection.execute(TOTALS).fetchone() or {}
+        with session(settings, reader, name="fraudctl status", timeout=QUICK_SECONDS, options=limit) as connection:
             rows = connection.execute(OFFSETS).fetchall()
-            reconciled = connection.execute(reconciliation.NEWEST).fetchone()
+            return _Ledger(
+                figures.rates(connection),
+                figures.totals(connection),
+                {(topic, partition): offset for topic, partition, offset in rows},
+                reconciliation.newest(connection),
+            )
+    except PostgresUnavailableError as error:
+        return str(error)
     except psycopg.Error as error:
-        return f"PostgreSQL doesn't answer ({postgres.first_line(error)}): run ./fraudctl up"
-    next_offsets = {(row["topic"], row["kafka_partition"]): row["next_offset"] for row in rows}
-    return _Ledger(rates, totals, next_offsets, reconciled)
+        return f"the ledger can't be read ({first_line(error)}): run ./fraudctl up"
 
 
 def _end_offsets(settings: Settings) -> Offsets | str:
     """The end of every partition that the stream reads, or what is wrong."""
     try:
-        return kafka_offsets.latest(settings.kafka.as_role(Role.READER), INPUT_TOPICS, TIMEOUT_SECONDS)
+        return kafka_offsets.latest(settings.kafka.as_role(Role.READER), INPUT_TOPICS, ANSWER_SECONDS)
     except KafkaUnavailableError as error:
         return str(error)

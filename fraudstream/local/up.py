@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
 
-import psycopg
-
 from fraudstream.errors import FraudstreamError
 from fraudstream.files import private_folder
 from fraudstream.jobs.heartbeat import State
@@ -24,7 +22,7 @@ from fraudstream.local.steps import Step, Tell
 from fraudstream.local.supervisor import Supervisor
 from fraudstream.settings import Settings
 from fraudstream.storage import migrate, roles
-from fraudstream.storage.connect import connect
+from fraudstream.storage.connect import connect, session
 from model.serving import registry
 
 #: The Dags that keep data flowing.
@@ -228,9 +226,6 @@ class Up:
         return partial(self._supervisor.check, *names)
 
     def _exists(self, query: str, *parameters: object) -> bool:
-        try:
-            with connect(self._settings, self._settings.postgres.reader) as connection:
-                found = connection.execute(f"SELECT EXISTS ({query})", parameters).fetchone()
-        except psycopg.OperationalError as error:
-            raise UpError(f"PostgreSQL went away: {error}; read {self._settings.paths.logs / 'postgres.log'}") from None
+        with session(self._settings, self._settings.postgres.reader, name="fraudctl up") as connection:
+            found = connection.execute(f"SELECT EXISTS ({query})", parameters).fetchone()
         return bool(found and found[0])

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import typer
@@ -19,6 +18,7 @@ from fraudstream.simulator.produce.replay import produce_replay
 from fraudstream.simulator.shop import build_shop
 from fraudstream.simulator.tables import Tables
 from fraudstream.static_data.publish import StaticDataError, publish
+from fraudstream.storage.connect import session
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
 
@@ -82,11 +82,8 @@ def static(
         defaults = settings.producer
         tables = Tables(build_shop(defaults.seed, defaults.customers, defaults.products), run=0)
         customers, products = tables.customers(), tables.products()
-    try:
-        with psycopg.connect(settings.writer_dsn, connect_timeout=10, application_name="static_data") as connection:
-            published = publish(connection, customers, products)
-    except psycopg.OperationalError as error:
-        raise StaticDataError(f"Postgres at {settings.postgres.address}:{settings.postgres.port}: {error}") from error
+    with session(settings, settings.postgres.writer, name="static_data") as connection:
+        published = publish(connection, customers, products)
     news = "new version" if published.new else "nothing changed since version"
     typer.echo(f"{news} {published.version}: {published.customers} customers, {published.products} products")
 

@@ -1,4 +1,4 @@
-"""What fraud clings to besides a customer: devices, shipping addresses, cards and product categories.
+"""Entities that fraud clings to besides a customer: devices, shipping addresses, cards and product categories.
 
 The definitions that the SQL of the refresh, the stream's join and the training share. All of an entity's counts are
 as of a refresh `as_of`, over the transactions of `WINDOW_DAYS` calendar days (UTC) up to it: those with
@@ -41,10 +41,10 @@ def newest_refresh(time_ms: _Times, refresh_minutes: int) -> _Times:
 
 
 def window_start(as_of_ms: _Times) -> _Times:
-    """When the window of a refresh begins: at midnight UTC. Epoch milliseconds."""
+    """Start of a refresh's window, at midnight UTC. Epoch milliseconds."""
     return (as_of_ms // DAY_MS - WINDOW_DAYS + 1) * DAY_MS
 
 
 def window_end(event_ms: _Times) -> _Times:
-    """From which refresh on a transaction isn't counted any more. Epoch milliseconds."""
+    """The refresh from which on a transaction isn't counted any more. Epoch milliseconds."""
     return (event_ms // DAY_MS + WINDOW_DAYS) * DAY_MS

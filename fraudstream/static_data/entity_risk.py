@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import psycopg
 import typer
 
-from fraudstream.errors import FraudstreamError, told_in_one_line
+from fraudstream.errors import told_in_one_line
 from fraudstream.messages.contracts import TYPED_TIME_FORMATS
 from fraudstream.settings import load_settings
 from fraudstream.static_data.entities import (
@@ -22,19 +22,16 @@ from fraudstream.static_data.entities import (
     newest_refresh,
     window_start,
 )
+from fraudstream.storage.connect import session
 
 #: Held by a refresh, so that two at a time make two versions one after the other.
 _LOCK = 0x5269_736B  # any number, the same everywhere
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class EntityRiskError(FraudstreamError):
-    """Entity risk can't be computed."""
-
-
 @dataclass(frozen=True)
 class Refreshed:
-    """What a refresh came to. `transactions` and `frauds` are the shop's in the window."""
+    """Outcome of a refresh. `transactions` and `frauds` are the shop's in the window."""
 
     version: int
     as_of: datetime
@@ -123,7 +120,7 @@ def main(
         datetime | None,
         typer.Option(
             formats=TYPED_TIME_FORMATS,
-            help="UTC time to count up to, for a replay of old events; else the last refresh",
+            help="UTC time to count up to, for events of the past; else the last refresh",
         ),
     ] = None,
 ) -> None:
@@ -135,14 +132,10 @@ def main(
       python -m fraudstream.static_data.entity_risk --as-of 2026-11-04T12:00:00Z
     """
     settings = load_settings()
-    pg = settings.postgres
     wanted = as_of.replace(tzinfo=UTC) if as_of else datetime.now(UTC)
     minute_ms = newest_refresh(int(wanted.timestamp() * 1000), settings.entity_risk.refresh_minutes)
-    try:
-        with psycopg.connect(settings.writer_dsn, connect_timeout=10, application_name="entity_risk") as connection:
-            done = refresh(connection, _EPOCH + timedelta(milliseconds=minute_ms))
-    except psycopg.OperationalError as error:
-        raise EntityRiskError(f"Postgres at {pg.address}:{pg.port}: {error}") from error
+    with session(settings, settings.postgres.writer, name="entity_risk") as connection:
+        done = refresh(connection, _EPOCH + timedelta(milliseconds=minute_ms))
     typer.echo(
         f"version {done.version} as of {done.as_of:%Y-%m-%d %H:%M} UTC: {done.entities} entities, from "
         f"{done.transactions} transactions, {done.frauds} of them labelled as fraud"

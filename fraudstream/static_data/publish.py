@@ -22,7 +22,7 @@ class StaticDataError(FraudstreamError):
 
 @dataclass(frozen=True)
 class Published:
-    """What a publication came to: the newest version, and whether this publication made it."""
+    """Outcome of a publication: the newest version, and whether this publication made it."""
 
     version: int
     new: bool

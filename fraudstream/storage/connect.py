@@ -1,17 +1,90 @@
-"""Connections to Postgres. Passwords come from libpq's pass file, never from a URL."""
+"""Connections to Postgres, all of the platform's. Passwords come from libpq's pass file, never from a URL."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 
+from fraudstream.errors import FraudstreamError
 from fraudstream.settings import Settings
 
-CONNECT_SECONDS = 5
+CONNECT_SECONDS = 10
+#: For those who only look, and would rather say at once that Postgres is gone. libpq waits for 2 at least.
+QUICK_SECONDS = 3
+
+Postgres = psycopg.Connection[Any]
+
+
+class PostgresUnavailableError(FraudstreamError, psycopg.OperationalError):
+    """Postgres can't be reached, refuses a role, or was lost; `said` is its own first line.
+
+    It is an OperationalError, too, for those who wait and try again.
+    """
+
+    def __init__(self, message: str, said: str = "") -> None:
+        super().__init__(message)
+        self.said = said
 
 
 def connect(
-    settings: Settings, role: str, database: str | None = None, *, autocommit: bool = False
-) -> psycopg.Connection[tuple[Any, ...]]:
-    """A psycopg connection as `role`, to the platform's database unless another is named."""
-    dsn = settings.dsn(role, database)
-    return psycopg.connect(dsn, autocommit=autocommit, connect_timeout=CONNECT_SECONDS, application_name="fraudctl")
+    settings: Settings,
+    role: str,
+    database: str | None = None,
+    *,
+    name: str = "fraudctl",
+    timeout: int = CONNECT_SECONDS,
+    autocommit: bool = False,
+    options: str = "",
+) -> Postgres:
+    """A connection as `role`, to the platform's database unless another is named.
+
+    Postgres shows `name` in `pg_stat_activity`; `timeout` is in seconds; `options` are the server's, as
+    `-c statement_timeout=3000`. Raises PostgresUnavailableError.
+    """
+    try:
+        return psycopg.connect(
+            settings.dsn(role, database),
+            autocommit=autocommit,
+            connect_timeout=timeout,
+            application_name=name,
+            options=options,
+        )
+    except psycopg.OperationalError as error:
+        raise _unavailable(settings, role, database, error) from error
+
+
+@contextmanager
+def session(
+    settings: Settings, role: str, *, name: str, timeout: int = CONNECT_SECONDS, options: str = ""
+) -> Iterator[Postgres]:
+    """A connection that commits and closes with its context, or rolls back.
+
+    Raises PostgresUnavailableError, also when Postgres is lost meanwhile, or gives up a statement.
+    """
+    try:
+        with connect(settings, role, name=name, timeout=timeout, options=options) as connection:
+            yield connection
+    except PostgresUnavailableError:
+        raise
+    except psycopg.OperationalError as error:
+        raise _unavailable(settings, role, None, error) from error
+
+
+def first_line(error: Exception) -> str:
+    """The first line of a driver's message: the rest is advice for other set-ups."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].strip()
+
+
+def _unavailable(settings: Settings, role: str, database: str | None, error: Exception) -> PostgresUnavailableError:
+    pg, said = settings.postgres, first_line(error)
+    advice = (
+        f"run ./fraudctl up, or read {settings.paths.logs / 'postgres.log'}"
+        if pg.embedded
+        else "see that it runs and lets this role in, or mend FRAUDSTREAM_POSTGRES__HOST and __PORT"
+    )
+    return PostgresUnavailableError(
+        f"Postgres at {pg.address}:{pg.port} doesn't serve {role} in database {database or pg.database} "
+        f"({said}): {advice}",
+        said,
+    )

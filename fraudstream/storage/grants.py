@@ -1,4 +1,4 @@
-"""Who may do what with each table: declared here, applied to the database by `apply`, compared by `differences`.
+"""Rights on each table: declared here, applied to the database by `apply`, compared by `differences`.
 
 The writer gets what the code's statements need, and no more: of the ledger's history and of the labels nothing can be
 changed or deleted, and where a row is changed later, only in the columns named. The reader reads the same tables. A
@@ -21,7 +21,7 @@ Grant = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class WriterRights:
-    """What the writer may do with a table besides reading it and inserting rows."""
+    """The writer's rights on a table besides reading it and inserting rows."""
 
     update: tuple[str, ...] | bool = False
     """Columns that may change; True: all, and the table may be locked."""
@@ -98,7 +98,7 @@ def declared(pg: PostgresSettings) -> set[Grant]:
 
 
 def differences(connection: Postgres, pg: PostgresSettings) -> list[str]:
-    """Where the database differs from the declaration, a line each: rights too many, and rights that are missing.
+    """Differences of the database from the declaration, a line each: rights too many, and rights that are missing.
 
     Any role can ask: the catalog is public. A declared table that doesn't exist is no difference.
     """

@@ -20,11 +20,6 @@ def check(settings: Settings) -> None:
     alembic.command.check(configuration(settings))
 
 
-def write_revision(settings: Settings, message: str, revision: str) -> None:
-    """Writes a migration from what differs; to be read and cleaned by its author."""
-    alembic.command.revision(configuration(settings), message, autogenerate=True, rev_id=revision)
-
-
 def configuration(settings: Settings) -> Config:
     """Alembic's configuration: our settings travel in its attributes, so that no URL stands in a file."""
     config = Config()

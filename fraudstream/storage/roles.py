@@ -16,7 +16,7 @@ from fraudstream.storage import grants
 from fraudstream.storage.connect import connect
 from fraudstream.storage.tables import SCHEMA
 
-#: What a reader's session begins with. It may change them for itself: they keep mistakes small, the rights keep it out.
+#: Settings that a reader's session begins with, and may change: they keep mistakes small, the rights keep it out.
 READER_SETTINGS = {
     "default_transaction_read_only": "on",
     "statement_timeout": "15s",
@@ -102,6 +102,6 @@ def _ensure_database(connection: Postgres, database: str, owner: str) -> None:
 
 
 def _set(connection: Postgres, role: str, settings: Mapping[str, str]) -> None:
-    """What the role's sessions begin with."""
+    """Sets what the role's sessions begin with."""
     for setting, value in settings.items():
         connection.execute(SQL("ALTER ROLE {} SET {} = {}").format(Identifier(role), SQL(setting), Literal(value)))

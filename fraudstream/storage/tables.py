@@ -228,7 +228,7 @@ dead_letters = Table(
     Column("topic", Text, primary_key=True),
     Column("kafka_partition", Integer, primary_key=True),
     Column("kafka_offset", BigInteger, primary_key=True),
-    Column("reason", Text, nullable=False, comment="a code of fraudstream.messages.contracts.DeadLetterReason"),
+    Column("reason", Text, nullable=False, comment="a stable code: why it was refused"),
     Column("detail", Text, nullable=False),
     Column("key", LargeBinary, comment="as received, redacted"),
     Column("payload", LargeBinary, comment="as received, redacted"),

@@ -9,8 +9,9 @@ import typer
 
 from fraudstream.errors import told_in_one_line
 from fraudstream.settings import Settings, load_settings
+from fraudstream.storage.connect import session
 from model.serving import registry
-from model.serving.registry import ModelVersion, RegistryError
+from model.serving.registry import ModelVersion
 
 app = typer.Typer(
     add_completion=False,
@@ -66,14 +67,11 @@ def _tell(model: ModelVersion) -> None:
 
 
 def _with_registry(work: Callable[[psycopg.Connection[Any], Settings], Any]) -> Any:
-    """What `work` returns; our errors end the program with one line."""
+    """The result of `work`; our errors end the program with one line."""
     with told_in_one_line():
         settings = load_settings()
-        try:
-            with psycopg.connect(settings.writer_dsn, connect_timeout=10, application_name="fraudctl") as connection:
-                return work(connection, settings)
-        except psycopg.OperationalError as error:
-            raise RegistryError(f"Postgres can't be reached: {error}; run ./fraudctl up") from error
+        with session(settings, settings.postgres.writer, name="fraudctl models") as connection:
+            return work(connection, settings)
 
 
 if __name__ == "__main__":

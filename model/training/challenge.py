@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import psycopg
 import typer
 
 from fraudstream.errors import FraudstreamError, told_in_one_line
 from fraudstream.settings import Settings, load_settings
+from fraudstream.storage.connect import session
 from model.serving.artifact import ArtifactError
 from model.serving.registry import ModelVersion, champion, register
 from model.serving.scorer import Scorer
@@ -69,18 +69,15 @@ def summary(trained: Trained, model: ModelVersion, found: Comparison | ArtifactE
 
 def challenge(settings: Settings, trained: Trained, splits: dict[str, Split], folder: Path, seed: int) -> str:
     """Compares, registers the model in `folder` as challenger, and returns the summary. Raises FraudstreamError."""
-    try:
-        with psycopg.connect(settings.writer_dsn, connect_timeout=10, application_name="model_challenge") as connection:
-            current = champion(connection)
-            if current is None:
-                raise FraudstreamError("there is no champion to compare with: run ./fraudctl up, which registers one")
-            try:
-                found: Comparison | ArtifactError = compare_with(current, trained, splits, seed)
-            except ArtifactError as error:
-                found = error
-            register(connection, folder, settings.paths.models)
-    except psycopg.OperationalError as error:
-        raise FraudstreamError(f"Postgres can't be reached: {error}; run ./fraudctl up") from error
+    with session(settings, settings.postgres.writer, name="model_challenge") as connection:
+        current = champion(connection)
+        if current is None:
+            raise FraudstreamError("there is no champion to compare with: run ./fraudctl up, which registers one")
+        try:
+            found: Comparison | ArtifactError = compare_with(current, trained, splits, seed)
+        except ArtifactError as error:
+            found = error
+        register(connection, folder, settings.paths.models)
     return summary(trained, current, found)
 
 

@@ -40,6 +40,7 @@ from fraudstream.messages.refusal import Rejection
 from fraudstream.messages.validation import decode
 from fraudstream.settings import Settings, load_settings
 from fraudstream.settings.kafka import KafkaSettings, Role
+from fraudstream.storage.connect import PostgresUnavailableError, session
 from model.features.static import CUSTOMER_COLUMNS, PRODUCT_COLUMNS
 from model.training.history import HistoryFolder
 
@@ -100,6 +101,8 @@ def collect(settings: Settings, hours: float, out: Path) -> dict[str, int]:
         fresh.rename(out)
     except KafkaException as error:
         raise ClientErrors(_account(settings)).explain(error) from error
+    except PostgresUnavailableError:
+        raise
     except psycopg.Error as error:
         raise CollectError(f"Postgres can't be read: {error}; run ./fraudctl up") from error
     finally:
@@ -108,7 +111,7 @@ def collect(settings: Settings, hours: float, out: Path) -> dict[str, int]:
 
 
 def _write_static(settings: Settings, out: Path) -> None:
-    with psycopg.connect(settings.dsn(settings.postgres.reader), connect_timeout=10) as connection:
+    with session(settings, settings.postgres.reader, name="training_collect") as connection:
         for table, columns in (("customers", CUSTOMER_COLUMNS), ("products", PRODUCT_COLUMNS)):
             rows = connection.execute(f"SELECT {', '.join(columns)} FROM fraud.{table}").fetchall()  # noqa: S608
             if not rows:

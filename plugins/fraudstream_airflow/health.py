@@ -1,4 +1,4 @@
-"""Content of the health page: the jobs' heartbeats, and the ledger in Postgres."""
+"""Figures of the health page: the jobs' heartbeats, and the ledger in Postgres."""
 
 from dataclasses import asdict
 from typing import Any
@@ -7,42 +7,27 @@ import psycopg
 from psycopg.rows import dict_row
 
 from fraudstream.jobs.jobs import jobs
-from fraudstream.ledger import reconciliation
+from fraudstream.ledger import figures, reconciliation
 from fraudstream.settings import Settings
+from fraudstream.storage.connect import QUICK_SECONDS, first_line, session
 
-DB_SECONDS = 3
-DB_OPTIONS = "-c statement_timeout=3000 -c default_transaction_read_only=on"
+OPTIONS = "-c statement_timeout=3000 -c default_transaction_read_only=on"
 
 LAST_BATCH = """
 SELECT batch_id, model_version, static_version, duration_ms,
        extract(epoch FROM now() - committed_at)::float8 AS age_s
 FROM fraud.stream_batches ORDER BY committed_at DESC LIMIT 1
 """
-#: Over the last minute. Of the batches' percentiles: the median of p50, the largest p99.
-LAST_MINUTE = """
-SELECT coalesce(sum(scored), 0)::float8 / 60 AS scored_per_s,
-       coalesce(sum(scored + browse_events + labels + dead_lettered + duplicates), 0)::float8 / 60 AS rows_per_s,
-       percentile_cont(0.5) WITHIN GROUP (ORDER BY latencies_ms[1]) FILTER (WHERE scored > 0) AS p50_ms,
-       max(latencies_ms[3]) FILTER (WHERE scored > 0) AS p99_ms
-FROM fraud.stream_batches WHERE committed_at > now() - interval '60 seconds'
-"""
-TOTALS = """
-SELECT coalesce(sum(next_offset - first_offset), 0)::bigint AS read, coalesce(sum(scored), 0)::bigint AS scored,
-       coalesce(sum(browse_events), 0)::bigint AS browse_events, coalesce(sum(labels), 0)::bigint AS labels,
-       coalesce(sum(dead_lettered), 0)::bigint AS dead_lettered, coalesce(sum(duplicates), 0)::bigint AS duplicates,
-       coalesce(sum(flagged), 0)::bigint AS flagged
-FROM fraud.stream_offsets
-"""
 #: The last ten minutes in steps of ten seconds, for the small charts.
-HISTORY = """
+HISTORY = f"""
 SELECT extract(epoch FROM step)::bigint AS at,
-       coalesce(sum(scored + browse_events + labels + dead_lettered + duplicates), 0)::float8 / 10 AS rows_per_s,
+       coalesce(sum({figures.MESSAGES}), 0)::float8 / 10 AS messages_per_s,
        max(latencies_ms[3]) FILTER (WHERE scored > 0) AS p99_ms
 FROM generate_series(date_bin('10 s', now() - interval '10 min', 'epoch'),
                      date_bin('10 s', now() - interval '10 s', 'epoch'), '10 s') AS step
 LEFT JOIN fraud.stream_batches ON committed_at >= step AND committed_at < step + interval '10 s'
 GROUP BY step ORDER BY step
-"""
+"""  # noqa: S608 (constants)
 DEAD_LETTERS = """
 SELECT topic, kafka_partition AS partition, kafka_offset AS offset, reason, detail,
        extract(epoch FROM now() - created_at)::float8 AS age_s,
@@ -61,23 +46,23 @@ def collect(settings: Settings) -> dict[str, Any]:
     try:
         ledger = _ledger(settings)
     except psycopg.Error as error:
-        alarms.append(f"Postgres can't be read: {error}".strip())
+        alarms.append(f"the ledger can't be read: {first_line(error)}")
     else:
         alarms += filter(None, [reconciliation.problem(ledger["reconciliation"])])
     return {"jobs": {name: asdict(state) for name, state in states.items()}, "ledger": ledger, "alarms": alarms}
 
 
 def _ledger(settings: Settings) -> dict[str, Any]:
-    dsn = settings.dsn(settings.postgres.reader)
+    reader = settings.postgres.reader
     with (
-        psycopg.connect(dsn, connect_timeout=DB_SECONDS, options=DB_OPTIONS, row_factory=dict_row) as connection,
-        connection.cursor() as cursor,
+        session(settings, reader, name="health_page", timeout=QUICK_SECONDS, options=OPTIONS) as connection,
+        connection.cursor(row_factory=dict_row) as cursor,
     ):
         return {
             "last_batch": cursor.execute(LAST_BATCH).fetchone(),
-            "last_minute": cursor.execute(LAST_MINUTE).fetchone(),
-            "totals": cursor.execute(TOTALS).fetchone(),
+            "last_minute": asdict(figures.rates(connection)),
+            "totals": asdict(figures.totals(connection)),
             "history": cursor.execute(HISTORY).fetchall(),
             "dead_letters": cursor.execute(DEAD_LETTERS).fetchall(),
-            "reconciliation": cursor.execute(reconciliation.NEWEST).fetchone(),
+            "reconciliation": reconciliation.newest(connection),
         }

@@ -24,7 +24,7 @@ def settings() -> Iterator[Settings]:
 @pytest.fixture(scope="module")
 def database(settings: Settings) -> Iterator[Postgres]:
     """The same as `writer`, for all tests of a module."""
-    with psycopg.connect(settings.writer_dsn, autocommit=True) as connection:
+    with connect(settings, settings.postgres.writer, autocommit=True) as connection:
         yield connection
 
 
@@ -45,7 +45,7 @@ def start_job(settings: Settings) -> Iterator[StartJob]:
 @pytest.fixture
 def writer(settings: Settings) -> Iterator[Postgres]:
     """A connection with the streaming job's rights."""
-    with psycopg.connect(settings.writer_dsn, autocommit=True) as connection:
+    with connect(settings, settings.postgres.writer, autocommit=True) as connection:
         yield connection
 
 

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from fraudstream.settings import PROJECT_DIR, Settings
+from fraudstream.storage.connect import connect
 from model.serving.artifact import CARD_FILE
 from model.serving.registry import challenger, champion, ensure_pretrained
 from model.training.history import HistoryFolder
@@ -83,7 +84,7 @@ def test_events_are_collected_in_order(collected: HistoryFolder) -> None:
 
 
 def test_a_challenger_is_trained_compared_and_registered(settings: Settings, collected: HistoryFolder) -> None:
-    with psycopg.connect(settings.writer_dsn, autocommit=True) as connection:
+    with connect(settings, settings.postgres.writer, autocommit=True) as connection:
         shipped = ensure_pretrained(connection, settings.paths.models)
         told = json.loads(
             run(

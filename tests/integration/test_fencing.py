@@ -136,7 +136,7 @@ def test_a_batch_that_ends_driver_after_driver_is_given_up_until_somebody_says_s
         fencing.begin_repeat(running, start(running, settings, 4))
     with pytest.raises(LedgerError, match=r"batch 4 was left unfinished by 3 drivers.*\./fraudctl retry"):
         start(running, settings, 4)
-    rebuild.forgive(running, QUERY)
+    rebuild.forget_crashes(running, QUERY)
     assert start(running, settings, 4).repeats == 4
 
 
@@ -152,7 +152,7 @@ def test_a_batch_that_was_committed_in_the_end_is_forgotten(running: Postgres, s
 def test_a_rebuild_begins_a_new_checkpoint_behind_the_ledger(running: Postgres, settings: Settings) -> None:
     old = start(running, settings, 3)
     what = rebuild.plan(running, VIEW)
-    assert (what.replayed, what.forgotten, what.exact) == (5, 0, True)
+    assert (what.reread, what.forgotten, what.exact) == (5, 0, True)
     generation = rebuild.apply(running, QUERY, what)
     assert abs(generation - time.time()) < 60
     with pytest.raises(LedgerError, match="set to be rebuilt while this driver started"):
@@ -171,7 +171,7 @@ def test_a_rebuild_begins_a_new_checkpoint_behind_the_ledger(running: Postgres, 
 
 def test_a_rebuild_without_all_of_the_past_says_how_much_is_forgotten(running: Postgres, settings: Settings) -> None:
     what = rebuild.plan(running, KafkaView({PLACE: 2}, {PLACE: 10}, VIEW.ids))
-    assert (what.replayed, what.forgotten, what.breaks, what.exact) == (3, 2, [], False)
+    assert (what.reread, what.forgotten, what.breaks, what.exact) == (3, 2, [], False)
 
 
 def test_messages_that_expired_unread_are_given_up_by_range(running: Postgres, settings: Settings) -> None:

@@ -59,6 +59,11 @@ def test_nothing_is_said_when_all_agrees(settings: Settings, agreed: Postgres) -
     assert (report.batches, report.messages, report.unread, report.differences) == (1, 3, 0, [])
 
 
+def test_what_was_lost_was_not_read(settings: Settings, agreed: Postgres) -> None:
+    agreed.execute("UPDATE fraud.stream_offsets SET lost = 5, first_offset = first_offset - 5 WHERE labels > 0")
+    assert reconcile(settings, 1).messages == 3
+
+
 @pytest.mark.parametrize(
     ("breakage", "said"),
     [
@@ -155,5 +160,7 @@ def test_a_server_that_does_not_answer_is_one_line(settings: Settings, monkeypat
     monkeypatch.setenv("FRAUDSTREAM_POSTGRES__PORT", "1")
     done = run()
     assert done.returncode == 1
-    assert done.stderr.startswith("fraudctl: Postgres at 127.0.0.1:1: ")
+    assert done.stderr.startswith(
+        "fraudctl: Postgres at 127.0.0.1:1 doesn't serve fraud_reader in database fraudstream ("
+    )
     assert "Traceback" not in done.stderr

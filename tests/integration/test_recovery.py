@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from fraudstream.local.backup import BackupError, back_up, run_restore
@@ -34,7 +33,7 @@ def shop(settings: Settings) -> Shop:
 
 @contextmanager
 def as_writer(settings: Settings) -> Iterator[Postgres]:
-    with psycopg.connect(settings.writer_dsn, autocommit=True) as connection:
+    with connect(settings, settings.postgres.writer, autocommit=True) as connection:
         ensure_pretrained(connection, settings.paths.models)
         yield connection
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-import psycopg
 import pytest
 from confluent_kafka import Consumer
 
@@ -30,6 +29,7 @@ from fraudstream.local.parts import kafka
 from fraudstream.messages.contracts import INPUT_TOPICS, Topic
 from fraudstream.settings import PROJECT_DIR, Settings, load_settings
 from fraudstream.settings.kafka import Role
+from fraudstream.storage.connect import connect
 from model.serving.registry import ensure_pretrained
 from testbed.isolation import free_port
 from tests.secured_kafka import Authority, Certificate, SecuredKafka, prefixed, secured_platform
@@ -107,7 +107,7 @@ def test_the_accounts_of_all_roles_can_do_their_work(broker: SecuredKafka) -> No
 
 def test_each_part_works_with_its_own_account_and_tells_no_secret(settings: Settings, broker: SecuredKafka) -> None:
     """The shop sends, the job scores and publishes, Airflow's consumer gets the alerts; then all that is shown."""
-    with psycopg.connect(settings.writer_dsn, autocommit=True) as database:
+    with connect(settings, settings.postgres.writer, autocommit=True) as database:
         ensure_pretrained(database, settings.paths.models)
         sent = run(PRODUCE, broker.variables(Role.PRODUCER))
         assert sent.returncode == 0, sent.stdout

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 from confluent_kafka import Producer
+from fraudstream_airflow import health
 
 from fraudstream.local import status
 from fraudstream.local.status import _end_offsets
@@ -52,6 +53,21 @@ def test_totals_come_from_the_ledger(settings: Settings, ledger: Postgres) -> No
     assert (totals.flagged, totals.late, totals.pending, totals.lost) == (2, 1, 0, 5)
 
 
+def test_the_health_page_tells_the_same_totals(settings: Settings, ledger: Postgres) -> None:
+    page = health.collect(settings)["ledger"]["totals"]
+    totals = status.collect(settings).totals
+    assert (page["read"], page["lost"]) == (totals.ingested, totals.lost) == (10, 5)
+    assert (page["scored"], page["flagged"], page["late"]) == (totals.scored, totals.flagged, totals.late)
+    assert (page["dead_lettered"], page["duplicates"]) == (totals.dead_lettered, totals.duplicate)
+
+
+def test_the_health_page_tells_the_same_rates(settings: Settings, ledger: Postgres) -> None:
+    ledger.execute(BATCH, (1, 60, [100.0, 200.0, 300.0, 400.0]))
+    page, stream = health.collect(settings)["ledger"]["last_minute"], status.collect(settings).stream
+    assert (page["messages_per_s"], page["p50_ms"], page["p99_ms"]) == (1.0, 100.0, 300.0)
+    assert (stream.input_rows_per_s, stream.latency_p50_ms, stream.latency_p99_ms) == (1.0, 100.0, 300.0)
+
+
 def test_latency_is_the_median_batchs_p50_and_the_worst_batchs_p99(settings: Settings, ledger: Postgres) -> None:
     for batch, (p50, p99) in enumerate([(100.0, 300.0), (110.0, 900.0), (120.0, 310.0)]):
         ledger.execute(BATCH, (batch, 60, [p50, p50, p99, p99]))
@@ -92,4 +108,4 @@ def test_dead_servers_are_named_and_do_not_hang_it(settings: Settings) -> None:
     problems = status.collect(nowhere).problems
     assert time.monotonic() - began < 10
     assert any("Kafka at 127.0.0.1:1 doesn't answer" in problem for problem in problems)
-    assert any("PostgreSQL doesn't answer" in problem for problem in problems)
+    assert any("Postgres at 127.0.0.1:1 doesn't serve fraud_reader" in problem for problem in problems)

@@ -11,9 +11,9 @@ from fraudstream.kafka.topics import create_topics
 from fraudstream.local import secrets
 from fraudstream.local.parts import postgres
 from fraudstream.messages.contracts import Topic
-from fraudstream.settings import Settings
+from fraudstream.settings import PostgresSettings, Settings
 from fraudstream.storage import migrate, roles
-from fraudstream.storage.connect import connect
+from fraudstream.storage.connect import PostgresUnavailableError, connect, session
 
 
 def test_migrations_and_tables_agree(settings: Settings) -> None:
@@ -43,6 +43,36 @@ def test_setting_up_twice_changes_nothing(settings: Settings) -> None:
 def test_a_role_cannot_enter_anothers_database(settings: Settings, role: str, database: str) -> None:
     with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
         connect(settings, role, database)
+
+
+def test_an_error_names_server_role_and_database_and_what_to_do(settings: Settings) -> None:
+    pg = settings.postgres
+    with pytest.raises(PostgresUnavailableError) as raised:
+        connect(settings, pg.reader, "airflow")
+    told = str(raised.value)
+    assert told.startswith(f"Postgres at 127.0.0.1:{pg.port} doesn't serve fraud_reader in database airflow (")
+    assert "permission denied for database" in told
+    assert told.endswith(f"run ./fraudctl up, or read {settings.paths.logs / 'postgres.log'}")
+    assert not [name for name in secrets.GENERATORS if secrets.read(settings, name) in told]
+
+
+def test_a_server_of_others_is_said_to_be_theirs(settings: Settings) -> None:
+    elsewhere = settings.model_copy(update={"postgres": PostgresSettings(host="127.0.0.1", port=1)})
+    with pytest.raises(PostgresUnavailableError, match=r"Connection refused.*FRAUDSTREAM_POSTGRES__HOST and __PORT$"):
+        connect(elsewhere, "fraud_reader")
+
+
+def test_a_session_bears_its_name(settings: Settings) -> None:
+    with session(settings, settings.postgres.reader, name="a test") as connection:
+        assert connection.execute("SELECT current_setting('application_name')").fetchone() == ("a test",)
+
+
+def test_a_session_explains_a_statement_that_was_given_up(settings: Settings) -> None:
+    with (
+        pytest.raises(PostgresUnavailableError, match=r"fraud_reader in database .*statement timeout"),
+        session(settings, settings.postgres.reader, name="a test", options="-c statement_timeout=50") as connection,
+    ):
+        connection.execute("SELECT pg_sleep(5)")
 
 
 def test_nobody_enters_without_a_password_or_as_the_owner(settings: Settings) -> None:

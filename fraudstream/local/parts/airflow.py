@@ -12,8 +12,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import psycopg
-
 from fraudstream.errors import FraudstreamError
 from fraudstream.files import private_folder, write_atomically
 from fraudstream.local import secrets
@@ -21,6 +19,7 @@ from fraudstream.local.parts.airflow_api import AirflowApi
 from fraudstream.local.parts.part import Part, Watch, not_watching
 from fraudstream.settings import Settings
 from fraudstream.settings.environment import exported_secrets
+from fraudstream.storage.connect import connect
 
 HEALTHY_SECONDS = 180
 POLL_SECONDS = 0.5
@@ -182,7 +181,7 @@ def _is_prepared(settings: Settings, stamp: Path, wanted: str) -> bool:
 
 def _revision(settings: Settings) -> str | None:
     role = settings.postgres.airflow_database
-    with psycopg.connect(settings.dsn(role, role)) as connection:
+    with connect(settings, role, role) as connection:
         if connection.execute("SELECT to_regclass('alembic_version')").fetchone() == (None,):
             return None
         row = connection.execute("SELECT version_num FROM alembic_version").fetchone()

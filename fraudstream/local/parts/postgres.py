@@ -12,22 +12,15 @@ import time
 from importlib.metadata import distribution
 from pathlib import Path
 
-import psycopg
-
-from fraudstream.errors import FraudstreamError
 from fraudstream.files import private_folder, write_atomically
 from fraudstream.local import secrets
 from fraudstream.local.parts.part import Part, Watch
 from fraudstream.settings import Settings
-from fraudstream.storage.connect import connect
+from fraudstream.storage.connect import PostgresUnavailableError, connect
 
 NAME = "postgres"
 READY_SECONDS = 180.0
 NAMESPACE = ("unshare", "--user", "--map-user=1000", "--map-group=1000", "--")
-
-
-class PostgresUnavailableError(FraudstreamError):
-    """PostgreSQL can't be set up, or doesn't answer."""
 
 
 def binary(name: str) -> Path:
@@ -82,11 +75,11 @@ def wait_ready(settings: Settings, watch: Watch, timeout: float = READY_SECONDS)
         watch()
         try:
             connect(settings, pg.admin, "postgres").close()
-        except psycopg.OperationalError as error:
-            refused = "authentication failed" in str(error)
+        except PostgresUnavailableError as error:
+            refused = "authentication failed" in error.said
             if refused or time.monotonic() > deadline:
                 raise PostgresUnavailableError(
-                    f"PostgreSQL at {pg.address}:{pg.port} does not let {pg.admin} in ({first_line(error)}): "
+                    f"PostgreSQL at {pg.address}:{pg.port} does not let {pg.admin} in ({error.said}): "
                     f"{_advice(settings)}"
                 ) from None
             time.sleep(0.1)
@@ -98,11 +91,6 @@ def _advice(settings: Settings) -> str:
     if settings.postgres.embedded:
         return f"read {settings.paths.logs / 'postgres.log'}"
     return "check FRAUDSTREAM_POSTGRES__HOST, __PORT, __ADMIN and __ADMIN_PASSWORD"
-
-
-def first_line(error: Exception) -> str:
-    """The first line of a driver's message: the rest is advice for other set-ups."""
-    return str(error).strip().splitlines()[0].strip()
 
 
 def _initialise(settings: Settings, data: Path) -> None:

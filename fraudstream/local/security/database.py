@@ -5,12 +5,11 @@ from pathlib import Path
 
 import psycopg
 
-from fraudstream.local.parts import postgres
 from fraudstream.local.security.finding import Finding, failed, ok, unchecked, warning
 from fraudstream.local.security.listeners import is_loopback
 from fraudstream.settings import Settings
 from fraudstream.storage import grants, roles
-from fraudstream.storage.connect import connect
+from fraudstream.storage.connect import PostgresUnavailableError, connect, first_line
 from fraudstream.storage.grants import Postgres
 
 METHODS = frozenset({"scram-sha-256", "reject"})
@@ -53,8 +52,8 @@ def check_access(settings: Settings) -> Iterator[Finding]:
     try:
         with connect(settings, pg.reader) as connection:
             encrypted = connection.execute("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").fetchone()
-    except psycopg.OperationalError as error:
-        yield unchecked(f"PostgreSQL at {pg.host}:{pg.port} doesn't let us in ({postgres.first_line(error)})")
+    except PostgresUnavailableError as error:
+        yield unchecked(f"PostgreSQL at {pg.host}:{pg.port} doesn't let us in ({error.said})")
         return
     if is_loopback(pg.host):
         yield ok(f"PostgreSQL at {pg.host}:{pg.port} is on this machine")
@@ -99,7 +98,7 @@ def check_roles(settings: Settings) -> Iterator[Finding]:
                 *(failed(difference, PUT_RIGHT) for difference in grants.differences(connection, settings.postgres)),
             ]
     except psycopg.Error as error:
-        yield unchecked(f"PostgreSQL doesn't answer ({postgres.first_line(error)})", "look again after ./fraudctl up")
+        yield unchecked(f"the roles can't be read: {first_line(error)}", "look again after ./fraudctl up")
         return
     yield from problems
     if not problems:
