@@ -14,8 +14,9 @@ from pathlib import Path
 
 from benchmarks.measuring.accounting import differences
 from benchmarks.measuring.samples import JOB_PARTS, SERVERS, Sample, Sampler, column
-from benchmarks.measuring.stream import BenchmarkError, Postgres, Stream, fresh_stream
+from benchmarks.measuring.stream import BenchmarkError, Stream, fresh_stream
 from fraudstream.ledger.figures import MESSAGES
+from fraudstream.storage.connect import Postgres
 
 #: What the shop is asked for; a busy machine sends less.
 SEND_RATE = 20_000

@@ -20,9 +20,10 @@ from pathlib import Path
 import psutil
 
 from benchmarks.measuring.accounting import differences
-from benchmarks.measuring.stream import BenchmarkError, Postgres, Stream, fresh_stream
+from benchmarks.measuring.stream import BenchmarkError, Stream, fresh_stream
 from fraudstream.ledger.figures import MESSAGES
 from fraudstream.settings import ENV_PREFIX
+from fraudstream.storage.connect import Postgres
 from testbed.isolation import empty_tables
 from testbed.spark_cluster import cluster_settings, standalone_cluster
 

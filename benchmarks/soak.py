@@ -19,8 +19,9 @@ from pathlib import Path
 
 from benchmarks.measuring.accounting import differences
 from benchmarks.measuring.samples import JOB_PARTS, Sample, Sampler, column
-from benchmarks.measuring.stream import Postgres, Program, Stream, fresh_stream, wait_until
+from benchmarks.measuring.stream import Program, Stream, fresh_stream, wait_until
 from benchmarks.measuring.trend import trend
+from fraudstream.storage.connect import Postgres
 
 SAMPLE_SECONDS = 10.0
 #: The first refreshes of entity risk are in it, which come every ten minutes.

@@ -17,9 +17,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.measuring.accounting import differences
-from benchmarks.measuring.stream import BenchmarkError, Postgres, Program, Stream, fresh_stream, wait_until
+from benchmarks.measuring.stream import BenchmarkError, Program, Stream, fresh_stream, wait_until
 from fraudstream.settings import ENV_PREFIX, PROJECT_DIR
-from fraudstream.storage.connect import connect
+from fraudstream.storage.connect import Postgres, connect
 from model.serving.registry import promote, register
 from testbed.models import renamed
 

@@ -59,4 +59,4 @@ class Recovery:
         if not what.exact:
             return f"Kafka doesn't hold all {what.forgotten} messages that it was made of: ./fraudctl rebuild"
         generation = rebuild.apply(self.database.now(), QUERY, what)
-        return f"the next start makes it anew (generation {generation}) from {what.replayed} messages in Kafka"
+        return f"the next start makes it anew (generation {generation}) from {what.reread} messages in Kafka"

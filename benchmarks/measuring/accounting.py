@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from confluent_kafka import Consumer
 
 from benchmarks.exactly_once import sent_ids
-from benchmarks.measuring.stream import Postgres, Stream
+from benchmarks.measuring.stream import Stream
 from fraudstream.ledger.figures import MESSAGES, READ
 from fraudstream.ledger.reconciliation import reconcile
 from fraudstream.messages.contracts import Topic
+from fraudstream.storage.connect import Postgres
 
 HOURS = 24
 

@@ -12,9 +12,10 @@ from types import TracebackType
 
 import psutil
 
-from benchmarks.measuring.stream import Postgres, Program, Stream, parts_of
+from benchmarks.measuring.stream import Program, Stream, parts_of
 from fraudstream.ledger.figures import MESSAGES
 from fraudstream.local.supervisor import Supervisor
+from fraudstream.storage.connect import Postgres
 
 Sample = Mapping[str, float]
 #: `python` is Spark's Python workers with the daemon that they are forked from. Memory moves from it to them while they
