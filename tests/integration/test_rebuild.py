@@ -85,7 +85,7 @@ def test_a_lost_checkpoint_is_refused_and_rebuilt(
     assert count(database, "SELECT sum(duplicates) FROM fraud.stream_offsets") == 0
     # The next test damages this state: a batch 0 that Spark didn't note as ended would be repeated without reading it.
     checkpoint = settings.paths.stream / f"checkpoint-{count(database, 'SELECT generation FROM fraud.stream_queries')}"
-    job.until(lambda: batches(checkpoint / "commits") == batches(checkpoint / "offsets"), "Spark to note the batch's end")
+    job.until(lambda: batches(checkpoint / "commits") == batches(checkpoint / "offsets"), "Spark's note of the end")
     job.end(signal.SIGKILL)
 
 
