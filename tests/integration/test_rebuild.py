@@ -7,6 +7,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from confluent_kafka import KafkaException, TopicPartition
@@ -46,6 +47,11 @@ def buy(shop: Shop, name: str, customer: str, at: datetime) -> None:
     shop.buy(name, customer_id=customer, event_time=iso_milliseconds(at))
 
 
+def batches(folder: Path) -> set[str]:
+    """The micro-batches that a folder of the checkpoint names."""
+    return {file.name for file in folder.glob("[0-9]*")}
+
+
 def test_a_lost_checkpoint_is_refused_and_rebuilt(
     start_job: StartJob, settings: Settings, shop: Shop, database: Postgres
 ) -> None:
@@ -77,6 +83,9 @@ def test_a_lost_checkpoint_is_refused_and_rebuilt(
     assert found["tx-cut-2"] == found["tx-whole-2"], "the profile is what it was"
     assert found["tx-cut-2"] != found["tx-new-2"], "and it matters"
     assert count(database, "SELECT sum(duplicates) FROM fraud.stream_offsets") == 0
+    # The next test damages this state: a batch 0 that Spark didn't note as ended would be repeated without reading it.
+    checkpoint = settings.paths.stream / f"checkpoint-{count(database, 'SELECT generation FROM fraud.stream_queries')}"
+    job.until(lambda: batches(checkpoint / "commits") == batches(checkpoint / "offsets"), "Spark's note of the end")
     job.end(signal.SIGKILL)
 
 
