@@ -1,5 +1,6 @@
 """Settings and servers for tests: a folder and ports of their own, with the project's environments and jars."""
 
+import fcntl
 import os
 import shutil
 import socket
@@ -19,6 +20,9 @@ from fraudstream.settings import ENV_PREFIX, PROJECT_DIR, Settings, load_setting
 from fraudstream.storage.connect import connect
 
 PORTS = ("KAFKA__PORT", "KAFKA__CONTROLLER_PORT", "POSTGRES__PORT", "AIRFLOW__PORT", "SUPERSET__PORT")
+
+PORT_RANGE = range(20_000, 32_000)
+PORTS_FILE = Path(tempfile.gettempdir()) / f"fraudstream-test-ports-{os.getuid()}"
 
 #: What isn't the stream's own: it stays when that starts over.
 KEPT_TABLES = (
@@ -104,7 +108,31 @@ def _say_nothing(_: str) -> None:
 
 
 def free_port() -> int:
-    """A port on loopback that nobody listens on now."""
+    """A port on loopback that nobody listens on, and that no other process of tests is given meanwhile.
+
+    It lies below the ports that systems give to outgoing connections, which could take it before a server does. They
+    are given round-robin by all processes of a user, who share a file with the last one.
+    """
+    with PORTS_FILE.open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        last = int(file.read() or PORT_RANGE[0])
+        port = next(port for port in _ports_after(last) if _is_free(port))
+        file.truncate(0)
+        file.write(str(port))
+    return port
+
+
+def _ports_after(last: int) -> Iterator[int]:
+    yield from range(last + 1, PORT_RANGE[-1] + 1)
+    yield from range(PORT_RANGE[0], last + 1)
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do, after connections of one before
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

@@ -7,7 +7,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -21,13 +20,14 @@ from tests.polling import poll
 
 Postgres = psycopg.Connection[Any]
 READY_SECONDS = 180.0
+LOG = "test-stream.log"
 
 
 class Job:
     """The streaming job as its supervisor would run it."""
 
     def __init__(self, settings: Settings) -> None:
-        self.log = Path(settings.paths.logs) / "test-stream.log"
+        self.log = settings.paths.logs / LOG
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(

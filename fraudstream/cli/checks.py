@@ -114,6 +114,9 @@ def test(
 ) -> None:
     """Run the tests; `all`: the checks of the code, then all suites but `compose`. Other arguments go to pytest.
 
+    `all` runs two suites at a time, and shows each one's output when it has ended; a suite that fails doesn't stop the
+    others. The last lines say how each ended.
+
     Example: ./fraudctl test unit -k roles
 
     Example: ./fraudctl test faults --long --kills 200 --seed 7

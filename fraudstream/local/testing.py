@@ -1,15 +1,24 @@
 """`fraudctl test`: makes the environment for tests, and runs what was asked for."""
 
+import os
 import subprocess
 from collections.abc import Callable, Sequence
 
+import psutil
+
 from fraudstream.errors import FraudstreamError
+from fraudstream.local import lanes
 from fraudstream.local.install import environments, jars
 from fraudstream.settings import Settings
 
 SUITES = ("unit", "integration", "faults", "e2e", "browser", "compose")
-#: What `all` runs, in one process each: the last two share a running platform. `compose` is asked for by name.
-PLAN = (("unit",), ("integration",), ("faults",), ("e2e", "browser"))
+#: Processes of `all`, in the order of their starts, so that two lanes end at about the same time: a suite that computes
+#: beside one that waits. `e2e` and `browser` share a running platform. `compose` is asked for by name.
+PLAN = (("unit",), ("e2e", "browser"), ("integration",), ("faults",))
+LANES = 2
+#: Two suites at once hold up to 9 GiB; a machine with less runs one after the other.
+MEMORY_OF_LANES_GIB = 11
+GIB = 2**30
 #: Checks of the code itself: programs of the dev environment, each with its arguments.
 CHECKS = (
     ("ruff", "check", "."),
@@ -34,23 +43,48 @@ class SuiteError(FraudstreamError):
 
 
 def run_tests(settings: Settings, suite: str, arguments: Sequence[str], tell: Callable[[str], None]) -> int:
-    """Runs a suite, or the checks and every suite. Returns the first exit status that isn't 0. Raises SuiteError."""
+    """Runs a suite, or the checks and then every suite, two at a time. Returns the first exit status that isn't 0.
+
+    A check that fails ends it; after a suite that fails, the others still run, since one run should tell all failures.
+    Raises SuiteError.
+    """
     if suite != "all" and suite not in SUITES:
         raise SuiteError(f"no test suite {suite!r}: choose one of {', '.join(SUITES)}, or none for all")
     if suite == "compose":
         check_engine()
     _prepare(settings, suite, arguments, tell)
-    python = str(settings.paths.python("dev"))
+    if suite == "all":
+        return _run_all(settings, arguments, tell)
+    return _run(settings, _pytest(settings, [suite], arguments), tell)
+
+
+def _run_all(settings: Settings, arguments: Sequence[str], tell: Callable[[str], None]) -> int:
     programs = settings.paths.python("dev").parent
-    commands = [(str(programs / name), *rest) for name, *rest in CHECKS] if suite == "all" else []
-    plan = PLAN if suite == "all" else ((suite,),)
-    commands.extend((python, "-m", "pytest", *(f"tests/{name}" for name in suites), *arguments) for suites in plan)
-    for command in commands:
-        tell(f"$ {' '.join(command)}")
-        done = subprocess.run(command, cwd=settings.paths.project, check=False)
-        if done.returncode:
-            return done.returncode
-    return 0
+    for name, *rest in CHECKS:
+        if status := _run(settings, (str(programs / name), *rest), tell):
+            return status
+    plan = [lanes.Command(" ".join(suites), _pytest(settings, suites, arguments)) for suites in PLAN]
+    results = lanes.run_all(plan, _lanes(tell), settings.paths.project, settings.paths.logs / "tests", tell)
+    tell("\n".join(map(str, results)))
+    return lanes.status_of(results)
+
+
+def _run(settings: Settings, command: Sequence[str], tell: Callable[[str], None]) -> int:
+    tell(f"$ {' '.join(command)}")
+    return subprocess.run(command, cwd=settings.paths.project, check=False).returncode
+
+
+def _pytest(settings: Settings, suites: Sequence[str], arguments: Sequence[str]) -> tuple[str, ...]:
+    python = str(settings.paths.python("dev"))
+    return (python, "-m", "pytest", *(f"tests/{suite}" for suite in suites), *arguments)
+
+
+def _lanes(tell: Callable[[str], None]) -> int:
+    available = psutil.virtual_memory().available / GIB
+    if available >= MEMORY_OF_LANES_GIB and (os.cpu_count() or 1) >= LANES:
+        return LANES
+    tell(f"one suite at a time: two need {LANES} cores and {MEMORY_OF_LANES_GIB} GiB, {available:.1f} are available")
+    return 1
 
 
 def check_engine() -> None:

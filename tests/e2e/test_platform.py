@@ -15,6 +15,7 @@ from fraudstream.jobs.jobs import jobs
 from fraudstream.local.leftovers import our_processes
 from fraudstream.local.parts import superset
 from fraudstream.local.parts.airflow_api import AirflowApi
+from fraudstream.local.supervisor import Supervisor
 from fraudstream.messages.contracts import Topic
 from fraudstream.settings import Settings
 from tests.commands import fraudctl
@@ -109,15 +110,17 @@ def test_a_killed_stream_comes_back(platform: Settings) -> None:
 
 @pytest.mark.parametrize("name", ["airflow-triggerer", "superset", "kafka", "postgres"])
 def test_a_killed_component_comes_back(platform: Settings, name: str) -> None:
+    supervisor = Supervisor(platform)
     pid = status()["components"][name]["pid"]
     for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
         process.kill()
 
     def restarted() -> bool:
-        now = status()["components"][name]
-        return now["state"] == "RUNNING" and now["pid"] != pid
+        now = supervisor.states()[name]
+        return now.state == "RUNNING" and now.pid != pid
 
     poll(restarted, WAIT_SECONDS, f"{name} to be restarted")
+    assert status()["components"][name]["pid"] == supervisor.states()[name].pid
 
 
 def test_the_platform_is_whole_after_it_all(platform: Settings) -> None:

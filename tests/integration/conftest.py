@@ -9,6 +9,7 @@ import pytest
 from fraudstream.settings import Settings
 from fraudstream.storage.connect import connect
 from testbed.isolation import isolated_servers
+from tests.emptying import forget_the_stream, make_topics_anew
 from tests.streaming import Job, StartJob
 
 Postgres = psycopg.Connection[tuple[object, ...]]
@@ -19,6 +20,15 @@ def settings() -> Iterator[Settings]:
     """Kafka with its topics, and Postgres with roles and schema, shared by the suite."""
     with isolated_servers() as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def emptied(settings: Settings) -> Iterator[Settings]:
+    """The suite's servers as `fraudctl up` makes them, holding nothing, for a module that counts. No job may run."""
+    make_topics_anew(settings)
+    forget_the_stream(settings)
+    yield settings
+    forget_the_stream(settings)
 
 
 @pytest.fixture(scope="module")

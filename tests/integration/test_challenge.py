@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +14,14 @@ from fraudstream.storage.connect import connect
 from model.serving.artifact import CARD_FILE
 from model.serving.registry import challenger, champion, ensure_pretrained
 from model.training.history import HistoryFolder
-from testbed.isolation import isolated_servers
 
 Postgres = psycopg.Connection[tuple[object, ...]]
 
 
 @pytest.fixture(scope="module")
-def settings() -> Iterator[Settings]:
-    """Servers of this module's own: what it sends would be in the way of others."""
-    with isolated_servers() as made:
-        yield made
+def settings(emptied: Settings) -> Settings:
+    """The suite's servers, emptied: it collects all that Kafka holds."""
+    return emptied
 
 
 def run(module: str, *arguments: str | Path, ok: bool = True) -> str:

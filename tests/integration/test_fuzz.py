@@ -3,7 +3,6 @@
 `./fraudctl test integration tests/integration/test_fuzz.py --fuzz-messages 100000 --fuzz-seed 7` for the long form.
 """
 
-import os
 import subprocess
 import sys
 from collections import Counter, defaultdict
@@ -18,10 +17,9 @@ from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from fraudstream.messages.contracts import Topic, Transaction, iso_milliseconds
 from fraudstream.messages.reasons import DeadLetterReason
 from fraudstream.messages.validation import MAX_MESSAGE_BYTES
-from fraudstream.settings import PROJECT_DIR, Settings
+from fraudstream.settings import PROJECT_DIR, Settings, load_settings
 from model.serving.registry import ensure_pretrained
 from spark_jobs.sink import MAX_KEY_BYTES
-from testbed.isolation import isolated_servers
 from tests.fuzz import Fuzzer, Sent, valid_event
 from tests.messages import CARD, as_bytes, transaction
 from tests.polling import poll
@@ -33,14 +31,11 @@ OF_PLACE = "FROM fraud.dead_letters WHERE (topic, kafka_partition, kafka_offset)
 
 
 @pytest.fixture(scope="module")
-def settings() -> Iterator[Settings]:
-    """Servers of this module's own: it counts every message. What is ahead of its time is refused for seconds only."""
-    os.environ["FRAUDSTREAM_STREAM__MAX_FUTURE_SECONDS"] = str(int(MAX_FUTURE.total_seconds()))
-    try:
-        with isolated_servers() as made:
-            yield made
-    finally:
-        del os.environ["FRAUDSTREAM_STREAM__MAX_FUTURE_SECONDS"]
+def settings(emptied: Settings) -> Iterator[Settings]:
+    """The suite's servers, emptied: it counts every message. What is ahead of its time is refused for seconds only."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FRAUDSTREAM_STREAM__MAX_FUTURE_SECONDS", str(int(MAX_FUTURE.total_seconds())))
+        yield load_settings()
 
 
 @pytest.fixture(scope="module")

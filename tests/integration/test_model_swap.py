@@ -13,7 +13,6 @@ from fraudstream.jobs.jobs import jobs
 from fraudstream.settings import Settings
 from model.serving.artifact import ARTIFACT_FILE, read_metadata
 from model.serving.registry import PRETRAINED, ModelVersion, archive, ensure_pretrained, promote, register
-from testbed.isolation import isolated_servers
 from testbed.models import renamed
 from tests.streaming import Job, Postgres, Shop, count
 
@@ -21,9 +20,9 @@ SWAP_SECONDS = 10.0
 
 
 @pytest.fixture(scope="module")
-def settings() -> Iterator[Settings]:
-    with isolated_servers() as made:
-        yield made
+def settings(emptied: Settings) -> Settings:
+    """The suite's servers, emptied: it looks at the newest row."""
+    return emptied
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,12 @@ On real Kafka, Postgres and Spark.
 
 import shutil
 import signal
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from confluent_kafka import KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from fraudstream.kafka import offsets as kafka_offsets
 from fraudstream.ledger.rebuild import RebuildError
@@ -20,9 +19,8 @@ from fraudstream.local.rebuild import run_rebuild
 from fraudstream.messages.contracts import Topic, iso_milliseconds
 from fraudstream.settings import Settings
 from model.serving.registry import ensure_pretrained
-from testbed.isolation import isolated_servers
+from tests.emptying import make_topics_anew
 from tests.messages import as_bytes, label
-from tests.polling import poll
 from tests.streaming import READY_SECONDS, Postgres, Shop, StartJob, count, read_all, refusal, scores
 
 #: Of all purchases that are compared, so that their features may be equal.
@@ -31,10 +29,9 @@ SECOND = FIRST + timedelta(minutes=2)
 
 
 @pytest.fixture(scope="module")
-def settings() -> Iterator[Settings]:
-    """Servers of this module's own: it counts every message, and breaks things."""
-    with isolated_servers() as made:
-        yield made
+def settings(emptied: Settings) -> Settings:
+    """The suite's servers, emptied: it counts every message, and breaks things."""
+    return emptied
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +111,7 @@ def test_what_kafka_lost_is_refused_until_somebody_accepts_it(
     shop.flush()
     admin = AdminClient(settings.kafka.client_config())
     expire(settings, admin, Topic.BROWSE_EVENTS)
-    make_anew(admin, Topic.TRANSACTION_LABELS)
+    make_topics_anew(settings, Topic.TRANSACTION_LABELS)
     problem = refusal(settings, start_job())
     assert "expired before they were read" in problem
     assert "transaction-labels/" in problem
@@ -150,19 +147,3 @@ def expire(settings: Settings, admin: AdminClient, topic: Topic) -> None:
     ends = kafka_offsets.latest(settings.kafka, [topic], 10)
     for deleted in admin.delete_records([TopicPartition(*place, end) for place, end in ends.items()]).values():
         deleted.result(30)
-
-
-def make_anew(admin: AdminClient, topic: Topic) -> None:
-    """Deletes a topic and creates it again."""
-    partitions = len(admin.list_topics(topic, 10).topics[topic].partitions)
-    admin.delete_topics([topic])[topic].result(30)
-    poll(lambda: topic not in admin.list_topics(timeout=10).topics, 30, "the topic to go")
-
-    def created() -> bool:
-        try:
-            admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(30)
-        except KafkaException:  # the broker goes on deleting for a moment
-            return False
-        return True
-
-    poll(created, 30, "the new topic")

@@ -15,15 +15,14 @@ from fraudstream.local.rebuild import run_rebuild
 from fraudstream.settings import Settings
 from fraudstream.storage.connect import connect
 from model.serving.registry import ensure_pretrained
-from testbed.isolation import isolated_servers, start_servers, stop_servers
+from testbed.isolation import start_servers, stop_servers
 from tests.streaming import Postgres, Shop, StartJob, count, read_all, refusal, scores
 
 
 @pytest.fixture(scope="module")
-def settings() -> Iterator[Settings]:
-    """Servers of this module's own: it stops them, and deletes their database."""
-    with isolated_servers() as made:
-        yield made
+def settings(emptied: Settings) -> Settings:
+    """The suite's servers, emptied: it stops them, and deletes their database."""
+    return emptied
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,7 @@ WRONG = "Canary-v3Rb8nYc6HsJf1"
 ERROR_SECONDS = 30.0
 #: An ending process is waited for much longer: machines that are shared start one slowly.
 END_SECONDS = 300.0
+ATTEMPTS_AT_A_TIME = 3
 PRODUCE = ("fraudstream.simulator", "produce", "--rate", "1500", "--events", "4000", "--fraud-rate", "0.5")
 STREAM = ("spark_jobs.score_transactions", "--master", "local[2,4]")
 READ_TRANSACTIONS = Right(Resource.TOPIC, Topic.TRANSACTIONS.value, Operation.READ)
@@ -223,31 +225,60 @@ def wrongs(role: Role, broker: SecuredKafka, lacking: Right) -> dict[str, Wrong]
 
 
 KINDS = ("wrong password", "unknown CA", "another host", "missing right", "nobody there")
+#: Who tries what is wrong, how it ends then, and a right that it needs.
+STARTS = {
+    Role.PRODUCER: (PRODUCE, 1, WRITE_TRANSACTIONS),
+    Role.STREAM: (STREAM, os.EX_CONFIG, READ_TRANSACTIONS),
+}
+#: "Nobody there" is waited for long, so one of them tries it.
+ATTEMPTS = [(kind, role) for kind in KINDS for role in STARTS if (kind, role) != ("nobody there", Role.PRODUCER)]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_an_error_comes_soon_and_names_cause_and_setting(broker: SecuredKafka, kind: str) -> None:
-    """Before the shop sends, and before the job starts Spark, which then refuses to start: no crash loop."""
-    starts = (
-        (Role.PRODUCER, PRODUCE, WRITE_TRANSACTIONS, 1),
-        (Role.STREAM, STREAM, READ_TRANSACTIONS, os.EX_CONFIG),
-    )
-    for role, module, right, status in starts[1:] if kind == "nobody there" else starts:  # which is waited for
-        wrong = wrongs(role, broker, right)[kind]
-        variables = broker.variables(role) | prefixed(wrong.variables)
+@dataclass(frozen=True)
+class Attempt:
+    """An attempt to work with something wrong: the error of the check, and the end of the program."""
+
+    wrong: Wrong
+    error: pytest.ExceptionInfo[KafkaUnavailableError]
+    seconds: float
+    ended: subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module")
+def attempts(broker: SecuredKafka) -> dict[tuple[str, Role], Attempt]:
+    """All attempts, some at a time: they mostly wait, and none is in another's way."""
+
+    def attempt(own: Settings, variables: Mapping[str, str], wrong: Wrong, role: Role) -> Attempt:
         with broker.without(role, wrong.lacking) if wrong.lacking else nullcontext():
-            with settings_of(variables) as own:
-                began = time.monotonic()
-                with pytest.raises(KafkaRefusedError if wrong.refused else KafkaUnavailableError) as error:
-                    kafka_access.check(own.kafka, role, 5)
-                seconds = time.monotonic() - began
-            ended = run(module, variables)
-        assert seconds < ERROR_SECONDS
-        assert ended.returncode == status, ended.stdout
-        for told in (str(error.value), ended.stdout.splitlines()[-1]):
-            assert [part for part in wrong.said if part not in told] == []
-        assert WRONG not in ended.stdout
-        assert "Traceback" not in ended.stdout
+            began = time.monotonic()
+            with pytest.raises(KafkaUnavailableError) as error:
+                kafka_access.check(own.kafka, role, 5)
+            return Attempt(wrong, error, time.monotonic() - began, run(STARTS[role][0], variables))
+
+    prepared = []  # before any begins: settings are read from this process's environment
+    for kind, role in ATTEMPTS:
+        wrong = wrongs(role, broker, STARTS[role][2])[kind]
+        variables = broker.variables(role) | prefixed(wrong.variables)
+        with settings_of(variables) as own:
+            prepared.append((own, variables, wrong, role))
+    with ThreadPoolExecutor(ATTEMPTS_AT_A_TIME) as pool:
+        return dict(zip(ATTEMPTS, pool.map(attempt, *zip(*prepared, strict=True)), strict=True))
+
+
+@pytest.mark.parametrize(("kind", "role"), ATTEMPTS)
+def test_an_error_comes_soon_and_names_cause_and_setting(
+    attempts: dict[tuple[str, Role], Attempt], kind: str, role: Role
+) -> None:
+    """Before the shop sends, and before the job starts Spark, which then refuses to start: no crash loop."""
+    made = attempts[kind, role]
+    assert isinstance(made.error.value, KafkaRefusedError) == made.wrong.refused
+    assert made.seconds < ERROR_SECONDS
+    shown = made.ended.stdout
+    assert made.ended.returncode == STARTS[role][1], shown
+    for told in (str(made.error.value), shown.splitlines()[-1]):
+        assert [part for part in made.wrong.said if part not in told] == []
+    assert WRONG not in shown
+    assert "Traceback" not in shown
 
 
 @pytest.mark.parametrize(

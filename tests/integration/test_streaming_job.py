@@ -12,16 +12,14 @@ from confluent_kafka import Consumer, TopicPartition
 from fraudstream.messages.contracts import Topic, iso_milliseconds
 from fraudstream.settings import Settings
 from model.serving.registry import ensure_pretrained
-from testbed.isolation import isolated_servers
 from tests.messages import as_bytes, bad_messages, label
 from tests.streaming import Job, Postgres, Shop, accounted, count
 
 
 @pytest.fixture(scope="module")
-def settings() -> Iterator[Settings]:
-    """Servers of this module's own: it counts every message."""
-    with isolated_servers() as made:
-        yield made
+def settings(emptied: Settings) -> Settings:
+    """The suite's servers, emptied: it counts every message."""
+    return emptied
 
 
 @pytest.fixture(scope="module")

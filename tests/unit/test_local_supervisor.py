@@ -13,15 +13,13 @@ from fraudstream.local import leftovers
 from fraudstream.local.parts.part import Part
 from fraudstream.local.supervisor import Supervisor, SupervisorError
 from fraudstream.settings import Settings
+from tests.polling import poll
 
 WAIT_SECONDS = 20
 
 
 def eventually(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        os.sched_yield()
+    poll(condition, WAIT_SECONDS, "what should happen")
 
 
 @pytest.fixture

@@ -1,0 +1,48 @@
+"""Servers that several modules of tests share, emptied between them."""
+
+import shutil
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from fraudstream.kafka import offsets as kafka_offsets
+from fraudstream.kafka.errors import KafkaUnavailableError
+from fraudstream.kafka.topics import create_topics
+from fraudstream.messages.contracts import Topic
+from fraudstream.settings import Settings
+from fraudstream.storage.connect import connect
+from tests.polling import poll
+from tests.streaming import LOG
+
+ANSWER_SECONDS = 30.0
+
+
+def make_topics_anew(settings: Settings, *topics: Topic) -> None:
+    """Deletes topics and creates them again: offsets begin at 0. Without `topics`: all of the platform's."""
+    admin, chosen = AdminClient(settings.kafka.client_config()), list(topics or Topic)
+    for deleted in admin.delete_topics(chosen).values():
+        deleted.result(ANSWER_SECONDS)
+    poll(lambda: not set(chosen) & set(admin.list_topics(timeout=10).topics), ANSWER_SECONDS, "the topics to go")
+
+    def created() -> bool:
+        try:
+            create_topics(settings.kafka)
+            kafka_offsets.latest(settings.kafka, chosen, ANSWER_SECONDS)
+        except (KafkaException, KafkaUnavailableError):  # the broker goes on deleting, or doesn't lead them yet
+            return False
+        return True
+
+    poll(created, ANSWER_SECONDS, "the new topics")
+
+
+def forget_the_stream(settings: Settings) -> None:
+    """Deletes all rows, and what stream, training and registry keep in files. No job may run."""
+    with connect(settings, settings.postgres.admin) as admin:
+        names = "SELECT tablename FROM pg_tables WHERE schemaname = 'fraud' AND tablename <> 'alembic_version'"
+        tables = [f"fraud.{name}" for (name,) in admin.execute(names)]
+        admin.execute(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY".encode())
+    paths = settings.paths
+    for folder in (paths.stream, paths.models, paths.training, paths.producer):
+        for entry in folder.glob("*"):
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    (paths.logs / LOG).unlink(missing_ok=True)
