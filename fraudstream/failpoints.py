@@ -54,7 +54,7 @@ class FailpointError(FraudstreamError):
 
 @dataclass
 class _Armed:
-    """What happens at a failpoint, and at which passing."""
+    """An action at a failpoint, and the passing at which it happens."""
 
     name: Failpoint
     action: str
@@ -116,5 +116,5 @@ def _parse_one(text: str) -> _Armed:
 
 
 def problem(spec: str) -> str:
-    """What status and doctor say about set failpoints; empty when none is set."""
+    """The line that status and doctor show about set failpoints; empty when none is set."""
     return PROBLEM.format(spec=spec) if spec else ""

@@ -1,1 +1,1 @@
-"""What tests and benchmarks both stand on: settings and servers of their own."""
+"""Settings and servers of their own, on which tests and benchmarks stand."""

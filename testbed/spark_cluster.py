@@ -96,7 +96,7 @@ class Cluster:
 
     @property
     def url(self) -> str:
-        """What `--master` takes."""
+        """The cluster's address, as `--master` takes it."""
         return f"spark://{LOOPBACK}:{self._ports[0]}"
 
     def add_worker(self) -> Worker:

@@ -162,7 +162,7 @@ def _with_children(pid: int | None) -> list[psutil.Process]:
 
 
 def _cpu_seconds(process: psutil.Process) -> float:
-    """Of the process and of its children that have ended."""
+    """CPU time of the process and of its children that have ended."""
     with suppress(psutil.NoSuchProcess):
         return sum(process.cpu_times()[:4])
     return 0.0

@@ -9,7 +9,7 @@ from fraudstream.settings import ENV_PREFIX, PROJECT_DIR
 
 @dataclass(frozen=True)
 class Dag:
-    """What a file of dags/ says of its Dag. Its docstring is the runbook."""
+    """The Dag of a file in dags/, as the file declares it. Its docstring is the runbook."""
 
     dag_id: str
     description: str

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class DeadLetterReason(StrEnum):
-    """Why a message was refused. Stable codes: people filter and replay by them.
+    """Reason of a refusal. Stable codes: people filter and replay by them.
 
     Where several apply, the first that is noticed is given: value, then key, then time.
     """

@@ -28,7 +28,7 @@ class Role(StrEnum):
 
 
 class KafkaAccount(Group):
-    """How a client signs in. Empty for a role: it uses the common account."""
+    """An account that a client signs in with. Empty for a role: it uses the common account."""
 
     sasl_username: str = Field("", description="needed with SASL")
     sasl_password: SecretStr = Field(SecretStr(""), description="needed with SASL")

@@ -115,7 +115,7 @@ class ClusterSettings(Group):
 
 
 class EntityRiskSettings(Group):
-    """How often entity risk is computed anew. A model that was trained with other values has to be trained again."""
+    """Times of entity risk's refreshes. A model that was trained with other values has to be trained again."""
 
     refresh_minutes: Literal[1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30, 60] = Field(
         10, description="minutes from refresh to refresh; a divisor of 60"
