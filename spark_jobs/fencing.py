@@ -2,19 +2,44 @@
 
 import os
 import socket
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from psycopg.rows import class_row
 
+from fraudstream.errors import ReplacedError
 from fraudstream.ledger.gaps import KafkaView, breaks, positions
 from fraudstream.messages.contracts import QUERY
 from fraudstream.settings import StreamSettings
 from model.features.profile import STATE_LAYOUT
-from spark_jobs.checkpoint import Offsets, Planned
-from spark_jobs.ledger import Driver, LedgerError, Postgres
+from spark_jobs.checkpoint import OffsetRange, Offsets, Planned
+from spark_jobs.ledger import LedgerError, Postgres
 
 _REBUILD = "Start the state anew, from Kafka and the ledger: ./fraudctl rebuild"
+
+
+class FencedError(ReplacedError):
+    """Another driver has taken over; this one must not write any more."""
+
+
+@dataclass(frozen=True)
+class Driver:
+    """A place in the order of drivers: a later start has a greater epoch. And where its checkpoint began."""
+
+    epoch: int
+    name: str
+    first_batch: int = 0  # the ledger's id of the checkpoint's batch 0
+    resume: Offsets = field(default_factory=dict)  # what lies before was accounted for with an earlier checkpoint
+    topic_ids: Mapping[str, str] = field(default_factory=dict)
+    repeats: int | None = None  # the batch, by the ledger's id, that an earlier driver planned and didn't commit
+
+    def clip(self, ranges: Sequence[OffsetRange]) -> list[OffsetRange]:
+        """The parts of `ranges` that aren't accounted for already; empty ones stay among them."""
+        clipped = []
+        for r in ranges:
+            resume = self.resume.get((r.topic, r.partition), r.start)
+            clipped.append(OffsetRange(r.topic, r.partition, max(r.start, resume), max(r.until, resume)))
+        return clipped
 
 
 @dataclass(frozen=True)
@@ -91,6 +116,18 @@ def become_driver(connection: Postgres, stream: StreamSettings, found: Found, lo
         _check_crashes(connection, stream, known, repeats)
         _remember_partitions(connection, view)
         return _register(connection, stream, known, view, repeats)
+
+
+def beat(connection: Postgres, driver: Driver) -> None:
+    """Proves that this driver still holds the fence, and locks it until the transaction's end. Raises FencedError."""
+    updated = connection.execute(
+        "UPDATE fraud.stream_queries SET heartbeat_at = now() WHERE query = %s AND epoch = %s", (QUERY, driver.epoch)
+    )
+    if updated.rowcount == 1:
+        return
+    holder = connection.execute("SELECT driver, epoch FROM fraud.stream_queries WHERE query = %s", (QUERY,)).fetchone()
+    newer = f"{holder[0]} (epoch {holder[1]})" if holder else "nobody"
+    raise FencedError(f"this driver, {driver.name} (epoch {driver.epoch}), was replaced by {newer}; it stops")
 
 
 def begin_repeat(connection: Postgres, driver: Driver) -> None:

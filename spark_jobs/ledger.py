@@ -1,22 +1,18 @@
-"""The fence and the ledger: who may write, and which offsets are accounted for already."""
+"""The ledger: the micro-batches that were committed, and the offsets that are accounted for already."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass
 from enum import Enum
 from typing import Any
 
 from psycopg import Connection
 from psycopg.types.json import Jsonb
 
-from fraudstream.errors import RefusedError, ReplacedError
+from fraudstream.errors import RefusedError
 from fraudstream.messages.contracts import QUERY
-from spark_jobs.checkpoint import OffsetRange, Offsets
+from spark_jobs.checkpoint import OffsetRange
 
 Postgres = Connection[tuple[Any, ...]]
-
-
-class FencedError(ReplacedError):
-    """Another driver has taken over; this one must not write any more."""
 
 
 class LedgerError(RefusedError):
@@ -28,38 +24,6 @@ class BatchState(Enum):
 
     NEW = "new"
     COMMITTED = "committed"  # Spark runs it again after a crash between our commit and its own
-
-
-@dataclass(frozen=True)
-class Driver:
-    """A place in the order of drivers: a later start has a greater epoch. And where its checkpoint began."""
-
-    epoch: int
-    name: str
-    first_batch: int = 0  # the ledger's id of the checkpoint's batch 0
-    resume: Offsets = field(default_factory=dict)  # what lies before was accounted for with an earlier checkpoint
-    topic_ids: Mapping[str, str] = field(default_factory=dict)
-    repeats: int | None = None  # the batch, by the ledger's id, that an earlier driver planned and didn't commit
-
-    def clip(self, ranges: Sequence[OffsetRange]) -> list[OffsetRange]:
-        """The parts of `ranges` that aren't accounted for already; empty ones stay among them."""
-        clipped = []
-        for r in ranges:
-            resume = self.resume.get((r.topic, r.partition), r.start)
-            clipped.append(OffsetRange(r.topic, r.partition, max(r.start, resume), max(r.until, resume)))
-        return clipped
-
-
-def beat(connection: Postgres, driver: Driver) -> None:
-    """Proves that this driver still holds the fence, and locks it until the transaction's end. Raises FencedError."""
-    updated = connection.execute(
-        "UPDATE fraud.stream_queries SET heartbeat_at = now() WHERE query = %s AND epoch = %s", (QUERY, driver.epoch)
-    )
-    if updated.rowcount == 1:
-        return
-    holder = connection.execute("SELECT driver, epoch FROM fraud.stream_queries WHERE query = %s", (QUERY,)).fetchone()
-    newer = f"{holder[0]} (epoch {holder[1]})" if holder else "nobody"
-    raise FencedError(f"this driver, {driver.name} (epoch {driver.epoch}), was replaced by {newer}; it stops")
 
 
 def batch_state(connection: Postgres, batch_id: int, ranges: Sequence[OffsetRange]) -> BatchState:
@@ -117,7 +81,7 @@ class Marks:
 
 def advance_offsets(
     connection: Postgres,
-    driver: Driver,
+    topic_ids: Mapping[str, str],
     ranges: Sequence[OffsetRange],
     counts: Mapping[tuple[str, int], PartitionCounts],
     marks: Mapping[tuple[str, int], Marks],
@@ -142,7 +106,7 @@ def advance_offsets(
                     r.partition,
                     r.until,
                     r.start,
-                    driver.topic_ids.get(r.topic),
+                    topic_ids.get(r.topic),
                     *astuple(counts.get((r.topic, r.partition), PartitionCounts())),
                     *astuple(marks.get((r.topic, r.partition), Marks())),
                 )

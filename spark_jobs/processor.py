@@ -10,7 +10,8 @@ from fraudstream import failpoints
 from fraudstream.failpoints import Failpoint, reach
 from spark_jobs import fencing, sink
 from spark_jobs.checkpoint import Checkpoint
-from spark_jobs.ledger import BatchRecord, Driver
+from spark_jobs.fencing import Driver
+from spark_jobs.ledger import BatchRecord
 from spark_jobs.preparation import Preparation
 from spark_jobs.scoring import score
 

@@ -10,10 +10,10 @@ from fraudstream.errors import FraudstreamError
 from fraudstream.ledger import gaps, rebuild
 from fraudstream.messages.contracts import QUERY
 from fraudstream.settings.kafka import KafkaSettings
-from spark_jobs import ledger
+from spark_jobs import fencing
 from spark_jobs.database import Database
 from spark_jobs.failures import is_damaged_checkpoint, is_transient, root_cause
-from spark_jobs.ledger import Driver
+from spark_jobs.fencing import Driver
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Recovery:
 
         Raises FencedError when another driver has taken over: the checkpoint is its own.
         """
-        self.database.patiently("a rebuild", lambda connection: ledger.beat(connection, self.driver))
+        self.database.patiently("a rebuild", lambda connection: fencing.beat(connection, self.driver))
         view = gaps.look(self.kafka)
         what = self.database.patiently("a rebuild", lambda connection: rebuild.plan(connection, view))
         if not what.exact:

@@ -17,7 +17,7 @@ from fraudstream import failpoints
 from fraudstream.errors import FraudstreamError
 from fraudstream.failpoints import Failpoint, reach
 from fraudstream.messages.contracts import Reason, Transaction
-from model.features.catalogue import STATEFUL_FEATURES
+from model.features.columns import STATEFUL_FEATURES
 from model.features.entity_risk import EntityRisk
 from model.features.static import StaticData
 from spark_jobs.bucket import Kind

@@ -18,10 +18,11 @@ from fraudstream.messages.contracts import Label, Topic, Transaction
 from fraudstream.messages.reasons import DeadLetterReason
 from fraudstream.messages.redaction import redact, redact_text
 from fraudstream.messages.validation import MAX_MESSAGE_BYTES
-from spark_jobs import ledger, statements
+from spark_jobs import fencing, ledger, statements
 from spark_jobs.bucket import Kind
 from spark_jobs.checkpoint import OffsetRange
-from spark_jobs.ledger import BatchRecord, BatchState, Driver, Marks, PartitionCounts, Postgres
+from spark_jobs.fencing import Driver
+from spark_jobs.ledger import BatchRecord, BatchState, Marks, PartitionCounts, Postgres
 
 _decode_transaction = msgspec.json.Decoder(Transaction).decode
 _decode_label = msgspec.json.Decoder(Label).decode
@@ -69,7 +70,7 @@ def commit(connection: Postgres, driver: Driver, batch: Batch, outcomes: pa.Tabl
     """
     with connection.transaction(), connection.cursor() as cursor:
         cursor.execute(statements.WAIT_FOR_LOCKS)
-        ledger.beat(connection, driver)
+        fencing.beat(connection, driver)
         if ledger.batch_state(connection, batch.batch_id, batch.ranges) is BatchState.COMMITTED:
             return None
         reach(Failpoint.AFTER_LEDGER_CHECK)
@@ -84,7 +85,7 @@ def commit(connection: Postgres, driver: Driver, batch: Batch, outcomes: pa.Tabl
         reach(Failpoint.AFTER_APPLY)
         counts = _count(rows)
         record, marks = _record(cursor, driver, batch, counts)
-        ledger.advance_offsets(connection, driver, batch.ranges, counts, marks)
+        ledger.advance_offsets(connection, driver.topic_ids, batch.ranges, counts, marks)
         ledger.record_batch(connection, record)
         reach(Failpoint.BEFORE_COMMIT)
     return record

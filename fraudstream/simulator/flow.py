@@ -15,8 +15,7 @@ from numpy.random import Generator
 
 from fraudstream.simulator.generator import WINDOW_SHOPPERS, Cell, Rows, generate, in_order
 from fraudstream.simulator.labels import Labels, label
-from fraudstream.simulator.mix import FraudMix
-from fraudstream.simulator.scenarios import SCENARIOS
+from fraudstream.simulator.mix import SCENARIOS, FraudMix
 from fraudstream.simulator.sessions import MAX_SESSION_MS, BrowseEvents, Transactions
 from fraudstream.simulator.shop import Shop
 

@@ -9,8 +9,8 @@ from fraudstream.simulator.columns import Array
 from fraudstream.simulator.journeys import journeys
 from fraudstream.simulator.legitimate import legitimate_sessions
 from fraudstream.simulator.lookalikes import add_lookalikes, add_second_thoughts
+from fraudstream.simulator.mix import SCENARIOS
 from fraudstream.simulator.scenario import MAX_LIFETIME_MS, Attacks
-from fraudstream.simulator.scenarios import SCENARIOS
 from fraudstream.simulator.sessions import BrowseEvents, Sessions, Transactions
 from fraudstream.simulator.shop import Shop
 

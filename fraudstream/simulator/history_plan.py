@@ -13,9 +13,8 @@ import numpy as np
 from fraudstream.errors import FraudstreamError
 from fraudstream.simulator.columns import Array
 from fraudstream.simulator.generator import WINDOW_SHOPPERS, Cell
-from fraudstream.simulator.mix import FraudMix
+from fraudstream.simulator.mix import SCENARIOS, FraudMix
 from fraudstream.simulator.scenario import MAX_LIFETIME_MS
-from fraudstream.simulator.scenarios import SCENARIOS
 from fraudstream.simulator.shop import Shop
 from fraudstream.simulator.times import DAY_MS, HOUR_MS
 

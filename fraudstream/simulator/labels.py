@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fraudstream.simulator.columns import Array, Columns
-from fraudstream.simulator.scenarios import SCENARIOS
+from fraudstream.simulator.mix import SCENARIOS
 from fraudstream.simulator.sessions import Transactions
 
 SOURCES = ("chargeback", "analyst", "customer")

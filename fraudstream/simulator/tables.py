@@ -10,7 +10,7 @@ from fraudstream.simulator.catalogue import CATEGORIES
 from fraudstream.simulator.columns import Array
 from fraudstream.simulator.identifiers import hexadecimal, identifiers
 from fraudstream.simulator.labels import SOURCES, Labels
-from fraudstream.simulator.scenarios import SCENARIO_NAMES
+from fraudstream.simulator.mix import SCENARIO_NAMES
 from fraudstream.simulator.sessions import (
     DEVICE_TYPES,
     PROMO_CODES,

@@ -5,7 +5,7 @@ from math import isnan
 
 from fraudstream.messages.contracts import PAYMENT_METHODS
 from model.durations import DAY_SECONDS, HOUR_SECONDS
-from model.features.catalogue import SPECS
+from model.features.columns import SPECS
 from model.features.spec import FeatureSpec, Unit
 
 

@@ -12,7 +12,7 @@ from scipy.special import expit
 from skops.io.exceptions import UntrustedTypesFoundException
 
 from fraudstream.messages.contracts import Reason
-from model.features.catalogue import FEATURE_NAMES
+from model.features.columns import FEATURE_NAMES
 from model.serving.artifact import (
     ArtifactError,
     Calibration,

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from fraudstream.settings import EntityRiskSettings
-from model.features.catalogue import FEATURE_NAMES, STATEFUL_FEATURES, STATIC_FEATURES
+from model.features.columns import FEATURE_NAMES, STATEFUL_FEATURES, STATIC_FEATURES
 from model.features.static import StaticData
 from model.training.entity_history import entity_features_as_of
 from model.training.history import HistoryFolder, stateful_features

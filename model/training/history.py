@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fraudstream.messages.contracts import SCHEMA_VERSION, BrowseEvent, Item, Transaction
-from model.features.catalogue import STATEFUL_COLUMNS
+from model.features.columns import STATEFUL_COLUMNS
 from model.features.observe import observe_browse, observe_transaction
 from model.features.profile import Profile
 from model.training.errors import HistoryError

@@ -12,7 +12,7 @@ import sklearn
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from model.durations import DAY_SECONDS
-from model.features.catalogue import FEATURE_NAMES
+from model.features.columns import FEATURE_NAMES
 from model.serving.artifact import Calibration, Metadata, sha256_of
 from model.serving.scorer import calibrated, log_odds
 from model.serving.serialization import dump

@@ -24,7 +24,7 @@ REPEAT_RECOGNITION = Mutation(
     "    if stored and stored[0] == offsets_json(ranges):\n        return BatchState.NEW\n",
 )
 FENCE = Mutation(
-    "spark_jobs/ledger.py",
+    "spark_jobs/fencing.py",
     "    if updated.rowcount == 1:\n        return\n",
     "    if updated.rowcount <= 1:\n        return\n",
 )

@@ -14,8 +14,8 @@ from fraudstream.messages.contracts import QUERY
 from fraudstream.settings import Settings
 from spark_jobs import fencing
 from spark_jobs.checkpoint import OffsetRange, Planned
-from spark_jobs.fencing import Found
-from spark_jobs.ledger import Driver, LedgerError
+from spark_jobs.fencing import Driver, Found
+from spark_jobs.ledger import LedgerError
 
 Postgres = psycopg.Connection[Any]
 PLACE = ("transactions", 0)

@@ -17,8 +17,8 @@ from fraudstream.settings import Settings
 from spark_jobs import fencing, sink
 from spark_jobs.bucket import Kind
 from spark_jobs.checkpoint import OffsetRange
-from spark_jobs.fencing import Found
-from spark_jobs.ledger import Driver, FencedError, LedgerError
+from spark_jobs.fencing import Driver, FencedError, Found
+from spark_jobs.ledger import LedgerError
 from spark_jobs.schemas import SCORED
 from tests.messages import NOW, as_bytes, label, transaction
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fraudstream.settings import EntityRiskSettings
 from fraudstream.static_data.entities import WINDOW_DAYS, newest_refresh
-from model.features.catalogue import ENTITY_FEATURES
+from model.features.columns import ENTITY_FEATURES
 from model.features.entity_risk import EntityRisk
 from model.training.entity_history import Intervals, entity_features_as_of
 from tests.unit.entity_refresh import CATEGORIES, labels, purchases, random_history, refreshed, utc, with_items

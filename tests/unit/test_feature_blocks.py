@@ -14,7 +14,7 @@ import pytest
 
 from fraudstream.messages.contracts import BROWSE_EVENT_TYPES, Item
 from model.durations import DAY_MS, DAY_SECONDS, HOUR_MS, HOUR_SECONDS
-from model.features.catalogue import FEATURE_NAMES, STATEFUL_SPECS
+from model.features.columns import FEATURE_NAMES, STATEFUL_SPECS
 from model.features.document import features_document
 from model.features.familiarity import FAMILIARITY_SPECS, familiarity_values, place_key
 from model.features.habits import HABIT_SPECS, habit_values, log_pace

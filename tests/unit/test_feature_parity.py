@@ -28,7 +28,7 @@ from fraudstream.simulator.history_plan import HistoryPlan
 from fraudstream.simulator.recording import open_recording
 from fraudstream.static_data.entities import newest_refresh
 from model.durations import DAY_MS
-from model.features.catalogue import ENTITY_FEATURES, FEATURE_NAMES
+from model.features.columns import ENTITY_FEATURES, FEATURE_NAMES
 from model.features.entity_risk import EntityRisk
 from model.features.static import StaticData
 from model.training.dataset import build

@@ -6,7 +6,7 @@ from zlib import crc32
 import pytest
 
 from fraudstream.messages.contracts import BrowseEvent, Item, Transaction
-from model.features.catalogue import FEATURE_NAMES, STATEFUL_COLUMNS
+from model.features.columns import FEATURE_NAMES, STATEFUL_COLUMNS
 from model.features.observe import observe_browse, observe_transaction
 from model.features.profile import (
     MAX_KNOWN,

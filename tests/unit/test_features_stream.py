@@ -5,7 +5,7 @@ from math import isfinite, isnan
 import pytest
 
 from fraudstream.messages.contracts import BrowseEvent, Transaction
-from model.features.catalogue import STATEFUL_COLUMNS
+from model.features.columns import STATEFUL_COLUMNS
 from model.features.observe import observe_browse, observe_transaction
 from model.features.profile import Profile, decode_profile, encode_profile
 from tests.unit.model_events import browse, purchase, random_events

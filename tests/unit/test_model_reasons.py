@@ -4,7 +4,7 @@ from math import nan
 
 import pytest
 
-from model.features.catalogue import SPECS
+from model.features.columns import SPECS
 from model.serving.reasons import sentence
 
 

@@ -9,7 +9,7 @@ import pytest
 import sklearn
 
 from fraudstream.settings import PROJECT_DIR
-from model.features.catalogue import FEATURE_NAMES, SPECS
+from model.features.columns import FEATURE_NAMES, SPECS
 from model.serving.artifact import ARTIFACT_FILE, METADATA_FILE, ArtifactError, read_folder, sha256_of
 from model.serving.scorer import Scorer
 

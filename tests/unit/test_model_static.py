@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model.features.catalogue import STATIC_FEATURES
+from model.features.columns import STATIC_FEATURES
 from model.features.static import StaticData
 from tests.unit.model_events import START
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from fraudstream.messages.contracts import BrowseEvent, Item, Transaction
 from fraudstream.settings import PROJECT_DIR
-from model.features.catalogue import FEATURE_NAMES, STATEFUL_COLUMNS
+from model.features.columns import FEATURE_NAMES, STATEFUL_COLUMNS
 from model.features.observe import observe_browse, observe_transaction
 from model.features.profile import Profile
 from model.serving.artifact import METADATA_FILE, read_metadata

@@ -11,7 +11,7 @@ from fraudstream.messages.contracts import SCHEMAS, Topic
 from fraudstream.simulator.flow import Block, Flow, FlowOptions
 from fraudstream.simulator.labels import LEGITIMATE_SHARE
 from fraudstream.simulator.messages import encode_table
-from fraudstream.simulator.scenarios import SCENARIO_NAMES
+from fraudstream.simulator.mix import SCENARIO_NAMES
 from fraudstream.simulator.shop import Shop, build_shop
 from fraudstream.simulator.tables import Tables
 

@@ -11,9 +11,8 @@ from fraudstream.simulator.generator import Cell, generate
 from fraudstream.simulator.labels import SOURCES, label
 from fraudstream.simulator.legitimate import own_device
 from fraudstream.simulator.lookalikes import SECOND_THOUGHTS, add_second_thoughts
-from fraudstream.simulator.mix import DRIFT_WEEKS, FraudMix, ScenarioError
+from fraudstream.simulator.mix import DRIFT_WEEKS, SCENARIO_NAMES, SCENARIOS, FraudMix, ScenarioError
 from fraudstream.simulator.scenario import MAX_ATTACK_MS
-from fraudstream.simulator.scenarios import SCENARIO_NAMES, SCENARIOS
 from fraudstream.simulator.sessions import PROMO_SHARES, BrowseEvents, Transactions
 from fraudstream.simulator.shop import Shop, build_shop
 from fraudstream.simulator.times import HOUR_MS, WEEK_MS
