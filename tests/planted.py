@@ -7,7 +7,7 @@ from secrets import token_urlsafe
 
 from fraudstream.local.security import values
 from fraudstream.settings import Settings
-from fraudstream.settings.environment import secret_variables
+from fraudstream.settings.exports import secret_variables
 
 
 def planted_secrets() -> dict[str, str]:

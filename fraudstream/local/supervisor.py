@@ -17,7 +17,7 @@ from fraudstream.files import private_folder, write_atomically
 from fraudstream.local.parts.part import Part
 from fraudstream.local.supervisord_config import escape, log_file, render, render_environment
 from fraudstream.settings import Settings
-from fraudstream.settings.environment import exported_environment, secret_variables
+from fraudstream.settings.exports import exported_environment, secret_variables
 
 #: sockaddr_un's limit, less the terminating zero and supervisord's own suffix (`.` and its pid).
 SOCKET_PATH_BYTES = 98

@@ -17,7 +17,7 @@ from fraudstream.local.parts import superset
 from fraudstream.local.parts.airflow_api import AirflowApi, AirflowApiError
 from fraudstream.local.security import files
 from fraudstream.settings import Settings
-from fraudstream.settings.environment import secret_variables
+from fraudstream.settings.exports import secret_variables
 from fraudstream.storage.connect import connect
 from tests.commands import fraudctl
 from tests.planted import Canaries, canaries

@@ -9,7 +9,7 @@ import yaml
 
 from fraudstream.messages.contracts import Topic
 from fraudstream.settings import ENV_PREFIX, PROJECT_DIR, Settings
-from fraudstream.settings.environment import secret_variables
+from fraudstream.settings.exports import secret_variables
 
 FOLDER = PROJECT_DIR / "deploy" / "kubernetes"
 #: The oldest and the newest of those that were looked at.

@@ -4,7 +4,7 @@ import re
 
 from fraudstream.local.security import CHECKS
 from fraudstream.settings import PROJECT_DIR
-from fraudstream.settings.environment import secret_variables
+from fraudstream.settings.exports import secret_variables
 from fraudstream.settings.kafka import Role
 from fraudstream.storage import roles
 

@@ -6,7 +6,7 @@ import pytest
 
 from fraudstream.errors import SettingsError
 from fraudstream.settings import Settings, load_settings
-from fraudstream.settings.environment import exported_environment, exported_secrets, secret_variables
+from fraudstream.settings.exports import exported_environment, exported_secrets, secret_variables
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from fraudstream.local import secrets
 from fraudstream.local.parts.airflow_api import AirflowApi
 from fraudstream.local.parts.part import Part, Watch, not_watching
 from fraudstream.settings import Settings
-from fraudstream.settings.environment import exported_secrets
+from fraudstream.settings.exports import exported_secrets
 from fraudstream.storage.connect import connect
 
 HEALTHY_SECONDS = 180

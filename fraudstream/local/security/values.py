@@ -9,7 +9,7 @@ import psutil
 from fraudstream.local import secrets
 from fraudstream.local.security.finding import Finding, failed, ok, unchecked
 from fraudstream.settings import Settings
-from fraudstream.settings.environment import secret_values
+from fraudstream.settings.exports import secret_values
 
 #: Words that don't count towards a secret's strength: defaults and examples of this platform and of its parts.
 EXAMPLES = (
