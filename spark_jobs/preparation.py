@@ -6,6 +6,7 @@ import psycopg
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.settings import Settings
+from fraudstream.storage.connect import PostgresUnavailableError
 from spark_jobs.database import Database
 from spark_jobs.fencing import known_query
 from spark_jobs.publisher import Publisher
@@ -33,5 +34,7 @@ def prepare(settings: Settings) -> Preparation:
         connection = database.now()
         scoring_data = ScoringDataCache.load(connection, shadow=settings.stream.shadow)
         return Preparation(database, publisher, scoring_data, known_query(connection).generation)
+    except PostgresUnavailableError:
+        raise  # it says all
     except psycopg.OperationalError as error:
         raise FraudstreamError(f"PostgreSQL can't be used: {error}; look at ./fraudctl status") from error
