@@ -10,6 +10,7 @@ import pytest
 
 from fraudstream.local.lanes import INTERRUPTED, Command, Result, run_all, status_of
 from fraudstream.settings import PROJECT_DIR
+from tests.polling import poll
 
 #: Says that it runs, and waits for another that runs at the same time.
 MEET = """
@@ -90,8 +91,7 @@ def test_an_interruption_lets_each_tidy_up_and_starts_no_other(tmp_path: Path, n
     with subprocess.Popen(program, stdout=subprocess.PIPE, text=True, cwd=PROJECT_DIR) as process:
         assert process.stdout
         lines = [process.stdout.readline()]
-        while not (tmp_path / "started").exists():
-            assert process.poll() is None
+        poll((tmp_path / "started").exists, 30, "the start")
         os.kill(process.pid, number)
         lines += process.stdout.readlines()
     assert process.returncode == 2
