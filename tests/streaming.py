@@ -41,7 +41,9 @@ class Job:
     def end(self, number: signal.Signals) -> int:
         if self.process.poll() is None:
             self.process.send_signal(number)
-        return self.process.wait(60)
+        status = self.process.wait(60)
+        poll(lambda: not is_group_alive(self.process.pid), 60, "the end of the job's JVM, which tidies up its scratch")
+        return status
 
     def until(self, look: Callable[[], Any], what: str) -> Any:
         """Polls `look`, and fails at once when the job has ended."""
@@ -54,6 +56,15 @@ class Job:
 
 
 StartJob = Callable[[], Job]
+
+
+def is_group_alive(group: int) -> bool:
+    """True while any process of the group lives, or is a zombie."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 class Shop:
