@@ -48,7 +48,7 @@ def long_form(pytestconfig: Config) -> bool:
 
 
 @pytest.fixture(scope="session")
-def _arena(seed: int, pytestconfig: Config) -> Iterator[Arena]:
+def _arena(mapped_classes: None, seed: int, pytestconfig: Config) -> Iterator[Arena]:
     with arena(seed=seed) as made:
         pytestconfig.stash[RECOVERIES] = made.recoveries
         made.stream.start()

@@ -16,7 +16,7 @@ Postgres = psycopg.Connection[tuple[object, ...]]
 
 
 @pytest.fixture(scope="session")
-def settings() -> Iterator[Settings]:
+def settings(mapped_classes: None) -> Iterator[Settings]:
     """Kafka with its topics, and Postgres with roles and schema, shared by the suite."""
     with isolated_servers() as made:
         yield made
