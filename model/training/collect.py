@@ -69,7 +69,8 @@ _DATASETS: dict[str, tuple[Topic, type[msgspec.Struct], str]] = {
     "truth": (Topic.SIMULATION_TRUTH, SimulationTruth, "event_time"),
 }
 _decode_truth = msgspec.json.Decoder(SimulationTruth).decode
-_MESSAGES = 10_000  # read at a time
+_MESSAGES = 10_000  # read at a time, at most
+_POLL_SECONDS = 0.2  # librdkafka waits so long for the last ones of them
 _CHUNK_ROWS = 100_000
 _PART_ROWS = 1_000_000
 _TIMEOUT_SECONDS = 15.0
@@ -167,9 +168,12 @@ def _messages(settings: Settings, topic: Topic, hours: float) -> Iterator[Messag
         left = _ranges(consumer, topic, hours)
         task = progress.add_task(f"reading {topic}", total=sum(end - start for start, end in left.values()))
         consumer.assign([TopicPartition(topic, partition, start) for partition, (start, _) in left.items()])
+        came = time.monotonic()
         while left:
-            messages = consumer.consume(_MESSAGES, _TIMEOUT_SECONDS)
-            if not messages:
+            messages = consumer.consume(_MESSAGES, _POLL_SECONDS)
+            if messages:
+                came = time.monotonic()
+            elif time.monotonic() - came > _TIMEOUT_SECONDS:
                 raise CollectError(
                     f"Kafka's topic {topic} gave nothing for {_TIMEOUT_SECONDS:.0f} s: is the broker up?"
                 )

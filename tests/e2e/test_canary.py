@@ -210,7 +210,7 @@ def _messages(platform: Settings) -> Iterator[tuple[str, bytes]]:
         left = {place for place, end in ends.items() if end > 0}
         consumer.assign(places)
         while left:
-            for message in consumer.consume(10_000, timeout=5.0):
+            for message in consumer.consume(10_000, timeout=0.2):
                 topic, partition, offset = message.topic(), message.partition(), message.offset()
                 assert topic is not None
                 assert partition is not None

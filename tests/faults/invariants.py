@@ -229,7 +229,7 @@ def messages(settings: Settings, topic: Topic) -> Iterator[Message]:
     deadline = time.monotonic() + KAFKA_SECONDS
     try:
         while left > 0:
-            batch = consumer.consume(5_000, 1.0)
+            batch = consumer.consume(5_000, 0.2)
             for message in batch:
                 error = message.error()
                 if error is None and (message.offset() or 0) < ends[topic, message.partition() or 0]:
