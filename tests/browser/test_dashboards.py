@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +23,9 @@ CHARTS = {
     for board in ASSETS
 }
 DRAWN_MS = 120_000
+CHART_DATA = "/api/v1/chart/data"
+#: What a dashboard's answers may take on a machine that is shared.
+ANSWERED_SECONDS = 30.0
 LAND, SEA = (ImageColor.getrgb(color) for color in ("#f6f5f1", "#d6e4ee"))
 
 
@@ -86,21 +90,34 @@ def test_the_map_shows_land_sea_and_fraud(page: Page, platform: Settings, screen
     page.screenshot(path=screenshots / "fraud-monitor.png")  # now with its tiles
 
 
+@dataclass
+class Round:
+    """A refresh of all charts: its first question, and the last answer so far, monotonic seconds."""
+
+    asked: float
+    answered: float
+
+
 @pytest.mark.parametrize(("slug", "seconds", "refreshes"), [("fraud-monitor", 10, 3), ("sales", 30, 2)])
 def test_charts_are_asked_again(page: Page, platform: Settings, slug: str, seconds: int, refreshes: int) -> None:
     open_dashboard(page, platform, slug)
-    rounds: list[float] = []
+    rounds: list[Round] = []
 
-    def note(request: Request) -> None:
+    def ask(request: Request) -> None:
         now = time.monotonic()
-        if "/api/v1/chart/data" in request.url and (not rounds or now - rounds[-1] > seconds / 2):
-            rounds.append(now)
+        if CHART_DATA in request.url and (not rounds or now - rounds[-1].asked > seconds / 2):
+            rounds.append(Round(now, now))
 
-    page.on("request", note)
-    assert wait_until(page, lambda: len(rounds) >= refreshes, seconds * (refreshes + 2)), rounds
-    pauses = [later - earlier for earlier, later in pairwise(rounds)]
-    # the next pause begins when the charts are drawn, which takes a busy machine some seconds
-    assert all(seconds - 2 <= pause < 2 * seconds for pause in pauses), pauses
+    def answer(request: Request) -> None:
+        if CHART_DATA in request.url and rounds:
+            rounds[-1].answered = time.monotonic()
+
+    page.on("request", ask)
+    page.on("requestfinished", answer)
+    assert wait_until(page, lambda: len(rounds) >= refreshes, (seconds + ANSWERED_SECONDS) * refreshes), rounds
+    # the next pause begins when the charts are drawn: a busy machine's answers and drawing come on top
+    assert all(later.asked - earlier.asked >= seconds - 2 for earlier, later in pairwise(rounds)), rounds
+    assert all(later.asked - earlier.answered < 2 * seconds for earlier, later in pairwise(rounds)), rounds
 
 
 def test_nothing_is_loaded_from_elsewhere(page: Page, platform: Settings) -> None:
