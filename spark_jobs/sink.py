@@ -14,18 +14,19 @@ import pyarrow as pa
 from psycopg import Cursor
 
 from fraudstream.failpoints import Failpoint, reach
-from fraudstream.messages.contracts import Label, Topic, Transaction
+from fraudstream.messages.contracts import Topic, Transaction
+from fraudstream.messages.money import in_minor_units
 from fraudstream.messages.reasons import DeadLetterReason
 from fraudstream.messages.redaction import redact, redact_text
-from fraudstream.messages.validation import MAX_MESSAGE_BYTES
+from fraudstream.messages.validation import LABELS, MAX_MESSAGE_BYTES, TRANSACTIONS
 from spark_jobs import fencing, ledger, statements
 from spark_jobs.bucket import Kind
 from spark_jobs.checkpoint import OffsetRange
 from spark_jobs.fencing import Driver
 from spark_jobs.ledger import BatchRecord, BatchState, Marks, PartitionCounts, Postgres
 
-_decode_transaction = msgspec.json.Decoder(Transaction).decode
-_decode_label = msgspec.json.Decoder(Label).decode
+_decode_transaction = TRANSACTIONS.decode
+_decode_label = LABELS.decode
 #: PartitionCounts' field of each kind of outcome.
 _COUNTED_AS = {
     Kind.TRANSACTION.value: "scored",
@@ -117,7 +118,7 @@ def _copy_transactions(cursor: Cursor[Any], batch: Batch, rows: Sequence[dict[st
             t = _decode_transaction(row["value"])
             copy.write_row(
                 (
-                    *(getattr(t, name) for name in statements.TRANSACTION_FIELDS),
+                    *(_kept(t, name) for name in statements.TRANSACTION_FIELDS),
                     msgspec.json.encode(t.items).decode(),
                     row["fraud_score"],
                     row["is_fraud"],
@@ -136,6 +137,12 @@ def _copy_transactions(cursor: Cursor[Any], batch: Batch, rows: Sequence[dict[st
                     False,
                 )
             )
+
+
+def _kept(transaction: Transaction, field: str) -> Any:
+    """The field's value as it is stored; money in whole minor units of its currency."""
+    value = getattr(transaction, field)
+    return in_minor_units(value, transaction.currency) if field in statements.MONEY_FIELDS else value
 
 
 def _copy_labels(cursor: Cursor[Any], batch: Batch, rows: Sequence[dict[str, Any]]) -> None:

@@ -20,6 +20,8 @@ TRANSACTION_FIELDS = (
     "ip_country",
     "device_id",
 )
+#: Those that are money.
+MONEY_FIELDS = frozenset({"amount", "promo_amount", "shipping_fee"})
 _TRANSACTION_COLUMNS = (
     *TRANSACTION_FIELDS,
     "items",
@@ -120,6 +122,7 @@ WITH flagged AS (
 INSERT INTO newly_flagged SELECT session_id FROM added
 """
 
+# Prices count with four digits after the point, the smallest minor unit of ISO 4217.
 _WINDOW_30_S = "date_bin('30 seconds', event_time, timestamptz '2000-01-01 00:00:00+00')"
 
 # What was sold in a session before it was flagged is taken back.
@@ -130,7 +133,7 @@ WITH retracted AS (
     RETURNING event_time, items
 ), sold AS (
     SELECT {_WINDOW_30_S} AS window_start, item.product_id, sum(item.quantity) AS units,
-        sum(item.quantity * round(item.unit_price, 2)) AS revenue
+        sum(item.quantity * round(item.unit_price, 4)) AS revenue
     FROM retracted, jsonb_to_recordset(items) AS item (product_id text, quantity bigint, unit_price numeric)
     GROUP BY 1, 2
 )
@@ -150,7 +153,7 @@ ON CONFLICT (transaction_id) DO NOTHING
 
 _ADD_SALES = f"""
 INSERT INTO fraud.product_sales AS p (window_start, product_id, units, revenue, batch_id)
-SELECT {_WINDOW_30_S}, item.product_id, sum(item.quantity), sum(item.quantity * round(item.unit_price, 2)), %(batch_id)s
+SELECT {_WINDOW_30_S}, item.product_id, sum(item.quantity), sum(item.quantity * round(item.unit_price, 4)), %(batch_id)s
 FROM fraud.scored_transactions,
     jsonb_to_recordset(items) AS item (product_id text, quantity bigint, unit_price numeric)
 WHERE batch_id = %(batch_id)s AND counted_in_sales

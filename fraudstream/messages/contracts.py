@@ -61,10 +61,11 @@ BrowseEventType = Literal[
 ]
 BROWSE_EVENT_TYPES: tuple[str, ...] = BrowseEventType.__args__  # type: ignore[attr-defined]
 
-PaymentMethod = Literal["card", "paypal", "bank_transfer", "gift_card", "cash_on_delivery"]
-PAYMENT_METHODS: tuple[str, ...] = PaymentMethod.__args__  # type: ignore[attr-defined]
+#: Payment methods that the features tell apart; any other counts as "other" there, and keeps its name.
+PAYMENT_METHODS = ("card", "paypal", "bank_transfer", "gift_card", "cash_on_delivery")
+PaymentMethod = Annotated[Identifier, Meta(description=f"known: {', '.join(PAYMENT_METHODS)}; others are taken, too")]
 
-LabelSource = Literal["chargeback", "analyst", "customer"]
+LabelSource = Annotated[Identifier, Meta(description="such as chargeback, analyst or customer")]
 
 
 class BrowseEvent(Struct, frozen=True, kw_only=True):

@@ -2,12 +2,14 @@
 
 import re
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 
+from fraudstream.messages.card_numbers import field_with_card_number
 from fraudstream.messages.contracts import BrowseEvent, Event, Label, Topic, Transaction
+from fraudstream.messages.decoding import EventDecoder
 from fraudstream.messages.reasons import DeadLetterReason
-from fraudstream.messages.redaction import is_card_number
 from fraudstream.messages.refusal import Rejection, explain, explain_key
 
 #: Messages above this many bytes are refused: the largest valid transaction (200 items) is far smaller.
@@ -15,10 +17,12 @@ MAX_MESSAGE_BYTES = 128 * 1024
 #: Events older than this against Kafka's clock are taken for a broken clock, not for late ones.
 MAX_AGE = timedelta(days=3650)
 
-_DECODERS: dict[str, msgspec.json.Decoder[Event]] = {
-    Topic.BROWSE_EVENTS: msgspec.json.Decoder(BrowseEvent),
-    Topic.TRANSACTIONS: msgspec.json.Decoder(Transaction),
-    Topic.TRANSACTION_LABELS: msgspec.json.Decoder(Label),
+#: Decoders of messages that passed `decode`.
+BROWSE_EVENTS, TRANSACTIONS, LABELS = EventDecoder(BrowseEvent), EventDecoder(Transaction), EventDecoder(Label)
+_DECODERS: dict[str, EventDecoder[Any]] = {
+    Topic.BROWSE_EVENTS: BROWSE_EVENTS,
+    Topic.TRANSACTIONS: TRANSACTIONS,
+    Topic.TRANSACTION_LABELS: LABELS,
 }
 _ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -43,7 +47,7 @@ def decode(
     if len(value) > MAX_MESSAGE_BYTES:
         return Rejection(DeadLetterReason.TOO_LARGE, f"{len(value)} bytes; at most {MAX_MESSAGE_BYTES}")
     try:
-        event = decoder.decode(value)
+        event: Event = decoder.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return explain(topic, value, error, _DECODERS)
     # PostgreSQL's text can't hold NUL; looked for in the raw bytes, where a miss costs one scan.
@@ -55,8 +59,8 @@ def decode(
         expected, event_time = event.customer_id, event.event_time
     if key != expected.encode():
         return explain_key(key, expected)
-    if isinstance(event, Transaction) and (token := event.card_token) and token[0].isdigit() and is_card_number(token):
-        return Rejection(DeadLetterReason.CARD_NUMBER, "card_token passes for a card number")
+    if field := field_with_card_number(event):
+        return Rejection(DeadLetterReason.CARD_NUMBER, f"`{field}` holds what passes for a card number")
     return _check_time(event_time.timestamp() * 1000, appended_ms, max_future) or event
 
 

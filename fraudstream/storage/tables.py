@@ -1,6 +1,6 @@
 """The tables of schema `fraud`, as SQLAlchemy metadata. Alembic's migrations are tested equal to it.
 
-Money is `numeric(14, 2)` and its sums are `numeric`, in the transaction's currency; times are `timestamptz`; latitude
+Money and its sums are `numeric`, in whole minor units of the transaction's currency; times are `timestamptz`; latitude
 and longitude are degrees.
 """
 
@@ -40,9 +40,8 @@ metadata = MetaData(
 )
 
 Timestamp = DateTime(timezone=True)
-Money = Numeric(14, 2)
-#: Sums have no limit: a few purchases of 200 items at the highest price fill 14 digits, and must not stop the stream.
-MoneySum = Numeric()
+#: Without a limit: currencies differ in their minor units, and sums must not stop the stream.
+Money = Numeric()
 
 
 def _created_at(name: str) -> Column[object]:
@@ -192,7 +191,7 @@ product_sales = Table(
     Column("window_start", Timestamp, primary_key=True, comment="start of a 30-s window of event time"),
     Column("product_id", Text, primary_key=True),
     Column("units", BigInteger, nullable=False),
-    Column("revenue", MoneySum, nullable=False),
+    Column("revenue", Money, nullable=False),
     Column("batch_id", BigInteger, nullable=False, comment="the micro-batch that changed it last"),
     Index(None, "batch_id"),
     comment="Sales of sessions that aren't flagged; retracted when fraud is confirmed later",
@@ -204,8 +203,8 @@ fraud_counts = Table(
     Column("window_start", Timestamp, primary_key=True, comment="start of a 10-s window of event time"),
     Column("transactions", BigInteger, nullable=False),
     Column("flagged", BigInteger, nullable=False),
-    Column("amount", MoneySum, nullable=False),
-    Column("flagged_amount", MoneySum, nullable=False),
+    Column("amount", Money, nullable=False),
+    Column("flagged_amount", Money, nullable=False),
     comment="Transactions and flagged ones per window",
 )
 
@@ -218,7 +217,7 @@ fraud_locations = Table(
     Column("latitude", Double, nullable=False),
     Column("longitude", Double, nullable=False),
     Column("flagged", BigInteger, nullable=False),
-    Column("flagged_amount", MoneySum, nullable=False),
+    Column("flagged_amount", Money, nullable=False),
     comment="Flagged transactions per place and window",
 )
 

@@ -26,7 +26,7 @@ COMPARED = {
         FROM fraud.product_sales kept FULL JOIN (
             SELECT date_bin('30 seconds', event_time, timestamptz '2000-01-01 00:00:00+00') AS window_start,
                 item.product_id, sum(item.quantity) AS units,
-                sum(item.quantity * round(item.unit_price, 2)) AS revenue
+                sum(item.quantity * round(item.unit_price, 4)) AS revenue
             FROM fraud.scored_transactions,
                 jsonb_to_recordset(items) AS item (product_id text, quantity bigint, unit_price numeric)
             WHERE NOT EXISTS (

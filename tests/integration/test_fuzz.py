@@ -152,10 +152,10 @@ def test_card_numbers_are_in_no_row_no_topic_and_no_log(
 ) -> None:
     before = accounted(database)
     bad = [
-        Sent(Topic.TRANSACTIONS, b"c-1", as_bytes(transaction(card_token=CARD))),
+        Sent(Topic.TRANSACTIONS, b"c-1", as_bytes(transaction(card_token=f"card:{CARD}"))),
         Sent(Topic.TRANSACTIONS, CARD.encode(), as_bytes(transaction())),
         Sent(Topic.TRANSACTIONS, b"c-1", as_bytes(transaction(customer_id=CARD))),  # quoted in the detail
-        Sent(Topic.TRANSACTIONS, b"c-1", as_bytes(transaction(payment_method=CARD))),
+        Sent(Topic.TRANSACTIONS, b"c-1", as_bytes(transaction(promo_code="4111 1111 1111 1111"))),
         Sent(Topic.BROWSE_EVENTS, b"c-1", b"card 4111 1111-1111 1111 broken"),
     ]
     for sent in bad:
