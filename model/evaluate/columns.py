@@ -107,12 +107,13 @@ class Column:
     def _formatted(self, time_format: str) -> pd.Series:
         try:
             zoned = "%z" in time_format
-            return pd.to_datetime(self._text(), format=time_format, utc=zoned, errors="coerce")
+            parsed: pd.Series = pd.to_datetime(self._text(), format=time_format, utc=zoned, errors="coerce")
         except (ValueError, re.error) as error:
             raise MappingError(
                 f"time_format {time_format!r} in the mapping can't be used: {error}; it has strptime's codes, such as "
                 '%d.%m.%Y %H:%M; numbers need time_unit instead, such as time_unit = "seconds"'
             ) from error
+        return parsed
 
     def _counted(self, unit: TimeUnit, start: pd.Timestamp) -> pd.Series:
         """`start` and a number of units later; NaT for no number, and for one that is too large."""
@@ -140,7 +141,8 @@ class Column:
             f"is not {expected} between {_YEARS[0]} and {_YEARS[1]} (another form: time_format, or time_unit for "
             "numbers, in a mapping file; a placeholder: remove the row)",
         )
-        return parsed.dt.as_unit("ms").astype("int64").to_numpy()
+        milliseconds: np.ndarray = parsed.dt.as_unit("ms").astype("int64").to_numpy()
+        return milliseconds
 
     def _written_numbers(self, decimal: str | None) -> np.ndarray:
         """Amounts as people write them: $1.50, ($3.00), 1'000.00, 1.234,50 €, 3.00-; NaN for what is none."""
