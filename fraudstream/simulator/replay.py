@@ -28,7 +28,7 @@ class Pace:
             return None
         if self.speed:
             retiming = Retiming(recording.first_ms, now_ms, self.speed)
-            if not usable_times(retiming.moved(recording.last_ms)):
+            if usable_times(recording.last_ms) and not usable_times(retiming.moved(recording.last_ms)):
                 raise RecordingError(f"--speed {self.speed:g} moves the last message beyond 2100: choose a higher one")
             return retiming
         return Retiming(recording.last_ms, now_ms, 1.0, latest_ms=now_ms)

@@ -135,6 +135,14 @@ def test_a_placeholder_for_a_time_moves_nothing(tmp_path: Path, placeholder: str
     assert [each.due_ms - plain[0].due_ms for each in plain] == [0, 0, 10_000]
 
 
+def test_a_recording_of_nothing_but_placeholders_is_sent_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "sentinel.jsonl"
+    path.write_text(line("9999-12-31T23:59:59Z"))
+    for pace in (Pace(), Pace(shift=True), Pace(speed=0, shift=True)):
+        (sent,) = messages(open_recording(path), pace)
+        assert sent.due_ms < NOW_MS
+
+
 def test_placeholders_in_a_historys_files_move_nothing(tmp_path: Path) -> None:
     (tmp_path / "truth").mkdir()
     moments = [1_793_527_200_000, 1_793_527_210_000, 253_402_300_799_000]
