@@ -62,7 +62,7 @@ with DAG(
             type=["null", "number"],
             minimum=0,
             title="Warm-up hours",
-            description="How far before that profiles begin; empty: all that Kafka retains. A week at 150 events/s: 10 GB of memory",
+            description="How far before that profiles begin; empty: all that Kafka has. A week at 150 events/s: 10 GB",
         ),
         "trials": Param(
             8,
