@@ -210,6 +210,21 @@ def test_a_missing_topic_is_named(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_bad_recording_is_told_in_one_line_and_nothing_is_sent(reader: Reader, tmp_path: Path) -> None:
+    line = '{"topic":"transactions","key":"c","value":{"event_time":"9999-12-31T23:59:59Z","city":"Bern"}}\n'
+    lines = tmp_path / "lines.ndjson"
+    for bad in (line.replace("Bern", "Zürich").encode("latin-1"), line.replace("Bern", "x" * 1_100_000).encode()):
+        lines.write_bytes(line.encode() + bad)
+        done = simulator("produce", "--replay", str(lines), "--shift-times")
+        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
+        assert f"{lines}, line 2" in done.stderr
+    lines.write_text(line)
+    done = simulator("produce", "--replay", str(lines), "--shift-times")
+    assert done.returncode == 0, done.stderr
+    assert "1 messages aren't of 2000 to 2099" in done.stderr
+    assert [value for _, _, value, _ in reader.read(1)] == [msgspec.json.encode(msgspec.json.decode(line)["value"])]
+
+
 def test_static_data_is_published_once(writer: Postgres, empty_tables: None, tmp_path: Path) -> None:
     first, again = simulator("static"), simulator("static")
     assert first.returncode == again.returncode == 0, first.stderr

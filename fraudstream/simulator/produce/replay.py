@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import typer
+
 from fraudstream.settings import Settings
 from fraudstream.simulator.produce.connection import StopSignal, connect, finish
 from fraudstream.simulator.produce.options import ProduceOptions
-from fraudstream.simulator.recording import open_recording
+from fraudstream.simulator.recording import TOLD_YEARS, open_recording
 from fraudstream.simulator.replay import Pace, replay
 
 
@@ -13,6 +15,8 @@ def produce_replay(settings: Settings, options: ProduceOptions, path: Path) -> N
     """Sends the recording at `path`. Raises RecordingError and KafkaDeliveryError."""
     stopped = StopSignal()
     recording = open_recording(path)
+    if recording.placeholders:
+        typer.echo(f"{recording.placeholders:,} messages aren't of {TOLD_YEARS}: sent as they are", err=True)
     publisher, progress = connect(settings, recording.topics)
     replay(recording, Pace(options.speed, options.shift_times), publisher, progress, stopped, options.events)
     finish(publisher, progress)
