@@ -53,8 +53,17 @@ def test_a_passing_fault_isnt_damage_when_a_file_is_read_for_its_sake(said: str,
 
 
 @pytest.mark.parametrize("said", SUSPICIOUS)
-def test_what_may_be_damage_is_suspected(said: str) -> None:
-    assert may_be_damage(Py4JError(f"Job aborted.\nCaused by: {said}"), resuming=False)
+def test_what_may_be_damage_is_suspected_and_is_damage_when_it_is_read_again(said: str) -> None:
+    error = Py4JError(f"Job aborted.\nCaused by: {said}")
+    assert may_be_damage(error, resuming=False)
+    assert is_damage(error)
+
+
+def test_a_reader_that_fails_of_itself_shows_no_damage() -> None:
+    """Seen: the reader's own coordinator was missing."""
+    said = "[CANNOT_LOAD_STATE_STORE.UNCATEGORIZED] x\nCaused by: RpcEndpointNotFoundException: Cannot find endpoint"
+    assert may_be_damage(RuntimeError(said), resuming=False)
+    assert not is_damage(RuntimeError(said))
 
 
 def test_a_failure_before_the_first_batch_is_suspicious_whatever_it_says() -> None:
