@@ -100,6 +100,7 @@ class Checkpoint:
                 self._read_json(f"offsets/{batch_id}", header_lines=1)
         if committed:
             self._read_json(f"commits/{max(committed)}", header_lines=1)
+            _ = self._spark.streams  # makes the coordinator of state stores, to which their readers report
             state = self._spark.read.format("statestore").option("stateVarName", STATE_VARIABLE)
             state.load(self.location).write.format("noop").mode("overwrite").save()
 

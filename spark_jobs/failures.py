@@ -31,6 +31,13 @@ _SUSPICIOUS = re.compile(
     r"|Incomplete log file|batch \d+ doesn't exist|FileNotFoundException|EOFException|JsonParseException"
     r"|JsonMappingException|JsonEOFException|MappingException|No usable value|\[MALFORMED|malformed"
 )
+#: What the reading of a damaged file itself ends with; those above may be of what was made of another failure.
+_DAMAGE = re.compile(
+    r"Checksum|CHECKSUM|Corruption|corrupt|EOFException|FileNotFoundException|NoSuchFileException|ZipException"
+    r"|CANNOT_READ_STREAMING_STATE_FILE|Error reading|Incomplete log file|doesn't exist|No such file"
+    r"|Json|MappingException|No usable value|MALFORMED|malformed|isn't (?:a|an offset) file"
+    r"|LZ4|invalid record type|version mismatch|NegativeArraySize|UTFDataFormat|StringIndexOutOfBounds"
+)
 
 
 def is_transient(error: BaseException | None) -> bool:
@@ -54,8 +61,8 @@ def may_be_damage(error: BaseException | None, *, resuming: bool) -> bool:
 
 
 def is_damage(error: BaseException) -> bool:
-    """True when `error`, with which reading a checkpoint in a new process ended, is the files' own."""
-    return not _has_other_cause(error)
+    """True when `error`, with which reading a checkpoint in a new process ended, began with a file's own fault."""
+    return not _has_other_cause(error) and bool(_DAMAGE.search(root_cause(error)))
 
 
 def _has_other_cause(error: BaseException | None) -> bool:
