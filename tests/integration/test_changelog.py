@@ -21,7 +21,7 @@ CHECKPOINTING = "org.apache.spark.sql.execution.streaming.checkpointing"
 @pytest.fixture(scope="module")
 def jvm(mapped_classes: None) -> Iterator[Any]:
     """Spark's classes alone: no session."""
-    gateway: JavaGateway = launch_gateway()
+    gateway: JavaGateway = launch_gateway()  # type: ignore[no-untyped-call]
     yield gateway.jvm
     gateway.shutdown()
 
