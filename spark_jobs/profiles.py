@@ -12,7 +12,7 @@ from fraudstream.failpoints import Failpoint, reach
 from fraudstream.settings import Settings
 from model.durations import DAY_MS, HOUR_MS
 from spark_jobs.bucket import Bucket, Limits, Message
-from spark_jobs.checkpoint import Offsets
+from spark_jobs.checkpoint import STATE_VARIABLE, Offsets
 from spark_jobs.schemas import BUCKET_STATE, OUTCOME
 
 
@@ -49,7 +49,7 @@ class ProfileUpdater(StatefulProcessor):
     def init(self, handle: StatefulProcessorHandle) -> None:
         """Opens the state."""
         failpoints.arm(self._failpoints)
-        self._state = handle.getValueState("bucket", BUCKET_STATE)
+        self._state = handle.getValueState(STATE_VARIABLE, BUCKET_STATE)
 
     def handleInputRows(self, key: Any, rows: Any, timerValues: Any) -> Iterator[Row]:  # noqa: N802, N803
         """Updates one bucket."""

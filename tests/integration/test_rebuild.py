@@ -96,6 +96,10 @@ def test_a_damaged_checkpoint_is_rebuilt_without_a_person(
     shop.flush()
     job = start_job()
     assert job.process.wait(READY_SECONDS) == 1
+    assert "the checkpoint may be damaged" in job.log.read_text()
+    assert count(database, "SELECT generation FROM fraud.stream_queries") == before, "nobody has read it again yet"
+    job = start_job()
+    assert job.process.wait(READY_SECONDS) == 1
     assert "the checkpoint is damaged" in job.log.read_text()
     read_all(start_job(), shop, database)
     assert len(scores(database)) == 6

@@ -1,19 +1,30 @@
-"""The streaming job itself, on real Kafka, Postgres and Spark: everything is scored or refused, exactly once."""
+"""The streaming job itself, on real Kafka, Postgres and Spark: everything is scored or refused, exactly once.
+
+And its sockets don't pile up.
+"""
 
 import json
 import signal
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
+import psutil
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from fraudstream.messages.contracts import Topic, iso_milliseconds
 from fraudstream.settings import Settings
 from model.serving.registry import ensure_pretrained
+from spark_jobs.checkpoint import SUSPICION
 from tests.messages import as_bytes, bad_messages, label
-from tests.streaming import Job, Postgres, Shop, accounted, count
+from tests.streaming import Job, Postgres, Shop, accounted, count, read_all
+
+WARM_UP_BATCHES = 4
+BATCHES = 15
+#: Pools may open a few; a socket a task (SPARK-58932) would be two a micro-batch.
+SOCKETS_MORE = 10
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +128,7 @@ def test_a_killed_job_goes_on_where_it_was(job: list[Job], shop: Shop, database:
     for number in range(300, 400):
         shop.buy(f"b{number}")
     shop.flush()
+    (settings.paths.checkpoint / SUSPICION).write_text("a fault that has passed")
     job.append(Job(settings))
     job[-1].until(lambda: accounted(database) == shop.sent.total(), "everything after the kill")
     job[-1].until(
@@ -133,3 +145,35 @@ def test_a_killed_job_goes_on_where_it_was(job: list[Job], shop: Shop, database:
     assert all(len(values) == 1 for values in contents.values())
     assert json.loads(published[0][1] or b"")["schema_version"] == 1
     assert count(database, "SELECT sum(transactions) FROM fraud.fraud_counts") == distinct
+
+
+def test_a_suspicion_alone_makes_nothing_anew(job: list[Job], database: Postgres, settings: Settings) -> None:
+    """The job before found a note in its checkpoint, has read that whole, and goes on with it."""
+    assert "the checkpoint (a fault that has passed): it is read whole" in job[-1].log.read_text()
+    assert "it isn't damaged" in job[-1].log.read_text()
+    assert not (settings.paths.checkpoint / SUSPICION).exists()
+    assert count(database, "SELECT generation FROM fraud.stream_queries") == 0
+
+
+def test_sockets_do_not_pile_up(job: list[Job], shop: Shop, database: Postgres) -> None:
+    buy_one_by_one(WARM_UP_BATCHES, "warm", job[-1], shop, database)
+    before = sockets(job[-1])
+    buy_one_by_one(BATCHES, "more", job[-1], shop, database)
+    after = sockets(job[-1])
+    assert after - before < SOCKETS_MORE, f"{before} open sockets, and {after} after {BATCHES} more micro-batches"
+
+
+def buy_one_by_one(number: int, name: str, job: Job, shop: Shop, database: Postgres) -> None:
+    """Each purchase waits until the one before is committed, so that it comes with a micro-batch of its own."""
+    for index in range(number):
+        shop.buy(f"{name}-{index}")
+        read_all(job, shop, database)
+
+
+def jvm(job: Job) -> psutil.Process:
+    return next(child for child in psutil.Process(job.process.pid).children() if child.name() == "java")
+
+
+def sockets(job: Job) -> int:
+    """Open sockets of the job's JVM."""
+    return sum(str(file.readlink()).startswith("socket:") for file in Path(f"/proc/{jvm(job).pid}/fd").iterdir())
