@@ -17,6 +17,7 @@ from fraudstream.storage.connect import Postgres
 #: A batch is published right after its commit; what is unpublished for longer waits for a driver that is gone.
 PUBLISHED_WITHIN = "60 seconds"
 HOUR = timedelta(hours=1)
+BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 #: Differing products of one hour that are named.
 PRODUCTS = 20
 
@@ -46,10 +47,11 @@ _BATCHES = """
         " WHERE batch_id >= %(begin)s AND batch_id < %(end)s GROUP BY batch_id)"
         for name, table in _TABLES.items()
     ),
-    columns=", ".join(f"coalesce({name}, 0) AS {name}, coalesce(of_{name}.rows, 0) AS rows_{name}" for name in _TABLES),
-    joins=" ".join(f"FULL JOIN of_{name} USING (batch_id)" for name in _TABLES),
-    agreement=" AND ".join(f"coalesce({name}, 0) = coalesce(of_{name}.rows, 0)" for name in _TABLES),
+    columns=", ".join(f"{name}, coalesce(of_{name}.rows, 0) AS rows_{name}" for name in _TABLES),
+    joins=" ".join(f"LEFT JOIN of_{name} USING (batch_id)" for name in _TABLES),
+    agreement=" AND ".join(f"{name} = coalesce(of_{name}.rows, 0)" for name in _TABLES),
 )
+_COMMITTED = f"SELECT committed_at FROM {_LEDGER} AND batch_id = %s"  # noqa: S608 (constants)
 _UNPUBLISHED = f"""
     SELECT batch_id, offsets FROM {_LEDGER} AND published_at IS NULL
         AND committed_at < now() - interval '{PUBLISHED_WITHIN}'
@@ -132,10 +134,25 @@ def unpublished(connection: Postgres) -> list[str]:
     return [f"{_name(batch)}: {said}" for batch in _rows(connection, _UNPUBLISHED)]
 
 
+def first_hour(connection: Postgres) -> datetime:
+    """The first hour of which no row can have been deleted for its age.
+
+    Rows go after their batch. An event may be dated a little after its arrival, never an hour.
+    """
+    first, committed_at = _first_batch(connection)
+    return _hour_of(committed_at) + 2 * HOUR if first else BEGINNING
+
+
+def _first_batch(connection: Postgres) -> tuple[int, datetime]:
+    first, _ = batch_ids(connection)
+    found = connection.execute(_COMMITTED, (first,)).fetchone()
+    return (first, found[0]) if found else (0, BEGINNING)
+
+
 def next_hour(connection: Postgres, since: datetime) -> datetime | None:
     """The first hour from `since` on that any table has something of."""
     ((found,),) = connection.execute(_NEXT_TIME, {"since": since}).fetchall()
-    return found.astimezone(UTC).replace(minute=0, second=0, microsecond=0) if found else None
+    return _hour_of(found) if found else None
 
 
 def hour(connection: Postgres, begin: datetime) -> tuple[int, list[Difference]]:
@@ -156,6 +173,10 @@ def hour(connection: Postgres, begin: datetime) -> tuple[int, list[Difference]]:
     return found["transactions"], differences
 
 
+def _hour_of(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
 def _difference(name: str, place: str, column: str, held: Decimal, expected: Decimal) -> Difference:
     return Difference(
         f"{name} {place} {column} {held - expected:+}",
@@ -169,8 +190,7 @@ def _rows(connection: Postgres, query: str, **parameters: Any) -> list[DictRow]:
 
 
 def _name(batch: DictRow) -> str:
-    ranges = _ranges(batch["offsets"]) if batch["offsets"] else "of which the ledger knows nothing"
-    return f"batch {batch['batch_id']} ({ranges})"
+    return f"batch {batch['batch_id']} ({_ranges(batch['offsets'])})"
 
 
 def _ranges(offsets: dict[str, dict[str, tuple[int, int]]]) -> str:

@@ -25,7 +25,6 @@ MOST_NEW_BATCHES = 50_000
 #: Batches of one statement.
 STEP = 1_000
 
-_BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SIZE = "SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = %s::regclass"
 _POSITION = "SELECT next, begun_at, whole_since FROM fraud.reconciliation_positions WHERE name = %s"
@@ -108,7 +107,9 @@ def _batches(connection: Postgres, done: Slice, older: int, *, whole: bool) -> N
 
 def _hours(connection: Postgres, done: Slice, *, whole: bool) -> None:
     position = _position(connection, Round.HOURS)
-    since = _BEGINNING if whole or position.next is None else _EPOCH + timedelta(seconds=position.next)
+    since = comparison.first_hour(connection)
+    if position.next is not None and not whole:
+        since = max(since, _EPOCH + timedelta(seconds=position.next))
     rows, hours, least = 0, 0, max(LEAST_ROWS, _size(connection, "scored_transactions") // RUNS)
     while hour := comparison.next_hour(connection, since):
         if not whole and (rows >= least or hours >= MOST_HOURS):

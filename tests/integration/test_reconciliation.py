@@ -172,6 +172,18 @@ def test_a_rollup_of_long_ago_that_differs_is_named(settings: Settings, sold: Po
     assert [difference.split(": ")[0] for difference in named] == [f"hour 2026-08-01T1{n}Z" for n in range(3)]
 
 
+def test_hours_that_may_have_lost_rows_to_their_age_are_left_out(settings: Settings, sold: Postgres) -> None:
+    """Batches go first, and then their rows, while rollups stay for longer."""
+    sold.execute("DELETE FROM fraud.stream_batches WHERE batch_id = 0")  # the next one is of 11:00
+    sold.execute("DELETE FROM fraud.scored_transactions WHERE batch_id < 1")
+    sold.execute("UPDATE fraud.product_sales SET units = 5")
+    report = reconcile(settings, whole=True)
+    assert report.hours == 0
+    sold.execute("UPDATE fraud.stream_batches SET committed_at = '2026-08-01 10:59:59+00' WHERE batch_id = 1")
+    [difference] = reconcile(settings, whole=True).differences
+    assert difference.startswith("hour 2026-08-01T12Z: fraud.product_sales")
+
+
 def test_runs_take_slices_and_come_round(settings: Settings, sold: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rotation, "LEAST_ROWS", 1)
     monkeypatch.setattr(rotation, "LEAST_BATCHES", 2)
