@@ -11,8 +11,6 @@ from fraudstream.ledger.reconciliation import reconcile
 from fraudstream.messages.contracts import Topic
 from fraudstream.storage.connect import Postgres
 
-HOURS = 24
-
 IDENTITY = f"""
     SELECT topic, kafka_partition, {READ} AS read,
         {MESSAGES} AS accounted, next_offset
@@ -33,7 +31,7 @@ def differences(stream: Stream, database: Postgres) -> Iterator[str]:
     rows, stored = database.execute(STORED).fetchone() or (0, 0)
     if not len(sent) == rows == stored:
         yield f"{len(sent)} distinct ids sent, {stored} distinct ids stored in {rows} rows"
-    yield from reconcile(stream.settings, HOURS).differences
+    yield from reconcile(stream.settings, whole=True).differences
 
 
 def _sent(stream: Stream) -> set[str]:

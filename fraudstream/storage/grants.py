@@ -59,6 +59,8 @@ WRITER: dict[str, WriterRights] = {
     "model_versions": WriterRights(update=True),
     # fraudstream.ledger.reconciliation
     "reconciliations": WriterRights(delete=True),
+    "reconciliation_differences": WriterRights(update=("acknowledged_at", "acknowledged_by", "reason", "seen_at")),
+    "reconciliation_positions": WriterRights(update=("begun_at", "next", "whole_since")),
 }
 
 _TABLE_GRANTS = """

@@ -387,7 +387,41 @@ reconciliations = Table(
     Column("unread", BigInteger, nullable=False, comment="in Kafka, and not read yet"),
     Column("differences", BigInteger, nullable=False, comment="how many were found; 0: the books agree"),
     Column("examples", ARRAY(Text), nullable=False, comment="the first of them"),
+    Column(
+        "waiting",
+        ARRAY(Text),
+        nullable=False,
+        server_default=text("'{}'"),
+        comment="what will pass by itself: batches that weren't published yet",
+    ),
     comment="What each run of reconcile_stream found, for 30 days",
+)
+
+reconciliation_differences = Table(
+    "reconciliation_differences",
+    metadata,
+    Column("difference_id", BigInteger, Identity(), primary_key=True),
+    Column("key", Text, nullable=False, comment="what differs, and by how much"),
+    Column("text", Text, nullable=False, comment="as it was first found"),
+    _created_at("found_at"),
+    _created_at("seen_at"),
+    Column("acknowledged_at", Timestamp),
+    Column("acknowledged_by", Text, comment="who said so: a user of the operating system"),
+    Column("reason", Text, comment="why it may stay, or how it was mended"),
+    UniqueConstraint("key"),
+    CheckConstraint("(acknowledged_at IS NULL) = (reason IS NULL)", name="reason"),
+    Index("reconciliation_differences_open_idx", "difference_id", postgresql_where=text("acknowledged_at IS NULL")),
+    comment="Differences of the books: open until they are acknowledged",
+)
+
+reconciliation_positions = Table(
+    "reconciliation_positions",
+    metadata,
+    Column("name", Text, primary_key=True, comment="new batches, batches or hours"),
+    Column("next", BigInteger, comment="a batch_id, or an hour in seconds since 1970; null: the round begins anew"),
+    Column("begun_at", Timestamp, nullable=False, comment="when this round began"),
+    Column("whole_since", Timestamp, comment="when the last whole round began: all was compared since"),
+    comment="Where the next run of reconcile_stream goes on",
 )
 
 # --- the registry -------------------------------------------------------------------------------------------------

@@ -138,7 +138,7 @@ def test_what_kafka_lost_is_refused_until_somebody_accepts_it(
     labels = database.execute("SELECT topic FROM fraud.transaction_labels WHERE batch_id <= %s", (run_id,)).fetchall()
     assert [str(topic).split("@")[0] for (topic,) in labels] == ["transaction-labels"]
     assert count(database, "SELECT count(*) FROM fraud.transaction_labels WHERE topic = 'transaction-labels'") == 1
-    assert reconcile(settings, 1).differences == []
+    assert reconcile(settings, whole=True).differences == []
     assert job.end(signal.SIGTERM) == 0
 
 
