@@ -14,10 +14,10 @@ import pyarrow as pa
 from psycopg import Cursor
 
 from fraudstream.failpoints import Failpoint, reach
-from fraudstream.messages.contracts import Label, Topic, Transaction
+from fraudstream.messages.contracts import Label, Topic, Transaction, utc_time
 from fraudstream.messages.reasons import DeadLetterReason
 from fraudstream.messages.redaction import redact, redact_text
-from fraudstream.messages.validation import MAX_MESSAGE_BYTES
+from fraudstream.messages.validation import MAX_KEY_BYTES, MAX_MESSAGE_BYTES
 from spark_jobs import fencing, ledger, statements
 from spark_jobs.bucket import Kind
 from spark_jobs.checkpoint import OffsetRange
@@ -35,9 +35,7 @@ _COUNTED_AS = {
     Kind.DUPLICATE.value: "duplicates",
 }
 _PERCENTILES = (50, 95, 99, 100)
-#: So much is kept of a dead letter's key and detail (of its value: `MAX_MESSAGE_BYTES`); no valid key is as long.
-#: More couldn't be published, either: a compressed message may be larger than Kafka's limit when it is unpacked.
-MAX_KEY_BYTES = 1024
+#: So much is kept of a dead letter's detail.
 MAX_DETAIL_BYTES = 500
 
 
@@ -126,7 +124,7 @@ def _copy_transactions(cursor: Cursor[Any], batch: Batch, rows: Sequence[dict[st
                     batch.model_version,
                     scored_at,
                     row["late"],
-                    _time(row["ingest_ms"]),
+                    utc_time(row["ingest_ms"]),
                     row["partition"],
                     row["offset"],
                     batch.batch_id,
@@ -150,7 +148,7 @@ def _copy_labels(cursor: Cursor[Any], batch: Batch, rows: Sequence[dict[str, Any
                     label.is_fraud,
                     label.source,
                     label.labelled_at,
-                    _time(row["ingest_ms"]),
+                    utc_time(row["ingest_ms"]),
                     row["partition"],
                     row["offset"],
                     batch.batch_id,
@@ -173,8 +171,8 @@ def _write_dead_letters(cursor: Cursor[Any], batch: Batch, rows: Sequence[dict[s
                     redact_text(row["detail"], MAX_DETAIL_BYTES),
                     key,
                     value,
-                    (key, value) != (row["key"], row["value"]),
-                    _time(row["ingest_ms"]),
+                    bool(row["cut"]) or (key, value) != (row["key"], row["value"]),
+                    utc_time(row["ingest_ms"]),
                     batch.batch_id,
                 )
             )
@@ -245,7 +243,3 @@ def _record(
     )
     partitions = {partition for partition, _, _, _ in inserted}
     return record, {(Topic.TRANSACTIONS.value, p): Marks(late[p], flagged[p]) for p in partitions}
-
-
-def _time(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -3,7 +3,7 @@
 import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fraudstream.errors import FraudstreamError
-from fraudstream.messages.contracts import Topic, iso_milliseconds
+from fraudstream.messages.contracts import Topic, iso_milliseconds, utc_time
 from fraudstream.simulator.columns import Array
 from fraudstream.simulator.messages import Message, encode_table, time_column
 
@@ -155,7 +155,7 @@ class _Lines:
             if line.time_ms is not None:
                 due_ms = line.time_ms if retiming is None else int(retiming.moved(line.time_ms))
                 if retiming:
-                    line.value[line.time_field] = iso_milliseconds(datetime.fromtimestamp(due_ms / 1000, UTC))
+                    line.value[line.time_field] = iso_milliseconds(utc_time(due_ms))
             value = line.value.encode() if isinstance(line.value, str) else msgspec.json.encode(line.value)
             yield Message(due_ms, line.topic, None if line.key is None else line.key.encode(), value)
 
