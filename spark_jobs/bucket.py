@@ -227,4 +227,4 @@ def _outcome(
 
 def _browse_count(partition: int, count: int) -> Outcome:
     topic = Topic.BROWSE_EVENTS.value
-    return Outcome(Kind.BROWSE.value, topic, partition, *[None] * 9, count)
+    return Outcome(Kind.BROWSE.value, topic, partition, None, None, None, None, None, None, None, None, None, count)
