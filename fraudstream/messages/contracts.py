@@ -6,7 +6,7 @@ publishes them (`docs/schemas/`). Unknown fields are allowed, so that a producer
 know them.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -35,6 +35,10 @@ class Topic(StrEnum):
 
 #: Topics that the streaming job reads, in the order of its accounting.
 INPUT_TOPICS = (Topic.BROWSE_EVENTS, Topic.TRANSACTIONS, Topic.TRANSACTION_LABELS)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: The end of the year 9998, milliseconds since the epoch.
+LAST_MS = (datetime(9999, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1) - 1
 
 #: The streaming query's name, in the ledger and in Spark.
 QUERY = "score_transactions"
@@ -223,6 +227,14 @@ SCHEMAS: dict[Topic, type[Struct]] = {
     Topic.FRAUD_ALERTS: ScoredTransaction,
     Topic.TOP_PRODUCTS: ProductWindow,
 }
+
+
+def utc_time(milliseconds: int) -> datetime:
+    """The UTC time that is any number of `milliseconds` since the epoch; outside of 1970 to 9998, the nearest of them.
+
+    Within a day of a `datetime`'s own ends, another time zone couldn't show it.
+    """
+    return _EPOCH + timedelta(milliseconds=min(max(milliseconds, 0), LAST_MS))
 
 
 def iso_milliseconds(moment: datetime) -> str:

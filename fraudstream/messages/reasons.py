@@ -54,7 +54,7 @@ class DeadLetterReason(StrEnum):
     )
     TOO_LARGE = (
         "TOO_LARGE",
-        "The value is larger than any event: 128 KiB. Only its beginning is kept.",
+        "The value is larger than any event: 128 KiB. Only its first 4 KiB are kept.",
         "a note of 200,000 characters",
         "Drop the fields that aren't in the contract, or split the purchase.",
     )

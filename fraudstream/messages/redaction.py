@@ -6,7 +6,7 @@ from itertools import accumulate
 #: Digits of a card number, ISO/IEC 7812-1 (13: old Visa cards).
 MIN_DIGITS, MAX_DIGITS = 13, 19
 #: More than the longest card number with its separators, so that a cut never goes through one unseen.
-_MARGIN = 1024
+CUT_MARGIN = 1024
 
 # Spaces, dashes and their Unicode kin; NUL, for UTF-16 and UTF-32, where each digit stands between them.
 _SEPARATOR = rb"(?:[ \t\0-]|\xc2\xa0|\xe2\x80[\x80-\x95]){1,7}"
@@ -51,7 +51,7 @@ def is_card_number(text: str) -> bool:
 
 
 def _cut(raw: bytes, limit: int) -> bytes:
-    return redact_card_numbers(raw[: limit + _MARGIN])[:limit]
+    return redact_card_numbers(raw[: limit + CUT_MARGIN])[:limit]
 
 
 def _unescaped(escape: re.Match[bytes]) -> bytes:

@@ -7,7 +7,7 @@ import io
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.files import encoding_by_mark
-from fraudstream.messages.contracts import Topic, iso_milliseconds
+from fraudstream.messages.contracts import Topic, iso_milliseconds, utc_time
 from fraudstream.simulator.columns import Array
 from fraudstream.simulator.messages import MAX_MESSAGE_BYTES, Message, encode_table, time_column
 
@@ -173,7 +173,7 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True):
     def payload(self, moved_ms: int | None) -> bytes:
         """The message's value, with another time if one is given."""
         if moved_ms is not None:
-            time = iso_milliseconds(datetime.fromtimestamp(moved_ms / 1000, UTC))
+            time = iso_milliseconds(utc_time(moved_ms))
             return msgspec.json.encode(self._fields() | {self.time_field: time})
         value = bytes(self.value)
         return msgspec.json.decode(value, type=str).encode() if value.startswith(b'"') else value

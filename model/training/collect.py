@@ -40,7 +40,7 @@ from fraudstream.messages.contracts import (
     Transaction,
 )
 from fraudstream.messages.refusal import Rejection
-from fraudstream.messages.validation import decode
+from fraudstream.messages.validation import bounded, decode
 from fraudstream.settings import Settings, load_settings
 from fraudstream.settings.kafka import KafkaSettings, Role
 from fraudstream.storage.connect import PostgresUnavailableError, session
@@ -185,11 +185,11 @@ def _tables(events: Iterator[Any], schema: type[msgspec.Struct]) -> Iterator[pa.
 
 def _events(settings: Settings, topic: Topic, period: Period) -> Iterator[Any]:
     """The events of `topic` that Kafka appended in `period`, those that the stream accepts."""
-    max_future = timedelta(seconds=settings.stream.max_future_seconds)
+    max_future, now_ms = timedelta(seconds=settings.stream.max_future_seconds), round(time.time() * 1000)
     for message in retained_messages(settings, topic, period):
         value = message.value()
         if topic in INPUT_TOPICS:
-            event = decode(topic, message.key(), value, message.timestamp()[1], max_future)
+            event = decode(topic, message.key(), value, bounded(message.timestamp()[1], now_ms), max_future)
             if not isinstance(event, Rejection):
                 yield event
         elif value is not None:

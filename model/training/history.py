@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fraudstream.messages.contracts import SCHEMA_VERSION, BrowseEvent, Item, Transaction
+from fraudstream.messages.contracts import LAST_MS, SCHEMA_VERSION, BrowseEvent, Item, Transaction
 from model.features.columns import STATEFUL_COLUMNS
 from model.features.observe import observe_browse, observe_transaction
 from model.features.profile import Profile
@@ -187,7 +187,7 @@ def _values(column: pa.Array) -> list[Any]:
     """Values as of `column.to_pylist()`, several times faster for times, texts and items, which become `Item`s."""
     if pa.types.is_timestamp(column.type):
         milliseconds = column.cast(pa.timestamp("ms", "UTC")).cast(pa.int64()).to_numpy()
-        return [datetime.fromtimestamp(value / 1000, UTC) for value in milliseconds.tolist()]
+        return [datetime.fromtimestamp(value / 1000, UTC) for value in milliseconds.clip(0, LAST_MS).tolist()]
     if pa.types.is_string(column.type):
         return list(column.to_numpy(zero_copy_only=False))
     if pa.types.is_list(column.type):

@@ -1,14 +1,16 @@
 """Every kind of bad message is refused with its reason; valid ones pass unchanged."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from fraudstream.messages.contracts import BrowseEvent, Label, Topic, Transaction, encode
+from fraudstream.messages.contracts import BrowseEvent, Label, Topic, Transaction, encode, utc_time
 from fraudstream.messages.reasons import DeadLetterReason
 from fraudstream.messages.refusal import Rejection
-from fraudstream.messages.validation import decode
+from fraudstream.messages.validation import bounded, decode
 from tests.messages import NOW, Bad, as_bytes, bad_messages, browse_event, label, transaction
 
 NOW_MS = int(NOW.timestamp() * 1000)
@@ -105,6 +107,26 @@ def test_bad_messages_are_refused_with_their_reason(bad: Bad) -> None:
 def test_every_reason_has_a_bad_message() -> None:
     # The sink finds conflicts, in what was scored before.
     assert {bad.reason for bad in BAD.values()} | {DeadLetterReason.ID_CONFLICT} == set(DeadLetterReason)
+
+
+ANY_INT64 = st.integers(-(2**63), 2**63 - 1)
+
+
+@given(ANY_INT64)
+def test_any_time_of_kafka_decides_or_refuses(appended_ms: int) -> None:
+    found = decode(Topic.TRANSACTIONS, b"c-1", as_bytes(transaction()), appended_ms, MAX_FUTURE)
+    reasons = (DeadLetterReason.FUTURE_EVENT_TIME, DeadLetterReason.ANCIENT_EVENT_TIME)
+    assert isinstance(found, Transaction) or found.reason in reasons
+    within = decode(Topic.TRANSACTIONS, b"c-1", as_bytes(transaction()), bounded(appended_ms, NOW_MS), MAX_FUTURE)
+    assert isinstance(within, Transaction) == (appended_ms >= NOW_MS - 300_000)
+
+
+@given(ANY_INT64)
+def test_any_time_can_be_shown(milliseconds: int) -> None:
+    shown = utc_time(milliseconds)
+    assert shown.astimezone(timezone(timedelta(hours=14))).year <= 9999
+    if 0 <= milliseconds <= NOW_MS:
+        assert shown == datetime.fromtimestamp(milliseconds // 1000, UTC) + timedelta(milliseconds=milliseconds % 1000)
 
 
 @pytest.mark.parametrize("struct", [BrowseEvent, Transaction, Label])
