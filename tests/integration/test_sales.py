@@ -12,9 +12,11 @@ from fraudstream.messages.contracts import Topic, iso_milliseconds
 from fraudstream.settings import Settings
 from spark_jobs import sink
 from spark_jobs.fencing import Driver
+from spark_jobs.ledger import BatchRecord
 from tests.faults import rollups
-from tests.integration.test_sink import NOW, become_driver, commit, labelled, repeated, scored
 from tests.integration.test_sink import batch as of_ranges
+from tests.integration.test_sink import become_driver, commit, labelled, repeated, scored
+from tests.messages import NOW
 
 Postgres = psycopg.Connection[Any]
 Row = dict[str, Any]
@@ -30,7 +32,7 @@ class Books:
         self.batches = 0
         self._at = {Topic.TRANSACTIONS: 0, Topic.TRANSACTION_LABELS: 0}
 
-    def commit(self, *rows: Row) -> sink.BatchRecord:
+    def commit(self, *rows: Row) -> BatchRecord:
         """Commits the rows, each at the next offset of its topic."""
         before = self._at.copy()
         for row in rows:
