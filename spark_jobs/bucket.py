@@ -181,6 +181,8 @@ class Bucket:
     def _observe_transaction(self, event: Transaction, message: Message) -> list[float] | None:
         kept = self._customer(event.customer_id, message)
         features = observe_transaction(kept.profile, event)
+        if features is None:  # a repeat changes nothing, not even how long the customer is remembered
+            return None
         self._prolong(kept, message)
         return features
 

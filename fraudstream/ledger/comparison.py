@@ -83,7 +83,7 @@ _ROLLUPS = f"""
 """  # noqa: S608 (constants)
 _SALES = f"""
     WITH sold AS (
-        SELECT item.product_id, sum(item.quantity) AS units, sum(item.quantity * round(item.unit_price, 2)) AS revenue
+        SELECT item.product_id, sum(item.quantity) AS units, sum(item.quantity * round(item.unit_price, 4)) AS revenue
         FROM fraud.scored_transactions,
             jsonb_to_recordset(items) AS item (product_id text, quantity bigint, unit_price numeric)
         WHERE counted_in_sales AND {_EVENTS}

@@ -41,7 +41,7 @@ WRITER: dict[str, WriterRights] = {
     # spark_jobs.statements
     "scored_transactions": WriterRights(update=("counted_in_sales",)),
     "fraud_alerts": WriterRights(update=("decided_at", "status")),
-    "flagged_sessions": APPEND_ONLY,
+    "flagged_sessions": WriterRights(delete=True),
     "product_sales": WriterRights(update=("batch_id", "revenue", "units")),
     "fraud_counts": WriterRights(update=("amount", "flagged", "flagged_amount", "transactions")),
     "fraud_locations": WriterRights(update=("flagged", "flagged_amount")),

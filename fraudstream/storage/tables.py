@@ -149,7 +149,7 @@ scored_transactions = Table(
     Column("content_hash", BigInteger, comment="of the transaction as received: tells a repeat from a conflict"),
     CheckConstraint("fraud_score BETWEEN 0 AND 1", name="fraud_score"),
     Index(None, "batch_id"),
-    Index(None, "session_id"),
+    Index(None, "customer_id", "session_id"),
     Index(None, "event_time"),
     Index("scored_transactions_ingest_time_idx", "ingest_time", postgresql_using="brin"),
     comment="One row a transaction",
@@ -180,9 +180,10 @@ fraud_alerts = Table(
 flagged_sessions = Table(
     "flagged_sessions",
     metadata,
-    Column("session_id", Text, primary_key=True),
+    Column("customer_id", Text, primary_key=True),
+    Column("session_id", Text, primary_key=True, comment="unique for a customer, not across customers"),
     _created_at("flagged_at"),
-    comment="Sessions with a flagged or confirmed fraud; their sales don't count",
+    comment="Sessions with a fraud by the newest verdict; their sales don't count",
 )
 
 product_sales = Table(
@@ -194,7 +195,7 @@ product_sales = Table(
     Column("revenue", Money, nullable=False),
     Column("batch_id", BigInteger, nullable=False, comment="the micro-batch that changed it last"),
     Index(None, "batch_id"),
-    comment="Sales of sessions that aren't flagged; retracted when fraud is confirmed later",
+    comment="Sales of sessions that aren't flagged; taken back, and put back, when the verdict changes",
 )
 
 fraud_counts = Table(

@@ -5,6 +5,16 @@ from typing import Any
 
 import psycopg
 
+#: Sessions with a fraud by the newest verdict: of labels, or of the model where there is none.
+FLAGGED = """
+    SELECT customer_id, session_id FROM fraud.scored_transactions
+    LEFT JOIN (
+        SELECT DISTINCT ON (transaction_id) transaction_id, is_fraud AS labelled_fraud
+        FROM fraud.transaction_labels ORDER BY transaction_id, labelled_at DESC, label_id DESC
+    ) newest USING (transaction_id)
+    GROUP BY 1, 2 HAVING bool_or(coalesce(labelled_fraud, is_fraud))
+"""
+
 #: What each recomputation finds: a name, and two figures that must be equal.
 COMPARED = {
     "fraud_counts": """
@@ -20,7 +30,17 @@ COMPARED = {
         WHERE (kept.transactions, kept.flagged, kept.amount, kept.flagged_amount)
             IS DISTINCT FROM (made.transactions, made.flagged, made.amount, made.flagged_amount)
     """,
-    "product_sales": """
+    "flagged_sessions": f"""
+        SELECT customer_id || ' ' || session_id, (kept.flagged_at IS NOT NULL)::text, (made.fraud IS NOT NULL)::text
+        FROM fraud.flagged_sessions kept FULL JOIN (SELECT *, true AS fraud FROM ({FLAGGED}) f) made
+            USING (customer_id, session_id)
+        WHERE kept.flagged_at IS NULL OR made.fraud IS NULL
+    """,
+    "counted_in_sales": f"""
+        SELECT transaction_id, counted_in_sales::text, (NOT counted_in_sales)::text FROM fraud.scored_transactions
+        WHERE counted_in_sales = ((customer_id, session_id) IN ({FLAGGED}))
+    """,
+    "product_sales": f"""
         SELECT coalesce(kept.window_start, made.window_start)::text || ' ' || product_id,
             (kept.units, kept.revenue)::text, (made.units, made.revenue)::text
         FROM fraud.product_sales kept FULL JOIN (
@@ -29,9 +49,7 @@ COMPARED = {
                 sum(item.quantity * round(item.unit_price, 4)) AS revenue
             FROM fraud.scored_transactions,
                 jsonb_to_recordset(items) AS item (product_id text, quantity bigint, unit_price numeric)
-            WHERE NOT EXISTS (
-                SELECT FROM fraud.flagged_sessions f WHERE f.session_id = scored_transactions.session_id
-            )
+            WHERE (customer_id, session_id) NOT IN ({FLAGGED})
             GROUP BY 1, 2
         ) made USING (window_start, product_id)
         WHERE coalesce(kept.units, 0) <> coalesce(made.units, 0)

@@ -215,3 +215,11 @@ def test_accounted_messages_change_profiles_and_nothing_comes_out() -> None:
     (expected,) = whole.handle([purchase(2, 60)])
     assert repr(outcome) == repr(expected)
     assert again.encode() == whole.encode()
+
+
+def test_a_late_duplicate_does_not_prolong_the_memory_of_its_customer() -> None:
+    once, again = Bucket(None, LIMITS), Bucket(None, LIMITS)
+    other = on_day(9, "browse", 9, customer_id="c-2")
+    list(once.handle([on_day(0, "purchase", 0), other]))
+    list(again.handle([on_day(0, "purchase", 0), other, on_day(9, "purchase", 1, transaction_id="tx-0")]))
+    assert again.encode() == once.encode()
