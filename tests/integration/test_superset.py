@@ -159,7 +159,19 @@ FORGED = [
     {"post_processing": [{"operation": "cum", "options": {"operator": "sum", "columns": {}}}]},
     {"result_type": "samples"},
     {"result_type": "query"},
-    {"annotation_layers": [{"name": "a", "sourceType": "line", "value": 1}]},
+    {
+        "annotation_layers": [
+            {
+                "name": "a",
+                "annotationType": "EVENT",
+                "sourceType": "table",
+                "value": 1,
+                "show": True,
+                "showMarkers": False,
+                "style": "solid",
+            }
+        ]
+    },
 ]
 
 
