@@ -1,4 +1,4 @@
-"""The driver's connection to Postgres: made anew when it is lost, and patient while Postgres is locked, full or read-only."""
+"""The driver's connection to Postgres: made anew when lost, and patient while Postgres is locked, full or read-only."""
 
 import logging
 import time

@@ -26,7 +26,7 @@ COMPARED = {
 UNUSED = ("annotation_layers", "apply_fetch_values_predicate", "time_offsets", "time_shift", "granularity")
 
 
-class ViewerSecurityManager(SupersetSecurityManager):
+class ViewerSecurityManager(SupersetSecurityManager):  # type: ignore[misc]  # Superset is untyped here
     """Superset's security manager, which refuses viewers every query that isn't a saved chart's."""
 
     def raise_for_access(self, *args: Any, **kwargs: Any) -> None:

@@ -53,6 +53,6 @@ def restrict(connection: Postgres, pg: PostgresSettings) -> None:
         return
     at_work = SQL(", ").join(map(Identifier, (pg.owner, pg.writer, pg.reader)))
     for signature in open_to_all(connection):
-        function = SQL(signature)  # type: ignore[arg-type]  # as the catalog quotes it
+        function = SQL(signature)  # as the catalog quotes it
         connection.execute(SQL("REVOKE EXECUTE ON FUNCTION {} FROM PUBLIC").format(function))
         connection.execute(SQL("GRANT EXECUTE ON FUNCTION {} TO {}").format(function, at_work))
