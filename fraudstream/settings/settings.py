@@ -114,6 +114,17 @@ class ClusterSettings(Group):
         return self
 
 
+class ShopSettings(Group):
+    """The shop's money. Amounts in another currency are converted before they are compared or added up."""
+
+    currency: str = Field(
+        "EUR", pattern="^[A-Z]{3}$", description="ISO 4217: of features, sums and list prices; fixed with the tables"
+    )
+    currency_rates: Path | None = Field(
+        None, description="CSV of exchange rates (docs/production.md); without it only `CURRENCY` has a rate"
+    )
+
+
 class EntityRiskSettings(Group):
     """Times of entity risk's refreshes. A model that was trained with other values has to be trained again."""
 
@@ -187,6 +198,7 @@ class Settings(BaseSettings):
     postgres: PostgresSettings = PostgresSettings()
     stream: StreamSettings = StreamSettings()
     cluster: ClusterSettings = ClusterSettings()
+    shop: ShopSettings = ShopSettings()
     entity_risk: EntityRiskSettings = EntityRiskSettings()
     producer: ProducerSettings = ProducerSettings()
     airflow: AirflowSettings = AirflowSettings()
