@@ -12,6 +12,7 @@ import msgspec
 from fraudstream.messages.contracts import BrowseEvent, Event, Label, Topic, Transaction
 from fraudstream.messages.refusal import Rejection
 from fraudstream.messages.validation import decode
+from fraudstream.static_data.currencies import CurrencyRates
 from model.features.observe import observe_browse, observe_transaction
 from model.features.profile import Profile, decode_profile, encode_profile
 from spark_jobs.cutting import without_surplus
@@ -52,6 +53,7 @@ class Outcome(NamedTuple):
     key: bytes | None
     value: bytes | None
     features: list[float] | None
+    exchange_rate: float | None  # that of `features`, which the row keeps; NaN: none known
     reason: str | None
     detail: str | None
     cut: bool | None
@@ -120,8 +122,9 @@ class Bucket:
     state once no message from before that can still come: what a profile is doesn't depend on when it is swept out.
     """
 
-    def __init__(self, state: bytes | None, limits: Limits) -> None:
+    def __init__(self, state: bytes | None, limits: Limits, rates: CurrencyRates) -> None:
         self._state = _decode_state(state) if state else _State()
+        self._rates = rates
         self._open: dict[str, _Open] = {}
         self._limits = limits
 
@@ -166,9 +169,11 @@ class Bucket:
                 self._observe_browse(event, message)
                 used[partition] += not limits.is_accounted(message)
             elif isinstance(event, Transaction):
-                features = self._observe_transaction(event, message)
+                rate = self._rates.at(event.currency, int(at * 1000))
+                features = self._observe_transaction(event, message, rate)
                 if not limits.is_accounted(message):
-                    yield _to_score(message, features, message.ingest_ms - at * 1000 > limits.allowed_lateness_ms)
+                    late = message.ingest_ms - at * 1000 > limits.allowed_lateness_ms
+                    yield _to_score(message, features, late, rate)
         for partition, count in used.items():
             if count:
                 yield _browse_count(partition, count)
@@ -178,9 +183,9 @@ class Bucket:
         observe_browse(kept.profile, event)
         self._prolong(kept, message)
 
-    def _observe_transaction(self, event: Transaction, message: Message) -> list[float] | None:
+    def _observe_transaction(self, event: Transaction, message: Message, rate: float) -> list[float] | None:
         kept = self._customer(event.customer_id, message)
-        features = observe_transaction(kept.profile, event)
+        features = observe_transaction(kept.profile, event, rate)
         if features is None:  # a repeat changes nothing, not even how long the customer is remembered
             return None
         self._prolong(kept, message)
@@ -206,10 +211,10 @@ def _refused_or_label(message: Message, event: Rejection | Label) -> Outcome:
     return _outcome(Kind.LABEL, message)
 
 
-def _to_score(message: Message, features: list[float] | None, late: bool) -> Outcome:
+def _to_score(message: Message, features: list[float] | None, late: bool, rate: float) -> Outcome:
     if features is None:
         return _outcome(Kind.DUPLICATE, message)
-    return _outcome(Kind.TRANSACTION, message, late=late, features=features)
+    return _outcome(Kind.TRANSACTION, message, late=late, features=features, exchange_rate=rate)
 
 
 def _outcome(
@@ -218,15 +223,17 @@ def _outcome(
     *,
     late: bool | None = None,
     features: list[float] | None = None,
+    exchange_rate: float | None = None,
     reason: str | None = None,
     detail: str | None = None,
 ) -> Outcome:
     topic, partition, offset, ingest_ms, key, value, _, cut = message
-    return Outcome(
-        kind.value, topic, partition, offset, ingest_ms, late, key, value, features, reason, detail, cut, messages=1
-    )
+    about = (kind.value, topic, partition, offset, ingest_ms, late, key, value)
+    return Outcome(*about, features, exchange_rate, reason, detail, cut, messages=1)
 
 
 def _browse_count(partition: int, count: int) -> Outcome:
     topic = Topic.BROWSE_EVENTS.value
-    return Outcome(Kind.BROWSE.value, topic, partition, None, None, None, None, None, None, None, None, None, count)
+    return Outcome(
+        Kind.BROWSE.value, topic, partition, None, None, None, None, None, None, None, None, None, None, count
+    )

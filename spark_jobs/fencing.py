@@ -10,7 +10,7 @@ from psycopg.rows import class_row
 from fraudstream.errors import ReplacedError
 from fraudstream.ledger.gaps import KafkaView, breaks, positions
 from fraudstream.messages.contracts import QUERY
-from fraudstream.settings import StreamSettings
+from fraudstream.settings import Settings, StreamSettings
 from model.features.profile import STATE_LAYOUT
 from spark_jobs.checkpoint import OffsetRange, Offsets, Planned
 from spark_jobs.ledger import LedgerError, Postgres
@@ -54,6 +54,7 @@ class Known:
     state_layout: int | None = None
     crashed_batch: int | None = None
     crashes: int = 0
+    shop_currency: str | None = None
 
     @property
     def resume(self) -> Offsets:
@@ -71,7 +72,7 @@ def known_query(connection: Postgres) -> Known:
         cursor.execute(
             """
             SELECT generation, first_batch, resume_offsets, state_buckets, state_partitions, state_layout,
-                crashed_batch, crashes
+                crashed_batch, crashes, shop_currency
             FROM fraud.stream_queries WHERE query = %s FOR UPDATE
             """,
             (QUERY,),
@@ -88,23 +89,24 @@ class Found:
     location: str  # for messages
 
 
-def become_driver(connection: Postgres, stream: StreamSettings, found: Found, look: Callable[[], KafkaView]) -> Driver:
+def become_driver(connection: Postgres, settings: Settings, found: Found, look: Callable[[], KafkaView]) -> Driver:
     """Makes this process the query's driver, so that an older one's next commit is refused.
 
     Args:
         connection: as the writer.
-        stream: the settings that are fixed with the checkpoint, and how often a batch may be repeated.
+        settings: those that are fixed with checkpoint or tables, and how often a batch may be repeated.
         found: the checkpoint.
         look: asks Kafka; called while an older driver can't commit, so that the ledger isn't ahead of the answer.
 
     Raises LedgerError when ledger, checkpoint and Kafka don't go on from each other, when a fixed setting has changed,
     or when the next batch ended its driver again and again.
     """
-    planned = found.planned
+    planned, stream = found.planned, settings.stream
     with connection.transaction():
         known = known_query(connection)
         if known.generation != found.generation:
             raise LedgerError("the state was set to be rebuilt while this driver started: start it again")
+        _check_currency(settings.shop.currency, known)
         view = look()
         committed = _last_committed(connection, known)
         _check_history(known, committed, planned, found.location)
@@ -115,7 +117,7 @@ def become_driver(connection: Postgres, stream: StreamSettings, found: Found, lo
         repeats = next_batch if planned is not None and next_batch > committed else None
         _check_crashes(connection, stream, known, repeats)
         _remember_partitions(connection, view)
-        return _register(connection, stream, known, view, repeats)
+        return _register(connection, settings, known, view, repeats)
 
 
 def beat(connection: Postgres, driver: Driver) -> None:
@@ -189,6 +191,15 @@ def _check_fixed(stream: StreamSettings, known: Known) -> None:
             )
 
 
+def _check_currency(currency: str, known: Known) -> None:
+    """What was stored before currencies were told apart was taken for the shop currency, whichever that is."""
+    if known.shop_currency not in (None, currency):
+        raise LedgerError(
+            f"FRAUDSTREAM_SHOP__CURRENCY is {currency}, but all sums in Postgres are in {known.shop_currency}. Go back "
+            f"to {known.shop_currency}: another shop currency needs a database and topics of its own"
+        )
+
+
 def _check_crashes(connection: Postgres, stream: StreamSettings, known: Known, repeats: int | None) -> None:
     if repeats is None or known.crashed_batch != repeats or known.crashes < stream.max_batch_repeats:
         return
@@ -218,21 +229,21 @@ def _remember_partitions(connection: Postgres, view: KafkaView) -> None:
         )
 
 
-def _register(
-    connection: Postgres, stream: StreamSettings, known: Known, view: KafkaView, repeats: int | None
-) -> Driver:
-    name = f"{socket.gethostname()}:{os.getpid()}"
+def _register(connection: Postgres, settings: Settings, known: Known, view: KafkaView, repeats: int | None) -> Driver:
+    stream, name = settings.stream, f"{socket.gethostname()}:{os.getpid()}"
     row = connection.execute(
         """
         INSERT INTO fraud.stream_queries AS q
-            (query, epoch, driver, state_buckets, state_partitions, state_layout, started_at, heartbeat_at)
-        VALUES (%s, 1, %s, %s, %s, %s, now(), now())
+            (query, epoch, driver, state_buckets, state_partitions, state_layout, shop_currency, started_at,
+            heartbeat_at)
+        VALUES (%s, 1, %s, %s, %s, %s, %s, now(), now())
         ON CONFLICT (query) DO UPDATE SET epoch = q.epoch + 1, driver = excluded.driver,
             state_buckets = excluded.state_buckets, state_partitions = excluded.state_partitions,
-            state_layout = excluded.state_layout, started_at = now(), heartbeat_at = now()
+            state_layout = excluded.state_layout, shop_currency = excluded.shop_currency,
+            started_at = now(), heartbeat_at = now()
         RETURNING epoch
         """,
-        (QUERY, name, stream.state_buckets, stream.state_partitions, STATE_LAYOUT),
+        (QUERY, name, stream.state_buckets, stream.state_partitions, STATE_LAYOUT, settings.shop.currency),
     ).fetchone()
     assert row is not None  # noqa: S101 (RETURNING always returns)
     return Driver(row[0], name, known.first_batch, known.resume, view.ids, repeats)

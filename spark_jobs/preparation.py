@@ -32,7 +32,7 @@ def prepare(settings: Settings) -> Preparation:
         database = Database(settings)
         publisher = Publisher(settings.kafka)
         connection = database.now()
-        scoring_data = ScoringDataCache.load(connection, shadow=settings.stream.shadow)
+        scoring_data = ScoringDataCache.load(connection, settings.shop.currency, shadow=settings.stream.shadow)
         return Preparation(database, publisher, scoring_data, known_query(connection).generation)
     except PostgresUnavailableError:
         raise  # it says all

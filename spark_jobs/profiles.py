@@ -14,6 +14,7 @@ from model.durations import DAY_MS, HOUR_MS
 from spark_jobs.bucket import Bucket, Limits, Message
 from spark_jobs.checkpoint import STATE_VARIABLE, Offsets
 from spark_jobs.cutting import MAX_REFUSED_BYTES, Room
+from spark_jobs.rates import rates_on_worker
 from spark_jobs.schemas import BUCKET_STATE, OUTCOME
 
 
@@ -54,11 +55,12 @@ class ProfileUpdater(StatefulProcessor):
         failpoints.arm(self._failpoints)
         self._state = handle.getValueState(STATE_VARIABLE, BUCKET_STATE)
         self._room = Room(self._refused_bytes)
+        self._rates = rates_on_worker()
 
     def handleInputRows(self, key: Any, rows: Any, timerValues: Any) -> Iterator[Row]:  # noqa: N802, N803
         """Updates one bucket."""
         stored = self._state.get()
-        bucket = Bucket(stored[0] if stored else None, self._limits)
+        bucket = Bucket(stored[0] if stored else None, self._limits, self._rates)
         for outcome in bucket.handle(map(_message, rows)):
             yield _OUTCOME_ROW(*self._room.fit(outcome))
         reach(Failpoint.IN_STATE_UPDATE)

@@ -104,7 +104,8 @@ def _messages(connection: Postgres, batch_id: int) -> Iterator[_Outgoing]:
 
 
 def _scored(row: dict[str, Any]) -> ScoredTransaction:
-    money = {name: float(row[name]) for name in statements.MONEY_FIELDS}
+    money: dict[str, float | None] = {name: float(row[name]) for name in statements.MONEY_FIELDS}
+    money["shop_amount"] = None if row["shop_amount"] is None else float(row["shop_amount"])
     items = msgspec.convert(row["items"], list[Item])
     reasons = msgspec.convert(row["reasons"], list[Reason])
     return ScoredTransaction(**(row | money | {"items": items, "reasons": reasons}), schema_version=SCHEMA_VERSION)

@@ -50,7 +50,7 @@ def run_query(
     planned = checkpoint.last_planned()
     found = Found(ready.generation, planned, checkpoint.location)
     reach(Failpoint.BEFORE_FENCING)
-    driver = become_driver(ready.database.now(), stream, found, lambda: gaps.look(kafka))
+    driver = become_driver(ready.database.now(), settings, found, lambda: gaps.look(kafka))
     reach(Failpoint.AFTER_FENCING)
     log.info("driver %s, epoch %s, on %s", driver.name, driver.epoch, spark.sparkContext.master)
     publish_left_over(ready.database.now(), ready.publisher)

@@ -32,6 +32,7 @@ OUTCOME = _struct(
     key=BinaryType(),
     value=BinaryType(),
     features=ArrayType(DoubleType()),
+    exchange_rate=DoubleType(),
     reason=StringType(),
     detail=StringType(),
     cut=BooleanType(),

@@ -14,11 +14,13 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from fraudstream.errors import FraudstreamError
+from fraudstream.static_data.currencies import COLUMNS, CurrencyRates, Rate
 from model.features.entity_risk import ENTITY_COLUMNS, EntityRisk
 from model.features.static import CUSTOMER_COLUMNS, PRODUCT_COLUMNS, StaticData
 from model.serving.artifact import decode_metadata, read_folder
 from model.serving.registry import ModelVersion, challenger, champion
 from spark_jobs.ledger import Postgres
+from spark_jobs.rates import SharedRates
 from spark_jobs.scoring import ModelFiles, ScoringData, check_on_worker
 
 log = logging.getLogger(__name__)
@@ -42,16 +44,17 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Current:
-    """The models, and one version each of the static data and of entity risk."""
+    """The models, and one version each of the static data (with the exchange rates) and of entity risk."""
 
     champion: Loaded
     challenger: Loaded | None
     static: StaticData
+    rates: CurrencyRates
     risk: EntityRisk
 
     def is_same(self, other: "Current") -> bool:
         """True if the workers need nothing new. Each part is kept as it is while its version doesn't change."""
-        parts = ("champion", "challenger", "static", "risk")
+        parts = ("champion", "challenger", "static", "rates", "risk")
         return all(getattr(self, part) is getattr(other, part) for part in parts)
 
     def scoring_data(self) -> ScoringData:
@@ -77,6 +80,7 @@ class ScoringDataCache:
     def __init__(self, current: Current, *, shadow: bool) -> None:
         """Begins with `current`. With `shadow`, a challenger scores beside the champion."""
         self.current = current
+        self._shared_rates = SharedRates()
         self._shadow = shadow
         self._broadcast: Broadcast[ScoringData] | None = None
         self._lock = threading.Lock()
@@ -84,19 +88,23 @@ class ScoringDataCache:
         self._refusals: dict[str, _Refusal] = {}
 
     @classmethod
-    def load(cls, connection: Postgres, *, shadow: bool) -> Self:
+    def load(cls, connection: Postgres, shop_currency: str, *, shadow: bool) -> Self:
         """Reads champion and static data. Raises FraudstreamError when there is no model, or when it can't be used."""
         model = champion(connection)
         if model is None:
             raise FraudstreamError(_NO_CHAMPION)
-        return cls(Current(_read(model), None, _newest_static(connection), _newest_risk(connection)), shadow=shadow)
+        static = _newest_static(connection)
+        rates = _read_rates(connection, shop_currency)
+        return cls(Current(_read(model), None, static, rates, _newest_risk(connection)), shadow=shadow)
 
     def refresh(self, connection: Postgres, spark: SparkSession) -> Current:
         """Reads what has changed, and returns what to score with now. A new model is tried on a worker first."""
         old = self.current
         first = self._take("champion", champion(connection), old.champion, spark) or old.champion
         second = self._take("challenger", challenger(connection), old.challenger, spark) if self._shadow else None
-        new = Current(first, second, _newest_static(connection, old.static), _newest_risk(connection, old.risk))
+        static = _newest_static(connection, old.static)
+        rates = old.rates if static is old.static else _read_rates(connection, old.rates.shop_currency)
+        new = Current(first, second, static, rates, _newest_risk(connection, old.risk))
         if new.is_same(old):
             return old
         with self._lock:
@@ -107,8 +115,12 @@ class ScoringDataCache:
         return new
 
     def on_workers(self, spark: SparkSession) -> Broadcast[ScoringData]:
-        """`current` on all workers. Raises FraudstreamError when they can't use the champion."""
+        """`current` on all workers, and its exchange rates for the jobs that the calling thread runs next.
+
+        Raises FraudstreamError when they can't use the champion.
+        """
         with self._lock:
+            self._shared_rates.use(spark, self.current.rates)
             if not self._champion_tried:  # the one of `load`; later ones were tried by `refresh`
                 check_on_worker(spark, self.current.champion.files)
                 self._champion_tried = True
@@ -203,6 +215,11 @@ def _read_static(connection: Postgres, version: int) -> StaticData:
     customers, products = frames
     customers["registered_at"] = pd.to_datetime(customers["registered_at"], utc=True)
     return StaticData.from_frames(customers, products, version)
+
+
+def _read_rates(connection: Postgres, shop_currency: str) -> CurrencyRates:
+    rows = connection.execute(f"SELECT {', '.join(COLUMNS)} FROM fraud.currency_rates").fetchall()  # noqa: S608 (constants)
+    return CurrencyRates.of(shop_currency, (Rate(*row) for row in rows))
 
 
 def _read_risk(connection: Postgres) -> EntityRisk:

@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from hashlib import blake2b
 from typing import Any
 
@@ -132,6 +133,7 @@ def _copy_transactions(cursor: Cursor[Any], batch: Batch, rows: Sequence[dict[st
                     batch.challenger_version,
                     row["challenger_score"],
                     content_hash(t),
+                    _stored_rate(row["exchange_rate"]),
                     False,
                 )
             )
@@ -141,6 +143,11 @@ def _kept(transaction: Transaction, field: str) -> Any:
     """The field's value as it is stored; money in whole minor units of its currency."""
     value = getattr(transaction, field)
     return in_minor_units(value, transaction.currency) if field in statements.MONEY_FIELDS else value
+
+
+def _stored_rate(rate: float) -> Decimal | None:
+    """The exchange rate that the features were computed with; None where none is known (NaN)."""
+    return Decimal(repr(rate)) if rate == rate else None
 
 
 def _copy_labels(cursor: Cursor[Any], batch: Batch, rows: Sequence[dict[str, Any]]) -> None:

@@ -1,5 +1,7 @@
 """The sink's SQL. Every statement of `APPLY` runs once a micro-batch, in this order, with the parameter `batch_id`."""
 
+from fraudstream.storage.amounts import SHOP_AMOUNT, SHOP_PRICE
+
 #: The transaction's own columns, copied as they are.
 TRANSACTION_FIELDS = (
     "transaction_id",
@@ -20,7 +22,7 @@ TRANSACTION_FIELDS = (
     "ip_country",
     "device_id",
 )
-#: Those that are money.
+#: Those that are money, in the transaction's currency.
 MONEY_FIELDS = frozenset({"amount", "promo_amount", "shipping_fee"})
 _TRANSACTION_COLUMNS = (
     *TRANSACTION_FIELDS,
@@ -39,6 +41,7 @@ _TRANSACTION_COLUMNS = (
     "challenger_version",
     "challenger_score",
     "content_hash",
+    "exchange_rate",
     "counted_in_sales",
 )
 _LABEL_COLUMNS = (
@@ -162,7 +165,6 @@ DELETE FROM fraud.flagged_sessions f USING turned_sessions s
 WHERE (f.customer_id, f.session_id) = (s.customer_id, s.session_id) AND NOT s.flagged
 """
 
-# Prices count with four digits after the point, the smallest minor unit of ISO 4217.
 _WINDOW_30_S = "date_bin('30 seconds', event_time, timestamptz '2000-01-01 00:00:00+00')"
 _ADD_TO_SALES = """
 ON CONFLICT (window_start, product_id) DO UPDATE
@@ -176,11 +178,11 @@ WITH moved AS (
     UPDATE fraud.scored_transactions t SET counted_in_sales = NOT s.flagged
     FROM turned_sessions s
     WHERE (t.customer_id, t.session_id) = (s.customer_id, s.session_id) AND t.counted_in_sales = s.flagged
-    RETURNING t.batch_id, t.event_time, t.items, CASE WHEN s.flagged THEN -1 ELSE 1 END AS direction
+    RETURNING t.batch_id, t.event_time, t.items, t.exchange_rate, CASE WHEN s.flagged THEN -1 ELSE 1 END AS direction
 )
 INSERT INTO fraud.product_sales AS p (window_start, product_id, units, revenue, batch_id)
 SELECT {_WINDOW_30_S}, item.product_id, sum(direction * item.quantity),
-    sum(direction * item.quantity * round(item.unit_price, 4)), %(batch_id)s
+    coalesce(sum(direction * item.quantity * {SHOP_PRICE}), 0), %(batch_id)s
 FROM moved, jsonb_to_recordset(items) AS item (product_id text, quantity bigint, unit_price numeric)
 WHERE moved.batch_id <> %(batch_id)s
 GROUP BY 1, 2
@@ -189,7 +191,8 @@ GROUP BY 1, 2
 
 _ADD_SALES = f"""
 INSERT INTO fraud.product_sales AS p (window_start, product_id, units, revenue, batch_id)
-SELECT {_WINDOW_30_S}, item.product_id, sum(item.quantity), sum(item.quantity * round(item.unit_price, 4)), %(batch_id)s
+SELECT {_WINDOW_30_S}, item.product_id, sum(item.quantity), coalesce(sum(item.quantity * {SHOP_PRICE}), 0),
+    %(batch_id)s
 FROM fraud.scored_transactions,
     jsonb_to_recordset(items) AS item (product_id text, quantity bigint, unit_price numeric)
 WHERE batch_id = %(batch_id)s AND counted_in_sales
@@ -197,33 +200,37 @@ GROUP BY 1, 2
 {_ADD_TO_SALES}
 """  # noqa: S608 (constants)
 
-_FRAUD_COUNTS = """
-INSERT INTO fraud.fraud_counts AS c (window_start, transactions, flagged, amount, flagged_amount)
+_FRAUD_COUNTS = f"""
+INSERT INTO fraud.fraud_counts AS c
+    (window_start, transactions, flagged, amount, flagged_amount, unpriced, flagged_unpriced)
 SELECT date_bin('10 seconds', event_time, timestamptz '2000-01-01 00:00:00+00'), count(*),
-    count(*) FILTER (WHERE is_fraud), sum(amount), coalesce(sum(amount) FILTER (WHERE is_fraud), 0)
+    count(*) FILTER (WHERE is_fraud),
+    coalesce(sum({SHOP_AMOUNT}), 0), coalesce(sum({SHOP_AMOUNT}) FILTER (WHERE is_fraud), 0),
+    count(*) FILTER (WHERE exchange_rate IS NULL), count(*) FILTER (WHERE exchange_rate IS NULL AND is_fraud)
 FROM fraud.scored_transactions WHERE batch_id = %(batch_id)s
 GROUP BY 1
 ON CONFLICT (window_start) DO UPDATE
 SET transactions = c.transactions + excluded.transactions, flagged = c.flagged + excluded.flagged,
-    amount = c.amount + excluded.amount, flagged_amount = c.flagged_amount + excluded.flagged_amount
-"""
+    amount = c.amount + excluded.amount, flagged_amount = c.flagged_amount + excluded.flagged_amount,
+    unpriced = c.unpriced + excluded.unpriced, flagged_unpriced = c.flagged_unpriced + excluded.flagged_unpriced
+"""  # noqa: S608 (constants)
 
-_FRAUD_LOCATIONS = """
+_FRAUD_LOCATIONS = f"""
 INSERT INTO fraud.fraud_locations AS l
     (window_start, shipping_country, shipping_city, latitude, longitude, flagged, flagged_amount)
 SELECT date_bin('60 seconds', event_time, timestamptz '2000-01-01 00:00:00+00'), shipping_country, shipping_city,
-    avg(shipping_latitude), avg(shipping_longitude), count(*), sum(amount)
+    avg(shipping_latitude), avg(shipping_longitude), count(*), coalesce(sum({SHOP_AMOUNT}), 0)
 FROM fraud.scored_transactions WHERE batch_id = %(batch_id)s AND is_fraud
 GROUP BY 1, 2, 3
 ON CONFLICT (window_start, shipping_country, shipping_city) DO UPDATE
 SET flagged = l.flagged + excluded.flagged, flagged_amount = l.flagged_amount + excluded.flagged_amount
-"""
+"""  # noqa: S608 (constants)
 
 _ALERTS = """
-INSERT INTO fraud.fraud_alerts (transaction_id, customer_id, event_time, amount, currency, shipping_city,
-    shipping_country, fraud_score, reasons, model_version)
-SELECT transaction_id, customer_id, event_time, amount, currency, shipping_city, shipping_country, fraud_score, reasons,
-    model_version
+INSERT INTO fraud.fraud_alerts (transaction_id, customer_id, event_time, amount, currency, exchange_rate,
+    shipping_city, shipping_country, fraud_score, reasons, model_version)
+SELECT transaction_id, customer_id, event_time, amount, currency, exchange_rate,
+    shipping_city, shipping_country, fraud_score, reasons, model_version
 FROM fraud.scored_transactions WHERE batch_id = %(batch_id)s AND is_fraud
 """
 
@@ -284,7 +291,8 @@ SELECT kafka_partition, ingest_time, late, is_fraud FROM fraud.scored_transactio
 # --- what is published, read back from what was committed ---------------------------------------------------------
 
 SCORED_TO_PUBLISH = f"""
-SELECT {", ".join(TRANSACTION_FIELDS)}, items, fraud_score, is_fraud, threshold, reasons, model_version, scored_at
+SELECT {", ".join(TRANSACTION_FIELDS)}, items, fraud_score, is_fraud, threshold, reasons, model_version, scored_at,
+    {SHOP_AMOUNT} AS shop_amount
 FROM fraud.scored_transactions WHERE batch_id = %s ORDER BY kafka_partition, kafka_offset
 """  # noqa: S608 (constants)
 

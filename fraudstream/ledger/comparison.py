@@ -12,6 +12,7 @@ from typing import Any
 from psycopg.rows import DictRow, dict_row
 
 from fraudstream.ledger.differences import Difference
+from fraudstream.storage.amounts import SHOP_AMOUNT, SHOP_PRICE
 from fraudstream.storage.connect import Postgres
 
 #: A batch is published right after its commit; what is unpublished for longer waits for a driver that is gone.
@@ -70,11 +71,16 @@ _EVENTS, _WINDOWS = (_RANGE.format(column, column) for column in ("event_time", 
 _ROLLUPS = f"""
     SELECT * FROM
         (SELECT count(*) AS transactions, count(*) FILTER (WHERE is_fraud) AS flagged,
-            coalesce(sum(amount), 0) AS amount, coalesce(sum(amount) FILTER (WHERE is_fraud), 0) AS flagged_amount
+            coalesce(sum({SHOP_AMOUNT}), 0) AS amount,
+            coalesce(sum({SHOP_AMOUNT}) FILTER (WHERE is_fraud), 0) AS flagged_amount,
+            count(*) FILTER (WHERE exchange_rate IS NULL) AS unpriced,
+            count(*) FILTER (WHERE exchange_rate IS NULL AND is_fraud) AS flagged_unpriced
          FROM fraud.scored_transactions WHERE {_EVENTS}) AS rows,
         (SELECT coalesce(sum(transactions), 0)::bigint AS fraud_counts_transactions,
             coalesce(sum(flagged), 0)::bigint AS fraud_counts_flagged, coalesce(sum(amount), 0) AS fraud_counts_amount,
-            coalesce(sum(flagged_amount), 0) AS fraud_counts_flagged_amount
+            coalesce(sum(flagged_amount), 0) AS fraud_counts_flagged_amount,
+            coalesce(sum(unpriced), 0)::bigint AS fraud_counts_unpriced,
+            coalesce(sum(flagged_unpriced), 0)::bigint AS fraud_counts_flagged_unpriced
          FROM fraud.fraud_counts WHERE {_WINDOWS}) AS counts,
         (SELECT coalesce(sum(flagged), 0)::bigint AS fraud_locations_flagged,
             coalesce(sum(flagged_amount), 0) AS fraud_locations_flagged_amount
@@ -83,7 +89,7 @@ _ROLLUPS = f"""
 """  # noqa: S608 (constants)
 _SALES = f"""
     WITH sold AS (
-        SELECT item.product_id, sum(item.quantity) AS units, sum(item.quantity * round(item.unit_price, 4)) AS revenue
+        SELECT item.product_id, sum(item.quantity) AS units, sum(item.quantity * {SHOP_PRICE}) AS revenue
         FROM fraud.scored_transactions,
             jsonb_to_recordset(items) AS item (product_id text, quantity bigint, unit_price numeric)
         WHERE counted_in_sales AND {_EVENTS}
@@ -104,6 +110,8 @@ _SUMS = (
     ("fraud_counts", "flagged"),
     ("fraud_counts", "amount"),
     ("fraud_counts", "flagged_amount"),
+    ("fraud_counts", "unpriced"),
+    ("fraud_counts", "flagged_unpriced"),
     ("fraud_locations", "flagged"),
     ("fraud_locations", "flagged_amount"),
     ("fraud_alerts", "flagged"),

@@ -199,6 +199,9 @@ class ScoredTransaction(Struct, frozen=True, kw_only=True):
     reasons: Annotated[list[Reason], Meta(description="the strongest three, for flagged ones")]
     model_version: str
     scored_at: UtcTime
+    shop_amount: Annotated[
+        float | None, Meta(description="`amount` in the shop currency; null: no exchange rate was known")
+    ] = None  # so that those sent before there were rates can be decoded
 
 
 class ProductWindow(Struct, frozen=True, kw_only=True):
@@ -212,7 +215,7 @@ class ProductWindow(Struct, frozen=True, kw_only=True):
     window_start: UtcTime
     window_end: UtcTime
     units: int
-    revenue: float
+    revenue: Annotated[float, Meta(description="in the shop currency")]
 
 
 Event = BrowseEvent | Transaction | Label

@@ -17,6 +17,7 @@ from fraudstream.simulator.produce.options import ProduceOptions, takes_options,
 from fraudstream.simulator.produce.replay import produce_replay
 from fraudstream.simulator.shop import build_shop
 from fraudstream.simulator.tables import Tables
+from fraudstream.static_data.currencies import read_rates
 from fraudstream.static_data.publish import StaticDataError, publish
 from fraudstream.storage.connect import session
 
@@ -68,7 +69,7 @@ def static(
         Path | None, typer.Option(help="Folder with customers.parquet and products.parquet; else the simulated shop.")
     ] = None,
 ) -> None:
-    """Publish customers and products to Postgres, where the stream reads them.
+    """Publish customers, products and the settings' exchange rates to Postgres, where the stream reads them.
 
     Examples:
       static                    the simulated shop of the settings
@@ -82,10 +83,15 @@ def static(
         defaults = settings.producer
         tables = Tables(build_shop(defaults.seed, defaults.customers, defaults.products), run=0)
         customers, products = tables.customers(), tables.products()
+    shop = settings.shop
+    rates = read_rates(shop.currency_rates, shop.currency) if shop.currency_rates else None
     with session(settings, settings.postgres.writer, name="static_data") as connection:
-        published = publish(connection, customers, products)
+        published = publish(connection, customers, products, rates)
     news = "new version" if published.new else "nothing changed since version"
-    typer.echo(f"{news} {published.version}: {published.customers} customers, {published.products} products")
+    typer.echo(
+        f"{news} {published.version}: {published.customers} customers, {published.products} products, "
+        f"{published.currency_rates} exchange rates into {shop.currency}"
+    )
 
 
 def _read(path: Path) -> pa.Table:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fraudstream.errors import FraudstreamError
+from fraudstream.settings import ShopSettings
 from fraudstream.static_data.entities import DAY_MS
 
 COLUMNS = ("currency", "valid_from", "rate")
@@ -79,6 +80,12 @@ class CurrencyRates:
                 index = np.searchsorted(begins, times_ms[mine], side="right")
                 found[mine] = np.array([nan, *values])[index]
         return found
+
+
+def rates_of(shop: ShopSettings) -> CurrencyRates:
+    """The rates that the settings name. Raises CurrencyRatesError."""
+    lines = read_rates(shop.currency_rates, shop.currency) if shop.currency_rates else []
+    return CurrencyRates.of(shop.currency, lines)
 
 
 def read_rates(path: Path, shop_currency: str) -> list[Rate]:

@@ -1,4 +1,4 @@
-"""Publishes customers and products to Postgres, in one transaction and as a new version."""
+"""Publishes customers, products and exchange rates to Postgres, in one transaction and as a new version."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,8 @@ from psycopg import sql
 from sqlalchemy import Table
 
 from fraudstream.errors import FraudstreamError
-from fraudstream.storage.tables import SCHEMA, customers, products, static_versions
+from fraudstream.static_data.currencies import COLUMNS, Rate
+from fraudstream.storage.tables import SCHEMA, currency_rates, customers, products, static_versions
 
 #: Held by a publisher, so that two at a time make two versions one after the other.
 _LOCK = 0x5741_7469  # any number, the same everywhere
@@ -28,23 +29,31 @@ class Published:
     new: bool
     customers: int
     products: int
+    currency_rates: int
 
 
-def publish(connection: psycopg.Connection[Any], customer_rows: pa.Table, product_rows: pa.Table) -> Published:
+def publish(
+    connection: psycopg.Connection[Any],
+    customer_rows: pa.Table,
+    product_rows: pa.Table,
+    rates: Sequence[Rate] | None = None,
+) -> Published:
     """Makes `fraud.customers` and `fraud.products` hold the given rows; who isn't among them stays.
 
-    A repeat that changes no row makes no new version. Raises StaticDataError when a column is missing.
+    `fraud.currency_rates` then holds `rates` and no others; None leaves it as it is. A repeat that changes no row makes
+    no new version. Raises StaticDataError when a column is missing.
     """
     with connection.transaction(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         changed = _upsert(cursor, customers, customer_rows) + _upsert(cursor, products, product_rows)
-        counts = (_count(cursor, customers), _count(cursor, products))
+        changed += rates is not None and _replace_rates(cursor, rates)
+        counts = (_count(cursor, customers), _count(cursor, products), _count(cursor, currency_rates))
         versions = sql.Identifier(SCHEMA, static_versions.name)
         cursor.execute(sql.SQL("SELECT max(version) FROM {}").format(versions))
         newest = _single(cursor)
         if newest is not None and not changed:
             return Published(newest, False, *counts)
-        insert = sql.SQL("INSERT INTO {} (customers, products) VALUES (%s, %s) RETURNING version")
+        insert = sql.SQL("INSERT INTO {} (customers, products, currency_rates) VALUES (%s, %s, %s) RETURNING version")
         cursor.execute(insert.format(versions), counts)
         return Published(_single(cursor), True, *counts)
 
@@ -77,6 +86,19 @@ def _upsert(cursor: psycopg.Cursor[Any], table: Table, rows: pa.Table) -> int:
         ).format(**names)
     )
     return cursor.rowcount
+
+
+def _replace_rates(cursor: psycopg.Cursor[Any], rates: Sequence[Rate]) -> bool:
+    """Replaces the rates, since one may be corrected or taken out; returns whether they differ from those before."""
+    table, columns = sql.Identifier(SCHEMA, currency_rates.name), _listed("{0}", COLUMNS)
+    held = cursor.execute(sql.SQL("SELECT {} FROM {}").format(columns, table)).fetchall()
+    if set(held) == set(rates):
+        return False
+    cursor.execute(sql.SQL("DELETE FROM {}").format(table))
+    with cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN").format(table, columns)) as copy:
+        for rate in rates:
+            copy.write_row(rate)
+    return True
 
 
 def _listed(form: LiteralString, columns: Sequence[str]) -> sql.Composed:

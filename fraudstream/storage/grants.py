@@ -36,6 +36,7 @@ WRITER: dict[str, WriterRights] = {
     "static_versions": APPEND_ONLY,
     "customers": WriterRights(update=True),
     "products": WriterRights(update=True),
+    "currency_rates": WriterRights(delete=True),
     "entity_risk": WriterRights(delete=True),
     "entity_risk_versions": APPEND_ONLY,
     # spark_jobs.statements
@@ -43,7 +44,9 @@ WRITER: dict[str, WriterRights] = {
     "fraud_alerts": WriterRights(update=("decided_at", "status")),
     "flagged_sessions": WriterRights(delete=True),
     "product_sales": WriterRights(update=("batch_id", "revenue", "units")),
-    "fraud_counts": WriterRights(update=("amount", "flagged", "flagged_amount", "transactions")),
+    "fraud_counts": WriterRights(
+        update=("amount", "flagged", "flagged_amount", "flagged_unpriced", "transactions", "unpriced")
+    ),
     "fraud_locations": WriterRights(update=("flagged", "flagged_amount")),
     "dead_letters": WriterRights(
         update=("replay_claimed_at", "replay_from", "replayed_at", "replayed_offset", "topic")

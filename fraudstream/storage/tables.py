@@ -1,6 +1,7 @@
 """The tables of schema `fraud`, as SQLAlchemy metadata. Alembic's migrations are tested equal to it.
 
-Money and its sums are `numeric`, in whole minor units of the transaction's currency; times are `timestamptz`; latitude
+Money is `numeric`: amounts in whole minor units of the transaction's currency, sums and list prices in the shop
+currency; times are `timestamptz`; latitude
 and longitude are degrees.
 """
 
@@ -10,6 +11,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
     Double,
     ForeignKeyConstraint,
@@ -48,6 +50,12 @@ def _created_at(name: str) -> Column[object]:
     return Column(name, Timestamp, nullable=False, server_default=func.now())
 
 
+def _exchange_rate() -> Column[object]:
+    # What was stored before there were rates was taken for the shop currency.
+    told = "of event_time: units of the shop currency for one of currency; null: none known"
+    return Column("exchange_rate", Money, server_default="1", comment=told)
+
+
 # --- static data, joined by the stream ---------------------------------------------------------------------------
 
 static_versions = Table(
@@ -57,6 +65,7 @@ static_versions = Table(
     _created_at("published_at"),
     Column("customers", Integer, nullable=False),
     Column("products", Integer, nullable=False),
+    Column("currency_rates", Integer, nullable=False, server_default="0"),
     comment="A row a refresh of the static data; the stream re-reads it when the newest version changes",
 )
 
@@ -81,6 +90,16 @@ products = Table(
     Column("category", Text, nullable=False),
     Column("list_price", Money, nullable=False),
     comment="The catalogue",
+)
+
+currency_rates = Table(
+    "currency_rates",
+    metadata,
+    Column("currency", Text, primary_key=True, comment="ISO 4217"),
+    Column("valid_from", Date, primary_key=True, comment="from midnight, UTC, until the next one"),
+    Column("rate", Money, nullable=False, comment="units of the shop currency for one of currency"),
+    CheckConstraint("rate > 0", name="rate"),
+    comment="Exchange rates into the shop currency",
 )
 
 entity_risk = Table(
@@ -147,6 +166,7 @@ scored_transactions = Table(
     Column("challenger_version", Text, comment="the model that scored in the champion's shadow, if there was one"),
     Column("challenger_score", Double, comment="its probability of fraud, 0 to 1; decides nothing"),
     Column("content_hash", BigInteger, comment="of the transaction as received: tells a repeat from a conflict"),
+    _exchange_rate(),
     CheckConstraint("fraud_score BETWEEN 0 AND 1", name="fraud_score"),
     Index(None, "batch_id"),
     Index(None, "customer_id", "session_id"),
@@ -171,6 +191,7 @@ fraud_alerts = Table(
     Column("status", Text, nullable=False, server_default="open"),
     _created_at("created_at"),
     Column("decided_at", Timestamp),
+    _exchange_rate(),
     ForeignKeyConstraint(["transaction_id"], [scored_transactions.c.transaction_id], ondelete="CASCADE"),
     CheckConstraint("status IN ('open', 'confirmed', 'dismissed')", name="status"),
     Index(None, "event_time"),
@@ -206,6 +227,14 @@ fraud_counts = Table(
     Column("flagged", BigInteger, nullable=False),
     Column("amount", Money, nullable=False),
     Column("flagged_amount", Money, nullable=False),
+    Column(
+        "unpriced",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="among the transactions: without an exchange rate, and not in the amounts",
+    ),
+    Column("flagged_unpriced", BigInteger, nullable=False, server_default="0", comment="the same among the flagged"),
     comment="Transactions and flagged ones per window",
 )
 
@@ -313,6 +342,7 @@ stream_queries = Table(
     ),
     Column("crashed_batch", BigInteger, comment="the batch that a driver left without an error of its own"),
     Column("crashes", Integer, nullable=False, server_default="0", comment="how many drivers in a row left it so"),
+    Column("shop_currency", Text, comment="fixed with the tables: of all their sums"),
     comment="The fence: which driver may write, and which checkpoint counts",
 )
 

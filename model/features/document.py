@@ -16,7 +16,9 @@ _HEAD = """\
 
 The model's columns, in their order. Written by `python -m fraudstream.docs` from the declarations in
 `model/features/`; each block's module holds the function that computes it, too. A feature is NaN where it isn't known,
-such as a new device of a customer whose devices aren't known yet. Windows of 7 and 30 days begin at midnight UTC.
+such as a new device of a customer whose devices aren't known yet. Windows of 7 and 30 days begin at midnight UTC. Money
+is in the shop currency: without an exchange rate an amount is NaN, and later sums, means and maxima are without it
+([production.md](production.md#currencies)).
 Entity risk is as of the last refresh (`FRAUDSTREAM_ENTITY_RISK__REFRESH_MINUTES`), from the labels that had come by
 then.
 """

@@ -5,7 +5,7 @@ from math import exp, log, nan, sqrt
 from fraudstream.messages.contracts import Transaction
 from model.durations import DAY_MS, HOUR_MS
 from model.features.geo import distance_km
-from model.features.profile import History, Session, log_amount
+from model.features.profile import NO_AMOUNT, History, Session, log_amount
 from model.features.spec import of_customer
 
 HABIT_SPECS = (
@@ -38,16 +38,12 @@ _MIN_TRAVEL_MS = 60_000
 
 
 def habit_values(history: History, transaction: Transaction, at: int, cents: int, pace: float) -> list[float]:
-    """Values of HABIT_SPECS at `at` (epoch milliseconds), for an amount of `cents` after clicks with `log_pace`."""
+    """Values of HABIT_SPECS at `at` (epoch milliseconds), for `cents` (or NO_AMOUNT) after clicks with `log_pace`."""
     count = history.transactions
     since_last = max(0, at - history.last)
     span = history.last - history.first
-    pace_ratio = deviation = nan
-    if count > 1:
-        if span > 0:
-            pace_ratio = since_last * (count - 1) / span
-        spread = max(_MIN_SPREAD, sqrt(history.log_squares / (count - 1)))
-        deviation = (log_amount(cents) - history.log_mean) / spread
+    pace_ratio = since_last * (count - 1) / span if count > 1 and span > 0 else nan
+    to_mean, to_max, deviation = _against_amounts(history, cents)
     kilometres = distance_km(
         history.latitude, history.longitude, transaction.shipping_latitude, transaction.shipping_longitude
     )
@@ -56,14 +52,26 @@ def habit_values(history: History, transaction: Transaction, at: int, cents: int
         max(0, at - history.first) / DAY_MS,  # known_days
         since_last / 1000,  # since_last
         pace_ratio,  # pace_ratio
-        cents * count / max(history.cents, 1),  # amount_to_mean
-        cents / max(history.cents_max, 1),  # amount_to_max
+        to_mean,  # amount_to_mean
+        to_max,  # amount_to_max
         deviation,  # amount_deviation
         exp(pace - history.pace_mean) if history.pace_count else nan,  # pace_to_habit
         history.promos / count,  # promo_share
         kilometres,  # km_since_last
         kilometres / (max(since_last, _MIN_TRAVEL_MS) / HOUR_MS),  # kmh_since_last
     ]
+
+
+def _against_amounts(history: History, cents: int) -> tuple[float, float, float]:
+    """The amount over the customer's mean and maximum, and its deviation; NaN as far as amounts aren't known."""
+    priced = history.transactions - history.unpriced
+    if cents == NO_AMOUNT or not priced:
+        return nan, nan, nan
+    deviation = nan
+    if priced > 1:
+        spread = max(_MIN_SPREAD, sqrt(history.log_squares / (priced - 1)))
+        deviation = (log_amount(cents) - history.log_mean) / spread
+    return cents * priced / max(history.cents, 1), cents / max(history.cents_max, 1), deviation
 
 
 def log_pace(session: Session | None) -> float:

@@ -15,6 +15,7 @@ from model.features.habits import HABIT_SPECS, habit_values, log_pace
 from model.features.profile import (
     MAX_GAP_MS,
     MAX_PRODUCTS,
+    NO_AMOUNT,
     Profile,
     Session,
     add_amount,
@@ -74,9 +75,11 @@ def observe_browse(profile: Profile, event: BrowseEvent) -> None:
         session.seen |= 1 << (crc32(event.product_id.encode()) & 63)
 
 
-def observe_transaction(profile: Profile, transaction: Transaction) -> list[float] | None:
+def observe_transaction(profile: Profile, transaction: Transaction, rate: float) -> list[float] | None:
     """The values of STATEFUL_COLUMNS for `transaction`, from what was known before it; then learns it.
 
+    `rate` is its exchange rate (`fraudstream.static_data.currencies`), NaN where none is known: its amount is NaN then,
+    and is added to nothing.
     None for a transaction id that the profile has already seen; the profile then stays as it is.
     """
     history = read_history(profile)
@@ -85,7 +88,7 @@ def observe_transaction(profile: Profile, transaction: Transaction) -> list[floa
         return None
     at = (transaction.event_time - _EPOCH) // _MILLISECOND
     second = at // 1000
-    cents = round(transaction.amount * 100)
+    cents = round(transaction.amount * rate * 100) if rate == rate else NO_AMOUNT  # not NaN
     device = crc32(transaction.device_id.encode())
     card = None if transaction.card_token is None else crc32(transaction.card_token.encode())
     place = place_key(transaction.shipping_latitude, transaction.shipping_longitude)
@@ -99,7 +102,7 @@ def observe_transaction(profile: Profile, transaction: Transaction) -> list[floa
         values += familiarity_values(history, transaction, second, device, card, place)
     else:
         values += _NO_HISTORY
-    values += purchase_values(transaction, at)
+    values += purchase_values(transaction, at, rate)
     products = history.products
     values += map(float, products)
     values += _NO_PRODUCTS[len(products) :]

@@ -9,9 +9,9 @@
   make room for new ones, so that a burst of new cards doesn't push out the customer's own. And the 8 last countries.
 - The last 12 different products bought, as 32-bit hashes: only the static join knows their categories.
 
-Money is kept in whole hundredths and times in whole milliseconds or seconds, so that a sum doesn't depend on the order
-of its parts. Most events are browsing events, which touch sessions only: the history stays encoded until a transaction
-needs it.
+Money is kept in whole hundredths of the shop currency and times in whole milliseconds or seconds, so that a sum doesn't
+depend on the order of its parts. A transaction without an exchange rate counts as one, and its amount nowhere. Most
+events are browsing events, which touch sessions only: the history stays encoded until a transaction needs it.
 """
 
 from bisect import bisect_right
@@ -27,6 +27,9 @@ MAX_DAYS = 30
 MAX_KNOWN = 8
 MAX_PRODUCTS = 12
 KNOWN_FIELDS = 4  # hash, first use, last use, number of uses
+
+NO_AMOUNT = -1
+MAX_CENTS = 2**63 - 1  # what the encoding holds; a customer's sum stays there
 
 MAX_GAP_MS = HOUR_MS // 2  # a longer pause says no more, and the sum of squares stays below 2**63
 
@@ -69,7 +72,7 @@ class History(msgspec.Struct, array_like=True, gc=False):
     latitude: float = 0.0  # of the last shipping place
     longitude: float = 0.0
     recent_times: list[int] = []  # epoch seconds, ascending
-    recent_cents: list[int] = []
+    recent_cents: list[int] = []  # NO_AMOUNT where it isn't known
     recent_ids: list[int] = []  # in order of arrival
     days: list[int] = []  # days since 1970, ascending
     day_counts: list[int] = []
@@ -81,6 +84,8 @@ class History(msgspec.Struct, array_like=True, gc=False):
     ip_countries: list[str] = []
     day_maxima: list[int] = []
     products: list[int] = []  # hashes, the most recent last
+    unpriced: int = 0  # transactions among `transactions` whose amounts aren't known
+    day_unpriced: list[int] = []  # the same by day; empty while there are none
 
 
 class Profile(msgspec.Struct, array_like=True):
@@ -91,6 +96,7 @@ class Profile(msgspec.Struct, array_like=True):
 
 
 #: Version of the encoding of profiles and of the stream's buckets of them. A checkpoint of another one is refused.
+#: Fields may be added at the end of a struct, with a default, within a version: both ways, what is unknown is left out.
 STATE_LAYOUT = 2
 _encode = msgspec.msgpack.Encoder().encode
 _decode_profile = msgspec.msgpack.Decoder(Profile).decode
@@ -146,17 +152,19 @@ def add_session(sessions: list[Session], session: Session) -> None:
 
 
 def add_amount(history: History, at: int, cents: int, identifier: int) -> None:
-    """Counts a transaction of `cents` at `at` (epoch milliseconds) in totals, recent ones and days."""
-    count = history.transactions + 1
-    history.transactions = count
-    history.first = min(history.first, at) if count > 1 else at
+    """Counts a transaction of `cents` (or NO_AMOUNT) at `at` (epoch milliseconds) in totals, recent ones and days."""
+    history.transactions += 1
+    history.first = min(history.first, at) if history.transactions > 1 else at
     history.last = max(history.last, at)
-    history.cents += cents
-    history.cents_max = max(history.cents_max, cents)
-    logarithm = log_amount(cents)
-    difference = logarithm - history.log_mean
-    history.log_mean += difference / count
-    history.log_squares += difference * (logarithm - history.log_mean)
+    if cents == NO_AMOUNT:
+        history.unpriced += 1
+    else:
+        history.cents = min(history.cents + cents, MAX_CENTS)
+        history.cents_max = max(history.cents_max, cents)
+        logarithm = log_amount(cents)
+        difference = logarithm - history.log_mean
+        history.log_mean += difference / (history.transactions - history.unpriced)
+        history.log_squares += difference * (logarithm - history.log_mean)
     _add_recent(history, at // 1000, cents, identifier)
     _add_to_day(history, at // DAY_MS, cents)
 
@@ -211,16 +219,33 @@ def _add_recent(history: History, second: int, cents: int, identifier: int) -> N
 
 
 def _add_to_day(history: History, day: int, cents: int) -> None:
+    place = _place_of_day(history, day)
+    if place < 0:  # older than all that are kept
+        return
+    history.day_counts[place] += 1
+    if cents == NO_AMOUNT:
+        history.day_unpriced = history.day_unpriced or [0] * len(history.days)
+        history.day_unpriced[place] += 1
+    else:
+        history.day_cents[place] = min(history.day_cents[place] + cents, MAX_CENTS)
+        history.day_maxima[place] = max(history.day_maxima[place], cents)
+
+
+def _place_of_day(history: History, day: int) -> int:
+    """The day's place among `days`, where it is put if need be; -1 for one before the MAX_DAYS that are kept."""
     days = history.days
     index = bisect_right(days, day)
     if index and days[index - 1] == day:
-        history.day_counts[index - 1] += 1
-        history.day_cents[index - 1] += cents
-        history.day_maxima[index - 1] = max(history.day_maxima[index - 1], cents)
-        return
+        return index - 1
+    columns = [history.day_counts, history.day_cents, history.day_maxima]
+    if history.day_unpriced:
+        columns.append(history.day_unpriced)
     days.insert(index, day)
-    history.day_counts.insert(index, 1)
-    history.day_cents.insert(index, cents)
-    history.day_maxima.insert(index, cents)
+    for column in columns:
+        column.insert(index, 0)
     if len(days) > MAX_DAYS:
-        del days[0], history.day_counts[0], history.day_cents[0], history.day_maxima[0]
+        del days[0]
+        for column in columns:
+            del column[0]
+        index -= 1
+    return index

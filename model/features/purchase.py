@@ -28,8 +28,11 @@ _METHOD_INDEX = {name: float(index) for index, name in enumerate(PAYMENT_METHODS
 _OTHER_METHOD = float(len(PAYMENT_METHODS))
 
 
-def purchase_values(transaction: Transaction, at: int) -> list[float]:
-    """Values of PURCHASE_SPECS at `at` (epoch milliseconds)."""
+def purchase_values(transaction: Transaction, at: int, rate: float) -> list[float]:
+    """Values of PURCHASE_SPECS at `at` (epoch milliseconds); a shop currency's unit is 1/`rate` of the transaction's.
+
+    Shares are of amounts in one currency, and need no rate.
+    """
     amount = max(transaction.amount, 0.01)  # a smaller one is valid, but must not make a ratio infinite
     promo = transaction.promo_amount
     units = most = 0
@@ -43,7 +46,7 @@ def purchase_values(transaction: Transaction, at: int) -> list[float]:
         if price > highest:
             highest = price
     return [
-        transaction.amount,  # amount
+        transaction.amount * rate,  # amount
         at % DAY_MS / HOUR_MS,  # hour_of_day
         _METHOD_INDEX.get(transaction.payment_method, _OTHER_METHOD),  # payment_method
         0.0 if transaction.promo_code is None else 1.0,  # uses_promo
@@ -53,6 +56,6 @@ def purchase_values(transaction: Transaction, at: int) -> list[float]:
         float(len(transaction.items)),  # item_lines
         float(units),  # item_quantity
         float(most),  # quantity_max
-        value / units,  # unit_price_mean
-        highest,  # unit_price_max
+        value / units * rate,  # unit_price_mean
+        highest * rate,  # unit_price_max
     ]

@@ -74,8 +74,9 @@ class StaticData:
         """STATIC_FEATURES of each transaction, float64 [n, features]; NaN for an unknown customer or product.
 
         `known_products` [n, any number] are the hashes of products that the customer bought before, NaN for none.
-        Needs the columns customer_id, event_time, amount, shipping_latitude, shipping_longitude, shipping_country,
-        ip_country and items (a list of mappings with product_id, quantity and unit_price).
+        Needs the columns customer_id, event_time, amount, exchange_rate (NaN: none known), shipping_latitude,
+        shipping_longitude, shipping_country, ip_country and items (a list of mappings with product_id, quantity and
+        unit_price).
         """
         if not len(transactions):
             return np.empty((0, len(STATIC_SPECS)))
@@ -127,6 +128,7 @@ class StaticData:
             return np.bincount(owner, values, rows)
 
         list_price = joined("list_price")
+        rate = transactions["exchange_rate"].to_numpy(float)
         listed = total(list_price * quantity)
         listed = np.where(listed > 0, listed, np.nan)
         top_price = np.maximum.reduceat(list_price, starts)
@@ -143,8 +145,8 @@ class StaticData:
         new_value = total(np.where(is_new, list_price * quantity, 0.0))
         return {
             "list_price_max": top_price,
-            "price_to_list": total(price * quantity) / listed,
-            "amount_to_list": transactions["amount"].to_numpy(float) / listed,
+            "price_to_list": total(price * quantity) * rate / listed,
+            "amount_to_list": transactions["amount"].to_numpy(float) * rate / listed,
             "price_rank_mean": total(joined("price_rank")) / lines,
             "top_category_share": _largest_sum(owner, category, np.nan_to_num(list_price) * quantity, rows) / listed,
             "category_price": joined("category_price")[first_top],

@@ -8,7 +8,7 @@ from bisect import bisect_right
 from math import nan
 
 from model.durations import DAY_SECONDS, HOUR_SECONDS
-from model.features.profile import History
+from model.features.profile import NO_AMOUNT, History
 from model.features.spec import FeatureSpec, Unit
 
 _TEN_MINUTES = 600  # seconds
@@ -36,23 +36,28 @@ WINDOW_SPECS = (
 
 
 def window_values(history: History, now: int) -> list[float]:
-    """Values of WINDOW_SPECS at `now` (epoch seconds); mean and maximum of no transaction are NaN."""
+    """Values of WINDOW_SPECS at `now` (epoch seconds); mean and maximum of no amount are NaN."""
     times, amounts = history.recent_times, history.recent_cents
     count_10m = count_1h = count_1d = cents_10m = cents_1h = cents_1d = most_10m = most_1h = most_1d = 0
+    priced_10m = priced_1h = priced_1d = 0
     for index in range(bisect_right(times, now) - 1, -1, -1):
         age = now - times[index]
         if age >= DAY_SECONDS:
             break
         cents = amounts[index]
         count_1d += 1
-        cents_1d += cents
-        if cents > most_1d:
-            most_1d = cents
+        if cents != NO_AMOUNT:
+            priced_1d += 1
+            cents_1d += cents
+            if cents > most_1d:
+                most_1d = cents
         if age < HOUR_SECONDS:
-            count_1h, cents_1h, most_1h = count_1d, cents_1d, most_1d
+            count_1h, priced_1h, cents_1h, most_1h = count_1d, priced_1d, cents_1d, most_1d
             if age < _TEN_MINUTES:
-                count_10m, cents_10m, most_10m = count_1d, cents_1d, most_1d
-    count_7d, cents_7d, most_7d, count_30d, cents_30d, most_30d = _last_days(history, now // DAY_SECONDS)
+                count_10m, priced_10m, cents_10m, most_10m = count_1d, priced_1d, cents_1d, most_1d
+    week, month = _last_days(history, now // DAY_SECONDS)
+    count_7d, priced_7d, cents_7d, most_7d = week
+    count_30d, priced_30d, cents_30d, most_30d = month
     return [
         float(count_10m),  # transactions_10m
         float(count_1h),  # transactions_1h
@@ -64,31 +69,36 @@ def window_values(history: History, now: int) -> list[float]:
         cents_1d / 100,  # amount_1d
         cents_7d / 100,  # amount_7d
         cents_30d / 100,  # amount_30d
-        cents_10m / count_10m / 100 if count_10m else nan,  # amount_mean_10m
-        cents_1h / count_1h / 100 if count_1h else nan,  # amount_mean_1h
-        cents_1d / count_1d / 100 if count_1d else nan,  # amount_mean_1d
-        cents_7d / count_7d / 100 if count_7d else nan,  # amount_mean_7d
-        cents_30d / count_30d / 100 if count_30d else nan,  # amount_mean_30d
-        most_10m / 100 if count_10m else nan,  # amount_max_10m
-        most_1h / 100 if count_1h else nan,  # amount_max_1h
-        most_1d / 100 if count_1d else nan,  # amount_max_1d
-        most_7d / 100 if count_7d else nan,  # amount_max_7d
-        most_30d / 100 if count_30d else nan,  # amount_max_30d
+        cents_10m / priced_10m / 100 if priced_10m else nan,  # amount_mean_10m
+        cents_1h / priced_1h / 100 if priced_1h else nan,  # amount_mean_1h
+        cents_1d / priced_1d / 100 if priced_1d else nan,  # amount_mean_1d
+        cents_7d / priced_7d / 100 if priced_7d else nan,  # amount_mean_7d
+        cents_30d / priced_30d / 100 if priced_30d else nan,  # amount_mean_30d
+        most_10m / 100 if priced_10m else nan,  # amount_max_10m
+        most_1h / 100 if priced_1h else nan,  # amount_max_1h
+        most_1d / 100 if priced_1d else nan,  # amount_max_1d
+        most_7d / 100 if priced_7d else nan,  # amount_max_7d
+        most_30d / 100 if priced_30d else nan,  # amount_max_30d
     ]
 
 
-def _last_days(history: History, today: int) -> tuple[int, int, int, int, int, int]:
-    """Count, sum and maximum (cents) of 7 days, then of 30 days, up to `today`."""
+_Span = tuple[int, int, int, int]  # transactions, those with an amount, and the sum and maximum of these in cents
+
+
+def _last_days(history: History, today: int) -> tuple[_Span, _Span]:
+    """The last 7 days, and the last 30, up to `today`."""
     days = history.days
     end = bisect_right(days, today)
     start_30 = bisect_right(days, today - 30)
     start_7 = bisect_right(days, today - 7, start_30)
-    counts, cents, maxima = history.day_counts, history.day_cents, history.day_maxima
+    return _span(history, start_7, end), _span(history, start_30, end)
+
+
+def _span(history: History, start: int, end: int) -> _Span:
+    count = sum(history.day_counts[start:end])
     return (
-        sum(counts[start_7:end]),
-        sum(cents[start_7:end]),
-        max(maxima[start_7:end], default=0),
-        sum(counts[start_30:end]),
-        sum(cents[start_30:end]),
-        max(maxima[start_30:end], default=0),
+        count,
+        count - sum(history.day_unpriced[start:end]),
+        sum(history.day_cents[start:end]),
+        max(history.day_maxima[start:end], default=0),
     )

@@ -46,7 +46,7 @@ def model_card(metadata: Metadata, plots: Mapping[str, str]) -> str:
         _USE,
         _MEASURED,
         _table("history", histories, _METRICS),
-        "Money, in the currency's units. *Saved* are the amounts of flagged frauds.",
+        "Money, in the shop currency. *Saved* are the amounts of flagged frauds.",
         _table("history", histories, _MONEY),
         *(f"![{title}]({name})" for name, title in plots.items()),
         "## Recall by scenario",

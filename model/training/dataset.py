@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fraudstream.settings import EntityRiskSettings
+from fraudstream.static_data.currencies import CurrencyRates
 from model.features.columns import FEATURE_NAMES, STATEFUL_FEATURES, STATIC_FEATURES
 from model.features.static import StaticData
 from model.training.entity_history import entity_features_as_of
@@ -28,9 +29,10 @@ _RISK_COLUMNS = [
 class Dataset:
     """A table for training: one row a transaction, by time; `features` is float64 [n, features].
 
-    `rows` has customer_id, event_time, amount, labelled_at, labelled_fraud, is_fraud and scenario. Where nobody knows
-    the truth (`from_labels`), is_fraud is what the labels say. `labels` has all labels of the rows (transaction_id,
-    labelled_at, is_fraud), by labelled_at; None: the rows' own are the only ones.
+    `rows` has customer_id, event_time, shop_amount (in the shop currency; NaN without an exchange rate), labelled_at,
+    labelled_fraud, is_fraud and scenario. Where nobody knows the truth (`from_labels`), is_fraud is what the labels
+    say. `labels` has all labels of the rows (transaction_id, labelled_at, is_fraud), by labelled_at; None: the rows'
+    own are the only ones.
     """
 
     rows: pd.DataFrame
@@ -50,6 +52,12 @@ class Dataset:
         """True fraud flags of the rows, bool [n]."""
         return self.rows["is_fraud"].to_numpy(bool)
 
+    @property
+    def known_amounts(self) -> np.ndarray:
+        """Amounts of the rows in the shop currency, float64 [n]; 0 where none is known, since it adds to nothing."""
+        amounts: np.ndarray = self.rows["shop_amount"].fillna(0.0).to_numpy(float)
+        return amounts
+
     def known_fraud(self, moment: pd.Timestamp) -> np.ndarray:
         """Flags of rows whose newest label at `moment` says fraud, bool [n]; one without any counts as legitimate."""
         if self.labels is None:
@@ -60,16 +68,23 @@ class Dataset:
 
 
 def build(
-    folder: HistoryFolder, processes: int, progress: Callable[[int], None], entity_risk: EntityRiskSettings
+    folder: HistoryFolder,
+    processes: int,
+    progress: Callable[[int], None],
+    entity_risk: EntityRiskSettings,
+    rates: CurrencyRates,
 ) -> Dataset:
     """Computes the history's features and joins labels and truth. Raises HistoryError.
 
-    Calls `progress` now and then with the number of events done.
+    Amounts are converted with `rates`. Calls `progress` now and then with the number of events done.
     """
-    stateful = stateful_features(folder, processes, progress)
+    stateful = stateful_features(folder, processes, progress, rates)
     transactions = folder.table("transactions").drop_duplicates("transaction_id").set_index("transaction_id")
     transactions = transactions.loc[transactions.index.isin(stateful.index)]
     transactions = transactions.sort_values("event_time", kind="stable")
+    times = transactions["event_time"].astype("datetime64[ms, UTC]").astype("int64").to_numpy()
+    transactions["exchange_rate"] = rates.column(transactions["currency"].to_numpy(object), times)
+    transactions["shop_amount"] = transactions["amount"] * transactions["exchange_rate"]
     static = StaticData.from_frames(folder.table("customers"), folder.table("products"))
     columns = stateful.reindex(transactions.index).to_numpy()
     own, joined = len(STATEFUL_FEATURES), len(STATEFUL_FEATURES) + len(STATIC_FEATURES)
@@ -82,7 +97,7 @@ def build(
     known = _with_warm_up(folder, transactions)
     as_of = entity_features_as_of(known, labels, static.categories, entity_risk)
     features[:, joined:] = as_of[known.index.get_indexer(transactions.index)]
-    rows = _outcomes(folder, transactions[["customer_id", "event_time", "amount"]], labels)
+    rows = _outcomes(folder, transactions[["customer_id", "event_time", "shop_amount"]], labels)
     return Dataset(rows, features, not folder.has("truth"), labels[labels["transaction_id"].isin(rows.index)])
 
 

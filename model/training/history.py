@@ -24,6 +24,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fraudstream.messages.contracts import LAST_MS, SCHEMA_VERSION, BrowseEvent, Item, Transaction
+from fraudstream.settings import ShopSettings
+from fraudstream.static_data.currencies import CurrencyRates, Rate, rates_of
 from model.features.columns import STATEFUL_COLUMNS
 from model.features.observe import observe_browse, observe_transaction
 from model.features.profile import Profile
@@ -32,6 +34,7 @@ from model.training.errors import HistoryError
 BATCH_ROWS = 16_384
 _WARM_UP_ROWS = 2_048  # of each part: all are read at the same time
 WARM_UP = "warm_up"
+RATES_FILE = "currency_rates.parquet"
 _POLL_SECONDS = 0.5
 _BROWSE, _TRANSACTION = "browse_events", "transactions"
 WARM_UP_DATASETS = (_BROWSE, _TRANSACTION, "labels")
@@ -77,16 +80,28 @@ class HistoryFolder:
         """Number of rows of `name`, from the files' footers."""
         return sum(pq.read_metadata(part).num_rows for part in self.parts(name))
 
+    def rates(self, shop: ShopSettings) -> CurrencyRates:
+        """The exchange rates that were collected with it, which the stream joins; else those of the settings.
+
+        Raises CurrencyRatesError.
+        """
+        path = self.path / RATES_FILE
+        if not path.exists():
+            return rates_of(shop)
+        return CurrencyRates.of(shop.currency, (Rate(**row) for row in pq.read_table(path).to_pylist()))
+
     def events(self) -> int:
         """Number of browsing events and transactions, with those of the warm-up."""
         before = sum(self.warm_up.rows(name) for name in (_BROWSE, _TRANSACTION) if self.warm_up.has(name))
         return self.rows(_BROWSE) + self.rows(_TRANSACTION) + before
 
 
-def stateful_features(folder: HistoryFolder, processes: int, progress: Callable[[int], None]) -> pd.DataFrame:
+def stateful_features(
+    folder: HistoryFolder, processes: int, progress: Callable[[int], None], rates: CurrencyRates
+) -> pd.DataFrame:
     """STATEFUL_COLUMNS: a row a transaction, indexed by transaction_id; a repeated transaction isn't in it.
 
-    Nor is a transaction of the warm-up, which only moves the profiles.
+    Nor is a transaction of the warm-up, which only moves the profiles. Amounts are converted with `rates`.
 
     Calls `progress` now and then with the number of events done so far. Raises HistoryError.
     """
@@ -94,7 +109,7 @@ def stateful_features(folder: HistoryFolder, processes: int, progress: Callable[
     context = multiprocessing.get_context("spawn")
     counter = context.Value("q", 0)
     with ProcessPoolExecutor(processes, context, _prepare_worker, (counter,)) as pool:
-        shards = [pool.submit(_shard_features, folder, shard, processes) for shard in range(processes)]
+        shards = [pool.submit(_shard_features, folder, shard, processes, rates) for shard in range(processes)]
         waiting = set(shards)
         while waiting:
             waiting = wait(waiting, _POLL_SECONDS).not_done
@@ -115,7 +130,9 @@ def _prepare_worker(counter: "Synchronized[int]") -> None:
     gc.disable()  # profiles and events hold no cycles, and looking for some costs a third of the time
 
 
-def _shard_features(folder: HistoryFolder, shard: int, shards: int) -> tuple[np.ndarray, np.ndarray]:
+def _shard_features(
+    folder: HistoryFolder, shard: int, shards: int, rates: CurrencyRates
+) -> tuple[np.ndarray, np.ndarray]:
     """Transaction ids and features of the customers whose row in customers.parquet is `shard` modulo `shards`."""
     customers = pq.read_table(folder.path / "customers.parquet", columns=["customer_id"]).column(0).combine_chunks()
     mine = customers.take(pa.array(range(shard, len(customers), shards)))
@@ -133,9 +150,12 @@ def _shard_features(folder: HistoryFolder, shard: int, shards: int) -> tuple[np.
         profile = profiles[event.customer_id]
         if isinstance(event, BrowseEvent):
             observe_browse(profile, event)
-        elif (values := observe_transaction(profile, event)) is not None and not warms:
-            identifiers.append(event.transaction_id)
-            features.extend(values)
+        else:
+            rate = rates.at(event.currency, int(event.event_time.timestamp() * 1000))
+            values = observe_transaction(profile, event, rate)
+            if values is not None and not warms:
+                identifiers.append(event.transaction_id)
+                features.extend(values)
         if not count % BATCH_ROWS:
             with _counter.get_lock():
                 _counter.value += BATCH_ROWS

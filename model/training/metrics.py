@@ -23,11 +23,12 @@ RELIABILITY_EDGES = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0
 def evaluate(data: Dataset, scores: np.ndarray, threshold: float, rule: ThresholdRule) -> dict[str, Any]:
     """Metrics of `scores` [n], probabilities, for the transactions of `data`; recall by scenario too.
 
-    `recall_at_budget` is at exactly `rule.alerts_per_fraud`, whatever the threshold; amounts are in the currency's
-    units. Reliability is one row a bin: how many, their mean score, and which share of them was fraud.
+    `recall_at_budget` is at exactly `rule.alerts_per_fraud`, whatever the threshold; amounts are in the shop currency,
+    without those that no exchange rate is known for. Reliability is one row a bin: how many, their mean score, and
+    which share of them was fraud.
     """
     truth, flagged = data.truth, scores >= threshold
-    amounts = data.rows["amount"].to_numpy(float)
+    amounts = data.known_amounts
     scenarios = data.rows["scenario"].to_numpy()
     frauds = int(truth.sum())
     budget = threshold_for(scores, round(frauds * rule.alerts_per_fraud))

@@ -19,7 +19,7 @@ class Period:
 class ThresholdRule:
     """The rule for the threshold: by `alerts_per_day` where given, or by cost, or else by `alerts_per_fraud`.
 
-    A reviewed alert costs `review_cost`, in units of the transactions' currency; a missed fraud costs its amount.
+    A reviewed alert costs `review_cost`, in units of the shop currency; a missed fraud costs its amount.
     """
 
     alerts_per_fraud: float

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from fraudstream.errors import told_in_one_line
-from fraudstream.settings import EntityRiskSettings, load_settings
+from fraudstream.settings import Settings, load_settings
 from model.serving.artifact import ARTIFACT_FILE, CARD_FILE, METADATA_FILE
 from model.training.card import model_card
 from model.training.dataset import build
@@ -44,9 +44,10 @@ def write(folder: Path, trained: Trained, splits: dict[str, Split]) -> None:
     (folder / METADATA_FILE).write_bytes(trained.metadata.encode())
 
 
-def read(path: Path, processes: int, entity_risk: EntityRiskSettings) -> Split:
-    """Computes the features of the history in `path`, showing progress, and splits it."""
+def read(path: Path, processes: int, settings: Settings) -> Split:
+    """Computes the features of the history in `path`, showing progress, and splits it. Raises FraudstreamError."""
     folder = HistoryFolder(path)
+    rates = folder.rates(settings.shop)
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -62,7 +63,7 @@ def read(path: Path, processes: int, entity_risk: EntityRiskSettings) -> Split:
             speed = progress.tasks[task].speed
             progress.update(task, completed=events, rate=f"{speed:,.0f} events/s" if speed else "")
 
-        data = build(folder, processes, show, entity_risk)
+        data = build(folder, processes, show, settings.entity_risk, rates)
         progress.update(task, completed=progress.tasks[task].total)
     return split_by_time(data)
 
@@ -71,8 +72,8 @@ def read_histories(histories: list[Path], processes: int) -> dict[str, Split]:
     """The splits of all histories, by the folders' names. Raises FraudstreamError."""
     if len({path.name for path in histories}) < len(histories):
         raise TrainingError(f"histories with the same name: {', '.join(map(str, histories))}; rename their folders")
-    entity_risk = load_settings().entity_risk
-    return {path.name: read(path, processes, entity_risk) for path in histories}
+    settings = load_settings()
+    return {path.name: read(path, processes, settings) for path in histories}
 
 
 def train_and_write(splits: dict[str, Split], out: Path, options: Options) -> Trained:

@@ -102,7 +102,7 @@ def _calibrate(
     values = np.concatenate([log_odds(model, split.validation.features) for split in splits])
     frauds = np.concatenate([known_frauds(split, split.validation) for split in splits])
     calibration = fit_calibration(values, frauds)
-    amounts = np.concatenate([split.validation.rows["amount"].to_numpy(float) for split in splits])
+    amounts = np.concatenate([split.validation.known_amounts for split in splits])
     period = Period(calibrated(values, calibration), frauds, amounts, sum(map(_validation_days, splits)))
     return calibration, rule.choose(period)
 

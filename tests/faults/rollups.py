@@ -19,16 +19,18 @@ FLAGGED = """
 COMPARED = {
     "fraud_counts": """
         SELECT coalesce(kept.window_start, made.window_start)::text,
-            (kept.transactions, kept.flagged, kept.amount, kept.flagged_amount)::text,
-            (made.transactions, made.flagged, made.amount, made.flagged_amount)::text
+            (kept.transactions, kept.flagged, kept.amount, kept.flagged_amount, kept.unpriced)::text,
+            (made.transactions, made.flagged, made.amount, made.flagged_amount, made.unpriced)::text
         FROM fraud.fraud_counts kept FULL JOIN (
             SELECT date_bin('10 seconds', event_time, timestamptz '2000-01-01 00:00:00+00') AS window_start,
-                count(*) AS transactions, count(*) FILTER (WHERE is_fraud) AS flagged, sum(amount) AS amount,
-                coalesce(sum(amount) FILTER (WHERE is_fraud), 0.00) AS flagged_amount
+                count(*) AS transactions, count(*) FILTER (WHERE is_fraud) AS flagged,
+                coalesce(sum(round(amount * exchange_rate, 4)), 0) AS amount,
+                coalesce(sum(round(amount * exchange_rate, 4)) FILTER (WHERE is_fraud), 0) AS flagged_amount,
+                sum((exchange_rate IS NULL)::int) AS unpriced
             FROM fraud.scored_transactions GROUP BY 1
         ) made USING (window_start)
-        WHERE (kept.transactions, kept.flagged, kept.amount, kept.flagged_amount)
-            IS DISTINCT FROM (made.transactions, made.flagged, made.amount, made.flagged_amount)
+        WHERE (kept.transactions, kept.flagged, kept.amount, kept.flagged_amount, kept.unpriced)
+            IS DISTINCT FROM (made.transactions, made.flagged, made.amount, made.flagged_amount, made.unpriced)
     """,
     "flagged_sessions": f"""
         SELECT customer_id || ' ' || session_id, (kept.flagged_at IS NOT NULL)::text, (made.fraud IS NOT NULL)::text
@@ -46,7 +48,7 @@ COMPARED = {
         FROM fraud.product_sales kept FULL JOIN (
             SELECT date_bin('30 seconds', event_time, timestamptz '2000-01-01 00:00:00+00') AS window_start,
                 item.product_id, sum(item.quantity) AS units,
-                sum(item.quantity * round(item.unit_price, 4)) AS revenue
+                sum(item.quantity * round(item.unit_price * exchange_rate, 4)) AS revenue
             FROM fraud.scored_transactions,
                 jsonb_to_recordset(items) AS item (product_id text, quantity bigint, unit_price numeric)
             WHERE (customer_id, session_id) NOT IN ({FLAGGED})

@@ -69,7 +69,7 @@ def test_the_stream_joins_what_training_computes(shop: Postgres, hours: int) -> 
     asked.index = "asked-" + asked.index
     expected = entity_features_as_of(pd.concat([transactions, asked]), known, CATEGORIES, HOURLY)[len(transactions) :]
     done = refresh(shop, as_of)
-    risk = ScoringDataCache.load(shop, shadow=False).current.risk
+    risk = ScoringDataCache.load(shop, "EUR", shadow=False).current.risk
     assert (risk.version, risk.transactions, risk.frauds) == (done.version, done.transactions, done.frauds)
     assert sum(map(len, risk.entities.values())) == done.entities
     assert np.isnan(expected).all() == (done.transactions == 0)
@@ -93,7 +93,7 @@ def test_the_table_says_how_many_and_how_risky(shop: Postgres) -> None:
 
 
 def test_only_a_new_refresh_is_read_again(shop: Postgres) -> None:
-    cache = ScoringDataCache.load(shop, shadow=False)
+    cache = ScoringDataCache.load(shop, "EUR", shadow=False)
     before = cache.current
     assert before.risk.version == 0
     store(shop, *random_history(1, 20))

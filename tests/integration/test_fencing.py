@@ -11,7 +11,7 @@ from fraudstream.ledger import rebuild
 from fraudstream.ledger.gaps import KafkaView
 from fraudstream.ledger.rebuild import RebuildError
 from fraudstream.messages.contracts import QUERY
-from fraudstream.settings import Settings
+from fraudstream.settings import Settings, ShopSettings
 from spark_jobs import fencing
 from spark_jobs.checkpoint import OffsetRange, Planned
 from spark_jobs.fencing import Driver, Found
@@ -35,7 +35,7 @@ def start(
     generation: int = 0,
 ) -> Driver:
     newest = None if planned is None else Planned(planned, ended)
-    return fencing.become_driver(writer, settings.stream, Found(generation, newest, "the checkpoint"), lambda: view)
+    return fencing.become_driver(writer, settings, Found(generation, newest, "the checkpoint"), lambda: view)
 
 
 def read(writer: Postgres, batch_id: int, until: int) -> None:
@@ -117,9 +117,22 @@ def test_what_expired_in_a_partition_that_was_never_read_is_refused(running: Pos
 
 @pytest.mark.parametrize("name", ["state_buckets", "state_partitions"])
 def test_what_is_fixed_with_the_checkpoint_is_refused(running: Postgres, settings: Settings, name: str) -> None:
-    changed = settings.stream.model_copy(update={name: getattr(settings.stream, name) + 1})
+    stream = settings.stream.model_copy(update={name: getattr(settings.stream, name) + 1})
+    changed = settings.model_copy(update={"stream": stream})
     with pytest.raises(LedgerError, match=f"FRAUDSTREAM_STREAM__{name.upper()} is"):
         fencing.become_driver(running, changed, Found(0, Planned(3, ended=False), "the checkpoint"), lambda: VIEW)
+
+
+def test_another_shop_currency_is_refused_with_a_new_checkpoint_too(running: Postgres, settings: Settings) -> None:
+    yen = settings.model_copy(update={"shop": ShopSettings(currency="JPY")})
+    told = "FRAUDSTREAM_SHOP__CURRENCY is JPY, but all sums in Postgres are in EUR. Go back to EUR"
+    for planned in (3, None):
+        with pytest.raises(LedgerError, match=told):
+            start(running, yen, planned)
+    running.execute("UPDATE fraud.stream_queries SET shop_currency = NULL")  # as a release before left it
+    start(running, yen, 3)
+    with pytest.raises(LedgerError, match="is EUR, but all sums in Postgres are in JPY"):
+        start(running, settings, 3)
 
 
 def test_another_layout_of_the_state_is_refused(running: Postgres, settings: Settings) -> None:

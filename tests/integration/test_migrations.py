@@ -89,3 +89,28 @@ def test_sessions_become_a_customer_s_and_are_judged_anew(fresh: Settings) -> No
         assert sold == (8, 40, 7)
         wrong = [found for found in rollups.differences(connection) if "sales" in found or "sessions" in found]
         assert wrong == []
+
+
+def test_what_was_stored_before_exchange_rates_counts_as_it_did(fresh: Settings) -> None:
+    """All amounts were taken for the shop currency; and no table is written anew, however large it is."""
+    upgrade_to_before(fresh, "0013")
+    files = "SELECT relname, relfilenode FROM pg_class WHERE relnamespace = 'fraud'::regnamespace AND relkind = 'r'"
+    with owner_of(fresh) as connection:
+        for offset, fraud in enumerate((True, False)):
+            row = {"name": f"tx-{offset}", "customer": "c", "session": str(offset), "fraud": fraud}
+            connection.execute(TRANSACTION, row | {"counted": not fraud, "offset": offset})
+        connection.execute("INSERT INTO fraud.flagged_sessions (customer_id, session_id) VALUES ('c', '0')")
+        connection.execute("INSERT INTO fraud.product_sales VALUES ('2026-03-01 12:00:00+00', 'p', 2, 10, 7)")
+        connection.execute(
+            "INSERT INTO fraud.fraud_counts (window_start, transactions, flagged, amount, flagged_amount) "
+            "VALUES ('2026-03-01 12:00:00+00', 2, 1, 20, 10)"
+        )
+        before = dict(connection.execute(files).fetchall())
+    migrate.migrate(fresh)
+    with owner_of(fresh) as connection:
+        assert before.items() <= dict(connection.execute(files).fetchall()).items()
+        wrong = [found for found in rollups.differences(connection) if "sales" in found or "fraud_counts" in found]
+        assert wrong == []
+        assert connection.execute("SELECT DISTINCT exchange_rate FROM fraud.scored_transactions").fetchall() == [(1,)]
+        alembic.command.downgrade(migrate.configuration(fresh), "-1")
+        alembic.command.upgrade(migrate.configuration(fresh), "head")

@@ -275,6 +275,28 @@ def test_static_data_is_published_once(writer: Postgres, empty_tables: None, tmp
     assert price[0] != 1
 
 
+def test_exchange_rates_are_published_with_the_static_data_and_replaced_by_the_next(
+    writer: Postgres, empty_tables: None, tmp_path: Path
+) -> None:
+    file = tmp_path / "rates.csv"
+    setting = {"FRAUDSTREAM_SHOP__CURRENCY_RATES": str(file)}
+
+    def publish(*lines: str) -> str:
+        file.write_text("\n".join(["currency,valid_from,rate", *lines]))
+        done = simulator("static", **setting)
+        return done.stdout or done.stderr
+
+    told = publish("JPY,2026-01-01,0.0061", "JPY,2026-02-01,0.0062")
+    assert "new version" in told
+    assert "2 exchange rates into EUR" in told
+    assert "nothing changed" in publish("JPY,2026-02-01,0.00620", "JPY,2026-01-01,0.0061")
+    assert "line 2: rate 'x' isn't a number" in publish("JPY,2026-01-01,x")
+    assert "new version" in publish("KWD,2026-01-01,2.8")
+    rates = writer.execute("SELECT currency, valid_from::text, rate::text FROM fraud.currency_rates").fetchall()
+    assert rates == [("KWD", "2026-01-01", "2.8")]
+    assert "1 exchange rates" in simulator("static").stdout
+
+
 def test_a_broker_that_does_not_answer_is_an_error(unanswered: subprocess.Popen[str]) -> None:
     _, told = unanswered.communicate(timeout=120)
     assert unanswered.returncode == 1

@@ -61,8 +61,13 @@ def books(settings: Settings, writer: Postgres) -> Books:
     return Books(writer, become_driver(writer, settings))
 
 
+#: Exchange rates of the orders of these names; of any other, 1.
+RATES = {"b": 0.0061, "c": float("nan"), "d": 2.812345678901}
+
+
 def order(name: str, customer: str = "c-1", session: str = "s-1", *, is_fraud: bool = False, **fields: Any) -> Row:
-    return scored(0, is_fraud=is_fraud, transaction_id=name, customer_id=customer, session_id=session, **fields)
+    row = scored(0, is_fraud=is_fraud, transaction_id=name, customer_id=customer, session_id=session, **fields)
+    return row | {"exchange_rate": RATES.get(name[0], 1.0)}
 
 
 def verdict(name: str, *, is_fraud: bool, day: int = 1) -> Row:
@@ -137,6 +142,18 @@ def test_the_newest_label_decides_about_an_order_that_comes_after_it(books: Book
     books.commit(order("a"), order("b", session="s-2"), order("c", session="s-3", is_fraud=True))
     assert books.sold() == 4
     assert books.value("SELECT status FROM fraud.fraud_alerts") == "dismissed"
+
+
+def test_a_sale_in_another_currency_is_taken_back_and_put_back_with_the_amount_that_was_added(books: Books) -> None:
+    revenue = "SELECT sum(revenue)::text FROM fraud.product_sales"
+    books.commit(order("a"), order("b", session="s-2"), order("c", session="s-3"), order("d", session="s-4"))
+    assert (books.sold(), books.value(revenue)) == (8, "152.7378")  # 40, 0.244, none and 112.4938
+    for name in "bcd":
+        books.commit(verdict(name, is_fraud=True))
+    assert (books.sold(), books.value(revenue)) == (2, "40.0000")
+    for name in "bcd":
+        books.commit(verdict(name, is_fraud=False, day=2))
+    assert (books.sold(), books.value(revenue)) == (8, "152.7378")
 
 
 names = st.sampled_from("abcd")

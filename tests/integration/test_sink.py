@@ -38,7 +38,7 @@ def driver(settings: Settings, writer: Postgres) -> Driver:
 
 
 def become_driver(writer: Postgres, settings: Settings) -> Driver:
-    return fencing.become_driver(writer, settings.stream, Found(0, None, "nowhere"), lambda: KafkaView({}, {}, {}))
+    return fencing.become_driver(writer, settings, Found(0, None, "nowhere"), lambda: KafkaView({}, {}, {}))
 
 
 def row(kind: Kind, topic: Topic, offset: int | None, **fields: Any) -> dict[str, Any]:
@@ -50,6 +50,7 @@ def row(kind: Kind, topic: Topic, offset: int | None, **fields: Any) -> dict[str
 def scored(offset: int, *, is_fraud: bool = False, **fields: Any) -> dict[str, Any]:
     value = as_bytes(transaction(**({"transaction_id": f"tx-{offset}"} | fields)))
     decision = {"fraud_score": 0.9 if is_fraud else 0.1, "is_fraud": is_fraud, "reasons": b"[]", "late": False}
+    decision["exchange_rate"] = 1.0
     return row(Kind.TRANSACTION, Topic.TRANSACTIONS, offset, key=b"c-1", value=value, **decision)
 
 
@@ -242,6 +243,40 @@ def test_all_digits_of_a_currency_and_an_unknown_method_are_stored_and_published
         (12.345, 0.125, "knet", 2),
         (1480.0, 0.0, "card", 2),
     ]
+
+
+def test_an_order_in_another_currency_is_stored_as_sent_and_added_up_as_converted(
+    writer: Postgres, driver: Driver
+) -> None:
+    items = [{"product_id": "p-1", "quantity": 2, "unit_price": 1480}]
+    rows = [
+        scored(0, session_id="s-1"),
+        scored(1, session_id="s-2", is_fraud=True, amount=145_833, currency="JPY") | {"exchange_rate": 0.0061},
+        scored(2, session_id="s-3", amount=145_833, currency="JPY", items=items) | {"exchange_rate": 0.0062},
+        scored(3, session_id="s-4", amount=99, currency="GBP", items=items) | {"exchange_rate": float("nan")},
+        scored(4, session_id="s-5", is_fraud=True, amount=99, currency="GBP") | {"exchange_rate": float("nan")},
+    ]
+    commit(writer, driver, batch(0, (Topic.TRANSACTIONS, 0, 5)), rows)
+    counts = "transactions, flagged, amount, flagged_amount, unpriced, flagged_unpriced"
+    fraud, other = Decimal("889.5813"), Decimal("904.1646")
+    expected = (5, 2, Decimal("42.5") + fraud + other, fraud, 2, 1)
+    assert one(writer, f"SELECT {counts} FROM fraud.fraud_counts") == expected
+    assert one(writer, "SELECT flagged, flagged_amount FROM fraud.fraud_locations") == (2, fraud)
+    assert sales(writer) == (6, 40 + 2 * Decimal("9.176"))
+    kept = writer.execute("SELECT amount, currency, exchange_rate FROM fraud.scored_transactions ORDER BY kafka_offset")
+    assert kept.fetchall() == [
+        (Decimal("42.5"), "EUR", 1),
+        (145_833, "JPY", Decimal("0.0061")),
+        (145_833, "JPY", Decimal("0.0062")),
+        (99, "GBP", None),
+        (99, "GBP", None),
+    ]
+    alerts = writer.execute("SELECT amount, currency, exchange_rate FROM fraud.fraud_alerts ORDER BY transaction_id")
+    assert alerts.fetchall() == [(145_833, "JPY", Decimal("0.0061")), (99, "GBP", None)]
+    values = [json.loads(m.value) for m in _messages(writer, 0) if m.topic == Topic.SCORED_TRANSACTIONS]
+    assert [(value["amount"], value["shop_amount"]) for value in values] == [
+        (42.5, 42.5), (145_833, 889.5813), (145_833, 904.1646), (99, None), (99, None)
+    ]  # fmt: skip
 
 
 def test_the_largest_purchase_that_is_valid_does_not_stop_the_stream(writer: Postgres, driver: Driver) -> None:

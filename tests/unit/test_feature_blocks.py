@@ -207,7 +207,7 @@ def test_purchase_values_by_name() -> None:
         0, amount=80.0, items=items, payment_method="gift_card", promo_code="TEN", promo_amount=20.0, shipping_fee=4.0,
         ip_country="FR",
     )  # fmt: skip
-    found = named(purchase_values(bought, 5 * DAY_MS + 6 * HOUR_MS), PURCHASE_SPECS)
+    found = named(purchase_values(bought, 5 * DAY_MS + 6 * HOUR_MS, 1.0), PURCHASE_SPECS)
     assert found == pytest.approx(
         {
             "amount": 80,
@@ -227,7 +227,7 @@ def test_purchase_values_by_name() -> None:
 
 
 def test_an_unknown_payment_method_is_other() -> None:
-    known = named(purchase_values(purchase(0, payment_method="card"), 0), PURCHASE_SPECS)
+    known = named(purchase_values(purchase(0, payment_method="card"), 0, 1.0), PURCHASE_SPECS)
     for method in ("klarna", "gold"):
-        found = named(purchase_values(purchase(0, payment_method=method), 0), PURCHASE_SPECS)
+        found = named(purchase_values(purchase(0, payment_method=method), 0, 1.0), PURCHASE_SPECS)
         assert found == known | {"payment_method": 5}

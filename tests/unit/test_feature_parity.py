@@ -6,7 +6,8 @@ Entity risk is refreshed meanwhile, and joined a minute later, as live.
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from itertools import groupby
 from pathlib import Path
 from random import Random
@@ -26,6 +27,7 @@ from fraudstream.settings import EntityRiskSettings
 from fraudstream.simulator.history import write_history
 from fraudstream.simulator.history_plan import HistoryPlan
 from fraudstream.simulator.recording import open_recording
+from fraudstream.static_data.currencies import CurrencyRates, Rate
 from fraudstream.static_data.entities import newest_refresh
 from model.durations import DAY_MS
 from model.features.columns import ENTITY_FEATURES, FEATURE_NAMES
@@ -40,14 +42,20 @@ from tests.unit.entity_refresh import refreshed, utc, with_items
 
 CONFIG = EntityRiskSettings(refresh_minutes=30, publication_seconds=60)
 LIMITS = Limits(timedelta(minutes=5), 60_000, 400 * DAY_MS, 30 * DAY_MS, 7 * DAY_MS, resume={})
+RATES = CurrencyRates.of(
+    "EUR", [Rate("JPY", date(2026, 10, 1), Decimal("0.0061")), Rate("JPY", date(2026, 11, 1), Decimal("0.0063"))]
+)
 BUCKETS = 4
 
 
 class Shop:
-    """A history whose labels come within the hour, and its features as training computes them, by transaction id."""
+    """A history whose labels come within the hour, and its features as training computes them, by transaction id.
+
+    It is in three currencies, of which one has a new rate in the middle, and one has none.
+    """
 
     def __init__(self, folder: Path) -> None:
-        plan = HistoryPlan(42, 300, 200, 1_500, 0.1, 0.5, datetime(2026, 11, 1, tzinfo=UTC))
+        plan = HistoryPlan(42, 300, 200, 1_500, 0.1, 0.5, datetime(2026, 11, 1, 6, tzinfo=UTC))
         list(write_history(folder, plan, 1))
         bought = pd.concat([_shared(part) for part in (folder / "transactions").iterdir()])
         for part in (folder / "labels").iterdir():
@@ -63,7 +71,7 @@ class Shop:
             for offset, sent in enumerate(recorded)
             if sent.topic in topics
         ]
-        data = build(history, 1, lambda _: None, CONFIG)
+        data = build(history, 1, lambda _: None, CONFIG, RATES)
         self.trained = pd.DataFrame(data.features, data.rows.index, FEATURE_NAMES)
         self._refreshes: dict[int, EntityRisk] = {}
 
@@ -80,8 +88,13 @@ class Shop:
 
 
 def _shared(part: Path) -> pd.Series:
-    """Makes one in twelve buy with a device and a card that others use too; returns the times by transaction_id."""
+    """Makes one in twelve buy with a device and a card that others use too, and others in other currencies.
+
+    Returns the times by transaction_id.
+    """
     transactions = pq.read_table(part).to_pandas()
+    transactions.loc[::5, "currency"] = "JPY"
+    transactions.loc[1::9, "currency"] = "GBP"
     transactions.loc[::12, ["device_id", "card_token"]] = "shared"
     pq.write_table(pa.Table.from_pandas(transactions, preserve_index=False), part)
     return transactions.set_index("transaction_id")["event_time"]
@@ -116,7 +129,7 @@ def run_batch(state: dict[int, bytes], messages: list[Message]) -> tuple[dict[in
     after, outcomes = dict(state), []
     messages = sorted(messages, key=lambda message: crc32(message.key or b"") % BUCKETS)
     for number, mine in groupby(messages, lambda message: crc32(message.key or b"") % BUCKETS):
-        bucket = Bucket(state.get(number), LIMITS)
+        bucket = Bucket(state.get(number), LIMITS, RATES)
         outcomes += bucket.handle(mine)
         after[number] = bucket.encode()
     return after, outcomes
@@ -150,8 +163,9 @@ def test_the_stream_computes_the_bits_that_training_computed(shop: Shop, seed: i
 
 
 def test_the_recording_is_one_that_could_show_a_difference(shop: Shop) -> None:
-    """Every feature differs somewhere; but nobody buys twice in a session, and all look at what they buy."""
+    """Every feature differs somewhere; but nobody buys twice in a session."""
     assert len(shop.trained) == 1_500
     constant = [name for name in FEATURE_NAMES if shop.trained[name].nunique() < 2]
-    assert constant == ["bought_seen_share", "session_transactions"]
+    assert constant == ["session_transactions"]
+    assert shop.trained["amount"].isna().mean() > 0.1
     assert (shop.trained[list(ENTITY_FEATURES)].max() > 1).all()

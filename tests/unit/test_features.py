@@ -21,7 +21,7 @@ from tests.unit.model_events import browse, purchase
 
 
 def features(profile: Profile, transaction: Transaction) -> dict[str, float]:
-    values = observe_transaction(profile, transaction)
+    values = observe_transaction(profile, transaction, 1.0)
     assert values is not None
     return dict(zip(STATEFUL_COLUMNS, values, strict=True))
 
@@ -32,7 +32,7 @@ def profile_of(*events: BrowseEvent | Transaction) -> Profile:
         if isinstance(event, BrowseEvent):
             observe_browse(profile, event)
         else:
-            observe_transaction(profile, event)
+            observe_transaction(profile, event, 1.0)
     return profile
 
 
@@ -233,18 +233,18 @@ def test_items_and_hour() -> None:
 def test_a_repeated_transaction_leaves_the_profile_untouched() -> None:
     profile = profile_of(browse(0), purchase(5), browse(6, session_id="s2"), purchase(8, session_id="s2"))
     before = encode_profile(profile)
-    assert observe_transaction(profile, purchase(5, amount=7.0)) is None
+    assert observe_transaction(profile, purchase(5, amount=7.0), 1.0) is None
     assert encode_profile(profile) == before
 
 
 def test_the_last_32_transaction_ids_are_recognised() -> None:
     profile = profile_of(*(purchase(float(number)) for number in range(MAX_RECENT + 1)))
-    assert observe_transaction(profile, purchase(1.0)) is None
-    assert observe_transaction(profile, purchase(0.0)) is not None
+    assert observe_transaction(profile, purchase(1.0), 1.0) is None
+    assert observe_transaction(profile, purchase(0.0), 1.0) is not None
 
 
 def test_a_burst_of_new_cards_does_not_push_out_the_customers_own() -> None:
     profile = profile_of(purchase(0), purchase(1))
     for number in range(2 * MAX_KNOWN):
-        observe_transaction(profile, purchase(10.0 + number, card_token=f"stolen{number}"))
+        observe_transaction(profile, purchase(10.0 + number, card_token=f"stolen{number}"), 1.0)
     assert features(profile, purchase(60, transaction_id="own"))["new_card"] == 0

@@ -19,7 +19,7 @@ def observe(profile: Profile, event: BrowseEvent | Transaction) -> bytes | None:
     if isinstance(event, BrowseEvent):
         observe_browse(profile, event)
         return None
-    values = observe_transaction(profile, event)
+    values = observe_transaction(profile, event, 1.0)
     return None if values is None else repr([value.hex() for value in values]).encode()
 
 
@@ -43,7 +43,7 @@ def test_values_are_finite_or_unknown_and_only_deviations_are_negative(seed: int
         if isinstance(event, BrowseEvent):
             observe_browse(profile, event)
             continue
-        for name, value in zip(STATEFUL_COLUMNS, observe_transaction(profile, event) or [], strict=False):
+        for name, value in zip(STATEFUL_COLUMNS, observe_transaction(profile, event, 1.0) or [], strict=False):
             assert isnan(value) or isfinite(value), name
             assert not value < 0 or name == "amount_deviation", name
 

@@ -44,6 +44,7 @@ def transactions(*rows: dict[str, Any]) -> pd.DataFrame:
         "customer_id": "c1",
         "event_time": START,
         "amount": 10.0,
+        "exchange_rate": 1.0,
         "shipping_latitude": 52.52,
         "shipping_longitude": 13.405,
         "shipping_country": "DE",

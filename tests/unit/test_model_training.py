@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from fraudstream.messages.contracts import BrowseEvent, Item, Transaction
 from fraudstream.settings import PROJECT_DIR, load_settings
+from fraudstream.static_data.currencies import CurrencyRates
 from model.features.columns import FEATURE_NAMES, STATEFUL_COLUMNS
 from model.features.observe import observe_browse, observe_transaction
 from model.features.profile import Profile
@@ -32,6 +33,7 @@ from model.training.thresholds import Period, ThresholdRule
 from model.training.train import app
 from tests.unit.model_events import START
 
+EUROS = CurrencyRates("EUR")
 PYTHON = sys.executable
 
 
@@ -107,12 +109,12 @@ def test_a_historys_features_are_those_of_the_feature_code(history: Path) -> Non
     """In one process or two; and as if every event were taken by hand, in the order of time."""
     folder = HistoryFolder(history)
     progress: list[int] = []
-    parallel = stateful_features(folder, 2, progress.append)
+    parallel = stateful_features(folder, 2, progress.append, EUROS)
     assert progress == sorted(progress)
     progress.clear()
     assert len(parallel) == folder.rows("transactions")
     pd.testing.assert_frame_equal(
-        parallel.sort_index(), stateful_features(folder, 1, progress.append).sort_index(), check_exact=True
+        parallel.sort_index(), stateful_features(folder, 1, progress.append, EUROS).sort_index(), check_exact=True
     )
 
     transactions = folder.table("transactions")
@@ -130,7 +132,7 @@ def test_a_historys_features_are_those_of_the_feature_code(history: Path) -> Non
         if isinstance(event, BrowseEvent):
             observe_browse(profile, event)
         else:
-            values = observe_transaction(profile, event)
+            values = observe_transaction(profile, event, 1.0)
             expected = parallel.loc[event.transaction_id, list(STATEFUL_COLUMNS)].to_numpy()
             np.testing.assert_array_equal(np.array(values), expected)
 
@@ -161,7 +163,7 @@ def test_features_begin_with_all_that_came_before_and_only_the_period_is_trained
 ) -> None:
     """The leak's counterpart: profiles and entity risk of an empty platform are not what the stream would have seen."""
     config = load_settings().entity_risk
-    whole, later = (build(HistoryFolder(path), 1, lambda _: None, config) for path in (history, warmed))
+    whole, later = (build(HistoryFolder(path), 1, lambda _: None, config, EUROS) for path in (history, warmed))
     assert later.rows["event_time"].min() >= whole.rows["event_time"].median()
     assert 1_400 < len(later) < 1_600
     place = whole.rows.index.get_indexer(later.rows.index)
@@ -180,7 +182,7 @@ def test_a_label_from_later_hides_none_that_was_known(history: Path, tmp_path: P
     again["is_fraud"] = np.arange(len(frauds)) % 2 > 0
     first = folder.parts("labels")[0]
     pq.write_table(pa.Table.from_pandas(again, pq.read_schema(first)), first.with_name("part-99999.parquet"))
-    data = build(folder, 1, lambda _: None, load_settings().entity_risk)
+    data = build(folder, 1, lambda _: None, load_settings().entity_risk, EUROS)
     for moment in (frauds["labelled_at"].median(), again["labelled_at"].max()):
         latest = pd.concat([labels, again]).sort_values("labelled_at", kind="stable")
         latest = latest[latest["labelled_at"] <= moment].drop_duplicates("transaction_id", keep="last")
@@ -195,7 +197,7 @@ def dataset(frauds: np.ndarray, delay: timedelta, step: timedelta = timedelta(mi
         {
             "customer_id": "c1",
             "event_time": times,
-            "amount": np.arange(1, len(frauds) + 1) * 10.0,
+            "shop_amount": np.arange(1, len(frauds) + 1) * 10.0,
             "labelled_at": times + delay,
             "labelled_fraud": frauds,
             "is_fraud": frauds,

@@ -20,21 +20,29 @@ GOLDEN = {
     2: (
         (
             "92919da3732d3107cf0000019b76daa800cf0000019b76db9260950102030405cdea60ce6b49d200cd01f4cf8000000000000001"
-            "01cd7530c3cd05dcc4b2dc001902cf0000019b71b44c00cf0000019b76db9260cd3039cd2710cb4012000000000000cb3fd00000"
+            "01cd7530c3cd05dcc4b6dc001b02cf0000019b71b44c00cf0000019b76db9260cd3039cd2710cb4012000000000000cb3fd00000"
             "00000000cb40238000000000000201cb404a400000000000cbc02a80000000000092ce69546780ce6955b93c92cd0929cd271092"
             "cfffffffffffffffff0192cd4fe5cd4fe692010192cd0929cd27109407ce69546780ce6955b93c029408ce69546780ce69546780"
-            "019409ce6955b93cce6955b93c0191a2444591a2434892cd0929cd2710920b0c"
+            "019409ce6955b93cce6955b93c0191a2444591a2434892cd0929cd2710920b0c01920001"
         ),
         (
-            "92cf0000019b76db964881a3632d3192cf0000019d46570000c4f092919da3732d3107cf0000019b76daa800cf0000019b76db92"
-            "60950102030405cdea60ce6b49d200cd01f4cf800000000000000101cd7530c3cd05dcc4b2dc001902cf0000019b71b44c00cf00"
+            "92cf0000019b76db964881a3632d3192cf0000019d46570000c4f492919da3732d3107cf0000019b76daa800cf0000019b76db92"
+            "60950102030405cdea60ce6b49d200cd01f4cf800000000000000101cd7530c3cd05dcc4b6dc001b02cf0000019b71b44c00cf00"
             "00019b76db9260cd3039cd2710cb4012000000000000cb3fd0000000000000cb40238000000000000201cb404a400000000000cb"
             "c02a80000000000092ce69546780ce6955b93c92cd0929cd271092cfffffffffffffffff0192cd4fe5cd4fe692010192cd0929cd"
             "27109407ce69546780ce6955b93c029408ce69546780ce69546780019409ce6955b93cce6955b93c0191a2444591a2434892cd09"
-            "29cd2710920b0c"
+            "29cd2710920b0c01920001"
         ),
     ),
 }
+#: The profile as releases before exchange rates wrote it in layout 2: without the fields about what has none.
+BEFORE_RATES = (
+    "92919da3732d3107cf0000019b76daa800cf0000019b76db9260950102030405cdea60ce6b49d200cd01f4cf8000000000000001"
+    "01cd7530c3cd05dcc4b2dc001902cf0000019b71b44c00cf0000019b76db9260cd3039cd2710cb4012000000000000cb3fd00000"
+    "00000000cb40238000000000000201cb404a400000000000cbc02a80000000000092ce69546780ce6955b93c92cd0929cd271092"
+    "cfffffffffffffffff0192cd4fe5cd4fe692010192cd0929cd27109407ce69546780ce6955b93c029408ce69546780ce69546780"
+    "019409ce6955b93cce6955b93c0191a2444591a2434892cd0929cd2710920b0c"
+)
 SESSION = Session(
     session_id="s-1", device=7, started=1_767_225_600_000, ended=1_767_225_660_000, events=[1, 2, 3, 4, 5],
     gap_sum=60_000, gap_squares=1_800_000_000, gap_min=500, seen=2**63 + 1, transactions=1, gap_max=30_000,
@@ -47,7 +55,7 @@ HISTORY = History(
     days=[20_453, 20_454], day_counts=[1, 1], day_cents=[2_345, 10_000],
     devices=[7, 1_767_139_200, 1_767_225_660, 2], cards=[8, 1_767_139_200, 1_767_139_200, 1],
     places=[9, 1_767_225_660, 1_767_225_660, 1], shipping_countries=["DE"], ip_countries=["CH"],
-    day_maxima=[2_345, 10_000], products=[11, 12],
+    day_maxima=[2_345, 10_000], products=[11, 12], unpriced=1, day_unpriced=[0, 1],
 )  # fmt: skip
 
 
@@ -82,3 +90,8 @@ def test_a_stored_profile_is_read_as_it_was(profile: Profile) -> None:
     stored = decode_profile(bytes.fromhex(GOLDEN[STATE_LAYOUT][0]))
     assert stored == profile
     assert read_history(stored) == HISTORY
+
+
+def test_a_profile_from_before_exchange_rates_is_read_as_one_whose_amounts_are_all_known() -> None:
+    history = read_history(decode_profile(bytes.fromhex(BEFORE_RATES)))
+    assert history == msgspec.structs.replace(HISTORY, unpriced=0, day_unpriced=[])
