@@ -1,18 +1,19 @@
-"""Customers and products.
+"""Customers, products and exchange rates.
 
-Publishes a new version of the static data that the stream joins. The running stream reads it with its next
-micro-batches; nothing needs a restart.
+Publishes a new version of the static data that the stream joins, with the exchange rates in the file that
+`FRAUDSTREAM_SHOP__CURRENCY_RATES` names. The running stream reads it with its next micro-batches; nothing needs a
+restart.
 
 **Start**: every hour, or *Trigger*. With `source` empty the simulated shop's data is written; else a folder that this
 machine can read, with `customers.parquet` and `products.parquet`.
 
-**Look at** the task's log: how many customers and products, and their version. *Stream* in the menu shows which
+**Look at** the task's log: how many customers, products and rates, and their version. *Stream* in the menu shows which
 version is joined.
 
 ### Triage
 
 A failed run changes nothing: the stream goes on with the version before. The log's last line says what was refused (a
-missing file or column, an empty table); correct it, and clear the task.
+missing file or column, an empty table, a line of the rates); correct it, and clear the task.
 """
 
 from datetime import timedelta
@@ -22,7 +23,7 @@ from fraudstream_airflow.operators import SparkModuleOperator
 
 with DAG(
     "refresh_static_data",
-    description="Publishes customers and products to the stream",
+    description="Publishes customers, products and exchange rates to the stream",
     doc_md=__doc__,
     schedule="@hourly",
     catchup=False,

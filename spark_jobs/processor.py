@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 
 from fraudstream import failpoints
@@ -72,6 +73,8 @@ class Processor:
         reach(Failpoint.AFTER_PLAN)
         if not any(r.until > r.start for r in planned):
             return
+        if unpriced := pc.sum(pc.is_nan(table["exchange_rate"])).as_py():
+            log.warning("%s: %s transactions are in a currency without an exchange rate", name, unpriced)
         model, shadow = current.champion.model, current.challenger
         shadow_version = shadow.model.version if shadow else None
         batch = sink.Batch(

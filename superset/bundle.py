@@ -8,12 +8,18 @@ import yaml
 
 ASSETS = Path(__file__).parent / "assets"
 READER_URI = "${READER_URI}"  # stands in the database's asset for the charts' connection
+CURRENCY = "${SHOP_CURRENCY}"  # stands in the charts' labels
 
 
-def read(reader_uri: str) -> dict[str, str]:
-    """Texts of the assets by relative path, with the connection, query contexts and the dashboards' style filled in."""
+def read(reader_uri: str, shop_currency: str) -> dict[str, str]:
+    """Texts of the assets by relative path.
+
+    Connection, shop currency, query contexts and the dashboards' style are filled in.
+    """
     return {
-        path.relative_to(ASSETS).as_posix(): yaml.safe_dump(_complete(yaml.safe_load(path.read_text()), reader_uri))
+        path.relative_to(ASSETS).as_posix(): yaml.safe_dump(
+            _complete(yaml.safe_load(path.read_text().replace(CURRENCY, shop_currency)), reader_uri)
+        )
         for path in sorted(ASSETS.rglob("*.yaml"))
     }
 

@@ -31,6 +31,8 @@ class Runtime:
     secret_key_file: str
     anonymous: bool
     """True when the dashboards may be viewed without signing in."""
+    shop_currency: str
+    """ISO 4217, for the charts' labels."""
 
 
 def load() -> Runtime:

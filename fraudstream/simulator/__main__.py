@@ -56,7 +56,7 @@ def produce(options: ProduceOptions) -> None:
     settings = load_settings()
     settings = settings.model_copy(update={"producer": with_options(settings.producer, options)})
     if options.out:
-        produce_history(settings.producer, options, options.out)
+        produce_history(settings, options, options.out)
     elif options.recording:
         produce_replay(settings, options, options.recording)
     else:

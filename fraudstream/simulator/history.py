@@ -58,7 +58,7 @@ def write_history(directory: Path, plan: HistoryPlan, workers: int) -> Iterator[
     """
     _prepare(directory)
     shop = build_shop(plan.seed, plan.customers, plan.products)
-    tables = Tables(shop, plan.run)
+    tables = Tables(shop, plan.run, plan.currency)
     pq.write_table(tables.customers(), directory / "customers.parquet")
     pq.write_table(tables.products(), directory / "products.parquet")
     parts = plan_parts(shop, plan)

@@ -16,6 +16,7 @@ from fraudstream.simulator.generator import WINDOW_SHOPPERS, Cell
 from fraudstream.simulator.mix import SCENARIOS, FraudMix
 from fraudstream.simulator.scenario import MAX_LIFETIME_MS
 from fraudstream.simulator.shop import Shop
+from fraudstream.simulator.tables import DEFAULT_CURRENCY
 from fraudstream.simulator.times import DAY_MS, HOUR_MS
 
 LABEL_DELAY_DAYS = 5.0
@@ -41,6 +42,7 @@ class HistoryPlan:
     end: datetime
     mix: FraudMix = field(default_factory=FraudMix)
     label_delay_days: float = LABEL_DELAY_DAYS
+    currency: str = DEFAULT_CURRENCY
 
     def __post_init__(self) -> None:
         if self.transactions < 1:

@@ -11,8 +11,6 @@ from fraudstream.simulator.customers import Customers, build_customers
 from fraudstream.simulator.geography import Geography, load_geography
 from fraudstream.simulator.visitors import Visitors, build_visitors
 
-CURRENCY = "EUR"
-
 _DORMANT_SHARE = 0.25
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from fraudstream.messages.contracts import BROWSE_EVENT_TYPES, PAYMENT_METHODS
+from fraudstream.settings import ShopSettings
 from fraudstream.simulator.catalogue import CATEGORIES
 from fraudstream.simulator.columns import Array
 from fraudstream.simulator.identifiers import hexadecimal, identifiers
@@ -18,8 +19,9 @@ from fraudstream.simulator.sessions import (
     BrowseEvents,
     Transactions,
 )
-from fraudstream.simulator.shop import CURRENCY, Shop
+from fraudstream.simulator.shop import Shop
 
+DEFAULT_CURRENCY = ShopSettings().currency
 _TIME = pa.timestamp("ms", tz="UTC")
 _RUN_DIGITS, _SESSION_DIGITS, _NUMBER_DIGITS, _IDENTITY_DIGITS = 12, 12, 3, 16
 
@@ -27,7 +29,7 @@ _RUN_DIGITS, _SESSION_DIGITS, _NUMBER_DIGITS, _IDENTITY_DIGITS = 12, 12, 3, 16
 class _Vocabulary:
     """The words of the dictionary columns, made once."""
 
-    def __init__(self, shop: Shop) -> None:
+    def __init__(self, shop: Shop, currency: str) -> None:
         self.customers = _words(shop.customers.customer_id)
         self.products = _words(shop.catalogue.products.product_id)
         self.cities = _words(shop.geography.cities.name)
@@ -35,7 +37,7 @@ class _Vocabulary:
         self.event_types = _words(BROWSE_EVENT_TYPES)
         self.traffic_sources = _words(TRAFFIC_SOURCES)
         self.device_types = _words(DEVICE_TYPES)
-        self.currencies = _words((CURRENCY,))
+        self.currencies = _words((currency,))
         self.payments = _words(PAYMENT_METHODS)
         self.promos = _words(PROMO_CODES)
         self.scenarios = _words(SCENARIO_NAMES)
@@ -45,10 +47,10 @@ class _Vocabulary:
 class Tables:
     """Writes columns of `shop` as tables. `run` (48 bits) marks every identifier of this run."""
 
-    def __init__(self, shop: Shop, run: int) -> None:
+    def __init__(self, shop: Shop, run: int, currency: str = DEFAULT_CURRENCY) -> None:
         self.shop = shop
         self.run = run
-        self._words = _Vocabulary(shop)
+        self._words = _Vocabulary(shop, currency)
 
     def browse_events(self, events: BrowseEvents) -> pa.Table:
         """Columns of `contracts.BrowseEvent`, without schema_version."""

@@ -12,6 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from fraudstream.errors import told_in_one_line
+from fraudstream.settings import load_settings
+from fraudstream.static_data.currencies import rates_of
 from model.evaluate import classifier
 from model.evaluate.features import build
 from model.evaluate.history import History, read
@@ -94,7 +96,8 @@ def main(
 ) -> None:
     """Trains and tests on your own labelled history, as time would have gone, and says how well frauds are found."""
     with told_in_one_line():
-        history = read(transactions, read_mapping(mapping) if mapping else Mapping())
+        rates = rates_of(load_settings().shop)
+        history = read(transactions, read_mapping(mapping) if mapping else Mapping(), rates)
         console.print(f"read {len(history):,} transactions with {int(history.frauds.sum()):,} frauds")
         for remark in history.remarks:
             console.print(remark)

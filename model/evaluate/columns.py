@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fraudstream.static_data.currencies import CurrencyRates
 from model.evaluate.files import HistoryFileError
 from model.evaluate.mapping import Mapping, MappingError, TimeUnit
 
@@ -67,6 +68,22 @@ class Column:
             ~np.isfinite(numbers), "is not a number (decimal in a mapping file says whether , or . begins cents)"
         )
         return numbers
+
+    def exchange_rates(self, rates: CurrencyRates, times: np.ndarray) -> np.ndarray:
+        """Units of the shop currency for one of each row's, float64 [n]; 1 when all rows are in one currency.
+
+        `times` are in epoch milliseconds. Raises HistoryFileError for a currency without a rate.
+        """
+        currencies = self._text().fillna("").to_numpy(object)
+        if len(set(currencies)) == 1:
+            return np.ones(len(currencies))
+        found = rates.column(currencies, times)
+        self._refuse(
+            np.isnan(found),
+            f"has no exchange rate into {rates.shop_currency or 'another currency'} at its event time: add it to the "
+            "file of FRAUDSTREAM_SHOP__CURRENCY_RATES (docs/production.md), or convert the amounts to one currency",
+        )
+        return found
 
     def labels(self, mapping: Mapping) -> np.ndarray:
         """Fraud flags, bool [n], from the mapping's values, or from 0 and 1 and the like. Raises HistoryFileError."""

@@ -5,19 +5,22 @@ from pathlib import Path
 
 import numpy as np
 
+from fraudstream.static_data.currencies import CurrencyRates
 from model.evaluate.columns import Column
 from model.evaluate.files import HistoryFileError, read_table
 from model.evaluate.mapping import OPTIONAL, Mapping
 
 __all__ = ["History", "HistoryFileError", "read"]
 
+_NO_RATES = CurrencyRates("")
+
 
 @dataclass(frozen=True)
 class History:
     """Labelled transactions in the order of time; of equal times, in the order of the file. One value a transaction.
 
-    `times` are milliseconds since 1970 in UTC; customers and terminals are integers from 0; the amount's unit is the
-    file's. `terminals` is None where the file has none. `remarks` say what the file lacks.
+    `times` are milliseconds since 1970 in UTC; customers and terminals are integers from 0; amounts are in one
+    currency, the file's or the shop's. `terminals` is None where the file has none. `remarks` say what the file lacks.
     """
 
     times: np.ndarray
@@ -31,21 +34,26 @@ class History:
         return len(self.times)
 
 
-def read(path: Path, mapping: Mapping) -> History:
-    """Reads the columns that `mapping` or the well-known names say. Raises HistoryFileError or MappingError."""
+def read(path: Path, mapping: Mapping, rates: CurrencyRates = _NO_RATES) -> History:
+    """Reads the columns that `mapping` or the well-known names say. Raises HistoryFileError or MappingError.
+
+    Amounts in several currencies are converted with `rates`.
+    """
     table = read_table(path, mapping)
     if not table.rows:
         raise HistoryFileError(f"{path} has no transaction")
     columns = {role: Column(table.names[role], values) for role, values in table.columns.items()}
     if "transaction_id" in columns:
         columns["transaction_id"].refuse_repeated(columns["transaction_id"].identifiers())
-    times = columns["event_time"].times(mapping)
+    times, amounts = columns["event_time"].times(mapping), columns["amount"].numbers(mapping)
+    if "currency" in columns:
+        amounts = amounts * columns["currency"].exchange_rates(rates, times)
     order = np.argsort(times, kind="stable")
     return History(
         times=times[order],
         customers=columns["customer_id"].identifiers()[order],
         terminals=columns["terminal_id"].identifiers()[order] if "terminal_id" in columns else None,
-        amounts=columns["amount"].numbers(mapping)[order],
+        amounts=amounts[order],
         frauds=columns["is_fraud"].labels(mapping)[order],
         remarks=tuple(f"no column for {role}: {what}" for role, what in OPTIONAL.items() if role not in columns),
     )

@@ -17,6 +17,7 @@ WELL_KNOWN = {
     "customer_id": ("customer_id", "CUSTOMER_ID"),
     "terminal_id": ("device_id", "terminal_id", "TERMINAL_ID"),
     "amount": ("amount", "TX_AMOUNT"),
+    "currency": ("currency",),
     "is_fraud": ("is_fraud", "TX_FRAUD"),
 }
 #: Roles that a file may lack, and what comes of it.
@@ -24,6 +25,8 @@ OPTIONAL = {
     "transaction_id": "the row's number is the id, so that a repeated transaction isn't noticed",
     "terminal_id": "evaluated without the terminal's features",
 }
+#: Without a currency, which needs no remark, all amounts are in one.
+_MAY_LACK = (*OPTIONAL, "currency")
 NO_COLUMN = ""
 
 
@@ -56,6 +59,7 @@ class Columns(BaseModel):
     customer_id: str | None = None
     terminal_id: str | None = None
     amount: str | None = None
+    currency: str | None = None
     is_fraud: str | None = None
 
 
@@ -118,7 +122,7 @@ def choose(mapping: Mapping, present: list[str], path: Path) -> dict[str, str]:
 
 
 def _column(role: str, named: str | None, present: list[str], path: Path) -> str | None:
-    if named == NO_COLUMN and role in OPTIONAL and NO_COLUMN not in present:
+    if named == NO_COLUMN and role in _MAY_LACK and NO_COLUMN not in present:
         return None
     candidates = WELL_KNOWN[role] if named is None else (named,)
     found = [name for name in present if name.strip() in candidates]
@@ -129,7 +133,7 @@ def _column(role: str, named: str | None, present: list[str], path: Path) -> str
             f"{path} has several columns for {role} ({', '.join(found)}): "
             f"name one in a mapping file, as {role} under [columns]"
         )
-    if named is None and role in OPTIONAL:
+    if named is None and role in _MAY_LACK:
         return None
     raise MappingError(
         f"{path} has no column {' or '.join(candidates)} for {role}; it has {', '.join(present)}: "

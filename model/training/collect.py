@@ -1,7 +1,8 @@
 """Collects a history from what Kafka and Postgres hold now, to train on: `python -m model.training.collect --hours 6`.
 
-It has the same files as a simulated one: browsing events, transactions and labels as Kafka retains them, customers and
-products as in Postgres, and the simulation's truth where there is one. What the stream refuses is left out here, too.
+It has the same files as a simulated one: browsing events, transactions and labels as Kafka retains them, customers,
+products and exchange rates as in Postgres, and the simulation's truth where there is one. What the stream refuses is
+left out here, too.
 The folder `warm_up` in it has what Kafka retains from before: profiles and entity risk begin with that, as the stream's
 do. All events of the hours asked for are held in memory while they are sorted: about 1 GB for 5 million. Those of the
 warm-up are sorted a million at a time.
@@ -43,9 +44,10 @@ from fraudstream.messages.refusal import Rejection
 from fraudstream.messages.validation import bounded, decode
 from fraudstream.settings import Settings, load_settings
 from fraudstream.settings.kafka import KafkaSettings, Role
+from fraudstream.static_data.currencies import COLUMNS
 from fraudstream.storage.connect import PostgresUnavailableError, session
 from model.features.static import CUSTOMER_COLUMNS, PRODUCT_COLUMNS
-from model.training.history import WARM_UP, WARM_UP_DATASETS, HistoryFolder
+from model.training.history import RATES_FILE, WARM_UP, WARM_UP_DATASETS, HistoryFolder
 
 console = Console(stderr=True)
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -64,6 +66,7 @@ _ITEMS = pa.list_(pa.struct([("product_id", pa.string()), ("quantity", pa.int64(
 _TYPES = {"event_time": _TIME, "labelled_at": _TIME, "is_fraud": pa.bool_(), "items": _ITEMS} | dict.fromkeys(
     ("amount", "promo_amount", "shipping_fee", "shipping_latitude", "shipping_longitude"), pa.float64()
 )
+_RATES = pa.schema([("currency", pa.string()), ("valid_from", pa.date32()), ("rate", pa.float64())])
 #: Each dataset's topic, schema and the column that it is sorted by.
 _DATASETS: dict[str, tuple[Topic, type[msgspec.Struct], str]] = {
     "browse_events": (Topic.BROWSE_EVENTS, BrowseEvent, "event_time"),
@@ -140,6 +143,9 @@ def _write_static(settings: Settings, out: Path) -> None:
             if "list_price" in values:
                 values["list_price"] = tuple(map(float, values["list_price"]))
             pq.write_table(pa.table({name: list(column) for name, column in values.items()}), out / f"{table}.parquet")
+        found = connection.execute(f"SELECT {', '.join(COLUMNS)} FROM fraud.currency_rates").fetchall()  # noqa: S608
+    rates = [dict(zip(COLUMNS, (*line, float(rate)), strict=True)) for *line, rate in found]
+    pq.write_table(pa.Table.from_pylist(rates, _RATES), out / RATES_FILE)
 
 
 def _write_dataset(settings: Settings, name: str, period: Period, out: Path) -> int:

@@ -7,13 +7,14 @@ transactions. All histories end at fixed times, so that the same code trains the
 """
 
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fraudstream.settings import ProducerSettings
+from fraudstream.settings import ProducerSettings, load_settings
 from fraudstream.simulator.history import write_history
 from fraudstream.simulator.history_plan import LABEL_DELAY_DAYS, HistoryPlan
 from model.durations import DAY_SECONDS
@@ -60,6 +61,7 @@ def main(
     processes = os.cpu_count() or 1
     for name, plan in PLANS.items():
         if not (work / name).exists():
+            plan = replace(plan, currency=load_settings().shop.currency)
             for _ in write_history(work / name, plan, processes):
                 pass
             console.print(f"wrote {work / name}")

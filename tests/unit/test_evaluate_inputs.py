@@ -2,7 +2,8 @@
 
 import gzip
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fraudstream.static_data.currencies import CurrencyRates, Rate
 from model.durations import DAY_MS, HOUR_MS
 from model.evaluate.classifier import scores
 from model.evaluate.features import build
@@ -170,6 +172,21 @@ def test_amounts_that_could_be_two_numbers_are_refused_until_one_says_which(tmp_
     assert column(tmp_path, "amount", texts, decimal=",").amounts.tolist() == [1.234, 2]
     assert column(tmp_path, "amount", texts, decimal=".").amounts.tolist() == [1234, 2]
     assert column(tmp_path, "amount", ["1.234", "2"], decimal=",").amounts.tolist() == [1234, 2]
+
+
+def test_amounts_in_several_currencies_are_converted_as_of_their_time(tmp_path: Path) -> None:
+    rates = CurrencyRates.of("EUR", [Rate("JPY", date(2026, 3, day), Decimal(day)) for day in (1, 2)])
+    rows = [
+        "2026-03-02T00:00:00Z,c,m,10,JPY,0",
+        "2026-03-01T23:59:59Z,c,m,10,JPY,0",
+        "2026-03-03T00:00:00Z,c,m,5,EUR,1",
+    ]
+    header = "event_time,customer_id,terminal_id,amount,currency,is_fraud"
+    assert read(file_of(tmp_path, *rows, header=header), Mapping(), rates).amounts.tolist() == [10, 20, 5]
+    assert read(file_of(tmp_path, *rows[:2], header=header), Mapping()).amounts.tolist() == [10, 10], "of one currency"
+    rows.append("2026-02-28T00:00:00Z,c,m,10,JPY,0")
+    with pytest.raises(HistoryFileError, match=r"column currency, row 4: 'JPY' has no exchange rate into EUR"):
+        read(file_of(tmp_path, *rows, header=header), Mapping(), rates)
 
 
 def test_currencies_are_not_added_up(tmp_path: Path) -> None:

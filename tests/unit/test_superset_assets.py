@@ -107,12 +107,15 @@ def test_no_asset_names_a_host_or_a_password(path: Path) -> None:
 
 
 def test_the_bundle_fills_in_what_the_files_leave_open() -> None:
-    texts = bundle.read("postgresql+psycopg2://reader@db:5433/shop?passfile=/x")
+    texts = bundle.read("postgresql+psycopg2://reader@db:5433/shop?passfile=/x", "CHF")
     database = yaml.safe_load(texts["databases/fraudstream.yaml"])
     assert database["sqlalchemy_uri"] == "postgresql+psycopg2://reader@db:5433/shop?passfile=/x"
     for name in CHARTS:
         context = json.loads(yaml.safe_load(texts[f"charts/{name}.yaml"])["query_context"])
-        assert context["form_data"] == CHARTS[name]["params"]
+        subtitle = {"subtitle": "CHF, last hour"} if CHARTS[name]["params"].get("subtitle", "").startswith("$") else {}
+        assert context["form_data"] == CHARTS[name]["params"] | subtitle
+    assert "SHOP_CURRENCY" not in str(texts)
+    assert texts["datasets/latest_alerts.yaml"].count("Amount, CHF") == 1
     for name in DASHBOARDS:
         assert "dashboard-filters-panel" in yaml.safe_load(texts[f"dashboards/{name}.yaml"])["css"]
     assert set(bundle.dashboard_slugs()) == {"fraud-monitor", "sales"}

@@ -68,6 +68,7 @@ def _runtime(settings: Settings) -> dict[str, str | int | bool]:
         "viewer_password_file": str(viewer_password_file(settings)),
         "secret_key_file": str(paths.secrets / "superset_secret_key"),
         "anonymous": settings.superset.anonymous,
+        "shop_currency": settings.shop.currency,
     }
 
 

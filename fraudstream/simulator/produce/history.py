@@ -7,25 +7,27 @@ from pathlib import Path
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fraudstream.settings import ProducerSettings
+from fraudstream.settings import Settings
 from fraudstream.simulator.history import write_history
 from fraudstream.simulator.history_plan import HistoryPlan
 from fraudstream.simulator.mix import FraudMix
 from fraudstream.simulator.produce.options import ProduceOptions, utc
 
 
-def produce_history(settings: ProducerSettings, options: ProduceOptions, out: Path) -> None:
+def produce_history(settings: Settings, options: ProduceOptions, out: Path) -> None:
     """Writes the history that the options describe into the folder `out`. Raises HistoryError and ScenarioError."""
+    producer = settings.producer
     plan = HistoryPlan(
-        seed=settings.seed,
-        customers=settings.customers,
-        products=settings.products,
+        seed=producer.seed,
+        customers=producer.customers,
+        products=producer.products,
         transactions=options.transactions,
-        fraud_rate=settings.fraud_rate,
+        fraud_rate=producer.fraud_rate,
         days=options.days,
         end=utc(options.end),
-        mix=FraudMix.of(settings),
+        mix=FraudMix.of(producer),
         label_delay_days=options.label_delay_days,
+        currency=settings.shop.currency,
     )
     _write(out, plan, options.workers or os.cpu_count() or 1)
 

@@ -38,7 +38,7 @@ def _produce(settings: Settings, options: ProduceOptions, clock: Clock, stopped:
         with idle_folders(settings) as others:
             delayed.load(*others)
     faults = FaultInjector(_fault_rates(settings), [shop.seed, 9, start_ms])
-    producer = LiveProducer(flow, Tables(shop, run=start_ms), publisher, delayed, clock, faults)
+    producer = LiveProducer(flow, Tables(shop, start_ms, settings.shop.currency), publisher, delayed, clock, faults)
     _log_start(settings, shop)
     producer.run(Limits(options.events, options.duration), progress, stopped)
     if clock.start_ms is None:
