@@ -55,12 +55,11 @@ class ProfileUpdater(StatefulProcessor):
         failpoints.arm(self._failpoints)
         self._state = handle.getValueState(STATE_VARIABLE, BUCKET_STATE)
         self._room = Room(self._refused_bytes)
-        self._rates = rates_on_worker()
 
     def handleInputRows(self, key: Any, rows: Any, timerValues: Any) -> Iterator[Row]:  # noqa: N802, N803
         """Updates one bucket."""
         stored = self._state.get()
-        bucket = Bucket(stored[0] if stored else None, self._limits, self._rates)
+        bucket = Bucket(stored[0] if stored else None, self._limits, rates_on_worker())
         for outcome in bucket.handle(map(_message, rows)):
             yield _OUTCOME_ROW(*self._room.fit(outcome))
         reach(Failpoint.IN_STATE_UPDATE)

@@ -40,7 +40,10 @@ class SharedRates:
 
 
 def rates_on_worker() -> CurrencyRates:
-    """The rates of the micro-batch that this task is of."""
+    """The rates of the micro-batch that this task is of.
+
+    Raises RuntimeError outside of a task, as where the driver asks a stateful processor for its variables.
+    """
     task = TaskContext.get()
     name = task.getLocalProperty(PROPERTY) if task else None
     if not name:

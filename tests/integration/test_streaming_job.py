@@ -8,9 +8,11 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import psutil
+import pyarrow as pa
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
@@ -20,6 +22,9 @@ from fraudstream.kafka.errors import KafkaRefusedError
 from fraudstream.messages.contracts import Topic, iso_milliseconds
 from fraudstream.messages.validation import MAX_MESSAGE_BYTES, TOO_LARGE_KEPT_BYTES
 from fraudstream.settings import Settings
+from fraudstream.static_data.currencies import Rate
+from fraudstream.static_data.publish import publish
+from fraudstream.storage.tables import customers, products
 from model.serving.registry import ensure_pretrained
 from spark_jobs.checkpoint import SUSPICION
 from tests.messages import as_bytes, bad_messages, label, transaction
@@ -114,6 +119,37 @@ def test_duplicates_are_counted_and_not_stored(job: list[Job], shop: Shop, datab
     job[-1].until(lambda: accounted(database) == shop.sent.total(), "the duplicates")
     assert count(database, "SELECT count(*) FROM fraud.scored_transactions WHERE transaction_id = 'tx-twice'") == 1
     assert count(database, "SELECT sum(duplicates) FROM fraud.stream_offsets") == 2
+
+
+def publish_rates(database: Postgres, *rates: Rate) -> None:
+    """As the Dag does, with customers and products left as they are."""
+    nobody, nothing = (pa.table({column.name: [] for column in table.columns}) for table in (customers, products))
+    with database.transaction():
+        assert publish(database, nobody, nothing, rates).new
+
+
+def test_published_rates_convert_what_comes_after_them_without_a_restart(
+    job: list[Job], shop: Shop, database: Postgres, settings: Settings
+) -> None:
+    query = "SELECT exchange_rate FROM fraud.scored_transactions WHERE transaction_id = %s"
+
+    def rate_of(name: str) -> float | None:
+        shop.buy(name, currency="JPY", amount=145_833, customer_id="c-yen")
+        shop.flush()
+        job[-1].until(lambda: accounted(database) == shop.sent.total(), name)
+        ((rate,),) = database.execute(query, (f"tx-{name}",)).fetchall()
+        return None if rate is None else float(rate)
+
+    assert rate_of("yen-0") is None
+    today = datetime.now(UTC).date()
+    for number, rate in enumerate(("0.0061", "0.0062"), 1):
+        publish_rates(database, Rate("JPY", today - timedelta(days=1), Decimal(rate)))
+        assert rate_of(f"yen-{number}") == float(rate)
+    scored = [json.loads(value or b"") for key, value, _ in messages(settings, Topic.SCORED_TRANSACTIONS) if key]
+    amounts = {each["transaction_id"]: each["shop_amount"] for each in scored}
+    assert [amounts[f"tx-yen-{number}"] for number in range(3)] == [None, 889.5813, 904.1646]
+    unpriced = "SELECT sum(unpriced) FROM fraud.fraud_counts"
+    assert count(database, unpriced) == 1
 
 
 def alter(settings: Settings, topic: Topic, **changed: str) -> None:
