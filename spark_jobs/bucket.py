@@ -228,8 +228,10 @@ def _outcome(
     detail: str | None = None,
 ) -> Outcome:
     topic, partition, offset, ingest_ms, key, value, _, cut = message
-    about = (kind.value, topic, partition, offset, ingest_ms, late, key, value)
-    return Outcome(*about, features, exchange_rate, reason, detail, cut, messages=1)
+    return Outcome(
+        kind.value, topic, partition, offset, ingest_ms, late, key, value,
+        features, exchange_rate, reason, detail, cut, messages=1,
+    )  # fmt: skip
 
 
 def _browse_count(partition: int, count: int) -> Outcome:

@@ -237,15 +237,13 @@ def _place_of_day(history: History, day: int) -> int:
     index = bisect_right(days, day)
     if index and days[index - 1] == day:
         return index - 1
-    columns = [history.day_counts, history.day_cents, history.day_maxima]
-    if history.day_unpriced:
-        columns.append(history.day_unpriced)
     days.insert(index, day)
-    for column in columns:
-        column.insert(index, 0)
+    history.day_counts.insert(index, 0)
+    history.day_cents.insert(index, 0)
+    history.day_maxima.insert(index, 0)
+    if history.day_unpriced:
+        history.day_unpriced.insert(index, 0)
     if len(days) > MAX_DAYS:
-        del days[0]
-        for column in columns:
-            del column[0]
+        del days[0], history.day_counts[0], history.day_cents[0], history.day_maxima[0], history.day_unpriced[:1]
         index -= 1
     return index

@@ -39,22 +39,24 @@ def window_values(history: History, now: int) -> list[float]:
     """Values of WINDOW_SPECS at `now` (epoch seconds); mean and maximum of no amount are NaN."""
     times, amounts = history.recent_times, history.recent_cents
     count_10m = count_1h = count_1d = cents_10m = cents_1h = cents_1d = most_10m = most_1h = most_1d = 0
-    priced_10m = priced_1h = priced_1d = 0
+    unpriced_10m = unpriced_1h = unpriced_1d = 0
     for index in range(bisect_right(times, now) - 1, -1, -1):
         age = now - times[index]
         if age >= DAY_SECONDS:
             break
         cents = amounts[index]
         count_1d += 1
-        if cents != NO_AMOUNT:
-            priced_1d += 1
+        if cents == NO_AMOUNT:
+            unpriced_1d += 1
+        else:
             cents_1d += cents
             if cents > most_1d:
                 most_1d = cents
         if age < HOUR_SECONDS:
-            count_1h, priced_1h, cents_1h, most_1h = count_1d, priced_1d, cents_1d, most_1d
+            count_1h, unpriced_1h, cents_1h, most_1h = count_1d, unpriced_1d, cents_1d, most_1d
             if age < _TEN_MINUTES:
-                count_10m, priced_10m, cents_10m, most_10m = count_1d, priced_1d, cents_1d, most_1d
+                count_10m, unpriced_10m, cents_10m, most_10m = count_1d, unpriced_1d, cents_1d, most_1d
+    priced_10m, priced_1h, priced_1d = count_10m - unpriced_10m, count_1h - unpriced_1h, count_1d - unpriced_1d
     week, month = _last_days(history, now // DAY_SECONDS)
     count_7d, priced_7d, cents_7d, most_7d = week
     count_30d, priced_30d, cents_30d, most_30d = month
@@ -95,10 +97,7 @@ def _last_days(history: History, today: int) -> tuple[_Span, _Span]:
 
 
 def _span(history: History, start: int, end: int) -> _Span:
-    count = sum(history.day_counts[start:end])
-    return (
-        count,
-        count - sum(history.day_unpriced[start:end]),
-        sum(history.day_cents[start:end]),
-        max(history.day_maxima[start:end], default=0),
-    )
+    count = priced = sum(history.day_counts[start:end])
+    if history.day_unpriced:
+        priced -= sum(history.day_unpriced[start:end])
+    return count, priced, sum(history.day_cents[start:end]), max(history.day_maxima[start:end], default=0)
