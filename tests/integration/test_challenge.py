@@ -89,8 +89,12 @@ def test_what_came_before_is_collected_as_warm_up(
     """A training period that begins between two messages: together with the warm-up, it is all that was sent."""
     arrived = sorted(message.timestamp()[1] for message in retained_messages(settings, Topic.TRANSACTIONS, Period(0)))
     middle_ms = arrived[len(arrived) // 2]
-    rows = collect(settings, (time.time() - middle_ms / 1000) / 3600, tmp_path / "history")
+    with connect(settings, settings.postgres.writer, autocommit=True) as connection:
+        connection.execute("INSERT INTO fraud.currency_rates VALUES ('JPY', '2026-01-01', 0.0061)")
+        rows = collect(settings, (time.time() - middle_ms / 1000) / 3600, tmp_path / "history")
+        connection.execute("DELETE FROM fraud.currency_rates")
     later = HistoryFolder(tmp_path / "history")
+    assert later.rates(settings.shop).at("JPY", middle_ms) == 0.0061
     for name, key in (("transactions", "transaction_id"), ("browse_events", "event_id")):
         early, late = later.warm_up.table(name), later.table(name)
         assert (len(early), len(late)) == (rows[f"{name} before"], rows[name])

@@ -9,6 +9,7 @@ from fraudstream.messages.contracts import BrowseEvent, Item, Transaction
 from model.features.columns import FEATURE_NAMES, STATEFUL_COLUMNS
 from model.features.observe import observe_browse, observe_transaction
 from model.features.profile import (
+    MAX_CENTS,
     MAX_KNOWN,
     MAX_PRODUCTS,
     MAX_RECENT,
@@ -34,6 +35,18 @@ def profile_of(*events: BrowseEvent | Transaction) -> Profile:
         else:
             observe_transaction(profile, event, 1.0)
     return profile
+
+
+def test_the_sums_of_a_customer_stay_within_what_the_state_can_hold() -> None:
+    profile = Profile()
+    for seconds in range(3):
+        observe_transaction(profile, purchase(seconds, amount=1e7), 1e6)
+    history = read_history(profile)
+    assert history.cents == 3 * 10**15
+    history.cents = history.day_cents[0] = MAX_CENTS
+    write_history(profile, history)
+    observe_transaction(profile, purchase(9, amount=1e7), 1e6)
+    assert (read_history(profile).cents, read_history(profile).day_cents) == (MAX_CENTS, [MAX_CENTS])
 
 
 def test_names_are_unique() -> None:

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fraudstream.messages.contracts import BrowseEvent, Item, Transaction
-from fraudstream.settings import PROJECT_DIR, load_settings
+from fraudstream.settings import PROJECT_DIR, ShopSettings, load_settings
 from fraudstream.static_data.currencies import CurrencyRates
 from model.features.columns import FEATURE_NAMES, STATEFUL_COLUMNS
 from model.features.observe import observe_browse, observe_transaction
@@ -26,7 +26,7 @@ from model.serving.scorer import Scorer, calibrated
 from model.training.calibration import fit_calibration
 from model.training.dataset import Dataset, build
 from model.training.errors import HistoryError, TrainingError
-from model.training.history import WARM_UP_DATASETS, HistoryFolder, stateful_features
+from model.training.history import RATES_FILE, WARM_UP_DATASETS, HistoryFolder, stateful_features
 from model.training.metrics import card_precision, evaluate
 from model.training.split import split_by_time
 from model.training.thresholds import Period, ThresholdRule
@@ -249,6 +249,23 @@ def test_the_cheapest_threshold_weighs_reviews_against_missed_amounts() -> None:
     assert ThresholdRule(alerts_per_fraud=1.5, by_cost=True, review_cost=5.0).choose(period) == 0.7
     assert ThresholdRule(alerts_per_fraud=1.5, by_cost=True, review_cost=50.0).choose(period) == 0.9
     assert ThresholdRule(alerts_per_fraud=1.5, by_cost=True, review_cost=1.0).choose(period) == 0.1
+
+
+def test_an_amount_without_an_exchange_rate_is_added_to_nothing() -> None:
+    data = dataset(np.array([True, True, False, True]), timedelta(0))
+    data.rows["shop_amount"] = [10.0, np.nan, 30.0, 40.0]
+    metrics = evaluate(data, np.array([0.9, 0.8, 0.2, 0.1]), 0.5, ThresholdRule(alerts_per_fraud=1.5, review_cost=1))
+    assert (metrics["fraud_amount"], metrics["saved_amount"], metrics["net_saved_amount"]) == (50, 10, 8)
+
+
+def test_a_history_is_converted_with_the_rates_that_were_collected_with_it_or_the_file_s(tmp_path: Path) -> None:
+    file = tmp_path / "rates.csv"
+    file.write_text("currency,valid_from,rate\nJPY,2026-01-01,0.0061\n")
+    shop, moment = ShopSettings(currency_rates=file), int(START.timestamp() * 1000)
+    assert HistoryFolder(tmp_path).rates(shop).at("JPY", moment) == 0.0061
+    collected = pa.table({"currency": ["JPY"], "valid_from": [date(2026, 1, 1)], "rate": [0.0062]})
+    pq.write_table(collected, tmp_path / RATES_FILE)
+    assert HistoryFolder(tmp_path).rates(shop).at("JPY", moment) == 0.0062
 
 
 def test_metrics_by_hand() -> None:
