@@ -1,1 +1,1 @@
-"""Static data that the stream joins: customers, products and entity risk."""
+"""Static data that the stream joins: customers, products, exchange rates and entity risk."""
