@@ -253,7 +253,7 @@ def test_a_killed_job_goes_on_where_it_was(job: list[Job], shop: Shop, database:
         "everything published",
     )
     distinct = count(database, "SELECT count(DISTINCT transaction_id) FROM fraud.scored_transactions")
-    assert distinct == 50 + 1 + 1 + 400
+    assert distinct == 50 + 1 + 1 + 3 + 400
     published = messages(settings, Topic.SCORED_TRANSACTIONS)
     contents: dict[bytes | None, set[bytes | None]] = {}
     for key, value, _ in published:
