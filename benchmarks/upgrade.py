@@ -78,15 +78,14 @@ class Upgrades:
     def watch_old_job(self, what: str) -> None:
         """Says whether a job goes on under a schema that is newer than its code: until it commits, or has ended."""
         assert self._job is not None  # noqa: S101 (started before)
-        job, before, deadline = self._job, self._newest(), time.monotonic() + START_SECONDS
+        job, before, began = self._job, self._newest(), time.monotonic()
         while job.process.poll() is None and self._newest() == before:
-            if time.monotonic() > deadline:
+            if time.monotonic() - began > START_SECONDS:
                 raise BenchmarkError(f"{what}: neither a commit nor its end within {START_SECONDS:.0f} s")
             time.sleep(0.1)
-        status = job.process.poll()
-        print(
-            f"{what}: goes on" if status is None else f"{what}: ends with {status}: {_last_line(job.log)}", flush=True
-        )
+        status, after = job.process.poll(), f"{time.monotonic() - began:.1f} s later"
+        ended = "commits" if status is None else f"ends with {status}: {_last_error(job.log)}"
+        print(f"{what}: {after}, {ended}", flush=True)
 
     def start(self, what: str, environment: Mapping[str, str]) -> None:
         """Stops the job as Airflow would, starts it anew, and says how long nothing was committed."""
@@ -107,7 +106,7 @@ class Upgrades:
         status = refused.process.wait()
         if status != os.EX_CONFIG:
             raise BenchmarkError(f"{what}: exit status {status} instead of {os.EX_CONFIG}")
-        print(f"{what}: refused: {_last_line(refused.log)}", flush=True)
+        print(f"{what}: refused: {_last_error(refused.log)}", flush=True)
 
     def promote(self, version: str) -> None:
         """Promotes the shipped model under another version while the job runs."""
@@ -202,8 +201,10 @@ def code_of(commit: str, folder: Path) -> Path:
     return folder
 
 
-def _last_line(log: Path) -> str:
-    return log.read_text().splitlines()[-1]
+def _last_error(log: Path) -> str:
+    """The last error that the job itself has logged; a JVM that it stops may log others behind it."""
+    mark = " ERROR score_transactions: "
+    return next((line.split(mark)[1] for line in reversed(log.read_text().splitlines()) if mark in line), "no error")
 
 
 if __name__ == "__main__":
