@@ -1,5 +1,7 @@
 """The sink's SQL. Every statement of `APPLY` runs once a micro-batch, in this order, with the parameter `batch_id`."""
 
+from fraudstream.storage.tables import ID_HASH
+
 #: The transaction's own columns, copied as they are.
 TRANSACTION_FIELDS = (
     "transaction_id",
@@ -122,7 +124,8 @@ INSERT INTO newly_flagged SELECT session_id FROM added
 
 _WINDOW_30_S = "date_bin('30 seconds', event_time, timestamptz '2000-01-01 00:00:00+00')"
 
-# What was sold in a session before it was flagged is taken back.
+# What was sold in a session before it was flagged is taken back. Of a window that was thinned since, what is taken back
+# is a row of its own, until the next thinning.
 _RETRACT_SALES = f"""
 WITH retracted AS (
     UPDATE fraud.scored_transactions SET counted_in_sales = false
@@ -134,9 +137,10 @@ WITH retracted AS (
     FROM retracted, jsonb_to_recordset(items) AS item (product_id text, quantity bigint, unit_price numeric)
     GROUP BY 1, 2
 )
-UPDATE fraud.product_sales p
-SET units = p.units - sold.units, revenue = p.revenue - sold.revenue, batch_id = %(batch_id)s
-FROM sold WHERE p.window_start = sold.window_start AND p.product_id = sold.product_id
+INSERT INTO fraud.product_sales AS p (window_start, product_id, units, revenue, batch_id)
+SELECT window_start, product_id, -units, -revenue, %(batch_id)s FROM sold
+ON CONFLICT (window_start, product_id) DO UPDATE
+SET units = p.units + excluded.units, revenue = p.revenue + excluded.revenue, batch_id = excluded.batch_id
 """  # noqa: S608 (constants)
 
 _INSERT_TRANSACTIONS = f"""
@@ -144,6 +148,7 @@ INSERT INTO fraud.scored_transactions ({", ".join(_TRANSACTION_COLUMNS)})
 SELECT DISTINCT ON (transaction_id) {", ".join(_TRANSACTION_COLUMNS[:-1])},
     NOT EXISTS (SELECT FROM fraud.flagged_sessions f WHERE f.session_id = s.session_id)
 FROM staged_scored_transactions s
+WHERE NOT EXISTS (SELECT FROM fraud.retired_transactions r WHERE r.id_hash = {ID_HASH.format(of="s")})
 ORDER BY transaction_id, ingest_time, kafka_partition, kafka_offset
 ON CONFLICT (transaction_id) DO NOTHING
 """  # noqa: S608 (constants)
@@ -231,11 +236,15 @@ RETURNING kafka_partition, kafka_offset
 """
 
 # Rows from before contents were hashed conflict with nothing.
-CONFLICTS = """
+CONFLICTS = f"""
 SELECT r.kafka_partition, r.kafka_offset, t.kafka_partition, t.kafka_offset
 FROM staged_repeats r JOIN fraud.scored_transactions t USING (transaction_id)
 WHERE t.content_hash <> r.content_hash
-"""
+UNION ALL
+SELECT r.kafka_partition, r.kafka_offset, t.kafka_partition, t.kafka_offset
+FROM staged_repeats r JOIN fraud.retired_transactions t ON t.id_hash = {ID_HASH.format(of="r")}
+WHERE t.content_hash <> r.content_hash
+"""  # noqa: S608 (constants)
 
 INSERTED = """
 SELECT kafka_partition, ingest_time, late, is_fraud FROM fraud.scored_transactions WHERE batch_id = %(batch_id)s
@@ -248,8 +257,11 @@ SELECT {", ".join(TRANSACTION_FIELDS)}, items, fraud_score, is_fraud, threshold,
 FROM fraud.scored_transactions WHERE batch_id = %s ORDER BY kafka_partition, kafka_offset
 """  # noqa: S608 (constants)
 
+# Of a window that was thinned, the whole is no longer known.
 SALES_TO_PUBLISH = """
-SELECT product_id, window_start, units, revenue FROM fraud.product_sales WHERE batch_id = %s
+SELECT product_id, window_start, units, revenue FROM fraud.product_sales
+WHERE batch_id = %s AND window_start >= coalesce(
+    (SELECT thinned_until FROM fraud.rollup_horizons WHERE table_name = 'product_sales'), '-infinity')
 ORDER BY window_start, product_id
 """
 

@@ -12,6 +12,12 @@ from fraudstream.settings.kafka import KafkaSettings, Role
 #: Every topic's records carry the broker's clock: `ingest_time`, and with it every latency, means arrival.
 TOPIC_CONFIG = {"message.timestamp.type": "LogAppendTime"}
 REQUEST_SECONDS = 20.0
+#: Only whole segments expire, and never the newest: a topic keeps at most an eighth more than it should.
+SEGMENTS = 8
+MIB = 2**20
+#: Kafka's own defaults, which stay the most.
+LARGEST_SEGMENT_BYTES = 1024 * MIB
+LONGEST_SEGMENT_MS = 24 * 3_600_000
 
 
 def create_topics(kafka: KafkaSettings) -> None:
@@ -38,17 +44,25 @@ def create_topics(kafka: KafkaSettings) -> None:
                 raise KafkaRefusedError(
                     f"Kafka at {kafka.bootstrap} doesn't take the topic {name} as it is set ({said}): look at "
                     f"{kafka.setting('replication_factor')}={kafka.replication_factor}, __PARTITIONS, "
-                    "__MIN_INSYNC_REPLICAS and __RETENTION_HOURS"
+                    "__MIN_INSYNC_REPLICAS, __RETENTION_HOURS and __RETENTION_MB"
                 ) from None
             if code != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise KafkaUnavailableError(f"topic {name} can't be created: {said}") from None
 
 
+def retention_config(kafka: KafkaSettings) -> dict[str, str]:
+    """For how long, and how much of it, a topic keeps its messages, in Kafka's words."""
+    keep_ms = kafka.retention_hours * 3_600_000
+    config = {"retention.ms": str(keep_ms), "segment.ms": str(min(LONGEST_SEGMENT_MS, keep_ms // SEGMENTS))}
+    if kafka.retention_mb:
+        keep_bytes = kafka.retention_mb * MIB // kafka.partitions
+        segment = min(LARGEST_SEGMENT_BYTES, max(MIB, keep_bytes // SEGMENTS))
+        config |= {"retention.bytes": str(keep_bytes), "segment.bytes": str(segment)}
+    return config
+
+
 def _new_topic(kafka: KafkaSettings, topic: Topic) -> NewTopic:
-    config = TOPIC_CONFIG | {
-        "retention.ms": str(kafka.retention_hours * 3_600_000),
-        "min.insync.replicas": str(kafka.min_insync_replicas),
-    }
+    config = TOPIC_CONFIG | retention_config(kafka) | {"min.insync.replicas": str(kafka.min_insync_replicas)}
     return NewTopic(
         topic.value, num_partitions=kafka.partitions, replication_factor=kafka.replication_factor, config=config
     )

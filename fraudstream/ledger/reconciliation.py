@@ -32,7 +32,12 @@ PUBLISHED_WITHIN = "60 seconds"
 KEPT = "30 days"
 EXAMPLES = 20
 
-COUNTED = "SELECT coalesce(sum(transactions), 0)::bigint FROM fraud.fraud_counts"
+#: Of the windows, and of those that retention has deleted.
+COUNTED = """
+    SELECT coalesce((SELECT sum(transactions) FROM fraud.fraud_counts), 0)::bigint
+         + coalesce((SELECT total FROM fraud.retired_totals
+                     WHERE (table_name, figure) = ('fraud_counts', 'transactions')), 0)::bigint
+"""
 #: The batches of the last hours, with what each left in the tables.
 BATCHES = """
     SELECT batch.batch_id, batch.offsets, batch.scored, batch.dead_lettered, batch.labels,

@@ -57,6 +57,11 @@ class KafkaBrokers(Group):
         1, ge=1, le=10, description="replicas that must hold a message before it is acknowledged; set at `up`, too"
     )
     retention_hours: int = Field(168, ge=1, description="how long topics that `up` creates keep messages, hours")
+    retention_mb: int = Field(
+        20_480,
+        ge=0,
+        description="the most that each topic that `up` creates keeps, over all its partitions, MiB; 0: all",
+    )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL; for your own Kafka"
     )

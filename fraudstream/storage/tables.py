@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    Uuid,
     func,
     text,
 )
@@ -43,6 +44,13 @@ Timestamp = DateTime(timezone=True)
 Money = Numeric(14, 2)
 #: Sums have no limit: a few purchases of 200 items at the highest price fill 14 digits, and must not stop the stream.
 MoneySum = Numeric()
+#: The key of `retired_transactions`, in SQL, for a row named `of`.
+ID_HASH = "encode(substring(sha256(convert_to({of}.transaction_id, 'UTF8')) FOR 16), 'hex')::uuid"
+
+
+def _width(seconds: int) -> Column[object]:
+    comment = "width of the window; older ones are thinned to minutes, then to hours"
+    return Column("seconds", Integer, nullable=False, server_default=str(seconds), comment=comment)
 
 
 def _created_at(name: str) -> Column[object]:
@@ -183,42 +191,48 @@ flagged_sessions = Table(
     metadata,
     Column("session_id", Text, primary_key=True),
     _created_at("flagged_at"),
+    Index(None, "flagged_at"),
     comment="Sessions with a flagged or confirmed fraud; their sales don't count",
 )
 
 product_sales = Table(
     "product_sales",
     metadata,
-    Column("window_start", Timestamp, primary_key=True, comment="start of a 30-s window of event time"),
+    Column("window_start", Timestamp, primary_key=True, comment="start of a window of event time"),
     Column("product_id", Text, primary_key=True),
     Column("units", BigInteger, nullable=False),
     Column("revenue", MoneySum, nullable=False),
     Column("batch_id", BigInteger, nullable=False, comment="the micro-batch that changed it last"),
+    _width(30),
     Index(None, "batch_id"),
+    Index("product_sales_fine_idx", "window_start", postgresql_where=text("seconds < 60")),
+    Index("product_sales_minutes_idx", "window_start", postgresql_where=text("seconds = 60")),
     comment="Sales of sessions that aren't flagged; retracted when fraud is confirmed later",
 )
 
 fraud_counts = Table(
     "fraud_counts",
     metadata,
-    Column("window_start", Timestamp, primary_key=True, comment="start of a 10-s window of event time"),
+    Column("window_start", Timestamp, primary_key=True, comment="start of a window of event time"),
     Column("transactions", BigInteger, nullable=False),
     Column("flagged", BigInteger, nullable=False),
     Column("amount", MoneySum, nullable=False),
     Column("flagged_amount", MoneySum, nullable=False),
+    _width(10),
     comment="Transactions and flagged ones per window",
 )
 
 fraud_locations = Table(
     "fraud_locations",
     metadata,
-    Column("window_start", Timestamp, primary_key=True, comment="start of a 60-s window of event time"),
+    Column("window_start", Timestamp, primary_key=True, comment="start of a window of event time"),
     Column("shipping_country", Text, primary_key=True),
     Column("shipping_city", Text, primary_key=True),
     Column("latitude", Double, nullable=False),
     Column("longitude", Double, nullable=False),
     Column("flagged", BigInteger, nullable=False),
     Column("flagged_amount", MoneySum, nullable=False),
+    _width(60),
     comment="Flagged transactions per place and window",
 )
 
@@ -389,6 +403,37 @@ reconciliations = Table(
     Column("differences", BigInteger, nullable=False, comment="how many were found; 0: the books agree"),
     Column("examples", ARRAY(Text), nullable=False, comment="the first of them"),
     comment="What each run of reconcile_stream found, for 30 days",
+)
+
+# --- what retention leaves ----------------------------------------------------------------------------------------
+
+retired_totals = Table(
+    "retired_totals",
+    metadata,
+    Column("table_name", Text, primary_key=True),
+    Column("figure", Text, primary_key=True, comment="rows, or a column that was added up"),
+    Column("total", Numeric, nullable=False),
+    comment="Sums of the rows that retention deleted: table and this are the sums of all time",
+)
+
+retired_transactions = Table(
+    "retired_transactions",
+    metadata,
+    Column("id_hash", Uuid, primary_key=True, comment="first half of the transaction id's SHA-256"),
+    Column("content_hash", BigInteger, comment="as in scored_transactions"),
+    Column("kafka_partition", Integer, nullable=False),
+    Column("kafka_offset", BigInteger, nullable=False),
+    _created_at("retired_at"),
+    Index(None, "retired_at"),
+    comment="Transactions that retention deleted, so that a repeat of one is still known",
+)
+
+rollup_horizons = Table(
+    "rollup_horizons",
+    metadata,
+    Column("table_name", Text, primary_key=True),
+    Column("thinned_until", Timestamp, nullable=False),
+    comment="Until when each rollup's windows are no longer those that the stream writes",
 )
 
 # --- the registry -------------------------------------------------------------------------------------------------
