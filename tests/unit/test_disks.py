@@ -1,0 +1,41 @@
+"""What retention costs, and the warning before a disk is full; what topics keep."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from fraudstream.kafka.topics import retention_config
+from fraudstream.local import disks
+from fraudstream.settings import Settings
+from fraudstream.settings.kafka import KafkaSettings
+from fraudstream.settings.retention import RetentionSettings
+
+
+def made(tmp_path: Path, **keep: float) -> Settings:
+    return Settings(var_dir=tmp_path, retention=RetentionSettings.model_validate(keep))
+
+
+def test_a_disk_with_less_free_than_asked_for_is_a_problem(tmp_path: Path) -> None:
+    [told] = disks.problems(made(tmp_path, disk_free_percent=99.999))
+    assert str(tmp_path) in told and "FRAUDSTREAM_RETENTION__" in told
+    assert list(disks.problems(made(tmp_path, disk_free_percent=0))) == []
+
+
+def test_the_steady_state_follows_the_settings(tmp_path: Path) -> None:
+    usual, short = disks.cost(made(tmp_path)), disks.cost(made(tmp_path, ledger_days=1, transactions_days=2))
+    assert usual.day == short.day == pytest.approx(4.491)
+    assert short.steady == pytest.approx(usual.steady - (33 * 628 + 29 * 72) / 1000)
+
+
+def test_rows_outlive_their_batch() -> None:
+    with pytest.raises(ValidationError, match="FRAUDSTREAM_RETENTION__LABELS_DAYS=5 is less than"):
+        RetentionSettings(labels_days=5)
+
+
+def test_a_topic_keeps_so_many_bytes_over_its_partitions() -> None:
+    config = retention_config(KafkaSettings(partitions=4, retention_mb=400, retention_hours=8))
+    assert config["retention.bytes"] == str(100 * 2**20)
+    assert int(config["segment.bytes"]) * 8 <= int(config["retention.bytes"])
+    assert int(config["segment.ms"]) * 8 <= int(config["retention.ms"]) == 8 * 3_600_000
+    assert "retention.bytes" not in retention_config(KafkaSettings(retention_mb=0))
