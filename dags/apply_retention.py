@@ -1,8 +1,8 @@
 """Retention.
 
-Deletes what is older than the settings `FRAUDSTREAM_RETENTION__…` say, in small steps, while the stream runs: rows of the
-schema `fraud` (their sums stay, in `fraud.retired_totals`), Superset's log, Airflow's own runs and the logs of its tasks,
-and checkpoints that a rebuild left behind. Rollups of seconds become minutes, and minutes hours.
+Deletes what is older than the settings `FRAUDSTREAM_RETENTION__…` say, in small steps, while the stream runs: rows of
+the schema `fraud` (their sums stay, in `fraud.retired_totals`), Superset's log, Airflow's own runs and the logs of its
+tasks, and checkpoints that a rebuild left behind. Rollups of seconds become minutes, and minutes hours.
 
 **Start**: by itself every hour, or *Trigger*. `./fraudctl retention --dry-run` says what would go.
 
@@ -13,8 +13,8 @@ and checkpoints that a rebuild left behind. Rollups of seconds become minutes, a
 A failed run has done what its log names, and the next one goes on from there; nothing is deleted without its sum.
 
 - *lock timeout*, *deadlock detected*: something else held the rows; the retry follows by itself.
-- `clean_airflow` is skipped where this platform doesn't configure Airflow, as with Airflow's Helm chart: use the chart's
-  `databaseCleanup` there.
+- `clean_airflow` is skipped where this platform doesn't configure Airflow, as with Airflow's Helm chart: use the
+  chart's `databaseCleanup` there.
 """
 
 from datetime import timedelta
