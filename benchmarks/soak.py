@@ -1,137 +1,115 @@
-"""An hour at ten times the default rate, on servers of its own: memory, lag, state, latency and disk, every 10 s.
+"""Hours of a whole platform of its own: whatever rises without a bound that is named is found, and fails it.
 
-    ./fraudctl bench soak --minutes 60 --rate 1500
-    ./fraudctl bench soak --minutes 60 --rate 1500 --customers 2000
-    ./fraudctl bench soak --minutes 15 --out short.csv
+    ./fraudctl bench soak --minutes 195
+    ./fraudctl bench soak --minutes 150 --rate 1500 --dashboards --out day.csv
+    ./fraudctl bench soak_report day.csv
 
-A profile holds a customer's last 32 purchases, so memory rises until profiles are full: with all 20,000 customers of
-the shop for more than an hour. At 1,500 events a second 2,000 make 70 purchases each, on average, in the warm-up.
-
-Starts Kafka, Postgres, the simulated shop and the streaming job in a folder and on ports of their own, so that a
-running platform isn't touched; entity risk is refreshed as often as its Dag does. Ends with 1 when a message is lost,
-repeated or not accounted for.
+Starts Kafka, Postgres, Airflow with its Dags, Superset, the simulated shop and the streaming job in a folder and on
+ports of their own, so that a running platform isn't touched. Every 10 s it asks, with `--dashboards`, each chart for
+its data, and every 30 s it records descriptors, sockets, threads, processes and memory of each part, files and bytes of
+each folder, and rows and bytes of each table of the three databases. A file that exists is appended to; it can be read
+meanwhile (`soak_report`). Ends with 1 when a series is above its bound, the job was started again, or a message was
+lost, repeated or not accounted for.
 """
 
 import argparse
+import subprocess
 import time
-from datetime import timedelta
 from pathlib import Path
 
 from benchmarks.measuring.accounting import differences
-from benchmarks.measuring.samples import JOB_PARTS, Sample, Sampler, column
-from benchmarks.measuring.stream import Program, Stream, fresh_stream, wait_until
-from benchmarks.measuring.trend import trend
-from fraudstream.storage.connect import Postgres
+from benchmarks.measuring.growth import Recorder
+from benchmarks.measuring.platform import stop_airflow, stream_of, whole_platform
+from benchmarks.measuring.stream import BenchmarkError
+from fraudstream.jobs.jobs import jobs
+from fraudstream.jobs.slot import Identity
+from fraudstream.local.parts.superset import chart_answers
+from fraudstream.settings import PROJECT_DIR, Settings
 
-SAMPLE_SECONDS = 10.0
-#: The first refreshes of entity risk are in it, which come every ten minutes.
-WARM_UP_SECONDS = 1200.0
-START_SECONDS = 180.0
+REFRESH_SECONDS = 10.0
+SAMPLE_SECONDS = 30.0
+TOLD_SECONDS = 300.0
 DRAIN_SECONDS = 300.0
-TOLD_SECONDS = 60.0
-MIB = 2**20
-
-LATENCIES = """
-    SELECT count(*), percentile_cont(ARRAY[0.5, 0.95, 0.99, 1.0]) WITHIN GROUP (
-        ORDER BY extract(epoch FROM committed_at - ingest_time)::float8)
-    FROM fraud.scored_transactions
-    WHERE ingest_time > (SELECT min(ingest_time) FROM fraud.scored_transactions) + make_interval(secs => %s)
-"""
+#: The first refreshes of entity risk are in it, which come every ten minutes.
+WARM_UP_MINUTES = 20.0
 
 
 def main() -> None:
-    """Runs the soak and prints its summary."""
+    """Runs the soak, and prints what rises."""
     arguments = _arguments()
-    with fresh_stream() as stream, stream.connect() as database:
-        job = stream.start_job()
-        shop = stream.start_shop("--rate", str(arguments.rate), "--customers", str(arguments.customers))
-        wait_until(lambda: _has_batch(database), job, START_SECONDS, "the first micro-batch")
-        print(f"the stream runs in {stream.settings.paths.var}; samples go to {arguments.out}", flush=True)
-        with Sampler(stream, job, database, arguments.out) as sampler:
-            _watch(stream, shop, sampler, arguments.minutes * 60)
-            shop.stop()
-            wait_until(lambda: stream.lag(database) == 0, job, DRAIN_SECONDS, "the end of the backlog")
-        job.stop()
-        _summarise(sampler.samples, database, min(WARM_UP_SECONDS, arguments.minutes * 20))
-        found = list(differences(stream, database))
-        print("accounting: " + ("; ".join(found) or "every message once, distinct ids sent = stored"))
-    if found:
+    with whole_platform(arguments.rate, arguments.customers) as settings:
+        print(f"the platform runs in {settings.paths.var}; samples go to {arguments.out}", flush=True)
+        before = jobs(settings)["stream"].slot.running
+        with Recorder(stream_of(settings), arguments.out) as recorder:
+            _watch(settings, recorder, arguments.minutes * 60, dashboards=arguments.dashboards)
+        found = [*_restarts(settings, before), *_accounting(settings)]
+        print("; ".join(found) or "the job ran in one piece, every message once, distinct ids sent = stored")
+        warm_up = min(WARM_UP_MINUTES, arguments.minutes / 3)
+        report = subprocess.run(
+            [settings.paths.python("spark"), "-m", "benchmarks.soak_report", arguments.out, f"--warm-up={warm_up}"],
+            cwd=PROJECT_DIR,
+            check=False,
+        )
+    if found or report.returncode:
         raise SystemExit(1)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=60.0, help="how long, without start and end (60)")
-    parser.add_argument("--rate", type=float, default=1500.0, help="browse events and transactions a second (1500)")
+    parser.add_argument("--rate", type=float, default=150.0, help="browse events and transactions a second (150)")
     parser.add_argument("--customers", type=int, default=20_000, help="customers of the shop (20,000)")
-    parser.add_argument("--out", type=Path, default=Path("soak.csv"), help="the samples (soak.csv)")
-    return parser.parse_args()
+    parser.add_argument("--dashboards", action="store_true", help="ask every chart each 10 s, as open dashboards do")
+    parser.add_argument("--out", type=Path, default=Path("soak.csv"), help="the record (soak.csv)")
+    arguments = parser.parse_args()
+    arguments.out = arguments.out.resolve()
+    return arguments
 
 
-def _watch(stream: Stream, shop: Program, sampler: Sampler, seconds: float) -> None:
-    """Samples for so long, refreshes entity risk as its Dag does, and tells the state of things each minute."""
-    every = timedelta(minutes=stream.settings.entity_risk.refresh_minutes).total_seconds()
+def _watch(settings: Settings, recorder: Recorder, seconds: float, *, dashboards: bool) -> None:
+    """Samples for so long, and tells the state of things every five minutes."""
     begun = time.monotonic()
-    told = refreshed = begun
+    sampled = told = -float("inf")
     while (now := time.monotonic()) - begun < seconds:
-        shop.check()
-        sample = sampler.take()
-        if now - told >= TOLD_SECONDS:
-            told = now
-            print(_line(sample), flush=True)
-        if now - refreshed >= every:
-            refreshed = now
-            stream.refresh_entity_risk()
-        time.sleep(max(0.0, SAMPLE_SECONDS - (time.monotonic() - now)))
+        if dashboards:
+            chart_answers(settings)
+        if now - sampled >= SAMPLE_SECONDS:
+            sampled = now
+            sample = recorder.take()
+            if now - told >= TOLD_SECONDS:
+                told = now
+                print(_line(now - begun, sample), flush=True)
+        time.sleep(max(0.0, REFRESH_SECONDS - (time.monotonic() - now)))
 
 
-def _has_batch(database: Postgres) -> bool:
-    return database.execute("SELECT FROM fraud.stream_batches LIMIT 1").fetchone() is not None
-
-
-def _line(sample: Sample) -> str:
+def _line(seconds: float, sample: dict[str, float]) -> str:
+    descriptors = sum(value for series, value in sample.items() if series.startswith("descriptors/stream"))
     return (
-        f"{sample['seconds']:.0f} s: job {sample['pss_job'] / MIB:.0f} MiB, lag {sample['lag']:.0f}, "
-        f"batch {sample['duration_p50_ms']:.0f} ms, latency p50 {sample['latency_p50_ms']:.0f} ms, "
-        f"p99 {sample['latency_p99_ms']:.0f} ms, load {sample['load']:.1f}"
+        f"{seconds / 60:.0f} min: {sample['messages']:,.0f} messages, lag {sample['lag']:,.0f}, latency p99 "
+        f"{sample['latency_p99_ms']:,.0f} ms, {descriptors:.0f} descriptors of the job, "
+        f"{sample['bytes/var'] / 2**20:,.0f} MiB in all"
     )
 
 
-def _summarise(samples: list[Sample], database: Postgres, warm_up: float) -> None:
-    warm = [sample for sample in samples if sample["seconds"] >= warm_up]
-    seconds = column(warm, "seconds")
-    print(f"{len(warm)} samples after {warm_up:.0f} s of warm-up, to {seconds[-1]:.0f} s:")
-    for name in ("job", *JOB_PARTS, "kafka", "postgres"):
-        everything, written = column(warm, f"pss_{name}"), column(warm, f"anon_{name}")
-        if not any(everything):
-            continue
-        line = trend(seconds, written)
-        print(
-            f"  memory of {name}: mean {_mean(warm, f'pss_{name}') / MIB:.0f} MiB, most {max(everything) / MIB:.0f}; "
-            f"without mapped files mean {line.mean / MIB:.0f}, most {max(written) / MIB:.0f}, slope {line}"
-        )
-    hours = (seconds[-1] - seconds[0]) / 3600
-    cores = (warm[-1]["cpu_job"] - warm[0]["cpu_job"]) / (hours * 3600)
-    print(f"  CPU of the job: {cores:.2f} of a core; load average {_mean(warm, 'load'):.1f}")
-    for name in ("state_rows", "state_memory", "state_files", "lag", "largest_batch", "duration_max_ms", "workers"):
-        values = column(warm, name)
-        print(f"  {name}: first {values[0]:.0f}, last {values[-1]:.0f}, most {max(values):.0f}")
-    for name in ("checkpoint", "logs", "kafka", "postgres"):
-        values = column(warm, f"disk_{name}")
-        print(
-            f"  disk of {name}: {values[0] / MIB:.0f} to {values[-1] / MIB:.0f} MiB, most {max(values) / MIB:.0f} MiB"
-        )
-    rows, latencies = database.execute(LATENCIES, (warm_up,)).fetchone() or (0, [])
-    shown = ", ".join(
-        f"{name} {value:.2f} s" for name, value in zip(("p50", "p95", "p99", "most"), latencies, strict=True)
-    )
-    print(f"  Kafka arrival to row in Postgres, of {rows} transactions: {shown}")
-    print(f"  micro-batch: median of medians {_mean(warm, 'duration_p50_ms'):.0f} ms")
+def _restarts(settings: Settings, before: Identity | None) -> list[str]:
+    now = jobs(settings)["stream"].slot.running
+    return [] if now and now == before else [f"the job didn't run in one piece: first {before}, now {now}"]
 
 
-def _mean(samples: list[Sample], name: str) -> float:
-    values = column(samples, name)
-    return sum(values) / len(values)
+def _accounting(settings: Settings) -> list[str]:
+    """Ends the shop, waits for what it sent, and compares."""
+    stop_airflow(settings)
+    producer = jobs(settings)["producer"].slot
+    if producer.running:
+        producer.stop(producer.running)
+    stream = stream_of(settings)
+    with stream.connect() as database:
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while stream.lag(database):
+            if time.monotonic() > deadline:
+                raise BenchmarkError(f"a backlog of {stream.lag(database)} messages after {DRAIN_SECONDS:.0f} s")
+            time.sleep(0.5)
+        return list(differences(stream, database))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ arrives on the other side.
 - *The job died (…)*: it crashed or was killed. A retry follows in 5 s; the lines above say why.
 - *The job gave no heartbeat*: it hung, most often because Kafka is away. It was stopped, and is started again. Ask
   `./fraudctl status` whether Kafka is up.
+- *its Dag event_producer is paused*: Airflow starts no task of a paused Dag, so that a dead producer stays dead.
+  Unpause the Dag, or mark the run failed.
 - *Adopted job producer*: another run's producer was still alive, and goes on with *its* parameters. Stop that run
   first.
 """

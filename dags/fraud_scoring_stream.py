@@ -8,6 +8,8 @@ history, scores it, and writes the result to Postgres and Kafka. `@continuous`: 
 **Stop**: pause this Dag, *then* mark the task *failed*. The job finishes its micro-batch and ends. Without the pause
 the next run starts it again from its checkpoint, which is the way to restart it: nothing is lost or scored twice.
 
+A job that dies while the Dag is paused stays dead until the Dag is unpaused: `./fraudctl status` and *Stream* say so.
+
 **Move to a cluster**: edit the connection `spark_default` (Admin, Connections): `local[2,4]`, `spark://host` with port
 7077, `yarn`, or `k8s://https://host` with a port, and set `FRAUDSTREAM_CLUSTER__…` (`docs/cluster.md`). Then restart as
 above. The deploy mode stays `client`, where the driver is a process beside Airflow, unless

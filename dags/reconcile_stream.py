@@ -1,13 +1,15 @@
 """The stream's books.
 
 Compares Kafka's offsets with the stream's ledger, and the ledger with the tables, every five minutes, while the stream
-runs. A difference fails the task; the log names the topic partition and its offsets, or the micro-batch.
+runs: each new micro-batch, and a slice of all older ones and of each hour's rollups, so that everything is compared
+within a day. The task fails while a difference is open; the log names the topic partition and its offsets, the
+micro-batch, or the hour.
 
-**Start**: by itself, or *Trigger*, and choose how many hours of micro-batches are compared row by row.
+**Start**: by itself, or *Trigger*, and choose *Everything* to compare all of it at once.
 
-**Look at** the task's log: what was read, what is still unread, and each difference in a line. Each run is noted in
-`fraud.reconciliations` for 30 days; `./fraudctl status` and the page *Stream* show the newest, and are alarmed by a
-difference until a run finds none.
+**Look at** the task's log: what was read, what is still unread, each difference of this run in a line, and how many are
+open. `./fraudctl status` and the page *Stream* say so, too, until each was acknowledged:
+`./fraudctl acknowledge` lists them, `./fraudctl acknowledge NUMBER --reason "…"` closes one.
 
 ### Triage
 
@@ -16,7 +18,9 @@ difference until a run finds none.
 - *the topic was made anew*: its offsets start again, and the stream refuses to go on with them.
 - *fraud.… has n rows of it, and the ledger says m*: somebody deleted rows, or a backup from before the batch was
   restored. The messages are still in Kafka, at the offsets named.
-- *not published to Kafka*: the batch is in Postgres; the stream publishes it when it starts again.
+- *hour …: fraud.… has n, and the rows give m*: somebody changed a rollup, or deleted transactions.
+- *not published to Kafka*: the batch is in Postgres; the stream publishes it when it starts again, and
+  the difference passes by itself.
 - *Kafka … doesn't answer*: the retry follows by itself.
 """
 
@@ -36,18 +40,16 @@ with DAG(
     default_args={"owner": "fraud-platform", "retries": 1, "retry_delay": timedelta(seconds=30)},
     tags=["fraudstream", "reconciliation"],
     params={
-        "hours": Param(
-            1,
-            type="integer",
-            minimum=0,
-            maximum=24 * 366,
-            title="Hours",
-            description="Micro-batches of so many hours are compared row by row",
+        "whole": Param(
+            False,
+            type="boolean",
+            title="Everything",
+            description="Compare everything now, however long it takes; else new batches and a slice",
         )
     },
 ):
     SparkModuleOperator(
         task_id="reconcile",
         module="fraudstream.ledger.reconciliation",
-        arguments=["--hours={{ params.hours }}"],
+        arguments=["{{ '--whole' if params.whole else '' }}"],
     )

@@ -3,8 +3,9 @@
 Trains a model on the newest history, compares it with the champion on a later period, asks a person, and promotes it.
 The running stream takes the new champion with its next micro-batch; nothing needs a restart.
 
-**Start**: every week, or *Trigger*. With `history` empty, the last `hours` are read from Kafka and Postgres; else a
-folder that this machine can read, as `./fraudctl produce --out` writes it.
+**Start**: every week, or *Trigger*. With `history` empty, the last `hours` are read from Kafka and Postgres, and all
+that Kafka retains from before, so that profiles and entity risk begin as the stream's did; else a folder that this
+machine can read, as `./fraudctl produce --out` writes it.
 
 **Decide**: *Required actions* shows the difference in average precision with its 95% interval. An interval that
 includes 0 shows no difference: reject, or wait for more labels. *Approve* promotes. *Reject*, or no answer for three
@@ -20,7 +21,7 @@ progress.
 
 - *collect_history*, "holds nothing": Kafka has no messages of that time. Ask `./fraudctl status` for the producer.
 - *train_challenger*, "frauds among": too few labelled frauds in a period. Take more `hours`, or wait for labels.
-- *train_challenger* killed: want of memory. Take fewer `hours`.
+- *train_challenger* killed: want of memory. Take fewer `hours`, or fewer `warm_up_hours`.
 - The stream's page says that a champion isn't at work: its files in `var/models` are damaged or of another code
   version. The last good model goes on scoring; promote another, or restore the files.
 """
@@ -56,6 +57,13 @@ with DAG(
             title="Hours",
             description="How far back to read Kafka: 6 h at 150 events/s are 3.2 million events, 1 GB of memory",
         ),
+        "warm_up_hours": Param(
+            None,
+            type=["null", "number"],
+            minimum=0,
+            title="Warm-up hours",
+            description="How far before that profiles begin; empty: all that Kafka has. A week at 150 events/s: 10 GB",
+        ),
         "trials": Param(
             8,
             type="integer",
@@ -72,7 +80,11 @@ with DAG(
     collect = SparkModuleOperator(
         task_id="collect_history",
         module="model.training.collect",
-        arguments=["--hours={{ params.hours }}", "{{ '--existing=' ~ params.history if params.history else '' }}"],
+        arguments=[
+            "--hours={{ params.hours }}",
+            "{{ '' if params.warm_up_hours is none else '--warm-up-hours=' ~ params.warm_up_hours }}",
+            "{{ '--existing=' ~ params.history if params.history else '' }}",
+        ],
         niceness=10,  # scoring comes first
         returns_json=True,
     )

@@ -1,5 +1,6 @@
 """Files that are either the old ones or the new ones, never half of each."""
 
+import codecs
 import os
 import tempfile
 from pathlib import Path
@@ -29,3 +30,23 @@ def private_folder(path: Path) -> Path:
     path.mkdir(parents=True, exist_ok=True)
     path.chmod(0o700)
     return path
+
+
+#: Byte order marks, the longer ones first: that of UTF-16 begins that of UTF-32.
+_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+
+
+def encoding_by_mark(head: bytes) -> str | None:
+    """The encoding of a text that begins with `head`, by its byte order mark, or by zeros beside its first letter."""
+    for mark, encoding in _MARKS.items():
+        if head.startswith(mark):
+            return encoding
+    if len(head) > 1 and 0 in head[:2]:
+        return "utf-16-be" if head[0] == 0 else "utf-16-le"
+    return None

@@ -14,6 +14,7 @@ from fraudstream.messages.refusal import Rejection
 from fraudstream.messages.validation import decode
 from model.features.observe import observe_browse, observe_transaction
 from model.features.profile import Profile, decode_profile, encode_profile
+from spark_jobs.cutting import without_surplus
 
 
 class Kind(StrEnum):
@@ -27,7 +28,7 @@ class Kind(StrEnum):
 
 
 class Message(NamedTuple):
-    """A Kafka message. `ingest_ms` is when Kafka appended it, in milliseconds since the epoch."""
+    """A Kafka message. `ingest_ms` is when Kafka appended it (`validation.bounded`), milliseconds since the epoch."""
 
     topic: str
     partition: int
@@ -35,6 +36,8 @@ class Message(NamedTuple):
     ingest_ms: int
     key: bytes | None
     value: bytes | None
+    size: int | None = None  # bytes of the value as it was sent; None: as it is here
+    cut: bool = False  # whether the value isn't whole any more
 
 
 class Outcome(NamedTuple):
@@ -51,6 +54,7 @@ class Outcome(NamedTuple):
     features: list[float] | None
     reason: str | None
     detail: str | None
+    cut: bool | None
     messages: int
 
 
@@ -67,6 +71,13 @@ class Limits(NamedTuple):
     def retention_ms(self, profile: Profile) -> int:
         """Time for which `profile` is remembered after its customer's last message."""
         return self.customer_retention_ms if profile.history else self.visitor_retention_ms
+
+    def clock_ms(self, known_ms: int, ingest_ms: int) -> int:
+        """A bucket's clock after a message: it goes back when it is further ahead than Kafka's partitions can be.
+
+        Then it was never right; and one that is behind only forgets silent customers later.
+        """
+        return ingest_ms if known_ms - ingest_ms > self.ingest_skew_ms else max(known_ms, ingest_ms)
 
     def is_accounted(self, message: Message) -> bool:
         """True for a message that was accounted for with an earlier checkpoint."""
@@ -139,8 +150,10 @@ class Bucket:
         events: list[tuple[float, int, int, int, Message, Event]] = []
         limits, state = self._limits, self._state
         for message in messages:
-            event = decode(message.topic, message.key, message.value, message.ingest_ms, limits.max_future)
-            state.clock_ms = max(state.clock_ms, message.ingest_ms)
+            topic, _, _, ingest_ms, key, value, size, _ = message
+            event = decode(topic, key, value, ingest_ms, limits.max_future, size)
+            state.clock_ms = limits.clock_ms(state.clock_ms, ingest_ms)
+            message = without_surplus(message, event)
             if isinstance(event, BrowseEvent | Transaction):
                 is_transaction = isinstance(event, Transaction)
                 at = event.event_time.timestamp()
@@ -163,13 +176,18 @@ class Bucket:
     def _observe_browse(self, event: BrowseEvent, message: Message) -> None:
         kept = self._customer(event.customer_id, message)
         observe_browse(kept.profile, event)
-        kept.expires_ms = max(kept.expires_ms, message.ingest_ms + self._limits.retention_ms(kept.profile))
+        self._prolong(kept, message)
 
     def _observe_transaction(self, event: Transaction, message: Message) -> list[float] | None:
         kept = self._customer(event.customer_id, message)
         features = observe_transaction(kept.profile, event)
-        kept.expires_ms = max(kept.expires_ms, message.ingest_ms + self._limits.retention_ms(kept.profile))
+        if features is None:  # a repeat changes nothing, not even how long the customer is remembered
+            return None
+        self._prolong(kept, message)
         return features
+
+    def _prolong(self, kept: _Open, message: Message) -> None:
+        kept.expires_ms = max(kept.expires_ms, message.ingest_ms + self._limits.retention_ms(kept.profile))
 
     def _customer(self, customer_id: str, message: Message) -> _Open:
         kept = self._open.get(customer_id)
@@ -203,12 +221,12 @@ def _outcome(
     reason: str | None = None,
     detail: str | None = None,
 ) -> Outcome:
-    topic, partition, offset, ingest_ms, key, value = message
+    topic, partition, offset, ingest_ms, key, value, _, cut = message
     return Outcome(
-        kind.value, topic, partition, offset, ingest_ms, late, key, value, features, reason, detail, messages=1
+        kind.value, topic, partition, offset, ingest_ms, late, key, value, features, reason, detail, cut, messages=1
     )
 
 
 def _browse_count(partition: int, count: int) -> Outcome:
     topic = Topic.BROWSE_EVENTS.value
-    return Outcome(Kind.BROWSE.value, topic, partition, None, None, None, None, None, None, None, None, count)
+    return Outcome(Kind.BROWSE.value, topic, partition, None, None, None, None, None, None, None, None, None, count)

@@ -1,4 +1,4 @@
-"""Reads a query's checkpoint: which Kafka offsets make up a micro-batch.
+"""Reads a query's checkpoint: which Kafka offsets make up a micro-batch, or all of it, to find damage.
 
 `foreachBatch` isn't told; Spark writes them to `offsets/<batch_id>` before it runs the batch, and the offsets where the
 query began to `sources/0/0`. Both start with a line that names the format's version.
@@ -15,6 +15,11 @@ from pyspark.sql import SparkSession
 from fraudstream.errors import FraudstreamError
 
 Offsets = dict[tuple[str, int], int]
+
+#: The note of a driver that suspects the checkpoint; Spark passes it over.
+SUSPICION = "suspicion"
+#: The name of the profiles' state variable (`spark_jobs/profiles.py`).
+STATE_VARIABLE = "bucket"
 
 
 class CheckpointError(FraudstreamError):
@@ -54,6 +59,7 @@ class Checkpoint:
 
     def __init__(self, spark: SparkSession, location: str) -> None:
         self.location = location
+        self._spark = spark
         self._jvm: Any = spark._jvm
         self._session: Any = spark._jsparkSession
 
@@ -78,6 +84,50 @@ class Checkpoint:
             OffsetRange(topic, partition, start.get((topic, partition), first.get((topic, partition), 0)), end)
             for (topic, partition), end in sorted(until.items())
         ]
+
+    def read_whole(self) -> None:
+        """Reads what a start of the query would, every byte of the state too, by Spark's own reader.
+
+        Spark keeps a checksum of each file and verifies it as it reads; RocksDB does so for each block, changes of the
+        state end with a mark. Raises CheckpointError, Py4JJavaError or PySparkException.
+        """
+        self._read_json("metadata", header_lines=0)
+        planned, committed = self._batches("offsets"), self._batches("commits")
+        if planned:
+            newest = max(planned)
+            self.ranges(newest)
+            for batch_id in range(max(0, newest - 1), newest + 1):
+                self._read_json(f"offsets/{batch_id}", header_lines=1)
+        if committed:
+            self._read_json(f"commits/{max(committed)}", header_lines=1)
+            _ = self._spark.streams  # makes the coordinator of state stores, to which their readers report
+            state = self._spark.read.format("statestore").option("stateVarName", STATE_VARIABLE)
+            state.load(self.location).write.format("noop").mode("overwrite").save()
+
+    def _read_json(self, name: str, header_lines: int) -> None:
+        lines = self._read(name).splitlines()
+        try:
+            documents = [json.loads(line) for line in lines[header_lines:]]
+        except ValueError as error:
+            raise CheckpointError(f"{self.location}/{name} isn't a file of Spark's: {error}") from error
+        if not documents or not all(line.startswith("v") for line in lines[:header_lines]):
+            raise CheckpointError(f"{self.location}/{name} isn't a file of Spark's: it begins with {lines[:1]}")
+
+    def suspicion(self) -> str | None:
+        """An earlier driver's note; None when there is none."""
+        return self._read(SUSPICION) if self._file_system().exists(self._path(SUSPICION)) else None
+
+    def suspect(self, problem: str) -> None:
+        """Leaves a note for the next driver. Raises Py4JJavaError."""
+        stream = self._file_system().create(self._path(SUSPICION), True)
+        try:
+            stream.write(bytearray(problem, "utf-8"))
+        finally:
+            stream.close()
+
+    def trust(self) -> None:
+        """Takes the note back."""
+        self._file_system().delete(self._path(SUSPICION), False)
 
     def _offsets(self, name: str) -> Offsets:
         lines = self._read(name).splitlines()

@@ -1,4 +1,4 @@
-"""Kinds of failures that end the query: something around it that will pass, or a checkpoint that can't be read."""
+"""Kinds of failures that end the query: something around it that will pass, or perhaps a damaged checkpoint."""
 
 import re
 
@@ -9,21 +9,34 @@ from spark_jobs.checkpoint import CheckpointError
 from spark_jobs.database import PostgresLostError
 from spark_jobs.publisher import PublishError
 
-#: In Spark's and Java's words: Kafka, the network, a full disk, or another driver on the same checkpoint.
+#: In Spark's and Java's words: Kafka, the network, another driver on the same checkpoint, or the machine: no
+#: descriptor, space, right or disk for a file that may be whole. Java calls these FileNotFoundException, too.
 _TRANSIENT = re.compile(
-    r"org\.apache\.kafka\.|No space left on device|Connection (?:refused|reset)|java\.net\."
+    r"org\.apache\.kafka\.|Connection (?:refused|reset)|java\.net\."
     r"|CONCURRENT_STREAM_LOG_UPDATE|concurrently using|All masters are unresponsive"
+    r"|Too many open files|error=24,|No space left on device|Disk quota exceeded|Permission denied"
+    r"|Read-only file system|Stale file handle|Input/output error|Transport endpoint is not connected"
 )
-#: Executors or the whole application were lost, also to a batch that takes too much memory; or no Python could start.
+#: Executors, a worker or the whole application were lost, also to a batch that takes too much memory; or none could
+#: start. Of a worker that was killed, the JVM sees the end of its output: an EOFException.
 _LOST = re.compile(
     r"Cannot run program|ExecutorLostFailure|FetchFailed|Master removed our application"
     r"|SparkContext was shut down|stopped SparkContext"
+    r"|Python worker exited unexpectedly|Python worker failed to connect"
+    r"|Cannot allocate memory|unable to create (?:new )?native thread|OutOfMemoryError"
 )
-#: In Spark's, Hadoop's and RocksDB's words: a file of the checkpoint is missing, cut off or changed.
-_DAMAGED = re.compile(
+#: In Spark's, Hadoop's and RocksDB's words: a file is missing, cut off or changed. One of the checkpoint, or another.
+_SUSPICIOUS = re.compile(
     r"ChecksumException|Checksum error|CHECKPOINT_FILE_CHECKSUM|CANNOT_LOAD_STATE_STORE|STATE_STORE_|RocksDBException"
     r"|Incomplete log file|batch \d+ doesn't exist|FileNotFoundException|EOFException|JsonParseException"
     r"|JsonMappingException|JsonEOFException|MappingException|No usable value|\[MALFORMED|malformed"
+)
+#: What the reading of a damaged file itself ends with; those above may be of what was made of another failure.
+_DAMAGE = re.compile(
+    r"Checksum|CHECKSUM|Corruption|corrupt|EOFException|FileNotFoundException|NoSuchFileException|ZipException"
+    r"|CANNOT_READ_STREAMING_STATE_FILE|Error reading|Incomplete log file|doesn't exist|No such file"
+    r"|Json|MappingException|No usable value|MALFORMED|malformed|isn't (?:a|an offset) file"
+    r"|LZ4|invalid record type|version mismatch|NegativeArraySize|UTFDataFormat|StringIndexOutOfBounds"
 )
 
 
@@ -34,17 +47,26 @@ def is_transient(error: BaseException | None) -> bool:
     )
 
 
-def is_damaged_checkpoint(error: BaseException | None, *, resuming: bool) -> bool:
-    """True for a query that failed since its checkpoint can't be read.
+def may_be_damage(error: BaseException | None, *, resuming: bool) -> bool:
+    """True for a query that failed perhaps since its checkpoint can't be read: reason enough to read it whole.
 
-    `resuming`: the query had a checkpoint, and failed before a first micro-batch. Such a failure counts as damage,
-    since Spark's words for what it found there are endless; one that is known to come from elsewhere doesn't.
+    `resuming`: the query had a checkpoint, and failed before a first micro-batch. Such a failure is suspicious whatever
+    Spark says of it, since its words for what it found there are endless; one that comes from elsewhere isn't.
     """
-    if is_transient(error) or _LOST.search(_said(error)):
+    if _has_other_cause(error):
         return False
     if isinstance(error, FraudstreamError):
         return isinstance(error, CheckpointError)
-    return resuming or bool(_DAMAGED.search(_said(error)))
+    return resuming or bool(_SUSPICIOUS.search(_said(error)))
+
+
+def is_damage(error: BaseException) -> bool:
+    """True when `error`, with which reading a checkpoint in a new process ended, began with a file's own fault."""
+    return not _has_other_cause(error) and bool(_DAMAGE.search(root_cause(error)))
+
+
+def _has_other_cause(error: BaseException | None) -> bool:
+    return is_transient(error) or bool(_LOST.search(_said(error)))
 
 
 def root_cause(error: BaseException | None) -> str:

@@ -12,7 +12,8 @@ from fraudstream.failpoints import Failpoint, reach
 from fraudstream.settings import Settings
 from model.durations import DAY_MS, HOUR_MS
 from spark_jobs.bucket import Bucket, Limits, Message
-from spark_jobs.checkpoint import Offsets
+from spark_jobs.checkpoint import STATE_VARIABLE, Offsets
+from spark_jobs.cutting import MAX_REFUSED_BYTES, Room
 from spark_jobs.schemas import BUCKET_STATE, OUTCOME
 
 
@@ -32,7 +33,7 @@ def update_profiles(messages: DataFrame, settings: Settings, resume: Offsets) ->
         resume=resume,
     )
     return messages.groupBy("bucket").transformWithState(
-        statefulProcessor=ProfileUpdater(limits, stream.failpoints),
+        statefulProcessor=ProfileUpdater(limits, stream.failpoints, MAX_REFUSED_BYTES // stream.state_partitions),
         outputStructType=OUTCOME,
         outputMode="Append",
         timeMode="None",
@@ -42,21 +43,24 @@ def update_profiles(messages: DataFrame, settings: Settings, resume: Offsets) ->
 class ProfileUpdater(StatefulProcessor):
     """Runs `Bucket.handle` on the messages of a bucket. One state value a bucket: few, larger reads and writes."""
 
-    def __init__(self, limits: Limits, armed: str) -> None:
+    def __init__(self, limits: Limits, armed: str, refused_bytes: int) -> None:
+        """`refused_bytes`: of refused values that a task hands on whole (`Room`)."""
         self._limits = limits
+        self._refused_bytes = refused_bytes
         self._failpoints = armed
 
     def init(self, handle: StatefulProcessorHandle) -> None:
         """Opens the state."""
         failpoints.arm(self._failpoints)
-        self._state = handle.getValueState("bucket", BUCKET_STATE)
+        self._state = handle.getValueState(STATE_VARIABLE, BUCKET_STATE)
+        self._room = Room(self._refused_bytes)
 
     def handleInputRows(self, key: Any, rows: Any, timerValues: Any) -> Iterator[Row]:  # noqa: N802, N803
         """Updates one bucket."""
         stored = self._state.get()
         bucket = Bucket(stored[0] if stored else None, self._limits)
         for outcome in bucket.handle(map(_message, rows)):
-            yield _OUTCOME_ROW(*outcome)
+            yield _OUTCOME_ROW(*self._room.fit(outcome))
         reach(Failpoint.IN_STATE_UPDATE)
         self._state.update((bucket.encode(),))
 
@@ -69,8 +73,8 @@ _OUTCOME_ROW = Row(*OUTCOME.fieldNames())
 
 
 def _message(row: Row) -> Message:
-    _, topic, partition, offset, ingest_ms, key, value = row
-    return Message(topic, partition, offset, ingest_ms, _bytes(key), _bytes(value))
+    _, topic, partition, offset, ingest_ms, key, value, size = row
+    return Message(topic, partition, offset, ingest_ms, _bytes(key), _bytes(value), size)
 
 
 def _bytes(value: bytearray | bytes | None) -> bytes | None:

@@ -104,7 +104,7 @@ def _messages(connection: Postgres, batch_id: int) -> Iterator[_Outgoing]:
 
 
 def _scored(row: dict[str, Any]) -> ScoredTransaction:
-    money = {name: float(row[name]) for name in ("amount", "promo_amount", "shipping_fee")}
+    money = {name: float(row[name]) for name in statements.MONEY_FIELDS}
     items = msgspec.convert(row["items"], list[Item])
     reasons = msgspec.convert(row["reasons"], list[Reason])
     return ScoredTransaction(**(row | money | {"items": items, "reasons": reasons}), schema_version=SCHEMA_VERSION)

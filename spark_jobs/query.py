@@ -55,7 +55,8 @@ def run_query(
     log.info("driver %s, epoch %s, on %s", driver.name, driver.epoch, spark.sparkContext.master)
     publish_left_over(ready.database.now(), ready.publisher)
     processor = Processor(ready, checkpoint, driver, stream.failpoints)
-    recovery = Recovery(kafka, ready.database, driver, had_checkpoint=planned is not None)
+    recovery = Recovery(kafka, ready.database, driver, checkpoint, had_checkpoint=planned is not None)
+    recovery.check()
     try:
         query = start_query(spark, settings, processor, driver.resume, checkpoint.location)
     except (Py4JJavaError, PySparkException) as error:

@@ -1,18 +1,26 @@
-"""The end of a query that failed: what can be done without a person is done, and one error says the rest."""
+"""The end of a query that failed: what can be done without a person is done, and one error says the rest.
+
+A failure that may come from a damaged checkpoint leaves a note in it, and the driver ends. The next one, a new process
+with descriptors and memory of its own, reads the checkpoint whole before it uses it (`Recovery.check`): what can't be
+read then is damaged, and the state is made anew; what can be read is gone on from.
+"""
 
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
 
 import psycopg
+from py4j.protocol import Py4JError, Py4JJavaError
+from pyspark.errors import PySparkException
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.ledger import gaps, rebuild
 from fraudstream.messages.contracts import QUERY
 from fraudstream.settings.kafka import KafkaSettings
 from spark_jobs import fencing
+from spark_jobs.checkpoint import Checkpoint, CheckpointError
 from spark_jobs.database import Database
-from spark_jobs.failures import is_damaged_checkpoint, is_transient, root_cause
+from spark_jobs.failures import is_damage, is_transient, may_be_damage, root_cause
 from spark_jobs.fencing import Driver
 
 log = logging.getLogger(__name__)
@@ -25,7 +33,29 @@ class Recovery:
     kafka: KafkaSettings
     database: Database
     driver: Driver
+    checkpoint: Checkpoint
     had_checkpoint: bool
+
+    def check(self) -> None:
+        """Reads the checkpoint whole when an earlier driver suspected it; what can be read is trusted again.
+
+        Raises FraudstreamError when it is damaged, after a rebuild was noted where that is exact, and when something
+        else keeps it from being read; FencedError when another driver has taken over.
+        """
+        suspicion = self.checkpoint.suspicion()
+        if suspicion is None:
+            return
+        log.warning("an earlier driver suspected the checkpoint (%s): it is read whole", suspicion)
+        try:
+            self.checkpoint.read_whole()
+        except (CheckpointError, Py4JJavaError, PySparkException) as error:
+            if is_damage(error):
+                raise FraudstreamError(
+                    f"the checkpoint is damaged ({root_cause(error)}); {self._rebuild_if_exact()}"
+                ) from error
+            raise FraudstreamError(f"the checkpoint can't be read now: {root_cause(error)}") from error
+        self.checkpoint.trust()
+        log.warning("every file of the checkpoint could be read: it isn't damaged")
 
     def ended_by(self, failure: BaseException | None, *, batch_begun: bool) -> FraudstreamError:
         """The error to end with: our own where there is one, or else the first line of Spark's.
@@ -35,9 +65,9 @@ class Recovery:
         """
         if is_transient(failure):
             self._forget_crashes()
-        if is_damaged_checkpoint(failure, resuming=self.had_checkpoint and not batch_begun):
+        if may_be_damage(failure, resuming=self.had_checkpoint and not batch_begun):
             log.error("the query failed", exc_info=failure)
-            return FraudstreamError(f"the checkpoint is damaged ({root_cause(failure)}); {self._rebuild_if_exact()}")
+            return FraudstreamError(f"the checkpoint may be damaged ({root_cause(failure)}); {self._suspect(failure)}")
         if isinstance(failure, FraudstreamError):
             return failure
         log.error("the query failed", exc_info=failure)
@@ -47,6 +77,14 @@ class Recovery:
         """Takes back that a repeated batch failed: it isn't to blame."""
         with suppress(psycopg.OperationalError):
             rebuild.forget_crashes(self.database.now(), QUERY)
+
+    def _suspect(self, failure: BaseException | None) -> str:
+        """Leaves a note for the next driver; returns words for what it will do."""
+        try:
+            self.checkpoint.suspect(root_cause(failure))
+        except Py4JError as error:  # as where descriptors or space are short
+            return f"the next start goes on, since this can't be noted: {root_cause(error)}"
+        return "the next start reads it whole, and makes it anew if a file can't be read"
 
     def _rebuild_if_exact(self) -> str:
         """Starts the state anew when Kafka still holds all that it was made of; returns words for what follows.

@@ -34,6 +34,7 @@ OUTCOME = _struct(
     features=ArrayType(DoubleType()),
     reason=StringType(),
     detail=StringType(),
+    cut=BooleanType(),
     messages=LongType(),
 )
 

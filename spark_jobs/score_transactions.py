@@ -22,6 +22,7 @@ from pyspark.errors import PySparkException
 from fraudstream.errors import FraudstreamError, RefusedError, ReplacedError, SettingsError
 from fraudstream.jobs.heartbeat import HEARTBEAT, State, beat
 from fraudstream.kafka import access as kafka_access
+from fraudstream.kafka import topic_settings
 from fraudstream.kafka.errors import KafkaUnavailableError
 from fraudstream.settings import Settings, load_settings
 from fraudstream.settings.kafka import Role
@@ -91,6 +92,8 @@ def _check_kafka(settings: Settings) -> None:
     """Raises RefusedError when Kafka is away, too: its return isn't waited for by starting Spark again and again."""
     try:
         kafka_access.check(settings.kafka, Role.STREAM, KAFKA_SECONDS)
+        for unchecked in topic_settings.check(settings.kafka, KAFKA_SECONDS):
+            log.warning("%s", unchecked)
     except KafkaUnavailableError as error:
         raise RefusedError(str(error)) from error
 

@@ -16,7 +16,8 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from fraudstream import failpoints
 from fraudstream.errors import FraudstreamError
 from fraudstream.failpoints import Failpoint, reach
-from fraudstream.messages.contracts import Reason, Transaction
+from fraudstream.messages.contracts import Reason
+from fraudstream.messages.validation import TRANSACTIONS
 from model.features.columns import STATEFUL_FEATURES
 from model.features.entity_risk import EntityRisk
 from model.features.static import StaticData
@@ -26,7 +27,7 @@ from spark_jobs.schemas import SCORED
 if TYPE_CHECKING:
     from model.serving.scorer import Scorer
 
-_decode_transaction = msgspec.json.Decoder(Transaction).decode
+_decode_transaction = TRANSACTIONS.decode
 _encode_reasons = msgspec.json.Encoder().encode
 _SCORED_SCHEMA = to_arrow_schema(SCORED)
 

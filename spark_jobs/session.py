@@ -119,6 +119,8 @@ def _config(settings: Settings) -> dict[str, str]:
         "spark.sql.streaming.stateStore.rocksdb.writeBufferSizeMB": "8",
         "spark.sql.streaming.minBatchesToRetain": "20",
         "spark.sql.execution.arrow.maxRecordsPerBatch": "10000",
+        # What Spark and Python hand each other at a time: 10,000 messages may have 1.2 GiB.
+        "spark.sql.execution.arrow.maxBytesPerBatch": str(16 * 1024 * 1024),
         "spark.python.daemon.module": "spark_jobs.daemon",
         # A new worker of a machine without a free processor needs longer than the default of 15 s to answer.
         "spark.python.authenticate.socketTimeout": "60s",

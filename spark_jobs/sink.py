@@ -14,18 +14,19 @@ import pyarrow as pa
 from psycopg import Cursor
 
 from fraudstream.failpoints import Failpoint, reach
-from fraudstream.messages.contracts import Label, Topic, Transaction
+from fraudstream.messages.contracts import Topic, Transaction, utc_time
+from fraudstream.messages.money import in_minor_units
 from fraudstream.messages.reasons import DeadLetterReason
 from fraudstream.messages.redaction import redact, redact_text
-from fraudstream.messages.validation import MAX_MESSAGE_BYTES
+from fraudstream.messages.validation import LABELS, MAX_KEY_BYTES, MAX_MESSAGE_BYTES, TRANSACTIONS
 from spark_jobs import fencing, ledger, statements
 from spark_jobs.bucket import Kind
 from spark_jobs.checkpoint import OffsetRange
 from spark_jobs.fencing import Driver
 from spark_jobs.ledger import BatchRecord, BatchState, Marks, PartitionCounts, Postgres
 
-_decode_transaction = msgspec.json.Decoder(Transaction).decode
-_decode_label = msgspec.json.Decoder(Label).decode
+_decode_transaction = TRANSACTIONS.decode
+_decode_label = LABELS.decode
 #: PartitionCounts' field of each kind of outcome.
 _COUNTED_AS = {
     Kind.TRANSACTION.value: "scored",
@@ -35,9 +36,7 @@ _COUNTED_AS = {
     Kind.DUPLICATE.value: "duplicates",
 }
 _PERCENTILES = (50, 95, 99, 100)
-#: So much is kept of a dead letter's key and detail (of its value: `MAX_MESSAGE_BYTES`); no valid key is as long.
-#: More couldn't be published, either: a compressed message may be larger than Kafka's limit when it is unpacked.
-MAX_KEY_BYTES = 1024
+#: So much is kept of a dead letter's detail.
 MAX_DETAIL_BYTES = 500
 
 
@@ -117,7 +116,7 @@ def _copy_transactions(cursor: Cursor[Any], batch: Batch, rows: Sequence[dict[st
             t = _decode_transaction(row["value"])
             copy.write_row(
                 (
-                    *(getattr(t, name) for name in statements.TRANSACTION_FIELDS),
+                    *(_kept(t, name) for name in statements.TRANSACTION_FIELDS),
                     msgspec.json.encode(t.items).decode(),
                     row["fraud_score"],
                     row["is_fraud"],
@@ -126,7 +125,7 @@ def _copy_transactions(cursor: Cursor[Any], batch: Batch, rows: Sequence[dict[st
                     batch.model_version,
                     scored_at,
                     row["late"],
-                    _time(row["ingest_ms"]),
+                    utc_time(row["ingest_ms"]),
                     row["partition"],
                     row["offset"],
                     batch.batch_id,
@@ -136,6 +135,12 @@ def _copy_transactions(cursor: Cursor[Any], batch: Batch, rows: Sequence[dict[st
                     False,
                 )
             )
+
+
+def _kept(transaction: Transaction, field: str) -> Any:
+    """The field's value as it is stored; money in whole minor units of its currency."""
+    value = getattr(transaction, field)
+    return in_minor_units(value, transaction.currency) if field in statements.MONEY_FIELDS else value
 
 
 def _copy_labels(cursor: Cursor[Any], batch: Batch, rows: Sequence[dict[str, Any]]) -> None:
@@ -150,7 +155,7 @@ def _copy_labels(cursor: Cursor[Any], batch: Batch, rows: Sequence[dict[str, Any
                     label.is_fraud,
                     label.source,
                     label.labelled_at,
-                    _time(row["ingest_ms"]),
+                    utc_time(row["ingest_ms"]),
                     row["partition"],
                     row["offset"],
                     batch.batch_id,
@@ -173,8 +178,8 @@ def _write_dead_letters(cursor: Cursor[Any], batch: Batch, rows: Sequence[dict[s
                     redact_text(row["detail"], MAX_DETAIL_BYTES),
                     key,
                     value,
-                    (key, value) != (row["key"], row["value"]),
-                    _time(row["ingest_ms"]),
+                    bool(row["cut"]) or (key, value) != (row["key"], row["value"]),
+                    utc_time(row["ingest_ms"]),
                     batch.batch_id,
                 )
             )
@@ -245,7 +250,3 @@ def _record(
     )
     partitions = {partition for partition, _, _, _ in inserted}
     return record, {(Topic.TRANSACTIONS.value, p): Marks(late[p], flagged[p]) for p in partitions}
-
-
-def _time(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)

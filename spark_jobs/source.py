@@ -1,10 +1,19 @@
 """Reads the input topics."""
 
+from datetime import timedelta
+
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 (the usual name)
 
 from fraudstream.kafka import java as kafka_java
 from fraudstream.messages.contracts import INPUT_TOPICS
+from fraudstream.messages.redaction import CUT_MARGIN
+from fraudstream.messages.validation import (
+    CLOCK_TOLERANCE,
+    MAX_KEY_BYTES,
+    MAX_MESSAGE_BYTES,
+    TOO_LARGE_KEPT_BYTES,
+)
 from fraudstream.settings import Settings
 from fraudstream.settings.kafka import Role
 
@@ -14,7 +23,10 @@ SECRETS = "kafka.properties"
 
 
 def read_events(spark: SparkSession, settings: Settings) -> DataFrame:
-    """All input topics as one stream: bucket, topic, partition, offset, ingest_ms, key and value (bytes, nullable).
+    """All input topics as one stream: bucket, topic, partition, offset, ingest_ms, key, value (bytes, nullable), size.
+
+    Of a key or value that is too large, only the beginning; `size` is what the value was. So it is cut in the JVM that
+    fetched it, before it is sorted, kept or sent anywhere.
 
     A lost offset fails the query (`failOnDataLoss`): going on in silence would break the accounting.
     """
@@ -37,10 +49,27 @@ def read_events(spark: SparkSession, settings: Settings) -> DataFrame:
         "topic",
         "partition",
         "offset",
-        F.unix_millis("timestamp").alias("ingest_ms"),
-        "key",
-        "value",
+        _ingest_ms().alias("ingest_ms"),
+        _beginning("key", MAX_KEY_BYTES, MAX_KEY_BYTES).alias("key"),
+        _beginning("value", MAX_MESSAGE_BYTES, TOO_LARGE_KEPT_BYTES).alias("value"),
+        F.octet_length("value").alias("size"),
     )
+
+
+def _ingest_ms() -> Column:
+    """`fraudstream.messages.validation.bounded`: by the time at which Spark planned the batch, which a repeat has, too.
+
+    That time is kept in an array: as a number it would stand in the stage's generated code, which would have to be
+    compiled for every batch.
+    """
+    latest = F.unix_millis(F.current_timestamp()) + F.lit(CLOCK_TOLERANCE // timedelta(milliseconds=1))
+    return F.greatest(F.lit(0), F.array_min(F.concat(F.array(latest), F.array(F.unix_millis("timestamp")))))
+
+
+def _beginning(name: str, limit: int, kept: int) -> Column:
+    """The column, or what `redaction.redact` needs for the first `kept` bytes when it has more than `limit`."""
+    column = F.col(name)
+    return F.when(F.octet_length(column) > limit, F.substring(column, 1, kept + CUT_MARGIN)).otherwise(column)
 
 
 def bucket_of(key: str, buckets: int) -> Column:

@@ -1,6 +1,6 @@
 """The sink's SQL. Every statement of `APPLY` runs once a micro-batch, in this order, with the parameter `batch_id`."""
 
-from fraudstream.storage.tables import ID_HASH
+from fraudstream.storage.expressions import ID_HASH, VERDICT
 
 #: The transaction's own columns, copied as they are.
 TRANSACTION_FIELDS = (
@@ -22,6 +22,8 @@ TRANSACTION_FIELDS = (
     "ip_country",
     "device_id",
 )
+#: Those that are money.
+MONEY_FIELDS = frozenset({"amount", "promo_amount", "shipping_fee"})
 _TRANSACTION_COLUMNS = (
     *TRANSACTION_FIELDS,
     "items",
@@ -81,7 +83,10 @@ CREATE_STAGING = (
     _staging("scored_transactions", _TRANSACTION_COLUMNS),
     _staging("transaction_labels", _LABEL_COLUMNS),
     _staging("dead_letters", _DEAD_LETTER_COLUMNS),
-    "CREATE TEMPORARY TABLE IF NOT EXISTS newly_flagged (session_id text) ON COMMIT DELETE ROWS",
+    """
+    CREATE TEMPORARY TABLE IF NOT EXISTS turned_sessions
+        (customer_id text, session_id text, flagged boolean) ON COMMIT DELETE ROWS
+    """,
     """
     CREATE TEMPORARY TABLE IF NOT EXISTS staged_repeats
         (transaction_id text, content_hash bigint, kafka_partition int, kafka_offset bigint) ON COMMIT DELETE ROWS
@@ -105,63 +110,90 @@ INSERT INTO fraud.transaction_labels ({", ".join(_LABEL_COLUMNS)})
 SELECT {", ".join(_LABEL_COLUMNS)} FROM staged_transaction_labels
 """  # noqa: S608 (constants)
 
-# A session is flagged by the decision, or by a label, whichever of label and transaction comes first.
-_FLAG_SESSIONS = """
-WITH flagged AS (
-    SELECT session_id FROM staged_scored_transactions WHERE is_fraud
-    UNION
-    SELECT s.session_id FROM staged_scored_transactions s JOIN fraud.transaction_labels l USING (transaction_id)
-    WHERE l.is_fraud
-    UNION
-    SELECT t.session_id FROM staged_transaction_labels l JOIN fraud.scored_transactions t USING (transaction_id)
-    WHERE l.is_fraud
-), added AS (
-    INSERT INTO fraud.flagged_sessions (session_id) SELECT session_id FROM flagged
-    ON CONFLICT (session_id) DO NOTHING RETURNING session_id
-)
-INSERT INTO newly_flagged SELECT session_id FROM added
-"""
-
-_WINDOW_30_S = "date_bin('30 seconds', event_time, timestamptz '2000-01-01 00:00:00+00')"
-
-# What was sold in a session before it was flagged is taken back. Of a window that was thinned since, what is taken back
-# is a row of its own, until the next thinning.
-_RETRACT_SALES = f"""
-WITH retracted AS (
-    UPDATE fraud.scored_transactions SET counted_in_sales = false
-    WHERE counted_in_sales AND session_id IN (SELECT session_id FROM newly_flagged)
-    RETURNING event_time, items
-), sold AS (
-    SELECT {_WINDOW_30_S} AS window_start, item.product_id, sum(item.quantity) AS units,
-        sum(item.quantity * round(item.unit_price, 2)) AS revenue
-    FROM retracted, jsonb_to_recordset(items) AS item (product_id text, quantity bigint, unit_price numeric)
-    GROUP BY 1, 2
-)
-INSERT INTO fraud.product_sales AS p (window_start, product_id, units, revenue, batch_id)
-SELECT window_start, product_id, -units, -revenue, %(batch_id)s FROM sold
-ON CONFLICT (window_start, product_id) DO UPDATE
-SET units = p.units + excluded.units, revenue = p.revenue + excluded.revenue, batch_id = excluded.batch_id
-"""  # noqa: S608 (constants)
-
 _INSERT_TRANSACTIONS = f"""
 INSERT INTO fraud.scored_transactions ({", ".join(_TRANSACTION_COLUMNS)})
 SELECT DISTINCT ON (transaction_id) {", ".join(_TRANSACTION_COLUMNS[:-1])},
-    NOT EXISTS (SELECT FROM fraud.flagged_sessions f WHERE f.session_id = s.session_id)
+    NOT EXISTS (
+        SELECT FROM fraud.flagged_sessions f WHERE (f.customer_id, f.session_id) = (s.customer_id, s.session_id)
+    )
 FROM staged_scored_transactions s
 WHERE NOT EXISTS (SELECT FROM fraud.retired_transactions r WHERE r.id_hash = {ID_HASH.format(of="s")})
 ORDER BY transaction_id, ingest_time, kafka_partition, kafka_offset
 ON CONFLICT (transaction_id) DO NOTHING
 """  # noqa: S608 (constants)
 
+_VERDICT = VERDICT.format(of="t")
+
+# A session is flagged while any of its transactions is fraud, or a fraud of it was deleted for its age. Looked at are
+# what the batch inserted (never what it staged: a refused repeat is among that) and what it labelled; a session's
+# others only where a label may have cleared it.
+_TURN_SESSIONS = f"""
+WITH touched AS (
+    SELECT t.customer_id, t.session_id, {_VERDICT} AS fraud, false AS labelled
+    FROM fraud.scored_transactions t WHERE batch_id = %(batch_id)s
+    UNION ALL
+    SELECT t.customer_id, t.session_id, {_VERDICT}, true
+    FROM (SELECT DISTINCT transaction_id FROM staged_transaction_labels) labelled
+    JOIN fraud.scored_transactions t USING (transaction_id)
+), sessions AS (
+    SELECT customer_id, session_id, bool_or(fraud) AS fraud, bool_or(labelled) AS labelled FROM touched GROUP BY 1, 2
+)
+INSERT INTO turned_sessions
+SELECT s.customer_id, s.session_id, s.fraud
+FROM sessions s LEFT JOIN fraud.flagged_sessions f USING (customer_id, session_id)
+WHERE CASE
+    WHEN s.fraud THEN f.flagged_at IS NULL
+    ELSE f.flagged_at IS NOT NULL AND NOT f.fraud_retired AND s.labelled AND NOT EXISTS (
+        SELECT FROM fraud.scored_transactions t
+        WHERE (t.customer_id, t.session_id) = (s.customer_id, s.session_id) AND {_VERDICT}
+    )
+END
+"""  # noqa: S608 (constants)
+
+_FLAG_SESSIONS = """
+INSERT INTO fraud.flagged_sessions (customer_id, session_id)
+SELECT customer_id, session_id FROM turned_sessions WHERE flagged
+"""
+
+_CLEAR_SESSIONS = """
+DELETE FROM fraud.flagged_sessions f USING turned_sessions s
+WHERE (f.customer_id, f.session_id) = (s.customer_id, s.session_id) AND NOT s.flagged
+"""
+
+# Prices count with four digits after the point, the smallest minor unit of ISO 4217.
+_WINDOW_30_S = "date_bin('30 seconds', event_time, timestamptz '2000-01-01 00:00:00+00')"
+_ADD_TO_SALES = """
+ON CONFLICT (window_start, product_id) DO UPDATE
+SET units = p.units + excluded.units, revenue = p.revenue + excluded.revenue, batch_id = excluded.batch_id
+"""
+
+# What was sold before in a session is taken back when it is flagged, and comes back when it is cleared. Of this batch's
+# own rows only the mark changes here: `_ADD_SALES` counts them. Of a window that was thinned or deleted since, what
+# moves is a row of its own, which isn't published, until the next thinning.
+_MOVE_SALES = f"""
+WITH moved AS (
+    UPDATE fraud.scored_transactions t SET counted_in_sales = NOT s.flagged
+    FROM turned_sessions s
+    WHERE (t.customer_id, t.session_id) = (s.customer_id, s.session_id) AND t.counted_in_sales = s.flagged
+    RETURNING t.batch_id, t.event_time, t.items, CASE WHEN s.flagged THEN -1 ELSE 1 END AS direction
+)
+INSERT INTO fraud.product_sales AS p (window_start, product_id, units, revenue, batch_id)
+SELECT {_WINDOW_30_S}, item.product_id, sum(direction * item.quantity),
+    sum(direction * item.quantity * round(item.unit_price, 4)), %(batch_id)s
+FROM moved, jsonb_to_recordset(items) AS item (product_id text, quantity bigint, unit_price numeric)
+WHERE moved.batch_id <> %(batch_id)s
+GROUP BY 1, 2
+{_ADD_TO_SALES}
+"""  # noqa: S608 (constants)
+
 _ADD_SALES = f"""
 INSERT INTO fraud.product_sales AS p (window_start, product_id, units, revenue, batch_id)
-SELECT {_WINDOW_30_S}, item.product_id, sum(item.quantity), sum(item.quantity * round(item.unit_price, 2)), %(batch_id)s
+SELECT {_WINDOW_30_S}, item.product_id, sum(item.quantity), sum(item.quantity * round(item.unit_price, 4)), %(batch_id)s
 FROM fraud.scored_transactions,
     jsonb_to_recordset(items) AS item (product_id text, quantity bigint, unit_price numeric)
 WHERE batch_id = %(batch_id)s AND counted_in_sales
 GROUP BY 1, 2
-ON CONFLICT (window_start, product_id) DO UPDATE
-SET units = p.units + excluded.units, revenue = p.revenue + excluded.revenue, batch_id = excluded.batch_id
+{_ADD_TO_SALES}
 """  # noqa: S608 (constants)
 
 _FRAUD_COUNTS = """
@@ -201,7 +233,7 @@ WITH decided AS (
     FROM fraud.transaction_labels l JOIN fraud.fraud_alerts a USING (transaction_id)
     WHERE l.transaction_id IN (
         SELECT transaction_id FROM staged_transaction_labels
-        UNION SELECT transaction_id FROM staged_scored_transactions WHERE is_fraud
+        UNION SELECT transaction_id FROM fraud.scored_transactions WHERE batch_id = %(batch_id)s AND is_fraud
     )
     ORDER BY l.transaction_id, l.labelled_at DESC, l.label_id DESC
 )
@@ -212,9 +244,11 @@ FROM decided d WHERE d.transaction_id = a.transaction_id
 
 APPLY = (
     _LABELS,
-    _FLAG_SESSIONS,
-    _RETRACT_SALES,
     _INSERT_TRANSACTIONS,
+    _TURN_SESSIONS,
+    _FLAG_SESSIONS,
+    _CLEAR_SESSIONS,
+    _MOVE_SALES,
     _ADD_SALES,
     _FRAUD_COUNTS,
     _FRAUD_LOCATIONS,

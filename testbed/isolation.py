@@ -5,7 +5,7 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -95,12 +95,12 @@ def stop_servers(settings: Settings) -> None:
     down(settings, _say_nothing)
 
 
-def empty_tables(settings: Settings) -> None:
-    """Deletes what the stream knows and has written, with the ledger; no job may run."""
+def empty_tables(settings: Settings, kept: Sequence[str] = KEPT_TABLES) -> None:
+    """Deletes all rows but those of `kept`: what the stream knows and has written, with the ledger; no job may run."""
     with connect(settings, settings.postgres.admin, name="testbed") as admin:
         names = "SELECT tablename FROM pg_tables WHERE schemaname = 'fraud' AND tablename <> ALL(%s)"
-        tables = [f"fraud.{name}" for (name,) in admin.execute(names, (list(KEPT_TABLES),))]
-        admin.execute(f"TRUNCATE {', '.join(tables)}".encode())
+        tables = [f"fraud.{name}" for (name,) in admin.execute(names, (list(kept),))]
+        admin.execute(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY".encode())
 
 
 def _say_nothing(_: str) -> None:

@@ -10,7 +10,7 @@ from fraudstream.kafka.errors import KafkaUnavailableError
 from fraudstream.kafka.topics import create_topics
 from fraudstream.messages.contracts import Topic
 from fraudstream.settings import Settings
-from fraudstream.storage.connect import connect
+from testbed.isolation import empty_tables
 from tests.polling import poll
 from tests.streaming import LOG
 
@@ -37,10 +37,7 @@ def make_topics_anew(settings: Settings, *topics: Topic) -> None:
 
 def forget_the_stream(settings: Settings) -> None:
     """Deletes all rows, and what stream, training and registry keep in files. No job may run."""
-    with connect(settings, settings.postgres.admin) as admin:
-        names = "SELECT tablename FROM pg_tables WHERE schemaname = 'fraud' AND tablename <> 'alembic_version'"
-        tables = [f"fraud.{name}" for (name,) in admin.execute(names)]
-        admin.execute(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY".encode())
+    empty_tables(settings, kept=("alembic_version",))
     paths = settings.paths
     for folder in (paths.stream, paths.models, paths.training, paths.producer):
         for entry in folder.glob("*"):

@@ -141,7 +141,7 @@ def _bad_fields(now: datetime) -> dict[str, tuple[bytes | None, DeadLetterReason
         "no version": (_without(now, "schema_version"), Reason.MISSING_VERSION),
         "later version": (_changed(now, schema_version=2), Reason.UNSUPPORTED_VERSION),
         "version as text": (_changed(now, schema_version="1"), Reason.UNSUPPORTED_VERSION),
-        "version as a fraction": (_changed(now, schema_version=1.0), Reason.UNSUPPORTED_VERSION),
+        "version as a fraction": (_changed(now, schema_version=1.5), Reason.UNSUPPORTED_VERSION),
         "browse event": (as_bytes(browse_event()), Reason.WRONG_TOPIC),
         "no amount": (_without(now, "amount"), Reason.MISSING_FIELD),
         "no id": (_without(now, "transaction_id"), Reason.MISSING_FIELD),
@@ -171,7 +171,7 @@ def _bad_fields(now: datetime) -> dict[str, tuple[bytes | None, DeadLetterReason
         "huge quantity": (item(quantity=10**30), Reason.INVALID_QUANTITY),
         "no items": (_changed(now, items=[]), Reason.NO_ITEMS),
         "201 items": (_changed(now, items=transaction()["items"] * 201), Reason.TOO_MANY_ITEMS),
-        "payment method": (_changed(now, payment_method="gold"), Reason.UNKNOWN_PAYMENT_METHOD),
+        "no payment method": (_changed(now, payment_method=""), Reason.EMPTY_IDENTIFIER),
         "card number for a token": (_changed(now, card_token=CARD), Reason.CARD_NUMBER),
     }
 
@@ -214,9 +214,7 @@ def _bad_of_other_topics(now: datetime) -> dict[str, Bad]:
     return {
         "event type": Bad(browsed, b"c-1", as_bytes(browse_event(event_type="purchase")), Reason.UNKNOWN_EVENT_TYPE),
         "transaction among browse events": Bad(browsed, b"c-1", _changed(now), Reason.WRONG_TOPIC),
-        "label source": Bad(
-            labelled, b"tx-1", as_bytes(label(labelled_at=time, source="rumour")), Reason.UNKNOWN_LABEL_SOURCE
-        ),
+        "no label source": Bad(labelled, b"tx-1", as_bytes(label(source="")), Reason.EMPTY_IDENTIFIER),
         "label's key": Bad(labelled, b"c-1", as_bytes(label(labelled_at=time)), Reason.KEY_MISMATCH),
         "verdict as text": Bad(labelled, b"tx-1", as_bytes(label(is_fraud="yes")), Reason.WRONG_TYPE),
         "binary": Bad(browsed, b"\xff\xfe", b"\x01\x02", Reason.MALFORMED_JSON),

@@ -71,11 +71,18 @@ class Shop:
     """Sends messages and remembers how many."""
 
     def __init__(self, settings: Settings) -> None:
-        self._producer = Producer(settings.kafka.client_config() | {"enable.idempotence": True})
+        self._producer = Producer(
+            settings.kafka.client_config() | {"enable.idempotence": True, "compression.type": "lz4"}
+        )
         self.sent: Counter[str] = Counter()
 
-    def send(self, topic: Topic, key: bytes | None, value: bytes | None) -> None:
-        self._producer.produce(topic, value, key)
+    def send(self, topic: Topic, key: bytes | None, value: bytes | None, timestamp: int = 0) -> None:
+        """`timestamp` is Kafka's, milliseconds since the epoch, where a topic takes it from the sender; 0: now."""
+        try:
+            self._producer.produce(topic, value, key, timestamp=timestamp)
+        except BufferError:
+            self._producer.poll(10)  # until large ones are sent
+            self._producer.produce(topic, value, key, timestamp=timestamp)
         self.sent[topic] += 1
 
     def buy(self, name: str, **fields: Any) -> None:

@@ -96,6 +96,8 @@ def bench(
     Examples:
       ./fraudctl bench exactly_once
 
+      ./fraudctl bench soak --minutes 150 --rate 1500 --dashboards --out day.csv
+
       ./fraudctl bench soak -- --help
     """
     settings = load_settings()

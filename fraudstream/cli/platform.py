@@ -189,7 +189,8 @@ def _print_status(found: "Status") -> None:
         console.print(f"\n[bold]{title}[/bold]  {shown}", soft_wrap=True)
     books = found.reconciliation
     if books.age_s is not None:
-        told = f"compared {books.age_s:.0f} s ago, {books.batches} batches, differences {books.differences}"
+        whole = "not yet" if books.whole_age_s is None else f"within {books.whole_age_s / 3600:.1f} h"
+        told = f"compared {books.age_s:.0f} s ago, everything {whole}, open differences {books.differences}"
         console.print(f"\n[bold]books[/bold]  {told}", soft_wrap=True)
     for problem in found.problems:
         console.print(f"[red]✗[/red] {problem}", soft_wrap=True)

@@ -1,5 +1,6 @@
 """The commands of `./fraudctl` that save the platform's data, and that get a stream going again."""
 
+import getpass
 from pathlib import Path
 from typing import Annotated
 
@@ -55,6 +56,38 @@ def retention(
 
     for retired in apply(load_settings(), dry_run=dry_run):
         typer.echo(f"{retired.table}: {retired.rows}{' would go' if dry_run else ''}")
+
+
+@app.command()
+def acknowledge(
+    numbers: Annotated[list[int] | None, typer.Argument(help="Numbers of open differences; none: list them.")] = None,
+    reason: Annotated[str, typer.Option("--reason", help="Why they may stay, or how they were mended.")] = "",
+    every: Annotated[bool, typer.Option("--all", help="All that are open.")] = False,
+) -> None:
+    """Close differences of the books, which stay open until then; without a number, list the open ones.
+
+    A difference that grows or shrinks later is a new one.
+
+    Examples:
+      ./fraudctl acknowledge
+
+      ./fraudctl acknowledge 12 13 --reason "rows deleted by hand on Monday, restored from the backup"
+
+      ./fraudctl acknowledge --all --reason "the database was restored from the backup of 2026-11-23"
+    """
+    from fraudstream.ledger import differences
+    from fraudstream.storage.connect import session
+
+    settings = load_settings()
+    with session(settings, settings.postgres.writer, name="fraudctl acknowledge") as connection:
+        found = differences.open_differences(connection)
+        chosen = [difference.difference_id for difference in found] if every else numbers or []
+        if chosen:
+            differences.acknowledge(connection, chosen, getpass.getuser(), reason)
+            found = [difference for difference in found if difference.difference_id not in chosen]
+    for difference in found:
+        typer.echo(f"{difference.difference_id}  since {difference.found_at:%Y-%m-%d %H:%M}  {difference.text}")
+    typer.echo(f"{len(chosen)} acknowledged, {len(found)} open")
 
 
 @app.command()

@@ -22,9 +22,9 @@ topic `dead-letters`, and counted in the accounting. Written by `python -m fraud
 
 **Redaction**: before anything is stored, published or shown, the digits of whatever looks like a card number become
 asterisks in key, payload and detail: whole groups of digits that have 13 to 19 digits together and pass the Luhn check,
-with spaces, dashes or their Unicode kin between, also in UTF-16. One number in ten passes that check by chance, such as
-times in milliseconds. Digits after the point of a JSON number, such as a latitude's, are left alone. The message in the
-source topic stays as it was sent, until Kafka's retention removes it.
+with spaces, dashes or their Unicode kin between, also in UTF-16 or behind JSON's escapes. One number in ten passes that
+check by chance, such as times in milliseconds. Digits after the point of a JSON number, such as a latitude's, are left
+alone. The message in the source topic stays as it was sent, until Kafka's retention removes it.
 
 ## Look at them
 

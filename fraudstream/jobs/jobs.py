@@ -9,6 +9,9 @@ from fraudstream.jobs.heartbeat import Patience, State, is_stalled
 from fraudstream.jobs.slot import Slot
 from fraudstream.settings import Settings
 
+#: The Dag that keeps each job running.
+DAGS = {"stream": "fraud_scoring_stream", "producer": "event_producer"}
+
 
 @dataclass(frozen=True)
 class JobState:
@@ -56,6 +59,14 @@ def jobs(settings: Settings) -> dict[str, Job]:
     """All jobs by name. Each logs to a file that is named like it."""
     slots = {"stream": settings.paths.stream, "producer": settings.paths.producer}
     return {name: Job(name, Slot(folder), settings.paths.logs / f"{name}.log") for name, folder in slots.items()}
+
+
+def paused_problem(name: str, dag_id: str) -> str:
+    """What to tell of a job that has ended while its Dag is paused, with a run under way."""
+    return (
+        f"the {name} has ended, and its Dag {dag_id} is paused, so that nothing starts it again: unpause the Dag, "
+        "or run ./fraudctl up; if it should stay stopped, mark the run failed"
+    )
 
 
 def job_environment() -> dict[str, str]:

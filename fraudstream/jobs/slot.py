@@ -30,6 +30,7 @@ from fraudstream.jobs.heartbeat import HEARTBEAT, Heartbeat
 #: Where this package is importable. Not from the settings: their libraries would double the time of a launch.
 PROJECT_DIR = Path(__file__).resolve().parents[2]
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+OWN_DESCRIPTORS = Path("/proc/self/fd")
 LOG_LIMIT_BYTES = 64 * 2**20
 POLL_SECONDS = 0.05
 
@@ -91,6 +92,12 @@ class Slot:
         """The process that runs now."""
         identity = self.identity
         return identity if identity and identity.alive else None
+
+    @property
+    def is_ours(self) -> bool:
+        """True within the process that runs in this slot: it inherited the lock's descriptor."""
+        lock = self.folder / "lock"
+        return lock.exists() and any(_is_open_on(lock, descriptor) for descriptor in OWN_DESCRIPTORS.iterdir())
 
     @property
     def heartbeat(self) -> Heartbeat | None:
@@ -222,6 +229,13 @@ def start_ticks(pid: int) -> int | None:
         return None
     state, *fields = stat[stat.rindex(")") + 2 :].split()
     return None if state in "ZX" else int(fields[18])
+
+
+def _is_open_on(path: Path, descriptor: Path) -> bool:
+    try:
+        return path.samefile(descriptor)
+    except OSError:  # closed meanwhile, as the one that lists them is
+        return False
 
 
 def _try_lock(descriptor: int) -> bool:

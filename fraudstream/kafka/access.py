@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient
 
-from fraudstream.kafka.acls import RIGHTS, Operation, Resource, Right, missing
+from fraudstream.kafka.acls import DISPENSABLE, RIGHTS, Operation, Resource, Right, missing
 from fraudstream.kafka.errors import ClientErrors, KafkaRefusedError, KafkaUnavailableError, connected
 from fraudstream.settings.kafka import KafkaSettings, Role
 
@@ -45,10 +45,12 @@ def connect(kafka: KafkaSettings, seconds: float) -> tuple[AdminClient, ClientEr
 def check(kafka: KafkaSettings, role: Role, seconds: float, topics: Iterable[str] = ()) -> None:
     """Raises KafkaRefusedError naming the first right that the role lacks; and as `connect` does.
 
-    A topic that doesn't exist is no lack of a right. `topics` are those that matter; empty: all.
+    A topic that doesn't exist is no lack of a right, nor is one of `DISPENSABLE`. `topics` are those that matter;
+    empty: all.
     """
     mine, wanted = kafka.as_role(role), set(topics)
-    rights = [right for right in RIGHTS[role] if not wanted or right.name in wanted]
+    needed = (right for right in RIGHTS[role] if right.operation not in DISPENSABLE)
+    rights = [right for right in needed if not wanted or right.name in wanted]
     admin, errors = connect(mine, seconds)
     try:
         for right in _lacking(admin, rights):

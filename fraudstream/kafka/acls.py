@@ -19,6 +19,7 @@ class Operation(StrEnum):
 
     CREATE = "CREATE"
     DESCRIBE = "DESCRIBE"
+    DESCRIBE_CONFIGS = "DESCRIBE_CONFIGS"
     READ = "READ"
     WRITE = "WRITE"
 
@@ -67,7 +68,11 @@ def _group(group: ConsumerGroup) -> tuple[Right, ...]:
 RIGHTS: dict[Role, tuple[Right, ...]] = {
     Role.ADMIN: _topics(Operation.CREATE, Topic) + _topics(Operation.DESCRIBE, Topic),
     Role.PRODUCER: _topics(Operation.WRITE, PRODUCER_TOPICS),
-    Role.STREAM: _topics(Operation.READ, INPUT_TOPICS) + _topics(Operation.WRITE, OUTPUT_TOPICS),
+    Role.STREAM: (
+        _topics(Operation.READ, INPUT_TOPICS)
+        + _topics(Operation.WRITE, OUTPUT_TOPICS)
+        + _topics(Operation.DESCRIBE_CONFIGS, (*INPUT_TOPICS, *OUTPUT_TOPICS))
+    ),
     Role.ALERTS: _topics(Operation.READ, [Topic.FRAUD_ALERTS]) + _group(ConsumerGroup.AIRFLOW),
     Role.REPLAY: (
         _topics(Operation.READ, INPUT_TOPICS)
@@ -76,6 +81,9 @@ RIGHTS: dict[Role, tuple[Right, ...]] = {
     ),
     Role.READER: _topics(Operation.READ, PRODUCER_TOPICS) + _group(ConsumerGroup.COLLECT),
 }  # fmt: skip
+
+#: Operations whose lack stops nobody: what they would show stays unchecked.
+DISPENSABLE = frozenset({Operation.DESCRIBE_CONFIGS})
 
 #: Holders of each role, for the table.
 _WHO = {

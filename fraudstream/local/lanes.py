@@ -23,11 +23,10 @@ _TAIL_BYTES = 2000
 
 @dataclass(frozen=True)
 class Command:
-    """A program with its arguments, under the name that people know it by. `alone`: nothing runs beside it."""
+    """A program with its arguments, under the name that people know it by."""
 
     name: str
     arguments: tuple[str, ...]
-    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,6 @@ class _Running:
     """A started command; it leads a process group, as a terminal's foreground command does."""
 
     name: str
-    alone: bool
     log: Path
     process: subprocess.Popen[bytes]
     began: float = field(default_factory=time.monotonic)
@@ -106,7 +104,7 @@ def run_all(
                 waiting.clear()
                 for each in running:
                     each.interrupt()
-            while waiting and _may_start(waiting[0], running, lanes):
+            while waiting and len(running) < lanes:
                 running.append(_start(waiting.popleft(), directory, logs, tell))
             for each in [each for each in running if each.process.poll() is not None]:
                 running.remove(each)
@@ -117,11 +115,6 @@ def run_all(
                 tell("… " + ", ".join(map(str, running)))
             time.sleep(POLL_SECONDS)
     return [ended.get(each.name) or Result(each.name, None, 0.0, logs) for each in commands]
-
-
-def _may_start(command: Command, running: Sequence[_Running], lanes: int) -> bool:
-    beside = 1 if command.alone or any(each.alone for each in running) else lanes
-    return len(running) < beside
 
 
 def status_of(results: Sequence[Result]) -> int:
@@ -155,4 +148,4 @@ def _start(command: Command, directory: Path, logs: Path, tell: Callable[[str], 
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    return _Running(command.name, command.alone, log, process)
+    return _Running(command.name, log, process)

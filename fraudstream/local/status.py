@@ -8,12 +8,13 @@ import psycopg
 
 from fraudstream import failpoints
 from fraudstream.jobs.heartbeat import State
-from fraudstream.jobs.jobs import jobs
+from fraudstream.jobs.jobs import DAGS, jobs, paused_problem
 from fraudstream.kafka import offsets as kafka_offsets
 from fraudstream.kafka.errors import KafkaUnavailableError
 from fraudstream.kafka.offsets import Offsets
 from fraudstream.ledger import figures, reconciliation
 from fraudstream.local import disks
+from fraudstream.local.parts.airflow_api import AirflowApi, AirflowApiError
 from fraudstream.local.parts.all import parts
 from fraudstream.local.supervisor import Supervisor, SupervisorError
 from fraudstream.messages.contracts import INPUT_TOPICS
@@ -67,7 +68,10 @@ class Totals:
 
 @dataclass
 class Reconciliation:
-    """The newest comparison of Kafka, the ledger and the tables. `differences` is how many, `examples` the first."""
+    """The newest comparison of Kafka, the ledger and the tables.
+
+    `differences` is how many are open, `examples` the first; all was compared within the last `whole_age_s` seconds.
+    """
 
     at: str | None = None
     age_s: float | None = None
@@ -75,6 +79,7 @@ class Reconciliation:
     unread: int | None = None
     differences: int | None = None
     examples: list[str] = field(default_factory=list)
+    whole_age_s: float | None = None
 
 
 @dataclass
@@ -160,6 +165,7 @@ def _reconciliation(newest: dict[str, Any] | None) -> Reconciliation:
         unread=newest["unread"],
         differences=newest["differences"],
         examples=newest["examples"],
+        whole_age_s=_rounded(newest["whole_age_s"]),
     )
 
 
@@ -171,11 +177,23 @@ def _processes(settings: Settings) -> Status:
     for name, job in jobs(settings).items():
         found = job.state(settings)
         components[name] = Component(found.state, found.pid, None)
-        if name == "stream" and found.state not in WORKING:
+        if found.state == "stopped" and _is_stuck(settings, components, DAGS[name]):
+            problems.append(paused_problem(name, DAGS[name]))
+        elif name == "stream" and found.state not in WORKING:
             problems.append(f"the stream is {found.state}: read {job.log}, or run ./fraudctl up")
         if found.problem:
             problems.append(f"{name}: {found.problem}")
     return Status(components, Stream(components["stream"].state), problems=problems)
+
+
+def _is_stuck(settings: Settings, components: dict[str, Component], dag_id: str) -> bool:
+    api_server = components.get("airflow-api-server")
+    if api_server is None or api_server.state != "RUNNING":
+        return False
+    try:
+        return AirflowApi(settings, ANSWER_SECONDS).is_stuck(dag_id)
+    except AirflowApiError:  # its own state, or its log, tells of that
+        return False
 
 
 def _components(settings: Settings) -> tuple[dict[str, Component], list[str]]:

@@ -12,12 +12,9 @@ from fraudstream.local.install import environments, jars
 from fraudstream.settings import Settings
 
 SUITES = ("unit", "integration", "faults", "e2e", "browser", "compose")
-#: Processes of `all`, in the order of their starts: the longest first, with those beside it that end before it does.
-#: `compose` is asked for by name.
-PLAN = (("integration",), ("unit",), ("faults",))
-#: Runs when the others have ended: its browser waits for charts' refreshes of 10 s, and its platform, which `e2e` and
-#: `browser` share, computes all the while.
-ALONE = ("e2e", "browser")
+#: Processes of `all`, in the order of their starts: the longest first, so that no lane is long empty at the end.
+#: `e2e` and `browser` share a platform, and wait most of the time. `compose` is asked for by name.
+PLAN = (("integration",), ("e2e", "browser"), ("faults",), ("unit",))
 LANES = 2
 #: Two suites at once hold up to 9 GiB; a machine with less runs one after the other.
 MEMORY_OF_LANES_GIB = 11
@@ -77,10 +74,7 @@ def _run_all(settings: Settings, arguments: Sequence[str], tell: Callable[[str],
     for name, *rest in CHECKS:
         if status := _run(settings, (str(programs / name), *rest), tell):
             return status
-    plan = [
-        lanes.Command(" ".join(suites), _pytest(settings, suites, arguments), alone=suites is ALONE)
-        for suites in (*PLAN, ALONE)
-    ]
+    plan = [lanes.Command(" ".join(suites), _pytest(settings, suites, arguments)) for suites in PLAN]
     results = lanes.run_all(plan, _lanes(tell), settings.paths.project, settings.paths.logs / "tests", tell)
     tell("\n".join(map(str, results)))
     return lanes.status_of(results)

@@ -6,7 +6,7 @@ publishes them (`docs/schemas/`). Unknown fields are allowed, so that a producer
 know them.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -36,6 +36,10 @@ class Topic(StrEnum):
 #: Topics that the streaming job reads, in the order of its accounting.
 INPUT_TOPICS = (Topic.BROWSE_EVENTS, Topic.TRANSACTIONS, Topic.TRANSACTION_LABELS)
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: The end of the year 9998, milliseconds since the epoch.
+LAST_MS = (datetime(9999, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1) - 1
+
 #: The streaming query's name, in the ledger and in Spark.
 QUERY = "score_transactions"
 
@@ -61,10 +65,11 @@ BrowseEventType = Literal[
 ]
 BROWSE_EVENT_TYPES: tuple[str, ...] = BrowseEventType.__args__  # type: ignore[attr-defined]
 
-PaymentMethod = Literal["card", "paypal", "bank_transfer", "gift_card", "cash_on_delivery"]
-PAYMENT_METHODS: tuple[str, ...] = PaymentMethod.__args__  # type: ignore[attr-defined]
+#: Payment methods that the features tell apart; any other counts as "other" there, and keeps its name.
+PAYMENT_METHODS = ("card", "paypal", "bank_transfer", "gift_card", "cash_on_delivery")
+PaymentMethod = Annotated[Identifier, Meta(description=f"known: {', '.join(PAYMENT_METHODS)}; others are taken, too")]
 
-LabelSource = Literal["chargeback", "analyst", "customer"]
+LabelSource = Annotated[Identifier, Meta(description="such as chargeback, analyst or customer")]
 
 
 class BrowseEvent(Struct, frozen=True, kw_only=True):
@@ -199,7 +204,8 @@ class ScoredTransaction(Struct, frozen=True, kw_only=True):
 class ProductWindow(Struct, frozen=True, kw_only=True):
     """A product's sales so far in a 30-s window, from sessions that aren't flagged. Key: `product_id`.
 
-    Each message replaces the earlier ones about the same window and product.
+    Each message replaces the earlier ones about the same window and product. None comes about a window that retention
+    may have merged, after `FRAUDSTREAM_RETENTION__ROLLUPS_FINE_HOURS`.
     """
 
     schema_version: Literal[1]
@@ -222,6 +228,14 @@ SCHEMAS: dict[Topic, type[Struct]] = {
     Topic.FRAUD_ALERTS: ScoredTransaction,
     Topic.TOP_PRODUCTS: ProductWindow,
 }
+
+
+def utc_time(milliseconds: int) -> datetime:
+    """The UTC time that is any number of `milliseconds` since the epoch; outside of 1970 to 9998, the nearest of them.
+
+    Within a day of a `datetime`'s own ends, another time zone couldn't show it.
+    """
+    return _EPOCH + timedelta(milliseconds=min(max(milliseconds, 0), LAST_MS))
 
 
 def iso_milliseconds(moment: datetime) -> str:

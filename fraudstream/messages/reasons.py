@@ -54,7 +54,7 @@ class DeadLetterReason(StrEnum):
     )
     TOO_LARGE = (
         "TOO_LARGE",
-        "The value is larger than any event: 128 KiB. Only its beginning is kept.",
+        "The value is larger than any event: 128 KiB. Only its first 4 KiB are kept.",
         "a note of 200,000 characters",
         "Drop the fields that aren't in the contract, or split the purchase.",
     )
@@ -247,8 +247,8 @@ class DeadLetterReason(StrEnum):
     )
     CARD_NUMBER = (
         "CARD_NUMBER",
-        "`card_token` passes for a card number. None may ever be sent.",
-        '`"card_token": "4111…"`',
+        "A text holds what passes for a card number, or an id is written as one. None may ever be sent.",
+        '`"card_token": "4111…"`, `"promo_code": "4111 1111 …"`',
         "Stop that producer, send a random token, and delete the message from the source topic.",
     )
     UNKNOWN_EVENT_TYPE = (
@@ -256,18 +256,6 @@ class DeadLetterReason(StrEnum):
         "`event_type` isn't one of the contract's.",
         '`"event_type": "purchase"`',
         "Send GA4's name; purchases go to `transactions`.",
-    )
-    UNKNOWN_PAYMENT_METHOD = (
-        "UNKNOWN_PAYMENT_METHOD",
-        "`payment_method` isn't one of the contract's.",
-        '`"payment_method": "gold"`',
-        "Map it to one that is, or extend the contract, then replay.",
-    )
-    UNKNOWN_LABEL_SOURCE = (
-        "UNKNOWN_LABEL_SOURCE",
-        "A label's `source` isn't one of the contract's.",
-        '`"source": "rumour"`',
-        "Map it to one that is, or extend the contract, then replay.",
     )
 
     # --- times ----------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from itertools import accumulate
 #: Digits of a card number, ISO/IEC 7812-1 (13: old Visa cards).
 MIN_DIGITS, MAX_DIGITS = 13, 19
 #: More than the longest card number with its separators, so that a cut never goes through one unseen.
-_MARGIN = 256
+CUT_MARGIN = 1024
 
 # Spaces, dashes and their Unicode kin; NUL, for UTF-16 and UTF-32, where each digit stands between them.
 _SEPARATOR = rb"(?:[ \t\0-]|\xc2\xa0|\xe2\x80[\x80-\x95]){1,7}"
@@ -14,6 +14,9 @@ _SEPARATOR = rb"(?:[ \t\0-]|\xc2\xa0|\xe2\x80[\x80-\x95]){1,7}"
 _FRACTION = rb"(?<=[:,\[ ])-?\d{1,3}\.\d+(?=\s*[,}\]])"
 _CANDIDATE = re.compile(rb"%s|(?P<run>\d(?:(?:%s)?\d){12,})" % (_FRACTION, _SEPARATOR))
 _GROUP = re.compile(rb"\d+")
+# JSON's escapes of digits and separators, such as \u0034 and \u00a0.
+_ESCAPE = re.compile(rb"\\(?:t|u(?P<code>[0-9a-fA-F]{4}))")
+_SEPARATOR_OR_DIGIT = re.compile(rb"%s|\d" % _SEPARATOR)
 _MASK = bytes.maketrans(b"0123456789", b"*" * 10)
 _DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 
@@ -22,8 +25,12 @@ def redact_card_numbers(raw: bytes) -> bytes:
     """Masks the digits of whatever looks like a card number.
 
     That is: whole groups of digits, with separators between, of 13 to 19 digits together that pass the Luhn check.
-    Linear in the length of `raw`.
+    Linear in the length of `raw`. Where JSON's escapes hide one, they are undone.
     """
+    if b"\\" in raw:
+        plain = _ESCAPE.sub(_unescaped, raw)
+        masked = _CANDIDATE.sub(_mask, plain)
+        raw = raw if masked == plain else masked
     return _CANDIDATE.sub(_mask, raw)
 
 
@@ -44,7 +51,13 @@ def is_card_number(text: str) -> bool:
 
 
 def _cut(raw: bytes, limit: int) -> bytes:
-    return redact_card_numbers(raw[: limit + _MARGIN])[:limit]
+    return redact_card_numbers(raw[: limit + CUT_MARGIN])[:limit]
+
+
+def _unescaped(escape: re.Match[bytes]) -> bytes:
+    code = escape["code"]
+    character = chr(int(code, 16)).encode(errors="replace") if code else b" "
+    return character if _SEPARATOR_OR_DIGIT.fullmatch(character) else escape[0]
 
 
 def _mask(candidate: re.Match[bytes]) -> bytes:

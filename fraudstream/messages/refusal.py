@@ -16,8 +16,11 @@ from fraudstream.messages.contracts import (
     Identifier,
     Item,
     Label,
+    LabelSource,
+    PaymentMethod,
     Transaction,
 )
+from fraudstream.messages.decoding import EventDecoder
 from fraudstream.messages.reasons import DeadLetterReason as Reason
 
 
@@ -78,7 +81,7 @@ _IDENTIFIERS = {
     field.name
     for struct in (BrowseEvent, Transaction, Item, Label)
     for field in msgspec.structs.fields(struct)
-    if Identifier in (field.type, *get_args(field.type))
+    if {Identifier, PaymentMethod, LabelSource} & {field.type, *get_args(field.type)}
 }
 _DOMAINS = (
     ({"amount", "promo_amount", "shipping_fee"}, "", Reason.INVALID_AMOUNT),
@@ -90,8 +93,6 @@ _DOMAINS = (
     ({"items"}, ">=", Reason.NO_ITEMS),
     ({"items"}, "<=", Reason.TOO_MANY_ITEMS),
     ({"event_type"}, "", Reason.UNKNOWN_EVENT_TYPE),
-    ({"payment_method"}, "", Reason.UNKNOWN_PAYMENT_METHOD),
-    ({"source"}, "", Reason.UNKNOWN_LABEL_SOURCE),
     (_IDENTIFIERS, ">=", Reason.EMPTY_IDENTIFIER),
     (_IDENTIFIERS, "<=", Reason.IDENTIFIER_TOO_LONG),
 )
@@ -118,9 +119,7 @@ def explain_key(key: bytes, expected: str) -> Rejection:
     return Rejection(Reason.KEY_MISMATCH, f"the key isn't the event's own, {expected!r}")
 
 
-def explain(
-    topic: str, value: bytes, error: Exception, decoders: Mapping[str, msgspec.json.Decoder[Event]]
-) -> Rejection:
+def explain(topic: str, value: bytes, error: Exception, decoders: Mapping[str, EventDecoder[Event]]) -> Rejection:
     """Names the reason of a failed decode. `decoders` are those of all topics."""
     if not isinstance(error, msgspec.ValidationError):
         return _explain_syntax(value, str(error))
@@ -154,7 +153,7 @@ def _explain_version(value: bytes) -> Rejection | None:
         return _explain_syntax(value, str(error))  # after the field that the decoder stopped at
     if version is msgspec.UNSET:
         return Rejection(Reason.MISSING_VERSION, "no schema_version")
-    if type(version) is not int or version != SCHEMA_VERSION:
+    if type(version) not in (int, float) or version != SCHEMA_VERSION:
         shown = repr(version)[:40]
         return Rejection(Reason.UNSUPPORTED_VERSION, f"schema_version {shown}; known: {SCHEMA_VERSION}")
     return None
@@ -165,7 +164,7 @@ def _explain_field(
     value: bytes,
     complaint: _Complaint,
     message: str,
-    decoders: Mapping[str, msgspec.json.Decoder[Event]],
+    decoders: Mapping[str, EventDecoder[Event]],
 ) -> Rejection:
     reason = _reason(complaint)
     if reason is Reason.MISSING_FIELD:
@@ -196,7 +195,7 @@ def _complaint(message: str) -> _Complaint:
     return _Complaint(problem, names[-1] if names else "")
 
 
-def _decodes(decoder: msgspec.json.Decoder[Event], value: bytes) -> bool:
+def _decodes(decoder: EventDecoder[Event], value: bytes) -> bool:
     try:
         decoder.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -1,8 +1,9 @@
 """Deletes old rows of the schema `fraud` in bounded steps, each a transaction that also adds up what it deletes.
 
 Kept, however old: positions and totals of the ledger (`stream_offsets`), its newest batches, batches that aren't
-published, and rows of a batch that is still in the ledger. A deleted transaction leaves its id, so that a repeat is
-still a duplicate. Sums are folded into `fraud.retired_totals` by the statement that deletes.
+published, rows of a batch that is still in the ledger, and labels of a transaction that is still there. A deleted
+transaction leaves its id, so that a repeat is still a duplicate; a deleted fraud leaves its session flagged, for as
+long as it has transactions. Sums are folded into `fraud.retired_totals` by the statement that deletes.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,7 +13,7 @@ from typing import Any
 from fraudstream.messages.contracts import QUERY
 from fraudstream.settings.retention import RetentionSettings
 from fraudstream.storage.connect import Postgres
-from fraudstream.storage.tables import ID_HASH
+from fraudstream.storage.expressions import ID_HASH, VERDICT
 
 #: A commit of the stream waits for a step at most, which takes about a tenth of a second.
 STEP_ROWS = 2000
@@ -70,6 +71,21 @@ _KEEP_IDS = f""", kept AS (
     INSERT INTO fraud.retired_transactions (id_hash, content_hash, kafka_partition, kafka_offset)
     SELECT {ID_HASH.format(of="gone")}, content_hash, kafka_partition, kafka_offset FROM gone
 )"""  # noqa: S608 (constants)
+# Else a label of another transaction could clear the session.
+_KEEP_FLAGS = f""", flagged AS (
+    UPDATE fraud.flagged_sessions f SET fraud_retired = true FROM gone
+    WHERE (f.customer_id, f.session_id) = (gone.customer_id, gone.session_id) AND {VERDICT.format(of="gone")}
+)"""  # noqa: S608 (constants)
+_KEEP_HORIZON = """, horizon AS (
+    INSERT INTO fraud.rollup_horizons AS h (table_name, thinned_until, deleted_until)
+    SELECT '{table}', {until}, {until} WHERE EXISTS (SELECT FROM gone)
+    ON CONFLICT (table_name) DO UPDATE SET deleted_until = greatest(h.deleted_until, excluded.deleted_until)
+)"""
+_TRANSACTION = "SELECT FROM fraud.scored_transactions AS t WHERE"
+_OF_LABEL = f"{_TRANSACTION} t.transaction_id = transaction_labels.transaction_id"
+_OF_SESSION = (
+    f"{_TRANSACTION} (t.customer_id, t.session_id) = (flagged_sessions.customer_id, flagged_sessions.session_id)"
+)
 
 
 def _before(column: str) -> str:
@@ -85,8 +101,11 @@ def _by_time(table: str, setting: str, time: str, more: str = "true") -> Rule:
 
 
 def _rollup(table: str, sums: tuple[str, ...]) -> Rule:
-    old = f"window_start < {_NEWEST_WINDOW.format(table=table)} - make_interval(secs => %(seconds)s)"
-    return Rule(table, "rollups_days", "window_start", old, "true", sums)
+    """Whole hours of a rollup: reconciliation compares hours."""
+    age = "make_interval(secs => %(seconds)s)"
+    until = f"date_bin('1 hour', {_NEWEST_WINDOW.format(table=table)} - {age}, timestamptz '2000-01-01 00:00:00+00')"
+    also = _KEEP_HORIZON.format(table=table, until=until)
+    return Rule(table, "rollups_days", "window_start", f"window_start < {until}", "true", sums, also)
 
 
 #: In this order: a batch goes before its rows, so that every batch in the ledger has its rows.
@@ -100,13 +119,15 @@ RULES = (
         f"{_before('committed_at')} AND published_at IS NOT NULL",
         ("scored", "late", "flagged", "browse_events", "labels", "dead_lettered", "duplicates"),
     ),
-    _of_batches("scored_transactions", "transactions_days", "committed_at", sums=("amount",), also=_KEEP_IDS),
-    _of_batches("transaction_labels", "labels_days", "ingest_time"),
+    _of_batches(
+        "scored_transactions", "transactions_days", "committed_at", sums=("amount",), also=_KEEP_IDS + _KEEP_FLAGS
+    ),
+    _of_batches("transaction_labels", "labels_days", "ingest_time", f"NOT EXISTS ({_OF_LABEL})"),
     # A replay that was interrupted finds by its claim what it may have sent.
     _of_batches(
         "dead_letters", "dead_letters_days", "created_at", "(replay_claimed_at IS NULL OR replayed_at IS NOT NULL)"
     ),
-    _by_time("flagged_sessions", "transactions_days", "flagged_at"),
+    _by_time("flagged_sessions", "transactions_days", "flagged_at", f"NOT EXISTS ({_OF_SESSION})"),
     _by_time("retired_transactions", "repeats_days", "retired_at"),
     *(_rollup(table, sums) for table, sums in _ROLLUPS.items()),
     *(

@@ -6,7 +6,7 @@ A late transaction, or one that is taken back, adds a window of seconds again, w
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from fraudstream.retention.tables import Retired
 from fraudstream.settings.retention import RetentionSettings
@@ -22,14 +22,16 @@ WHERE {finer} AND window_start >= %(since)s AND window_start < %(until)s
 """
 _FINER = {60: "seconds < 60", 3600: "(seconds < 60 OR seconds = 60)"}
 _COUNT = "SELECT count(*) FROM fraud.{table} WHERE {finer} AND window_start < %(until)s"
-# The insert reads what the delete returns, and so comes after it: a window's start may be that of one that goes.
+# The insert reads what the delete returns, and so comes after it: a window's start may be that of one that goes, or of
+# a wider one, which stays.
 _MERGE = """
 WITH gone AS (
     DELETE FROM fraud.{table}
     WHERE window_start >= %(since)s AND window_start < %(until)s AND seconds <= {width} RETURNING *
 ), merged AS (
-    INSERT INTO fraud.{table} ({columns}, seconds)
+    INSERT INTO fraud.{table} AS wider ({columns}, seconds)
     SELECT {selected}, {width} FROM gone GROUP BY {grouped}
+    ON CONFLICT ({key}) DO UPDATE SET {added}
 )
 SELECT count(*) FROM gone
 """
@@ -50,10 +52,16 @@ class Rollup:
     def merge(self, width: int) -> str:
         """SQL: merges the windows from `since` until `until` into such of `width` seconds."""
         start = f"date_bin('{width} seconds', window_start, {_ORIGIN})"
-        columns = ", ".join(("window_start", *self.keys, *self.merged))
-        selected = ", ".join((start, *self.keys, *self.merged.values()))
-        grouped = ", ".join(("1", *self.keys))
-        return _MERGE.format(table=self.table, columns=columns, selected=selected, grouped=grouped, width=width)
+        sums = (name for name, merged in self.merged.items() if merged.startswith("sum("))
+        return _MERGE.format(
+            table=self.table,
+            columns=", ".join(("window_start", *self.keys, *self.merged)),
+            selected=", ".join((start, *self.keys, *self.merged.values())),
+            grouped=", ".join(("1", *self.keys)),
+            key=", ".join(("window_start", *self.keys)),
+            added=", ".join(f"{name} = wider.{name} + excluded.{name}" for name in sums),
+            width=width,
+        )
 
 
 ROLLUPS = (
@@ -119,7 +127,7 @@ def _ends(connection: Postgres, rollup: Rollup, keep: RetentionSettings) -> Iter
         (60, timedelta(hours=keep.rollups_fine_hours)),
         (3600, timedelta(days=keep.rollups_minutes_days)),
     ):
-        yield width, (newest - age).replace(minute=0, second=0, microsecond=0)
+        yield width, (newest - age).astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
 def _told(rollup: Rollup, width: int) -> str:

@@ -21,13 +21,14 @@ class DelayedMessages:
     """Messages by due time. What a stopped producer didn't send is saved in `folder`, and the next run sends it."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._file = folder / _FILE
-        self._former_file = folder / _FORMER_FILE
         self._heap: list[Message] = []
 
-    def load(self) -> None:
-        """Takes over what an earlier run left, once. Raises DelayedMessagesError."""
-        files = [file for file in (self._former_file, self._file) if file.exists()]
+    def load(self, *others: Path) -> None:
+        """Takes over, once, what earlier runs left here and in the folders of `others`. Raises DelayedMessagesError."""
+        names = [folder / name for folder in (self._folder, *others) for name in (_FORMER_FILE, _FILE)]
+        files = [file for file in names if file.exists()]
         for message in [message for file in files for message in _read(file)]:
             self.add(message)
         for file in files:

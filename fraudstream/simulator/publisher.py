@@ -11,7 +11,7 @@ from fraudstream.errors import FraudstreamError
 from fraudstream.kafka import access as kafka_access
 from fraudstream.kafka.errors import ClientErrors, connected, delivery_failure
 from fraudstream.settings.kafka import KafkaSettings, Role
-from fraudstream.simulator.messages import Message
+from fraudstream.simulator.messages import MAX_MESSAGE_BYTES, Message
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,7 @@ class Publisher:
                 **self._kafka.producer_config(),
                 "client.id": "fraudstream-producer",
                 "linger.ms": 20,
+                "message.max.bytes": MAX_MESSAGE_BYTES,
                 "compression.type": "lz4",
                 "message.timeout.ms": DELIVERY_SECONDS * 1000,
                 "reconnect.backoff.ms": 500,
@@ -68,7 +69,7 @@ class Publisher:
             )
 
     def send(self, message: Message) -> None:
-        """Queues `message`; waits while the queue is full. Raises KafkaDeliveryError when an earlier one failed."""
+        """Queues `message`; waits while the queue is full. Raises KafkaDeliveryError when one failed."""
         while True:
             try:
                 self._producer.produce(message.topic, message.value, message.key, on_delivery=self._on_delivery)
@@ -76,6 +77,11 @@ class Publisher:
             except BufferError:
                 self._producer.poll(0.1)
                 self._raise_failure()
+            except KafkaException as error:
+                raise KafkaDeliveryError(
+                    f"a message of {len(message.value):,} bytes for {message.topic} can't be sent: "
+                    f"{error.args[0].str()} ({self.report})"
+                ) from error
         self.sent += 1
 
     def serve(self) -> None:

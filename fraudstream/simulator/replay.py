@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fraudstream.simulator.progress import Progress
 from fraudstream.simulator.publisher import Publisher
-from fraudstream.simulator.recording import Recording, Retiming
+from fraudstream.simulator.recording import Recording, RecordingError, Retiming, usable_times
 
 _SERVE_EVERY = 500
 
@@ -27,7 +27,10 @@ class Pace:
         if not self.shift:
             return None
         if self.speed:
-            return Retiming(recording.first_ms, now_ms, self.speed)
+            retiming = Retiming(recording.first_ms, now_ms, self.speed)
+            if usable_times(recording.last_ms) and not usable_times(retiming.moved(recording.last_ms)):
+                raise RecordingError(f"--speed {self.speed:g} moves the last message beyond 2100: choose a higher one")
+            return retiming
         return Retiming(recording.last_ms, now_ms, 1.0, latest_ms=now_ms)
 
 

@@ -1,6 +1,6 @@
 """The tables of schema `fraud`, as SQLAlchemy metadata. Alembic's migrations are tested equal to it.
 
-Money is `numeric(14, 2)` and its sums are `numeric`, in the transaction's currency; times are `timestamptz`; latitude
+Money and its sums are `numeric`, in whole minor units of the transaction's currency; times are `timestamptz`; latitude
 and longitude are degrees.
 """
 
@@ -41,11 +41,8 @@ metadata = MetaData(
 )
 
 Timestamp = DateTime(timezone=True)
-Money = Numeric(14, 2)
-#: Sums have no limit: a few purchases of 200 items at the highest price fill 14 digits, and must not stop the stream.
-MoneySum = Numeric()
-#: The key of `retired_transactions`, in SQL, for a row named `of`.
-ID_HASH = "encode(substring(sha256(convert_to({of}.transaction_id, 'UTF8')) FOR 16), 'hex')::uuid"
+#: Without a limit: currencies differ in their minor units, and sums must not stop the stream.
+Money = Numeric()
 
 
 def _width(seconds: int) -> Column[object]:
@@ -158,7 +155,7 @@ scored_transactions = Table(
     Column("content_hash", BigInteger, comment="of the transaction as received: tells a repeat from a conflict"),
     CheckConstraint("fraud_score BETWEEN 0 AND 1", name="fraud_score"),
     Index(None, "batch_id"),
-    Index(None, "session_id"),
+    Index(None, "customer_id", "session_id"),
     Index(None, "event_time"),
     Index("scored_transactions_ingest_time_idx", "ingest_time", postgresql_using="brin"),
     comment="One row a transaction",
@@ -189,10 +186,18 @@ fraud_alerts = Table(
 flagged_sessions = Table(
     "flagged_sessions",
     metadata,
-    Column("session_id", Text, primary_key=True),
+    Column("customer_id", Text, primary_key=True),
+    Column("session_id", Text, primary_key=True, comment="unique for a customer, not across customers"),
     _created_at("flagged_at"),
+    Column(
+        "fraud_retired",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="retention deleted a fraud of it: no label clears it",
+    ),
     Index(None, "flagged_at"),
-    comment="Sessions with a flagged or confirmed fraud; their sales don't count",
+    comment="Sessions with a fraud by the newest verdict; their sales don't count",
 )
 
 product_sales = Table(
@@ -201,13 +206,13 @@ product_sales = Table(
     Column("window_start", Timestamp, primary_key=True, comment="start of a window of event time"),
     Column("product_id", Text, primary_key=True),
     Column("units", BigInteger, nullable=False),
-    Column("revenue", MoneySum, nullable=False),
+    Column("revenue", Money, nullable=False),
     Column("batch_id", BigInteger, nullable=False, comment="the micro-batch that changed it last"),
     _width(30),
     Index(None, "batch_id"),
     Index("product_sales_fine_idx", "window_start", postgresql_where=text("seconds < 60")),
     Index("product_sales_minutes_idx", "window_start", postgresql_where=text("seconds = 60")),
-    comment="Sales of sessions that aren't flagged; retracted when fraud is confirmed later",
+    comment="Sales of sessions that aren't flagged; taken back, and put back, when the verdict changes",
 )
 
 fraud_counts = Table(
@@ -216,8 +221,8 @@ fraud_counts = Table(
     Column("window_start", Timestamp, primary_key=True, comment="start of a window of event time"),
     Column("transactions", BigInteger, nullable=False),
     Column("flagged", BigInteger, nullable=False),
-    Column("amount", MoneySum, nullable=False),
-    Column("flagged_amount", MoneySum, nullable=False),
+    Column("amount", Money, nullable=False),
+    Column("flagged_amount", Money, nullable=False),
     _width(10),
     comment="Transactions and flagged ones per window",
 )
@@ -231,7 +236,7 @@ fraud_locations = Table(
     Column("latitude", Double, nullable=False),
     Column("longitude", Double, nullable=False),
     Column("flagged", BigInteger, nullable=False),
-    Column("flagged_amount", MoneySum, nullable=False),
+    Column("flagged_amount", Money, nullable=False),
     _width(60),
     comment="Flagged transactions per place and window",
 )
@@ -402,7 +407,41 @@ reconciliations = Table(
     Column("unread", BigInteger, nullable=False, comment="in Kafka, and not read yet"),
     Column("differences", BigInteger, nullable=False, comment="how many were found; 0: the books agree"),
     Column("examples", ARRAY(Text), nullable=False, comment="the first of them"),
+    Column(
+        "waiting",
+        ARRAY(Text),
+        nullable=False,
+        server_default=text("'{}'"),
+        comment="what will pass by itself: batches that weren't published yet",
+    ),
     comment="What each run of reconcile_stream found, for 30 days",
+)
+
+reconciliation_differences = Table(
+    "reconciliation_differences",
+    metadata,
+    Column("difference_id", BigInteger, Identity(), primary_key=True),
+    Column("key", Text, nullable=False, comment="what differs, and by how much"),
+    Column("text", Text, nullable=False, comment="as it was first found"),
+    _created_at("found_at"),
+    _created_at("seen_at"),
+    Column("acknowledged_at", Timestamp),
+    Column("acknowledged_by", Text, comment="who said so: a user of the operating system"),
+    Column("reason", Text, comment="why it may stay, or how it was mended"),
+    UniqueConstraint("key"),
+    CheckConstraint("(acknowledged_at IS NULL) = (reason IS NULL)", name="reason"),
+    Index("reconciliation_differences_open_idx", "difference_id", postgresql_where=text("acknowledged_at IS NULL")),
+    comment="Differences of the books: open until they are acknowledged",
+)
+
+reconciliation_positions = Table(
+    "reconciliation_positions",
+    metadata,
+    Column("name", Text, primary_key=True, comment="new batches, batches or hours"),
+    Column("next", BigInteger, comment="a batch_id, or an hour in seconds since 1970; null: the round begins anew"),
+    Column("begun_at", Timestamp, nullable=False, comment="when this round began"),
+    Column("whole_since", Timestamp, comment="when the last whole round began: all was compared since"),
+    comment="Where the next run of reconcile_stream goes on",
 )
 
 # --- what retention leaves ----------------------------------------------------------------------------------------
@@ -433,6 +472,7 @@ rollup_horizons = Table(
     metadata,
     Column("table_name", Text, primary_key=True),
     Column("thinned_until", Timestamp, nullable=False),
+    Column("deleted_until", Timestamp, comment="a whole hour; older windows may be gone"),
     comment="Until when each rollup's windows are no longer those that the stream writes",
 )
 

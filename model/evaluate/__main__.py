@@ -80,7 +80,7 @@ def _table(history: History, parts: Split, metrics: Metrics) -> Table:
 
 @app.command(epilog=_EXAMPLES)
 def main(
-    transactions: Annotated[Path, typer.Option(help="labelled history, .csv or .parquet")],
+    transactions: Annotated[Path, typer.Option(help="labelled history: .csv, .csv.gz, .parquet, or a folder of them")],
     mapping: Annotated[Path | None, typer.Option(help="TOML file that names the columns")] = None,
     train_start: Annotated[
         datetime | None,
@@ -96,6 +96,8 @@ def main(
     with told_in_one_line():
         history = read(transactions, read_mapping(mapping) if mapping else Mapping())
         console.print(f"read {len(history):,} transactions with {int(history.frauds.sum()):,} frauds")
+        for remark in history.remarks:
+            console.print(remark)
         periods = (train_days, delay_days, test_days)
         protocol = Protocol(train_start.date(), *periods) if train_start else Protocol.latest(history, *periods)
         parts, metrics = evaluate(history, protocol, seed)

@@ -29,8 +29,9 @@ def scores(training: pd.DataFrame, frauds: np.ndarray, test: pd.DataFrame, seed:
         state = int(random.integers(2**31))
         if place < BOOSTINGS:
             with threadpool_limits(1, "openmp"):  # threads wait for each other at every node: on a busy machine, long
-                model = _boosting(state).fit(training.iloc[rows], frauds[rows])
-                yield model.predict_proba(test)[:, 1] / (2 * BOOSTINGS)
+                drawn = training.iloc[rows].dropna(axis="columns", how="all")  # scikit-learn can't bin nothing
+                model = _boosting(state).fit(drawn, frauds[rows])
+                yield model.predict_proba(test[drawn.columns])[:, 1] / (2 * BOOSTINGS)
         else:
             model = _forest(state).fit(filled.iloc[rows], frauds[rows])
             yield model.predict_proba(filled_test)[:, 1] / (2 * FORESTS)

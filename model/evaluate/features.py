@@ -1,4 +1,4 @@
-"""Features that six columns allow, as they were known when each transaction came; the table is in docs/evaluate.md.
+"""Features that a history's columns allow, as they were known when each transaction came: docs/evaluate.md has a table.
 
 Amounts and times count from the moment they happen, labels only when they are `delay` old. A quotient without a
 denominator, or a habit without an earlier transaction, is NaN: the trees take it as a value of its own.
@@ -35,9 +35,10 @@ def build(history: History, rows: np.ndarray, delay: timedelta) -> pd.DataFrame:
         features = {
             **_transaction(history, rows),
             **_customer(history, rows, unusual, delay),
-            **_terminal(history, rows, unusual, delay),
-            **_pair(history, rows),
         }
+        if history.terminals is not None:
+            features |= _terminal(history, rows, history.terminals, unusual, delay)
+            features |= _pair(history, rows, history.terminals)
     frame = pd.DataFrame(features, dtype=np.float32)
     return frame.replace([np.inf, -np.inf], np.nan)
 
@@ -121,11 +122,13 @@ def _ordered_at(ordered: np.ndarray, count: np.ndarray, share: float) -> np.ndar
     return found
 
 
-def _terminal(history: History, rows: np.ndarray, times_own_mean: np.ndarray, delay: timedelta) -> Features:
+def _terminal(
+    history: History, rows: np.ndarray, terminals: np.ndarray, times_own_mean: np.ndarray, delay: timedelta
+) -> Features:
     """The terminal's pace, and its risk from labels that are known."""
     frauds = history.frauds.astype(float)
     ordinary = (history.frauds & ~(times_own_mean > UNUSUAL)).astype(float)
-    terminal = Entity(history.terminals, _elapsed(history), rows)
+    terminal = Entity(terminals, _elapsed(history), rows)
     features: Features = {"seconds_since_terminals_last": _seconds_since(history, rows, terminal)}
     for name, window in WINDOWS.items():
         span = terminal.within(window)
@@ -170,9 +173,9 @@ def _risk_series(
     }
 
 
-def _pair(history: History, rows: np.ndarray) -> Features:
+def _pair(history: History, rows: np.ndarray, terminals: np.ndarray) -> Features:
     """The customer at this terminal."""
-    pairs = history.customers.astype(np.int64) * (int(history.terminals.max()) + 1) + history.terminals
+    pairs = history.customers.astype(np.int64) * (int(terminals.max()) + 1) + terminals
     pair = Entity(pd.factorize(pairs)[0], _elapsed(history), rows)
     return {
         "customers_times_at_terminal": pair.ever.count,

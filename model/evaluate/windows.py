@@ -41,8 +41,11 @@ class Entity:
     def __init__(self, codes: np.ndarray, times: np.ndarray, rows: np.ndarray) -> None:
         self.order = np.argsort(codes, kind="stable")
         self._codes = codes[self.order]
-        self._span = int(times[-1]) + 1
-        self._keys = self._codes.astype(np.int64) * self._span + times[self.order]
+        self._times, self._asked = times, times[rows]
+        self._entity = codes[rows].astype(np.int64) * (len(times) + 1)
+        # An instant's rank is how many transactions came until then: with times themselves, keys would overflow.
+        ranks = np.searchsorted(times, times, side="right")[self.order]
+        self._keys = self._codes.astype(np.int64) * (len(times) + 1) + ranks
         first = np.flatnonzero(np.diff(self._codes, prepend=-1))
         self._starts = np.repeat(first, np.diff(first, append=len(codes)))
         position = np.empty(len(codes), np.int64)
@@ -66,8 +69,8 @@ class Entity:
 
     def _since(self, age: timedelta) -> np.ndarray:
         """Start, in this order, of the transactions younger than `age`."""
-        keys = self._keys[self._at] - age // timedelta(milliseconds=1)
-        found: np.ndarray = np.maximum(np.searchsorted(self._keys, keys, side="right"), self._starts[self._at])
+        until = np.searchsorted(self._times, self._asked - age // timedelta(milliseconds=1), side="right")
+        found: np.ndarray = np.searchsorted(self._keys, self._entity + until, side="right")
         return found
 
     def sums(self, values: np.ndarray, *ranges: Ranges) -> list[np.ndarray]:

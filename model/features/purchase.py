@@ -7,7 +7,8 @@ from model.features.spec import of_transaction
 PURCHASE_SPECS = (
     of_transaction("amount", "amount charged", "money", "amount {value}; usual: {usual}"),
     of_transaction("hour_of_day", "hour of the day, UTC", "hour", "bought at {value}; usual: {usual}"),
-    of_transaction("payment_method", "payment method", "method", "paid by {value}; usual: {usual}"),
+    of_transaction("payment_method", "payment method; all unknown ones count as one", "method",
+                   "paid by {value}; usual: {usual}"),
     of_transaction("uses_promo", "a promotion code was used", "flag", "promotion code used", "no promotion code"),
     of_transaction("promo_to_amount", "promotion's value over amount plus promotion", "share",
                    "promotion worth {value} of the price; usual: {usual}"),
@@ -24,6 +25,7 @@ PURCHASE_SPECS = (
 )  # fmt: skip
 
 _METHOD_INDEX = {name: float(index) for index, name in enumerate(PAYMENT_METHODS)}
+_OTHER_METHOD = float(len(PAYMENT_METHODS))
 
 
 def purchase_values(transaction: Transaction, at: int) -> list[float]:
@@ -43,7 +45,7 @@ def purchase_values(transaction: Transaction, at: int) -> list[float]:
     return [
         transaction.amount,  # amount
         at % DAY_MS / HOUR_MS,  # hour_of_day
-        _METHOD_INDEX[transaction.payment_method],  # payment_method
+        _METHOD_INDEX.get(transaction.payment_method, _OTHER_METHOD),  # payment_method
         0.0 if transaction.promo_code is None else 1.0,  # uses_promo
         promo / (amount + promo),  # promo_to_amount
         transaction.shipping_fee / amount,  # shipping_to_amount

@@ -45,6 +45,11 @@ def _clock(hour: float) -> str:
     return f"{minutes // 60:02d}:{minutes % 60:02d} UTC"
 
 
+def _method(index: float) -> str:
+    known = index < len(PAYMENT_METHODS)
+    return PAYMENT_METHODS[int(index)].replace("_", " ") if known else "another method"
+
+
 _FORMATS: dict[Unit, Callable[[float], str]] = {
     "count": _number,
     "seconds": _duration,
@@ -58,5 +63,5 @@ _FORMATS: dict[Unit, Callable[[float], str]] = {
     "km/h": lambda value: f"{_number(value)} km/h",
     "hour": _clock,
     "flag": lambda value: "yes" if value else "no",
-    "method": lambda value: PAYMENT_METHODS[int(value)].replace("_", " "),
+    "method": _method,
 }

@@ -2,7 +2,9 @@
 
 It has the same files as a simulated one: browsing events, transactions and labels as Kafka retains them, customers and
 products as in Postgres, and the simulation's truth where there is one. What the stream refuses is left out here, too.
-All events of the time asked for are held in memory while they are sorted: about 1 GB for 5 million.
+The folder `warm_up` in it has what Kafka retains from before: profiles and entity risk begin with that, as the stream's
+do. All events of the hours asked for are held in memory while they are sorted: about 1 GB for 5 million. Those of the
+warm-up are sorted a million at a time.
 """
 
 import json
@@ -10,8 +12,9 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import timedelta
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,12 +40,12 @@ from fraudstream.messages.contracts import (
     Transaction,
 )
 from fraudstream.messages.refusal import Rejection
-from fraudstream.messages.validation import decode
+from fraudstream.messages.validation import bounded, decode
 from fraudstream.settings import Settings, load_settings
 from fraudstream.settings.kafka import KafkaSettings, Role
 from fraudstream.storage.connect import PostgresUnavailableError, session
 from model.features.static import CUSTOMER_COLUMNS, PRODUCT_COLUMNS
-from model.training.history import HistoryFolder
+from model.training.history import WARM_UP, WARM_UP_DATASETS, HistoryFolder
 
 console = Console(stderr=True)
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -69,34 +72,51 @@ _DATASETS: dict[str, tuple[Topic, type[msgspec.Struct], str]] = {
     "truth": (Topic.SIMULATION_TRUTH, SimulationTruth, "event_time"),
 }
 _decode_truth = msgspec.json.Decoder(SimulationTruth).decode
-_MESSAGES = 10_000  # read at a time
+_MESSAGES = 10_000  # read at a time, at most
+_POLL_SECONDS = 0.2  # librdkafka waits so long for the last ones of them
 _CHUNK_ROWS = 100_000
 _PART_ROWS = 1_000_000
+_GROUP_ROWS = 20_000
 _TIMEOUT_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Period:
+    """A period of append times, ms since the epoch: [since, until); None: until now."""
+
+    since_ms: int
+    until_ms: int | None = None
 
 
 class CollectError(FraudstreamError):
     """A history can't be collected; the message says what is missing."""
 
 
-def collect(settings: Settings, hours: float, out: Path) -> dict[str, int]:
+def collect(settings: Settings, hours: float, out: Path, warm_up_hours: float | None = None) -> dict[str, int]:
     """Writes the last `hours` as a history in the folder `out`, which it replaces. Returns each dataset's rows.
+
+    What was appended in `warm_up_hours` before (None: all that Kafka retains) goes to the folder `warm_up` in it.
 
     Raises CollectError when Kafka or Postgres can't be read, or when Kafka holds no transaction or label of that time.
     """
     fresh = out.with_name(f".{out.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
+    start_ms = round((time.time() - timedelta(hours=hours).total_seconds()) * 1000)
+    warm_up_ms = 0 if warm_up_hours is None else start_ms - round(warm_up_hours * 3_600_000)
     kafka_access.check(settings.kafka, Role.READER, _TIMEOUT_SECONDS)
     try:
         _write_static(settings, fresh)
-        rows = {name: _write_dataset(settings, name, hours, fresh) for name in _DATASETS}
+        rows = {name: _write_dataset(settings, name, Period(start_ms), fresh) for name in _DATASETS}
         for name in ("browse_events", "transactions", "labels"):
             if not rows[name]:
                 raise CollectError(
                     f"Kafka's topic {_DATASETS[name][0]} holds nothing of the last {hours:g} h: is the platform up, "
                     "and has the shop been sending? Ask ./fraudctl status"
                 )
+        before = Period(max(warm_up_ms, 0), start_ms)
+        for name in WARM_UP_DATASETS:
+            rows[f"{name} before"] = _write_warm_up(settings, name, before, fresh / WARM_UP)
         shutil.rmtree(out, ignore_errors=True)
         fresh.rename(out)
     except KafkaException as error:
@@ -122,10 +142,10 @@ def _write_static(settings: Settings, out: Path) -> None:
             pq.write_table(pa.table({name: list(column) for name, column in values.items()}), out / f"{table}.parquet")
 
 
-def _write_dataset(settings: Settings, name: str, hours: float, out: Path) -> int:
+def _write_dataset(settings: Settings, name: str, period: Period, out: Path) -> int:
     """Reads a topic, sorts its events by time and writes them; a folder only when there are any."""
     topic, schema, sorted_by = _DATASETS[name]
-    chunks = list(_tables(_events(settings, topic, hours), schema))
+    chunks = list(_tables(_events(settings, topic, period), schema))
     if not chunks:
         return 0
     table = pa.concat_tables(chunks).sort_by(sorted_by)
@@ -133,6 +153,22 @@ def _write_dataset(settings: Settings, name: str, hours: float, out: Path) -> in
     for number, start in enumerate(range(0, len(table), _PART_ROWS)):
         pq.write_table(table.slice(start, _PART_ROWS), out / name / f"part-{number:05d}.parquet")
     return len(table)
+
+
+def _write_warm_up(settings: Settings, name: str, period: Period, out: Path) -> int:
+    """As `_write_dataset`, but a part is sorted by itself, so that a week needs no more memory than an hour."""
+    topic, schema, sorted_by = _DATASETS[name]
+    chunks = _tables(_events(settings, topic, period), schema)
+    rows = 0
+    for number in count():
+        if not (part := list(islice(chunks, _PART_ROWS // _CHUNK_ROWS))):
+            return rows
+        table = pa.concat_tables(part).sort_by(sorted_by)
+        (out / name).mkdir(parents=True, exist_ok=True)
+        # All parts are read at the same time, one group of rows of each.
+        pq.write_table(table, out / name / f"part-{number:05d}.parquet", row_group_size=_GROUP_ROWS)
+        rows += len(table)
+    return rows
 
 
 def _tables(events: Iterator[Any], schema: type[msgspec.Struct]) -> Iterator[pa.Table]:
@@ -147,29 +183,33 @@ def _tables(events: Iterator[Any], schema: type[msgspec.Struct]) -> Iterator[pa.
         yield pa.table(columns, fields)
 
 
-def _events(settings: Settings, topic: Topic, hours: float) -> Iterator[Any]:
-    """The events of `topic` that Kafka appended in the last `hours` until now, those that the stream accepts."""
-    max_future = timedelta(seconds=settings.stream.max_future_seconds)
-    for message in _messages(settings, topic, hours):
+def _events(settings: Settings, topic: Topic, period: Period) -> Iterator[Any]:
+    """The events of `topic` that Kafka appended in `period`, those that the stream accepts."""
+    max_future, now_ms = timedelta(seconds=settings.stream.max_future_seconds), round(time.time() * 1000)
+    for message in retained_messages(settings, topic, period):
         value = message.value()
         if topic in INPUT_TOPICS:
-            event = decode(topic, message.key(), value, message.timestamp()[1], max_future)
+            event = decode(topic, message.key(), value, bounded(message.timestamp()[1], now_ms), max_future)
             if not isinstance(event, Rejection):
                 yield event
         elif value is not None:
             yield _decode_truth(value)
 
 
-def _messages(settings: Settings, topic: Topic, hours: float) -> Iterator[Message]:
+def retained_messages(settings: Settings, topic: Topic, period: Period) -> Iterator[Message]:
+    """The messages of `topic` that Kafka appended in `period` and still has. Raises CollectError when it is silent."""
     kafka = _account(settings)
     consumer: Consumer = connected(Consumer, kafka, kafka.consumer_config(ConsumerGroup.COLLECT))
     with closing(consumer), _progress() as progress:
-        left = _ranges(consumer, topic, hours)
+        left = _ranges(consumer, topic, period)
         task = progress.add_task(f"reading {topic}", total=sum(end - start for start, end in left.values()))
         consumer.assign([TopicPartition(topic, partition, start) for partition, (start, _) in left.items()])
+        came = time.monotonic()
         while left:
-            messages = consumer.consume(_MESSAGES, _TIMEOUT_SECONDS)
-            if not messages:
+            messages = consumer.consume(_MESSAGES, _POLL_SECONDS)
+            if messages:
+                came = time.monotonic()
+            elif time.monotonic() - came > _TIMEOUT_SECONDS:
                 raise CollectError(
                     f"Kafka's topic {topic} gave nothing for {_TIMEOUT_SECONDS:.0f} s: is the broker up?"
                 )
@@ -189,17 +229,23 @@ def _account(settings: Settings) -> KafkaSettings:
     return settings.kafka.as_role(Role.READER)
 
 
-def _ranges(consumer: Consumer, topic: Topic, hours: float) -> dict[int, tuple[int, int]]:
-    """The first offset and the one after the last, of each partition that has messages of the last `hours`."""
-    since = round((time.time() - timedelta(hours=hours).total_seconds()) * 1000)
+def _ranges(consumer: Consumer, topic: Topic, period: Period) -> dict[int, tuple[int, int]]:
+    """The first offset and the one after the last, of each partition that has messages of `period`."""
     partitions = consumer.list_topics(topic, _TIMEOUT_SECONDS).topics[topic].partitions
-    asked = [TopicPartition(topic, partition, since) for partition in partitions]
-    ranges = {}
-    for found in consumer.offsets_for_times(asked, _TIMEOUT_SECONDS):
-        end = consumer.get_watermark_offsets(found, _TIMEOUT_SECONDS)[1]
-        if 0 <= found.offset < end:  # negative: nothing that new
-            ranges[found.partition] = (found.offset, end)
-    return ranges
+    ends = {
+        each: consumer.get_watermark_offsets(TopicPartition(topic, each), _TIMEOUT_SECONDS)[1] for each in partitions
+    }
+    starts = _first_offsets(consumer, topic, ends, period.since_ms)
+    if period.until_ms is not None:
+        ends = _first_offsets(consumer, topic, ends, period.until_ms)
+    return {each: (starts[each], ends[each]) for each in partitions if starts[each] < ends[each]}
+
+
+def _first_offsets(consumer: Consumer, topic: Topic, ends: dict[int, int], since_ms: int) -> dict[int, int]:
+    """Each partition's first offset appended at `since_ms` or later; its end, where nothing is that new."""
+    asked = [TopicPartition(topic, partition, since_ms) for partition in ends]
+    found = consumer.offsets_for_times(asked, _TIMEOUT_SECONDS)
+    return {each.partition: each.offset if each.offset >= 0 else ends[each.partition] for each in found}
 
 
 def _progress() -> Progress:
@@ -211,6 +257,9 @@ def _progress() -> Progress:
 @app.command(epilog=_EXAMPLES)
 def main(
     hours: Annotated[float, typer.Option(help="how far back, hours", min=0.1)] = 6.0,
+    warm_up_hours: Annotated[
+        float | None, typer.Option(help="how far before that profiles begin; default: all that Kafka retains", min=0)
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="folder to replace; default: training/history in var")] = None,
     existing: Annotated[Path | None, typer.Option(help="take this history instead, after a look at it")] = None,
 ) -> None:
@@ -223,8 +272,8 @@ def main(
         else:
             settings = load_settings()
             folder = out or settings.paths.training / "history"
-            rows = collect(settings, hours, folder)
-            console.print(f"wrote {', '.join(f'{count:,} {name}' for name, count in rows.items())} to {folder}")
+            rows = collect(settings, hours, folder, warm_up_hours)
+            console.print(f"wrote {', '.join(f'{number:,} {name}' for name, number in rows.items())} to {folder}")
     typer.echo(json.dumps({"history": str(folder.resolve())}))
 
 

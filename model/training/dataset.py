@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from fraudstream.settings import EntityRiskSettings
 from model.features.columns import FEATURE_NAMES, STATEFUL_FEATURES, STATIC_FEATURES
@@ -15,6 +18,10 @@ from model.training.history import HistoryFolder, stateful_features
 LEGITIMATE = "legitimate"
 FRAUD = "fraud"  # the scenario, where nobody knows which
 _STATIC_CHUNK = 50_000
+_RISK_COLUMNS = [
+    "transaction_id", "event_time", "customer_id", "device_id", "card_token", "shipping_latitude", "shipping_longitude",
+    "items",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -22,16 +29,18 @@ class Dataset:
     """A table for training: one row a transaction, by time; `features` is float64 [n, features].
 
     `rows` has customer_id, event_time, amount, labelled_at, labelled_fraud, is_fraud and scenario. Where nobody knows
-    the truth (`from_labels`), is_fraud is what the labels say.
+    the truth (`from_labels`), is_fraud is what the labels say. `labels` has all labels of the rows (transaction_id,
+    labelled_at, is_fraud), by labelled_at; None: the rows' own are the only ones.
     """
 
     rows: pd.DataFrame
     features: np.ndarray
     from_labels: bool = False
+    labels: pd.DataFrame | None = None
 
     def part(self, chosen: np.ndarray) -> "Dataset":
         """The dataset of the rows where `chosen`, bool [n], is true."""
-        return Dataset(self.rows[chosen], self.features[chosen], self.from_labels)
+        return Dataset(self.rows[chosen], self.features[chosen], self.from_labels, self.labels)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -42,8 +51,12 @@ class Dataset:
         return self.rows["is_fraud"].to_numpy(bool)
 
     def known_fraud(self, moment: pd.Timestamp) -> np.ndarray:
-        """Flags of rows labelled as fraud by `moment`, bool [n]; a transaction without a label counts as legitimate."""
-        return (self.rows["labelled_fraud"] & (self.rows["labelled_at"] <= moment)).to_numpy(bool)
+        """Flags of rows whose newest label at `moment` says fraud, bool [n]; one without any counts as legitimate."""
+        if self.labels is None:
+            return (self.rows["labelled_fraud"] & (self.rows["labelled_at"] <= moment)).to_numpy(bool)
+        known = self.labels[self.labels["labelled_at"] <= moment].drop_duplicates("transaction_id", keep="last")
+        verdicts = known.set_index("transaction_id")["is_fraud"].reindex(self.rows.index)
+        return verdicts.eq(True).to_numpy(bool)
 
 
 def build(
@@ -65,15 +78,45 @@ def build(
     for start in range(0, len(transactions), _STATIC_CHUNK):
         part = slice(start, start + _STATIC_CHUNK)
         features[part, own:joined] = static.features(transactions.iloc[part], columns[part, own:])
-    labels = folder.table("labels")
-    features[:, joined:] = entity_features_as_of(transactions, labels, static.categories, entity_risk)
+    labels = _labels(folder)
+    known = _with_warm_up(folder, transactions)
+    as_of = entity_features_as_of(known, labels, static.categories, entity_risk)
+    features[:, joined:] = as_of[known.index.get_indexer(transactions.index)]
     rows = _outcomes(folder, transactions[["customer_id", "event_time", "amount"]], labels)
-    return Dataset(rows, features, from_labels=not folder.has("truth"))
+    return Dataset(rows, features, not folder.has("truth"), labels[labels["transaction_id"].isin(rows.index)])
+
+
+def _labels(folder: HistoryFolder) -> pd.DataFrame:
+    """All labels, those of the warm-up too, by their time; of equal times, in order of arrival."""
+    parts = [each.table("labels") for each in (folder.warm_up, folder) if each.has("labels")]
+    return pd.concat(parts or [folder.table("labels")]).sort_values("labelled_at", kind="stable", ignore_index=True)
+
+
+def _with_warm_up(folder: HistoryFolder, transactions: pd.DataFrame) -> pd.DataFrame:
+    """The columns that entity risk needs, of the warm-up's transactions and `transactions`, by time."""
+    before = [_slim(pq.read_table(part, columns=_RISK_COLUMNS)) for part in folder.warm_up.parts_if_any("transactions")]
+    if not before:
+        return transactions
+    past = pd.concat(before).drop_duplicates("transaction_id").set_index("transaction_id")
+    past = past[~past.index.isin(transactions.index)]
+    return pd.concat([past, transactions[past.columns]]).sort_values("event_time", kind="stable")
+
+
+def _slim(table: pa.Table) -> pd.DataFrame:
+    """Rows whose items are of one object a product, since a million of the file's own take a gigabyte."""
+    items = table["items"].combine_chunks()
+    products = items.flatten().field("product_id").to_pylist()
+    shared = {product: {"product_id": product} for product in products}
+    ends = np.cumsum(pc.list_value_length(items).to_numpy()).tolist()
+    starts = [0, *ends[:-1]]
+    frame: pd.DataFrame = table.drop_columns("items").to_pandas()
+    lists = [[shared[name] for name in products[a:b]] for a, b in zip(starts, ends, strict=True)]
+    return frame.assign(items=pd.Series(lists, frame.index, object))
 
 
 def _outcomes(folder: HistoryFolder, transactions: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
     """The last label and the truth of each transaction."""
-    verdicts = labels.sort_values("labelled_at", kind="stable").groupby("transaction_id")
+    verdicts = labels.groupby("transaction_id")
     rows = transactions.copy()
     rows["labelled_at"] = verdicts["labelled_at"].last()
     rows["labelled_fraud"] = verdicts["is_fraud"].last().reindex(rows.index).eq(True)

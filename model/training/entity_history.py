@@ -29,11 +29,14 @@ class Intervals:
         proper = self.start < self.end
         if not proper.any() or not len(moment):
             return np.zeros(len(moment))
-        first = min(int(self.start[proper].min()), int(moment.min()))
-        span = max(int(self.end[proper].max()), int(moment.max())) - first + 1
-        started, ended = (
-            np.sort(self.key[proper] * span + (times[proper] - first)) for times in (self.start, self.end)
-        )
+        start, end = self.start[proper], self.end[proper]
+        first = min(int(start.min()), int(moment.min()))
+        span = max(int(end.max()), int(moment.max())) - first + 1
+        if (int(max(self.key.max(), key.max())) + 1) * span > np.iinfo(np.int64).max:  # ranks are as good as times
+            instants = np.unique(np.concatenate([start, end]))
+            start, end, moment = (np.searchsorted(instants, times, "right") for times in (start, end, moment))
+            first, span = 0, len(instants) + 1
+        started, ended = (np.sort(self.key[proper] * span + (times - first)) for times in (start, end))
         order = np.argsort(wanted := key * span + (moment - first))  # in order, since that is kind to the cache
         found = np.empty(len(moment))
         ascending = wanted[order]

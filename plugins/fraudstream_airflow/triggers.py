@@ -19,6 +19,9 @@ from fraudstream_airflow.tail import LogTail
 POLL_SECONDS = 1.0
 PROGRESS_SECONDS = 60.0
 EXIT_STATUS_SECONDS = 2.0
+#: No event earlier after the task was handed over. Airflow's scheduler must first read that the launching process has
+#: ended: when the task runs again by then, it takes that end for the task's own, and fails it (apache/airflow#71580).
+SETTLE_SECONDS = 10.0
 STOP_GRACE_SECONDS = 25.0  # below [triggerer] on_kill_timeout
 
 
@@ -55,12 +58,13 @@ class JobTrigger(BaseTrigger):
         """Watches until there is something to tell, and fires once."""
         self.log.info("Watching process %s; its log is %s", self.identity.pid, self.watch.log)
         tail = LogTail(Path(self.watch.log), self.watch.log_position)
-        next_progress = 0.0
+        next_progress, settled = 0.0, time.monotonic() + SETTLE_SECONDS
         while True:
             event = await asyncio.to_thread(self._check)
             for line in await asyncio.to_thread(tail.lines):
                 self.log.info("%s", line)
             if event:
+                await asyncio.sleep(settled - time.monotonic())  # at once when that is over
                 yield TriggerEvent(event.to_payload())
                 return
             if time.monotonic() >= next_progress and self._log_progress():

@@ -10,7 +10,7 @@ from fastapi import Depends, FastAPI
 from fastapi.responses import HTMLResponse
 
 from fraudstream.settings import Settings, load_settings
-from fraudstream_airflow import health
+from fraudstream_airflow import health, paused
 
 PAGE = Path(__file__).with_name("health.html")
 
@@ -39,4 +39,6 @@ def page() -> str:
 @app.get("/health")
 def figures() -> dict[str, Any]:
     """The page's figures as JSON."""
-    return health.collect(settings())
+    told = health.collect(settings())
+    told["alarms"] += paused.problems(health.states(settings()))
+    return told

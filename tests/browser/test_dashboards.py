@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image, ImageColor
 from playwright.sync_api import Page, Request, expect
 
 from fraudstream.settings import PROJECT_DIR, Settings
+from fraudstream.storage.connect import connect
 
 ASSETS = [yaml.safe_load(path.read_text()) for path in (PROJECT_DIR / "superset/assets/dashboards").glob("*.yaml")]
 #: The number of charts on each dashboard.
@@ -22,6 +24,9 @@ CHARTS = {
     for board in ASSETS
 }
 DRAWN_MS = 120_000
+CHART_DATA = "/api/v1/chart/data"
+#: What a dashboard's answers may take on a machine that is shared.
+ANSWERED_SECONDS = 30.0
 LAND, SEA = (ImageColor.getrgb(color) for color in ("#f6f5f1", "#d6e4ee"))
 
 
@@ -86,21 +91,34 @@ def test_the_map_shows_land_sea_and_fraud(page: Page, platform: Settings, screen
     page.screenshot(path=screenshots / "fraud-monitor.png")  # now with its tiles
 
 
+@dataclass
+class Round:
+    """A refresh of all charts: its first question, and the last answer so far, monotonic seconds."""
+
+    asked: float
+    answered: float
+
+
 @pytest.mark.parametrize(("slug", "seconds", "refreshes"), [("fraud-monitor", 10, 3), ("sales", 30, 2)])
 def test_charts_are_asked_again(page: Page, platform: Settings, slug: str, seconds: int, refreshes: int) -> None:
     open_dashboard(page, platform, slug)
-    rounds: list[float] = []
+    rounds: list[Round] = []
 
-    def note(request: Request) -> None:
+    def ask(request: Request) -> None:
         now = time.monotonic()
-        if "/api/v1/chart/data" in request.url and (not rounds or now - rounds[-1] > seconds / 2):
-            rounds.append(now)
+        if CHART_DATA in request.url and (not rounds or now - rounds[-1].asked > seconds / 2):
+            rounds.append(Round(now, now))
 
-    page.on("request", note)
-    assert wait_until(page, lambda: len(rounds) >= refreshes, seconds * (refreshes + 2)), rounds
-    pauses = [later - earlier for earlier, later in pairwise(rounds)]
-    # the next pause begins when the charts are drawn, which takes a busy machine some seconds
-    assert all(seconds - 2 <= pause < 2 * seconds for pause in pauses), pauses
+    def answer(request: Request) -> None:
+        if CHART_DATA in request.url and rounds:
+            rounds[-1].answered = time.monotonic()
+
+    page.on("request", ask)
+    page.on("requestfinished", answer)
+    assert wait_until(page, lambda: len(rounds) >= refreshes, (seconds + ANSWERED_SECONDS) * refreshes), rounds
+    # the next pause begins when the charts are drawn: a busy machine's answers and drawing come on top
+    assert all(later.asked - earlier.asked >= seconds - 2 for earlier, later in pairwise(rounds)), rounds
+    assert all(later.asked - earlier.answered < 2 * seconds for earlier, later in pairwise(rounds)), rounds
 
 
 def test_nothing_is_loaded_from_elsewhere(page: Page, platform: Settings) -> None:
@@ -117,3 +135,38 @@ def test_leaving_a_dashboard_does_not_ask_a_viewer_to_sign_in(page: Page, platfo
     page.locator('a[href="/dashboard/list/"]').first.click()
     expect(page.locator('a[href*="/fraud-monitor/"]').first).to_be_visible(timeout=60_000)
     assert "/login" not in page.url
+
+
+MARKUP = "<b>Lyon</b>"
+PLANT = """
+WITH planted AS (
+    INSERT INTO fraud.scored_transactions
+    SELECT 'planted', 's-planted', '<i>c1</i>', now(), 20, 'EUR', '[]', 'card', NULL, NULL, 0, 0, %(city)s, 'FR', 45.8,
+           4.8, 'FR', 'd1', 0.9, true, 0.5, '[]', 'v1', now(), false, now(), 0, -1, -1, false
+    RETURNING transaction_id, customer_id, amount, currency, shipping_city, shipping_country, fraud_score, model_version
+)
+INSERT INTO fraud.fraud_alerts (transaction_id, customer_id, event_time, amount, currency, shipping_city,
+                                shipping_country, fraud_score, reasons, model_version)
+SELECT transaction_id, customer_id, now() + interval '1 hour', amount, currency, shipping_city, shipping_country,
+       fraud_score, jsonb_build_array(jsonb_build_object('text', %(city)s)), model_version
+FROM planted
+"""
+
+
+@pytest.fixture
+def planted(platform: Settings) -> Iterator[None]:
+    """The newest alert, of a shopper who typed markup, for the time of a test."""
+    with connect(platform, platform.postgres.admin, autocommit=True) as admin:
+        admin.execute(PLANT, {"city": MARKUP})
+        yield
+        admin.execute("DELETE FROM fraud.fraud_alerts WHERE transaction_id = 'planted'")
+        admin.execute("DELETE FROM fraud.scored_transactions WHERE transaction_id = 'planted'")
+
+
+@pytest.mark.usefixtures("planted")
+def test_markup_that_shoppers_type_is_shown_as_text(page: Page, platform: Settings) -> None:
+    open_dashboard(page, platform, "fraud-monitor")
+    alerts = page.locator('[data-test-viz-type="table"]')
+    expect(alerts.get_by_text(f"{MARKUP}, FR")).to_be_visible(timeout=DRAWN_MS)
+    expect(alerts.get_by_text("<i>c1</i>")).to_be_visible()
+    expect(alerts.locator("td b, td i")).to_have_count(0)

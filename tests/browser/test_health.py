@@ -17,7 +17,10 @@ from model.serving.registry import PRETRAINED
 from tests.commands import fraudctl
 
 SEEN_MS = 60_000
-NOTE = "INSERT INTO fraud.reconciliations (batches, messages, unread, differences, examples) VALUES (1, 3, 0, 2, %s)"
+NOTE = """
+    INSERT INTO fraud.reconciliations (batches, messages, unread, differences, examples, waiting)
+    VALUES (1, 3, 0, 2, '{}', %s)
+"""
 DIFFERENCE = "batch 7 (transactions/0 4 to 9): fraud.scored_transactions has 5 rows of it, and the ledger says 6"
 
 
@@ -40,7 +43,7 @@ def health(platform: Settings, browser: Browser) -> Iterator[Page]:
 def differing(platform: Settings) -> Iterator[None]:
     """A newest reconciliation that found two differences."""
     with psycopg.connect(platform.writer_dsn, autocommit=True) as connection:
-        connection.execute(NOTE, ([DIFFERENCE],))
+        connection.execute(NOTE, ([DIFFERENCE, "batch 8"],))
         yield
         connection.execute("DELETE FROM fraud.reconciliations WHERE differences = 2")
 
@@ -69,5 +72,5 @@ def test_alarms_stand_on_top(health: Page, unusable: str, screenshots: Path) -> 
     alarms = health.locator("#alarms")
     expect(alarms).to_contain_text(f"the books differ: {DIFFERENCE}, and 1 more", timeout=SEEN_MS)
     expect(alarms).to_contain_text(f"stream: challenger {unusable} is not at work", timeout=SEEN_MS)
-    expect(health.locator("#now")).to_contain_text("2 differences")
+    expect(health.locator("#now")).to_contain_text("2 open differences")
     health.screenshot(path=screenshots / "stream-alarms.png")

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import psutil
@@ -14,6 +15,8 @@ import pytest
 
 from fraudstream.jobs.jobs import jobs
 from fraudstream.jobs.slot import Identity
+from fraudstream.local import status
+from fraudstream.local.parts.airflow_api import AirflowApi
 from fraudstream.local.supervisor import Supervisor
 from fraudstream.settings import Settings
 from tests.faults import rollups
@@ -21,6 +24,7 @@ from tests.polling import poll
 
 WAIT_SECONDS = 180.0
 LOOK_SECONDS = 0.3
+DAG = "fraud_scoring_stream"
 MODULE = "spark_jobs.score_transactions"
 RUNNING = "SELECT id::text FROM task_instance WHERE dag_id = 'fraud_scoring_stream' AND state = 'running'"
 
@@ -126,6 +130,38 @@ def test_a_lock_that_a_dead_scheduler_left_is_let_go(platform: Settings) -> None
         poll(lambda: scored_since(platform, moment), WAIT_SECONDS, "scoring again")
         with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
             orphaned.execute("SELECT 1")
+
+
+def test_a_job_that_dies_under_a_paused_dag_is_told_and_comes_back(platform: Settings) -> None:
+    """Airflow starts no task of a paused Dag, not even a running run's (apache/airflow#71381)."""
+    api = AirflowApi(platform)
+    before = stream(platform)
+    api.call("PATCH", f"/dags/{DAG}?update_mask=is_paused", {"is_paused": True})
+    os.kill(before.pid, signal.SIGKILL)
+    told = "the stream has ended, and its Dag fraud_scoring_stream is paused"
+    poll(lambda: any(told in line for line in status.collect(platform).problems), WAIT_SECONDS, "status to say so")
+    assert any(told in line for line in api._send("GET", "/fraudstream/health")["alarms"])
+    with metadata(platform) as connection:
+        waiting = "SELECT state FROM task_instance WHERE dag_id = %s AND state IN ('scheduled', 'up_for_retry')"
+        poll(lambda: connection.execute(waiting, (DAG,)).fetchone(), WAIT_SECONDS, "the task to wait")
+    assert jobs(platform)["stream"].slot.running is None
+    moment = time.time()
+    api.start(DAG)
+    poll(lambda: scored_since(platform, moment), WAIT_SECONDS, "scoring again")
+    assert not any(told in line for line in status.collect(platform).problems)
+
+
+def test_a_job_that_ends_at_once_is_no_mismatch(platform: Settings) -> None:
+    """A task that was resumed before Airflow had read its end as deferred was failed (apache/airflow#71580)."""
+    began = datetime.now(UTC)
+    for _ in range(3):
+        os.kill(stream(platform).pid, signal.SIGKILL)
+        poll(lambda: jobs(platform)["stream"].slot.running is None, WAIT_SECONDS, "the job to be gone")
+    moment = time.time()
+    poll(lambda: scored_since(platform, moment), WAIT_SECONDS, "scoring again")
+    with metadata(platform) as connection:
+        mismatches = "SELECT extra FROM log WHERE event = 'state mismatch' AND dag_id = %s AND dttm > %s"
+        assert connection.execute(mismatches, (DAG, began)).fetchall() == []
 
 
 def metadata(settings: Settings) -> psycopg.Connection[tuple[Any, ...]]:

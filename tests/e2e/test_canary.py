@@ -166,7 +166,7 @@ def test_no_answer_of_superset_has_a_secret(platform: Settings, secrets: Canarie
         database["sqlalchemy_uri"]
         for database in [json.loads(get(f"{platform.superset_url}/api/v1/database/1/connection", token))["result"]]
     ]
-    assert uri.startswith(f"postgresql+psycopg2://{platform.postgres.reader}@127.0.0.1")
+    assert uri.startswith(f"postgresql+psycopg2://{platform.postgres.charts}@127.0.0.1")
 
 
 def test_no_row_of_any_database_has_a_secret(platform: Settings, secrets: Canaries) -> None:
@@ -210,7 +210,7 @@ def _messages(platform: Settings) -> Iterator[tuple[str, bytes]]:
         left = {place for place, end in ends.items() if end > 0}
         consumer.assign(places)
         while left:
-            for message in consumer.consume(10_000, timeout=5.0):
+            for message in consumer.consume(10_000, timeout=0.2):
                 topic, partition, offset = message.topic(), message.partition(), message.offset()
                 assert topic is not None
                 assert partition is not None

@@ -1,6 +1,7 @@
 """What must hold at every moment, whatever died: checked on a running stream against one snapshot of Postgres.
 
-Each violation names the id, or the topic partition and offset, or the batch.
+Each violation names the id, or the topic partition and offset, or the batch. Everything is expected to be there: what
+retention has deleted is a violation (`tests.faults.rollups`), and nothing that a test sends is that old.
 """
 
 import time
@@ -229,7 +230,7 @@ def messages(settings: Settings, topic: Topic) -> Iterator[Message]:
     deadline = time.monotonic() + KAFKA_SECONDS
     try:
         while left > 0:
-            batch = consumer.consume(5_000, 1.0)
+            batch = consumer.consume(5_000, 0.2)
             for message in batch:
                 error = message.error()
                 if error is None and (message.offset() or 0) < ends[topic, message.partition() or 0]:

@@ -3,16 +3,19 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
+from fraudstream.messages.contracts import Topic
 from fraudstream.settings import PROJECT_DIR, Settings
 from fraudstream.storage.connect import connect
 from model.serving.artifact import CARD_FILE
 from model.serving.registry import challenger, champion, ensure_pretrained
+from model.training.collect import Period, collect, retained_messages
 from model.training.history import HistoryFolder
 
 Postgres = psycopg.Connection[tuple[object, ...]]
@@ -78,6 +81,22 @@ def test_what_is_collected_is_what_was_sent(sent: HistoryFolder, collected: Hist
 def test_events_are_collected_in_order(collected: HistoryFolder) -> None:
     assert collected.table("browse_events")["event_time"].is_monotonic_increasing
     assert collected.table("transactions")["event_time"].is_monotonic_increasing
+
+
+def test_what_came_before_is_collected_as_warm_up(
+    settings: Settings, sent: HistoryFolder, collected: HistoryFolder, tmp_path: Path
+) -> None:
+    """A training period that begins between two messages: together with the warm-up, it is all that was sent."""
+    arrived = sorted(message.timestamp()[1] for message in retained_messages(settings, Topic.TRANSACTIONS, Period(0)))
+    middle_ms = arrived[len(arrived) // 2]
+    rows = collect(settings, (time.time() - middle_ms / 1000) / 3600, tmp_path / "history")
+    later = HistoryFolder(tmp_path / "history")
+    for name, key in (("transactions", "transaction_id"), ("browse_events", "event_id")):
+        early, late = later.warm_up.table(name), later.table(name)
+        assert (len(early), len(late)) == (rows[f"{name} before"], rows[name])
+        assert not set(early[key]) & set(late[key])
+        assert set(early[key]) | set(late[key]) == set(sent.table(name)[key])
+    assert not collected.warm_up.has("transactions")
 
 
 def test_a_challenger_is_trained_compared_and_registered(settings: Settings, collected: HistoryFolder) -> None:

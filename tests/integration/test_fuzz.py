@@ -16,10 +16,9 @@ from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from fraudstream.messages.contracts import Topic, Transaction, iso_milliseconds
 from fraudstream.messages.reasons import DeadLetterReason
-from fraudstream.messages.validation import MAX_MESSAGE_BYTES
+from fraudstream.messages.validation import MAX_KEY_BYTES, TOO_LARGE_KEPT_BYTES
 from fraudstream.settings import PROJECT_DIR, Settings, load_settings
 from model.serving.registry import ensure_pretrained
-from spark_jobs.sink import MAX_KEY_BYTES
 from tests.fuzz import Fuzzer, Sent, valid_event
 from tests.messages import CARD, as_bytes, transaction
 from tests.polling import poll
@@ -144,7 +143,7 @@ def test_messages_larger_than_kafka_lets_us_send_are_kept_in_part(
     traffic.flush()
     job.until(lambda: accounted(database) == before + 1, "the large message")
     kept = database.execute(f"SELECT redacted, length(key), length(payload) {OF_PLACE}", traffic.newest()).fetchone()
-    assert kept == (True, MAX_KEY_BYTES, MAX_MESSAGE_BYTES)
+    assert kept == (True, MAX_KEY_BYTES, TOO_LARGE_KEPT_BYTES)
 
 
 def test_card_numbers_are_in_no_row_no_topic_and_no_log(
@@ -152,10 +151,10 @@ def test_card_numbers_are_in_no_row_no_topic_and_no_log(
 ) -> None:
     before = accounted(database)
     bad = [
-        Sent(Topic.TRANSACTIONS, b"c-1", as_bytes(transaction(card_token=CARD))),
+        Sent(Topic.TRANSACTIONS, b"c-1", as_bytes(transaction(card_token=f"card:{CARD}"))),
         Sent(Topic.TRANSACTIONS, CARD.encode(), as_bytes(transaction())),
         Sent(Topic.TRANSACTIONS, b"c-1", as_bytes(transaction(customer_id=CARD))),  # quoted in the detail
-        Sent(Topic.TRANSACTIONS, b"c-1", as_bytes(transaction(payment_method=CARD))),
+        Sent(Topic.TRANSACTIONS, b"c-1", as_bytes(transaction(promo_code="4111 1111 1111 1111"))),
         Sent(Topic.BROWSE_EVENTS, b"c-1", b"card 4111 1111-1111 1111 broken"),
     ]
     for sent in bad:

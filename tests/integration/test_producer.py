@@ -18,6 +18,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from fraudstream.jobs.slot import Slot
 from fraudstream.messages.contracts import SCHEMAS, Fault, FaultTruth, SimulationTruth, Topic, Transaction
 from fraudstream.settings import PROJECT_DIR, Settings
 
@@ -114,7 +115,7 @@ def test_a_live_run_is_acknowledged_in_the_contracts_form_and_on_time(settings: 
             late.append(arrival - event.event_time.timestamp())
     late.sort()
     assert late[len(late) // 2] < 1.0
-    heartbeat = json.loads((settings.paths.producer / "heartbeat.json").read_text())
+    heartbeat = json.loads((settings.paths.producer / "by-hand-1" / "heartbeat.json").read_text())
     assert heartbeat["state"] == "stopping"
     assert time.time() - heartbeat["at"] < 120
 
@@ -177,6 +178,32 @@ def test_a_stopped_producer_leaves_nothing_unacknowledged(reader: Reader, tmp_pa
     assert failed == 0
 
 
+def test_a_run_by_hand_shares_no_file_with_the_dags_producer(settings: Settings, reader: Reader) -> None:
+    """Both wrote one heartbeat and one file of delayed messages, and the later write won."""
+    slot = Slot(settings.paths.producer)
+    arguments = [*SIMULATOR, "produce", "--rate", "100"]
+    identity, _ = slot.launch(arguments, environment=os.environ, directory=PROJECT_DIR, log=slot.folder / "log")
+    try:
+        assert len(reader.read(20)) >= 20
+        by_hand = [subprocess.Popen([*arguments, "--duration", "4"], cwd=PROJECT_DIR) for _ in range(2)]
+        assert [process.wait(60) for process in by_hand] == [0, 0]
+        left = [slot.folder / f"by-hand-{number}" / "delayed-messages.json" for number in (1, 2)]
+        kept = [len(json.loads(file.read_text())) for file in left]
+        assert min(kept) > 0
+        heartbeat = slot.heartbeat_of(identity)
+        assert heartbeat is not None
+        assert heartbeat.state == "running"  # and not "stopping", as the runs by hand said last
+    finally:
+        slot.stop(identity)
+    own = len(json.loads((slot.folder / "delayed-messages.json").read_text()))
+    assert own > 0
+    done = simulator("produce", "--duration", "1")
+    assert done.returncode == 0, done.stderr
+    assert not left[1].exists(), "the next run takes over what both runs by hand left"
+    assert len(json.loads(left[0].read_text())) > sum(kept) / 2
+    assert len(json.loads((slot.folder / "delayed-messages.json").read_text())) == own
+
+
 def test_two_runs_share_no_identifier(reader: Reader) -> None:
     seen: list[set[str]] = []
     for _ in range(2):
@@ -208,6 +235,21 @@ def test_a_missing_topic_is_named(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "no-such-topic" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_bad_recording_is_told_in_one_line_and_nothing_is_sent(reader: Reader, tmp_path: Path) -> None:
+    line = '{"topic":"transactions","key":"c","value":{"event_time":"9999-12-31T23:59:59Z","city":"Bern"}}\n'
+    lines = tmp_path / "lines.ndjson"
+    for bad in (line.replace("Bern", "Zürich").encode("latin-1"), line.replace("Bern", "x" * 1_100_000).encode()):
+        lines.write_bytes(line.encode() + bad)
+        done = simulator("produce", "--replay", str(lines), "--shift-times")
+        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
+        assert f"{lines}, line 2" in done.stderr
+    lines.write_text(line)
+    done = simulator("produce", "--replay", str(lines), "--shift-times")
+    assert done.returncode == 0, done.stderr
+    assert "1 messages aren't of 2000 to 2099" in done.stderr
+    assert [value for _, _, value, _ in reader.read(1)] == [msgspec.json.encode(msgspec.json.decode(line)["value"])]
 
 
 def test_static_data_is_published_once(writer: Postgres, empty_tables: None, tmp_path: Path) -> None:

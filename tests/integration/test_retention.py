@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from fraudstream.ledger import figures, reconciliation
-from fraudstream.messages.contracts import Topic
+from fraudstream.ledger import figures, reconciliation, rotation
+from fraudstream.messages.contracts import Topic, iso_milliseconds
 from fraudstream.retention import tables, thinning
 from fraudstream.settings import Settings
 from fraudstream.settings.retention import RetentionSettings
@@ -120,9 +120,81 @@ def test_the_books_agree_after_retention(aged: Postgres, owner: Postgres) -> Non
     assert one(aged, "SELECT count(*) FROM fraud.fraud_counts") == 1
     scored_ones = figures.totals(aged).scored
     assert one(aged, reconciliation.COUNTED) == scored_ones == 12
-    with aged.cursor(row_factory=psycopg.rows.dict_row) as cursor:
-        found = cursor.execute(reconciliation.BATCHES, (24 * 366,)).fetchall()
-    assert [line for row in found for line in reconciliation._batch(row)] == []
+    assert rotation.compare_next(aged, whole=True).differences == []
+
+
+def differences(connection: Postgres) -> list[str]:
+    """What reconciliation would find in all that is still there, and in the sum of all time."""
+    found = rotation.compare_next(connection, whole=True).differences
+    found += reconciliation._counts(connection, figures.totals(connection).scored)
+    return [difference.text for difference in found]
+
+
+def test_the_books_agree_on_rows_of_every_age(writer: Postgres, driver: Driver) -> None:
+    """Their rollups are as the stream wrote them, minutes, hours, or gone; each hour has several windows."""
+    times = [NOW - timedelta(days=days, seconds=seconds) for days in (0, 3, 30, 900) for seconds in (1, 35, 600, 2000)]
+    rows = [
+        scored(n, session_id=f"s-{n}", is_fraud=n % 4 == 3, event_time=iso_milliseconds(time))
+        for n, time in enumerate(times)
+    ]
+    commit(writer, driver, batch(0, (Topic.TRANSACTIONS, 0, 16)), rows)
+    assert rotation.compare_next(writer, whole=True).hours == 4
+    assert differences(writer) == []
+    list(thinning.thin(writer, KEEP))
+    assert sum(retire(writer).values()) == 3, "the hour of 900 days ago in each rollup"
+    assert rotation.compare_next(writer, whole=True).hours == 3
+    assert differences(writer) == []
+    widths = "SELECT array_agg(DISTINCT seconds ORDER BY seconds) FROM fraud.{}"
+    for table, of_stream in (("fraud_counts", 10), ("product_sales", 30), ("fraud_locations", 60)):
+        assert set(one(writer, widths.format(table))) == {of_stream, 60, 3600}
+
+    changes = [labelled(n, transaction_id=f"tx-{4 * n}") for n in range(4)]
+    commit(writer, driver, batch(1, (Topic.TRANSACTION_LABELS, 0, 4)), changes)
+    late = [scored(16 + n, session_id=f"s-{16 + n}", event_time=iso_milliseconds(times[4 * n + 1])) for n in range(4)]
+    commit(writer, driver, batch(2, (Topic.TRANSACTIONS, 16, 20)), late)
+    published = [statements.SALES_TO_PUBLISH, "SELECT * FROM fraud.product_sales WHERE batch_id = %s"]
+    assert [len(writer.execute(query.encode(), (1,)).fetchall()) for query in published] == [1, 4]
+    assert [len(writer.execute(query.encode(), (2,)).fetchall()) for query in published] == [1, 4]
+    assert differences(writer) == []
+    list(thinning.thin(writer, KEEP))
+    retire(writer)
+    assert differences(writer) == []
+
+
+@pytest.mark.parametrize("by_label", [False, True], ids=["by the model", "by a label"])
+def test_a_session_whose_fraud_was_deleted_stays_flagged(
+    aged: Postgres, owner: Postgres, driver: Driver, by_label: bool
+) -> None:
+    """Else a label of another order, or the session's age, brings its sales back."""
+    session = "s-0" if by_label else "s-1"  # of tx-0, labelled a fraud, and of tx-1, a fraud by the model's decision
+    sold = "SELECT counted_in_sales FROM fraud.scored_transactions WHERE transaction_id = 'tx-15'"
+    commit(aged, driver, batch(3, (Topic.TRANSACTIONS, 15, 16)), [scored(15, session_id=session)])
+    owner.execute(f"UPDATE fraud.flagged_sessions SET flagged_at = now() - {OLD}")
+    assert one(aged, sold) is False
+    retire(aged)
+    flagged = dict(aged.execute("SELECT session_id, fraud_retired FROM fraud.flagged_sessions").fetchall())
+    assert flagged == {session: True, "s-10": False}, "those without a transaction are gone"
+    cleared = labelled(3, transaction_id="tx-15", is_fraud=False)
+    commit(aged, driver, batch(4, (Topic.TRANSACTION_LABELS, 3, 4)), [cleared])
+    assert one(aged, sold) is False
+    assert differences(aged) == []
+
+
+def test_a_session_whose_dismissed_alert_was_deleted_can_be_cleared(
+    aged: Postgres, owner: Postgres, driver: Driver
+) -> None:
+    rows = [scored(15, session_id="s-1", is_fraud=True), labelled(3, transaction_id="tx-1", is_fraud=False)]
+    commit(aged, driver, batch(3, (Topic.TRANSACTIONS, 15, 16), (Topic.TRANSACTION_LABELS, 3, 4)), rows)
+    retire(aged)
+    cleared = labelled(4, transaction_id="tx-15", is_fraud=False)
+    commit(aged, driver, batch(4, (Topic.TRANSACTION_LABELS, 4, 5)), [cleared])
+    assert one(aged, "SELECT counted_in_sales FROM fraud.scored_transactions WHERE transaction_id = 'tx-15'") is True
+
+
+def test_labels_stay_as_long_as_their_transaction(aged: Postgres) -> None:
+    """Else the model's decision would count again, which a label had overruled."""
+    gone = retire(aged, RetentionSettings(labels_days=30, transactions_days=1000))
+    assert (gone["scored_transactions"], gone["transaction_labels"]) == (0, 0)
 
 
 def test_what_is_taken_back_of_a_thinned_window_changes_its_sum(
@@ -165,6 +237,17 @@ def test_thinning_keeps_every_hours_sum(writer: Postgres, windows: list[tuple[in
     for age, product, units in [(0, "n", 1), *windows]:
         start = newest - timedelta(seconds=30 * age)
         writer.execute("INSERT INTO fraud.product_sales VALUES (%s, %s, %s, %s, 1)", (start, product, units, units))
+    before = writer.execute(hourly).fetchall()
+    list(thinning.thin(writer, KEEP))
+    assert writer.execute(hourly).fetchall() == before
+    for age, product, units in windows:  # the same once more, late
+        start = newest - timedelta(seconds=30 * age)
+        writer.execute(
+            "INSERT INTO fraud.product_sales AS p VALUES (%s, %s, %s, %s, 2) "
+            "ON CONFLICT (window_start, product_id) DO UPDATE "
+            "SET units = p.units + excluded.units, revenue = p.revenue + excluded.revenue",
+            (start, product, units, units),
+        )
     before = writer.execute(hourly).fetchall()
     list(thinning.thin(writer, KEEP))
     assert writer.execute(hourly).fetchall() == before

@@ -4,21 +4,24 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
+import msgspec
 import psycopg
 import pyarrow as pa
 import pytest
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from fraudstream.ledger.gaps import KafkaView
-from fraudstream.messages.contracts import Topic
+from fraudstream.messages.contracts import ScoredTransaction, Topic
 from fraudstream.settings import Settings
 from spark_jobs import fencing, sink
 from spark_jobs.bucket import Kind
 from spark_jobs.checkpoint import OffsetRange
 from spark_jobs.fencing import Driver, FencedError, Found
 from spark_jobs.ledger import LedgerError
+from spark_jobs.publisher import _messages
 from spark_jobs.schemas import SCORED
 from tests.messages import NOW, as_bytes, label, transaction
 
@@ -203,7 +206,7 @@ def test_a_confirmed_fraud_takes_sales_back_and_decides_the_alert(writer: Postgr
         labelled(2, transaction_id="tx-2", is_fraud=False, source="analyst"),
     ]
     commit(writer, driver, batch(1, (Topic.TRANSACTION_LABELS, 0, 3)), labels)
-    assert sales(writer) == (0, 0)
+    assert sales(writer) == (2, 40)  # of the dismissed one
     statuses = writer.execute("SELECT transaction_id, status FROM fraud.fraud_alerts ORDER BY 1").fetchall()
     assert statuses == [("tx-1", "confirmed"), ("tx-2", "dismissed")]
 
@@ -217,6 +220,28 @@ def test_a_label_may_come_before_its_transaction(writer: Postgres, driver: Drive
 def test_card_numbers_do_not_reach_the_dead_letters(writer: Postgres, driver: Driver) -> None:
     commit(writer, driver, batch(0, (Topic.TRANSACTIONS, 0, 1)), [dead(0, b'{"card": "4111 1111 1111 1111"}')])
     assert one(writer, "SELECT payload FROM fraud.dead_letters") == b'{"card": "**** **** **** ****"}'
+
+
+def test_all_digits_of_a_currency_and_an_unknown_method_are_stored_and_published(
+    writer: Postgres, driver: Driver
+) -> None:
+    items = [{"product_id": "p-1", "quantity": 2.0, "unit_price": 6.172}]
+    dinars = scored(
+        0, is_fraud=True, amount=12.345, currency="KWD", promo_amount=0.125, payment_method="knet", items=items
+    )
+    yen = scored(1, session_id="s-2", amount=1480.0, currency="JPY", items=items, schema_version=1.0)
+    commit(writer, driver, batch(0, (Topic.TRANSACTIONS, 0, 2)), [dinars, yen])
+    assert one(writer, "SELECT amount::text FROM fraud.fraud_alerts") == "12.345"
+    assert sales(writer) == (2, Decimal("12.344"))
+    published = [
+        msgspec.json.decode(message.value, type=ScoredTransaction)
+        for message in _messages(writer, 0)
+        if message.topic == Topic.SCORED_TRANSACTIONS
+    ]
+    assert [(t.amount, t.promo_amount, t.payment_method, t.items[0].quantity) for t in published] == [
+        (12.345, 0.125, "knet", 2),
+        (1480.0, 0.0, "card", 2),
+    ]
 
 
 def test_the_largest_purchase_that_is_valid_does_not_stop_the_stream(writer: Postgres, driver: Driver) -> None:

@@ -2,12 +2,15 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 from confluent_kafka import Producer
 from fraudstream_airflow import health
 
+from benchmarks.measuring.growth import COLUMNS, Recorder
+from benchmarks.measuring.platform import stream_of
 from fraudstream.local import status
 from fraudstream.local.status import _end_offsets
 from fraudstream.messages.contracts import INPUT_TOPICS, Topic
@@ -109,3 +112,22 @@ def test_dead_servers_are_named_and_do_not_hang_it(settings: Settings) -> None:
     assert time.monotonic() - began < 10
     assert any("Kafka at 127.0.0.1:1 doesn't answer" in problem for problem in problems)
     assert any("Postgres at 127.0.0.1:1 doesn't serve fraud_reader" in problem for problem in problems)
+
+
+def test_a_soak_records_servers_folders_and_the_tables_of_all_databases(
+    settings: Settings, ledger: Postgres, tmp_path: Path
+) -> None:
+    with Recorder(stream_of(settings), tmp_path / "soak.csv") as recorder:
+        found = recorder.take()
+        recorder.take()
+    for part in ("kafka", "postgres"):
+        assert found[f"descriptors/{part}"] > found[f"sockets/{part}"] > 0
+        assert found[f"threads/{part}"] >= found[f"processes/{part}"] > 0
+    assert found["bytes/var/kafka"] > 0
+    assert found["files/var/postgres"] > 100
+    assert found[f"table/{settings.postgres.database}.fraud.stream_offsets"] > 0
+    assert f"rows/{settings.postgres.database}.fraud.scored_transactions" in found
+    assert found["messages"] == 10
+    lines = (tmp_path / "soak.csv").read_text().splitlines()
+    assert lines[0] == ",".join(COLUMNS)
+    assert len(lines) > 2 * len(found) - 20

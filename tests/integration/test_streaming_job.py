@@ -1,19 +1,34 @@
-"""The streaming job itself, on real Kafka, Postgres and Spark: everything is scored or refused, exactly once."""
+"""The streaming job itself, on real Kafka, Postgres and Spark: everything is scored or refused, exactly once.
+
+And its sockets don't pile up.
+"""
 
 import json
 import signal
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import psutil
 import pytest
 from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
+from fraudstream.kafka import topic_settings
+from fraudstream.kafka.errors import KafkaRefusedError
 from fraudstream.messages.contracts import Topic, iso_milliseconds
+from fraudstream.messages.validation import MAX_MESSAGE_BYTES, TOO_LARGE_KEPT_BYTES
 from fraudstream.settings import Settings
 from model.serving.registry import ensure_pretrained
-from tests.messages import as_bytes, bad_messages, label
-from tests.streaming import Job, Postgres, Shop, accounted, count
+from spark_jobs.checkpoint import SUSPICION
+from tests.messages import as_bytes, bad_messages, label, transaction
+from tests.streaming import Job, Postgres, Shop, accounted, count, read_all
+
+WARM_UP_BATCHES = 4
+BATCHES = 15
+#: Pools may open a few; a socket a task (SPARK-58932) would be two a micro-batch.
+SOCKETS_MORE = 10
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +116,83 @@ def test_duplicates_are_counted_and_not_stored(job: list[Job], shop: Shop, datab
     assert count(database, "SELECT sum(duplicates) FROM fraud.stream_offsets") == 2
 
 
+def alter(settings: Settings, topic: Topic, **changed: str) -> None:
+    """Sets a topic's settings anew; those that aren't given are Kafka's defaults."""
+    entries = [
+        ConfigEntry(name.replace("_", "."), value, incremental_operation=AlterConfigOpType.SET)
+        for name, value in changed.items()
+    ]
+    resource = ConfigResource(ResourceType.TOPIC, topic.value, incremental_configs=entries)
+    admin = AdminClient(settings.kafka.client_config())
+    for answer in admin.incremental_alter_configs([resource]).values():
+        answer.result(10)
+
+
+ANY_TIME = str(2**63 - 1)
+FAR_AHEAD_MS = 1_795_000_000_000_000  # the year 58852
+
+
+def test_far_timestamps_are_bounded_and_commit(
+    job: list[Job], shop: Shop, database: Postgres, settings: Settings
+) -> None:
+    """Kafka's, of a topic that somebody changed while the job runs: its next start would be refused."""
+    refused = "SELECT count(*) FROM fraud.dead_letters WHERE reason = 'FUTURE_EVENT_TIME'"
+    before = count(database, refused)
+    alter(settings, Topic.TRANSACTIONS, message_timestamp_type="CreateTime", message_timestamp_after_max_ms=ANY_TIME)
+    now = datetime.now(UTC)
+    ahead, behind = transaction(event_time="8000-01-01T00:00:00Z"), transaction(event_time=iso_milliseconds(now))
+    shop.send(Topic.TRANSACTIONS, b"c-1", as_bytes(ahead), timestamp=FAR_AHEAD_MS)
+    shop.send(Topic.TRANSACTIONS, b"c-1", as_bytes(behind), timestamp=1)
+    shop.flush()
+    job[-1].until(lambda: accounted(database) == shop.sent.total(), "messages with other times")
+    alter(settings, Topic.TRANSACTIONS, message_timestamp_type="LogAppendTime")
+    taken = database.execute(
+        "SELECT ingest_time FROM fraud.dead_letters WHERE reason = 'FUTURE_EVENT_TIME' ORDER BY ingest_time"
+    ).fetchall()
+    assert taken[0][0] == datetime.fromtimestamp(0.001, UTC)
+    assert len(taken) == before + 2
+    assert timedelta(hours=23) < taken[-1][0] - now < timedelta(hours=25)
+
+
+def test_more_bytes_than_the_driver_has_memory_become_dead_letters(
+    job: list[Job], shop: Shop, database: Postgres
+) -> None:
+    """1.1 GB in one micro-batch, against a heap of 1 GiB; compressed, so that they are sent at once."""
+    before = count(database, "SELECT sum(dead_lettered) FROM fraud.stream_offsets")
+    value = b"{" + b" " * 900_000
+    for number in range(1250):
+        shop.send(Topic.BROWSE_EVENTS, f"c-{number}".encode(), value)
+    shop.flush()
+    job[-1].until(lambda: accounted(database) == shop.sent.total(), "the large messages")
+    assert count(database, "SELECT sum(dead_lettered) FROM fraud.stream_offsets") == before + 1250
+    kept = database.execute(
+        "SELECT DISTINCT length(payload), redacted, detail FROM fraud.dead_letters WHERE detail LIKE '900001 %'"
+    ).fetchall()
+    assert kept == [(TOO_LARGE_KEPT_BYTES, True, f"900001 bytes; at most {MAX_MESSAGE_BYTES}")]
+
+
+@pytest.mark.parametrize(
+    ("topic", "setting", "wrong", "right"),
+    [
+        (Topic.BROWSE_EVENTS, "message_timestamp_type", "CreateTime", "LogAppendTime"),
+        (Topic.TRANSACTIONS, "cleanup_policy", "compact,delete", "delete"),
+        (Topic.TRANSACTION_LABELS, "max_message_bytes", "20000000", "1048588"),
+        (Topic.DEAD_LETTERS, "max_message_bytes", "100000", "1048588"),
+    ],
+)
+def test_a_topic_that_the_stream_cannot_work_with_is_named(
+    settings: Settings, topic: Topic, setting: str, wrong: str, right: str
+) -> None:
+    assert topic_settings.check(settings.kafka, 10) == []
+    alter(settings, topic, **{setting: wrong})
+    name = setting.replace("_", ".")
+    with pytest.raises(KafkaRefusedError) as refused:
+        topic_settings.check(settings.kafka, 10)
+    alter(settings, topic, **{setting: right})
+    for part in (f"topic {topic} has {name}={wrong}", f"--add-config {name}={right}"):
+        assert part in str(refused.value)
+
+
 def test_a_stop_is_clean(job: list[Job]) -> None:
     assert job[-1].end(signal.SIGTERM) == 0
     assert "Traceback" not in job[-1].log.read_text()
@@ -117,6 +209,7 @@ def test_a_killed_job_goes_on_where_it_was(job: list[Job], shop: Shop, database:
     for number in range(300, 400):
         shop.buy(f"b{number}")
     shop.flush()
+    (settings.paths.checkpoint / SUSPICION).write_text("a fault that has passed")
     job.append(Job(settings))
     job[-1].until(lambda: accounted(database) == shop.sent.total(), "everything after the kill")
     job[-1].until(
@@ -133,3 +226,35 @@ def test_a_killed_job_goes_on_where_it_was(job: list[Job], shop: Shop, database:
     assert all(len(values) == 1 for values in contents.values())
     assert json.loads(published[0][1] or b"")["schema_version"] == 1
     assert count(database, "SELECT sum(transactions) FROM fraud.fraud_counts") == distinct
+
+
+def test_a_suspicion_alone_makes_nothing_anew(job: list[Job], database: Postgres, settings: Settings) -> None:
+    """The job before found a note in its checkpoint, has read that whole, and goes on with it."""
+    assert "the checkpoint (a fault that has passed): it is read whole" in job[-1].log.read_text()
+    assert "it isn't damaged" in job[-1].log.read_text()
+    assert not (settings.paths.checkpoint / SUSPICION).exists()
+    assert count(database, "SELECT generation FROM fraud.stream_queries") == 0
+
+
+def test_sockets_do_not_pile_up(job: list[Job], shop: Shop, database: Postgres) -> None:
+    buy_one_by_one(WARM_UP_BATCHES, "warm", job[-1], shop, database)
+    before = sockets(job[-1])
+    buy_one_by_one(BATCHES, "more", job[-1], shop, database)
+    after = sockets(job[-1])
+    assert after - before < SOCKETS_MORE, f"{before} open sockets, and {after} after {BATCHES} more micro-batches"
+
+
+def buy_one_by_one(number: int, name: str, job: Job, shop: Shop, database: Postgres) -> None:
+    """Each purchase waits until the one before is committed, so that it comes with a micro-batch of its own."""
+    for index in range(number):
+        shop.buy(f"{name}-{index}")
+        read_all(job, shop, database)
+
+
+def jvm(job: Job) -> psutil.Process:
+    return next(child for child in psutil.Process(job.process.pid).children() if child.name() == "java")
+
+
+def sockets(job: Job) -> int:
+    """Open sockets of the job's JVM."""
+    return sum(str(file.readlink()).startswith("socket:") for file in Path(f"/proc/{jvm(job).pid}/fd").iterdir())

@@ -5,6 +5,7 @@ import importlib
 import logging
 import os
 import signal
+import time
 import unittest
 from dataclasses import asdict
 from pathlib import Path
@@ -38,6 +39,8 @@ class TriggerTest(unittest.IsolatedAsyncioTestCase):
     def setUp(self) -> None:
         self.addCleanup(setattr, triggers, "POLL_SECONDS", triggers.POLL_SECONDS)
         triggers.POLL_SECONDS = 0.05
+        self.addCleanup(setattr, triggers, "SETTLE_SECONDS", triggers.SETTLE_SECONDS)
+        triggers.SETTLE_SECONDS = 0.0
 
     async def test_it_can_be_made_again_elsewhere(self) -> None:
         with running_job() as job:
@@ -55,6 +58,15 @@ class TriggerTest(unittest.IsolatedAsyncioTestCase):
             event = await event_of(trigger_for(slot, identity, log))
         self.assertEqual((event.ending, event.detail), (Ending.DIED, "died (killed by SIGKILL)"))
         self.assertEqual(event.identity, identity)
+
+    async def test_a_job_that_ends_at_once_is_told_when_airflow_has_settled(self) -> None:
+        triggers.SETTLE_SECONDS = 1.0
+        with running_job("raise SystemExit(3)") as job:
+            await until_async(lambda: job[0].exit_of(job[1]))
+            begun = time.monotonic()
+            event = await event_of(trigger_for(*job))
+            self.assertGreaterEqual(time.monotonic() - begun, 1.0)
+        self.assertIs(event.ending, Ending.DIED)
 
     async def test_a_failed_job_is_told_with_its_status(self) -> None:
         with running_job("raise SystemExit(3)") as job:

@@ -3,9 +3,17 @@
 from collections import Counter
 from datetime import timedelta
 
-from fraudstream.messages.contracts import Topic, iso_milliseconds
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fraudstream.messages.contracts import Topic, Transaction, iso_milliseconds
 from fraudstream.messages.reasons import DeadLetterReason
+from fraudstream.messages.redaction import CUT_MARGIN, redact
+from fraudstream.messages.validation import MAX_MESSAGE_BYTES, TOO_LARGE_KEPT_BYTES
 from spark_jobs.bucket import Bucket, Kind, Limits, Message
+from spark_jobs.cutting import Room
+from spark_jobs.sink import content_hash
 from tests.messages import NOW, as_bytes, browse_event, label, transaction
 
 DAY_S = 86_400
@@ -145,6 +153,57 @@ def test_a_customer_who_comes_back_within_the_retention_is_known() -> None:
     assert repr(outcome.features) != repr(unknown.features)
 
 
+FAR_AHEAD_MS = 1_795_000_000_000_000  # the year 58852
+
+
+def test_a_clock_that_was_far_ahead_comes_back_and_expels_nobody() -> None:
+    """As in a state from before `spark_jobs.source` bounded times."""
+    poisoned, whole = Bucket(None, LIMITS), Bucket(None, LIMITS)
+    known = [on_day(0, "purchase", n, customer_id=f"c-{n}") for n in range(5)]
+    far = on_day(0, "browse", 9, customer_id="c-0")._replace(ingest_ms=FAR_AHEAD_MS, value=b"{")
+    list(poisoned.handle([*known[:4], far, known[4]]))
+    list(whole.handle([*known, far._replace(ingest_ms=known[0].ingest_ms)]))
+    assert poisoned.encode() == whole.encode()
+    assert len(poisoned) == 5
+
+
+@given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=5))
+def test_any_time_is_accounted_for(times_ms: list[int]) -> None:
+    bucket = Bucket(None, LIMITS)
+    messages = [purchase(n, n)._replace(ingest_ms=at) for n, at in enumerate(times_ms)]
+    assert sum(outcome.messages for outcome in bucket.handle(messages)) == len(times_ms)
+    Bucket(bucket.encode(), LIMITS)
+
+
+def test_what_nobody_reads_of_a_large_message_is_not_handed_on() -> None:
+    padded = purchase(0, 0, note="x" * 100_000)
+    (outcome,) = Bucket(None, LIMITS).handle([padded])
+    assert outcome.kind == Kind.TRANSACTION
+    assert len(outcome.value or b"") < 1000
+    assert outcome.cut
+    decoder = msgspec.json.Decoder(Transaction)
+    assert content_hash(decoder.decode(outcome.value or b"")) == content_hash(decoder.decode(padded.value or b""))
+
+
+def test_a_message_that_is_too_large_is_cut_where_it_is_refused() -> None:
+    value = b"4111111111111111 " * 60_000
+    (outcome,) = Bucket(None, LIMITS).handle([purchase(0, 0)._replace(value=value)])
+    beginning = purchase(0, 0)._replace(value=value[: TOO_LARGE_KEPT_BYTES + CUT_MARGIN], size=len(value))
+    assert Bucket(None, LIMITS).handle([beginning]).__next__() == outcome
+    assert outcome.reason == DeadLetterReason.TOO_LARGE
+    assert outcome.detail == f"{len(value)} bytes; at most {MAX_MESSAGE_BYTES}"
+    assert (outcome.value, outcome.cut) == (redact(value, TOO_LARGE_KEPT_BYTES), True)
+
+
+def test_refused_values_beyond_a_tasks_room_are_cut() -> None:
+    refused = [purchase(n, 0)._replace(value=b"{" + b" " * 100_000) for n in range(5)]
+    room = Room(250_000)
+    found = [room.fit(outcome) for outcome in Bucket(None, LIMITS).handle(refused)]
+    assert [outcome.cut for outcome in found] == [False, False, True, True, True]
+    assert sum(len(outcome.value or b"") for outcome in found) == 2 * 100_001 + 3 * TOO_LARGE_KEPT_BYTES
+    assert {outcome.reason for outcome in found} == {DeadLetterReason.TRUNCATED_JSON}
+
+
 def test_accounted_messages_change_profiles_and_nothing_comes_out() -> None:
     first = [browse(0, 0), purchase(0, 5), message(Topic.TRANSACTIONS, 1, transaction(amount="much"))]
     first.append(message(Topic.TRANSACTION_LABELS, 0, label()))
@@ -156,3 +215,11 @@ def test_accounted_messages_change_profiles_and_nothing_comes_out() -> None:
     (expected,) = whole.handle([purchase(2, 60)])
     assert repr(outcome) == repr(expected)
     assert again.encode() == whole.encode()
+
+
+def test_a_late_duplicate_does_not_prolong_the_memory_of_its_customer() -> None:
+    once, again = Bucket(None, LIMITS), Bucket(None, LIMITS)
+    other = on_day(9, "browse", 9, customer_id="c-2")
+    list(once.handle([on_day(0, "purchase", 0), other]))
+    list(again.handle([on_day(0, "purchase", 0), other, on_day(9, "purchase", 1, transaction_id="tx-0")]))
+    assert again.encode() == once.encode()

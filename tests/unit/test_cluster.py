@@ -11,7 +11,6 @@ from fraudstream.errors import FraudstreamError, SettingsError
 from fraudstream.settings import ClusterSettings, Settings, load_settings
 from spark_jobs import cluster
 from spark_jobs.checkpoint import location
-from spark_jobs.failures import is_damaged_checkpoint, is_transient
 
 
 def test_executors_import_our_code_from_the_archive_alone(tmp_path: Path) -> None:
@@ -78,27 +77,6 @@ def test_the_checkpoint_is_a_folder_or_a_url(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setenv("FRAUDSTREAM_STREAM__CHECKPOINT", "checkpoint")
     with pytest.raises(SettingsError, match=r"FRAUDSTREAM_STREAM__CHECKPOINT=.checkpoint.: .*a whole path"):
         load_settings()
-
-
-@pytest.mark.parametrize(
-    ("said", "transient"),
-    [
-        ("All masters are unresponsive! Giving up.", True),
-        ("Job aborted: ExecutorLostFailure (executor 1 exited caused by one of the running tasks)", False),
-        ("Master removed our application: FAILED", False),
-        (
-            'Cannot run program "./environment/bin/python": error=2, No such file or directory',
-            False,
-        ),
-        ("Job 3 cancelled because SparkContext was shut down", False),
-    ],
-)
-def test_a_lost_cluster_is_no_damaged_checkpoint(said: str, transient: bool) -> None:
-    """Else the state would be made anew. A batch that is too large for executors stays to blame."""
-    error = RuntimeError(f"Caused by: org.apache.spark.SparkException: {said}")
-    assert not is_damaged_checkpoint(error, resuming=True)
-    assert is_transient(error) == transient
-    assert is_damaged_checkpoint(RuntimeError("no such snapshot"), resuming=True)
 
 
 def test_a_link_named_as_the_archive_leads_to_the_drivers_own_environment(

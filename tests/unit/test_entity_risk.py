@@ -162,3 +162,11 @@ def test_no_interval_holds_its_end_or_what_ended_before_it_began() -> None:
     intervals = Intervals(np.array([0, 0, 1, 1]), np.array([5, 7, 5, 9]), np.array([9, 8, 9, 3]))
     key, moment = np.array([0, 0, 0, 0, 1, 1, 2]), np.array([4, 5, 7, 9, 8, 10, 6])
     assert intervals.holding(key, moment).tolist() == [0, 1, 2, 0, 1, 0, 0]
+
+
+def test_many_entities_over_decades_are_counted_too() -> None:
+    """6.4 million keys by the milliseconds of 55 years would be above 2**63."""
+    years = 55 * 365 * 86_400_000
+    intervals = Intervals(np.array([0, 6_400_000, 6_400_000]), np.array([0, 0, 5]), np.array([years, 10, years]))
+    keys, moments = np.array([0, 6_400_000, 6_400_000, 6_400_000]), np.array([years - 1, 5, 10, years])
+    assert intervals.holding(keys, moments).tolist() == [1, 2, 1, 0]

@@ -224,3 +224,10 @@ def test_purchase_values_by_name() -> None:
             "unit_price_max": 30,
         }
     )
+
+
+def test_an_unknown_payment_method_is_other() -> None:
+    known = named(purchase_values(purchase(0, payment_method="card"), 0), PURCHASE_SPECS)
+    for method in ("klarna", "gold"):
+        found = named(purchase_values(purchase(0, payment_method=method), 0), PURCHASE_SPECS)
+        assert found == known | {"payment_method": 5}

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,20 +56,6 @@ def python(name: str, program: str, *arguments: object) -> Command:
 def run(folder: Path, lanes: int, *commands: Command) -> tuple[list[Result], list[str]]:
     told: list[str] = []
     return run_all(commands, lanes, folder, folder / "logs", told.append), told
-
-
-def test_one_that_runs_alone_waits_for_the_others_and_lets_none_in(tmp_path: Path) -> None:
-    note = "import pathlib, sys; pathlib.Path(sys.argv[1]).open('a').write(sys.argv[2])"
-    after = "import time; time.sleep({}); " + note
-    seen = tmp_path / "seen"
-    commands = [
-        python("first", after.format(1.0), seen, "a"),
-        replace(python("alone", after.format(0.5), seen, "b"), alone=True),
-        python("last", note, seen, "c"),
-    ]
-    results, _ = run(tmp_path, 2, *commands)
-    assert [result.status for result in results] == [0, 0, 0]
-    assert seen.read_text() == "abc"
 
 
 def test_two_run_at_a_time_and_each_ones_output_is_shown_whole(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from model.serving.reasons import sentence
         ("since_last", 150.0, None, "2.5 min since the last transaction; usual: unknown"),
         ("amount", 1234.5, 80.0, "amount 1,234.50; usual: 80.00"),
         ("payment_method", 3.0, 0.0, "paid by gift card; usual: card"),
+        ("payment_method", 5.0, 0.0, "paid by another method; usual: card"),
         ("hour_of_day", 3.25, 15.0, "bought at 03:15 UTC; usual: 15:00 UTC"),
         ("kmh_since_last", 12_345.6, 0.0, "12,346 km/h from the last shipping place to this one; usual: 0 km/h"),
         ("session_gap_variation", 0.004, 0.9, "regularity of clicks under 0.01 (0 is a machine's); usual: 0.9"),

@@ -1,6 +1,7 @@
 """Training: split by time, only labels that had come, the threshold from the team's capacity, the same bytes twice."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,20 +10,22 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 from fraudstream.messages.contracts import BrowseEvent, Item, Transaction
-from fraudstream.settings import PROJECT_DIR
+from fraudstream.settings import PROJECT_DIR, load_settings
 from model.features.columns import FEATURE_NAMES, STATEFUL_COLUMNS
 from model.features.observe import observe_browse, observe_transaction
 from model.features.profile import Profile
 from model.serving.artifact import METADATA_FILE, read_metadata
 from model.serving.scorer import Scorer, calibrated
 from model.training.calibration import fit_calibration
-from model.training.dataset import Dataset
+from model.training.dataset import Dataset, build
 from model.training.errors import HistoryError, TrainingError
-from model.training.history import HistoryFolder, stateful_features
+from model.training.history import WARM_UP_DATASETS, HistoryFolder, stateful_features
 from model.training.metrics import card_precision, evaluate
 from model.training.split import split_by_time
 from model.training.thresholds import Period, ThresholdRule
@@ -130,6 +133,60 @@ def test_a_historys_features_are_those_of_the_feature_code(history: Path) -> Non
             values = observe_transaction(profile, event)
             expected = parallel.loc[event.transaction_id, list(STATEFUL_COLUMNS)].to_numpy()
             np.testing.assert_array_equal(np.array(values), expected)
+
+
+@pytest.fixture(scope="module")
+def warmed(history: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The history's later half, with the first half as its warm-up, in several parts that overlap in time."""
+    whole, later = HistoryFolder(history), HistoryFolder(tmp_path_factory.mktemp("warmed"))
+    for name in ("customers", "products"):
+        whole.table(name).to_parquet(later.path / f"{name}.parquet")
+    middle = whole.table("transactions")["event_time"].median()
+    for name in (*WARM_UP_DATASETS, "truth"):
+        table = pa.concat_tables([pq.read_table(part) for part in whole.parts(name)])
+        early = table["labelled_at" if name == "labels" else "event_time"].to_pandas() < middle
+        parts = {later.path / name: [table.filter(pa.array(~early))]}
+        if name != "truth":
+            before = table.filter(pa.array(early))
+            parts[later.warm_up.path / name] = [before.take(list(range(n, len(before), 3))) for n in range(3)]
+        for folder, tables in parts.items():
+            folder.mkdir(parents=True)
+            for number, part in enumerate(tables):
+                pq.write_table(part, folder / f"part-{number:05d}.parquet")
+    return later.path
+
+
+def test_features_begin_with_all_that_came_before_and_only_the_period_is_trained_on(
+    history: Path, warmed: Path
+) -> None:
+    """The leak's counterpart: profiles and entity risk of an empty platform are not what the stream would have seen."""
+    config = load_settings().entity_risk
+    whole, later = (build(HistoryFolder(path), 1, lambda _: None, config) for path in (history, warmed))
+    assert later.rows["event_time"].min() >= whole.rows["event_time"].median()
+    assert 1_400 < len(later) < 1_600
+    place = whole.rows.index.get_indexer(later.rows.index)
+    np.testing.assert_array_equal(later.features, whole.features[place])
+    known = later.rows["event_time"].max()
+    np.testing.assert_array_equal(later.known_fraud(known), whole.known_fraud(known)[place])
+
+
+def test_a_label_from_later_hides_none_that_was_known(history: Path, tmp_path: Path) -> None:
+    """A fraud that is confirmed again, or taken back, was known as fraud until then."""
+    shutil.copytree(history, tmp_path / "history")
+    folder = HistoryFolder(tmp_path / "history")
+    labels = folder.table("labels")
+    frauds = labels[labels["is_fraud"]].sort_values("labelled_at").drop_duplicates("transaction_id")
+    again = frauds.assign(labelled_at=frauds["labelled_at"] + timedelta(days=30))
+    again["is_fraud"] = np.arange(len(frauds)) % 2 > 0
+    first = folder.parts("labels")[0]
+    pq.write_table(pa.Table.from_pandas(again, pq.read_schema(first)), first.with_name("part-99999.parquet"))
+    data = build(folder, 1, lambda _: None, load_settings().entity_risk)
+    for moment in (frauds["labelled_at"].median(), again["labelled_at"].max()):
+        latest = pd.concat([labels, again]).sort_values("labelled_at", kind="stable")
+        latest = latest[latest["labelled_at"] <= moment].drop_duplicates("transaction_id", keep="last")
+        expected = set(latest.loc[latest["is_fraud"], "transaction_id"])
+        assert set(data.rows.index[data.known_fraud(moment)]) == expected
+        assert expected
 
 
 def dataset(frauds: np.ndarray, delay: timedelta, step: timedelta = timedelta(minutes=10)) -> Dataset:

@@ -13,6 +13,7 @@ import pytest
 
 from fraudstream.jobs.heartbeat import Heartbeat
 from fraudstream.jobs.slot import Identity, ProcessError, Slot, boot_id, start_ticks
+from fraudstream.settings import PROJECT_DIR
 
 SLEEPER = """
 import signal, sys
@@ -210,3 +211,12 @@ def test_a_broken_record_is_named(slot: Slot) -> None:
     (slot.folder / "heartbeat.json").write_bytes(msgspec.json.encode(["not", "a", "heartbeat"]))
     with pytest.raises(ProcessError, match=r"heartbeat\.json is not a heartbeat"):
         _ = slot.heartbeat
+
+
+def test_only_the_process_in_a_slot_holds_it_for_its_own(slot: Slot) -> None:
+    says = "from fraudstream.jobs.slot import Slot; print('ours:', Slot('.').is_ours, flush=True)"
+    launch(slot, f"import sys; sys.path.insert(0, {str(PROJECT_DIR)!r})\n{says}")
+    log = slot.folder / "job.log"
+    until(lambda: "ours:" in log.read_text())
+    assert log.read_text() == "ours: True\n"
+    assert not slot.is_ours

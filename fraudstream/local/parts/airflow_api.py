@@ -22,7 +22,8 @@ class AirflowApiError(FraudstreamError):
 class AirflowApi:
     """Airflow's REST API, signed in as the administrator at the first call that needs it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, timeout: float = TIMEOUT_SECONDS) -> None:
+        self._timeout = timeout
         self.url = settings.airflow_api_url
         self._credentials = {
             "username": secrets.WEB_USER,
@@ -49,6 +50,10 @@ class AirflowApi:
             self.call("PATCH", f"/dags/{dag_id}?update_mask=is_paused", {"is_paused": False})
         if dag["timetable_summary"] is None and not self.active_runs(dag_id):
             self.call("POST", f"/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": {}})
+
+    def is_stuck(self, dag_id: str) -> bool:
+        """True for a paused Dag with a run under way, whose tasks Airflow doesn't start. Raises AirflowApiError."""
+        return bool(self.call("GET", f"/dags/{dag_id}")["is_paused"] and self.active_runs(dag_id))
 
     def active_runs(self, dag_id: str) -> list[str]:
         """Ids of the Dag's queued and running runs."""
@@ -84,7 +89,7 @@ class AirflowApi:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data, headers, method=method)  # noqa: S310  (http, our own)
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=self._timeout) as answer:  # noqa: S310
                 text = answer.read()
         except urllib.error.HTTPError as error:
             detail = error.read().decode(errors="replace")[:500]

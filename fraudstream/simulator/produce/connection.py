@@ -1,6 +1,7 @@
 """The connection of a producer: its publisher, its heartbeat, and the signals that stop it."""
 
 import signal
+from pathlib import Path
 
 import typer
 
@@ -26,13 +27,13 @@ class StopSignal:
         self._asked = True
 
 
-def connect(settings: Settings, topics: set[str]) -> tuple[Publisher, Progress]:
-    """A publisher to Kafka, which has all `topics`, and the progress that tells of it.
+def connect(settings: Settings, folder: Path, topics: set[str]) -> tuple[Publisher, Progress]:
+    """A publisher to Kafka, which has all `topics`, and the progress that tells of it in the producer's `folder`.
 
     Raises KafkaUnavailableError and KafkaDeliveryError as `Publisher.check` does.
     """
     publisher = Publisher(settings.kafka)
-    progress = Progress(settings.paths.producer / HEARTBEAT, publisher)
+    progress = Progress(folder / HEARTBEAT, publisher)
     progress.write(State.STARTING)
     publisher.check(topics)
     return publisher, progress

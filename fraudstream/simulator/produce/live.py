@@ -2,6 +2,7 @@
 
 import logging
 import time
+from pathlib import Path
 
 from fraudstream.errors import UsageError
 from fraudstream.settings import ProducerSettings, Settings
@@ -11,6 +12,7 @@ from fraudstream.simulator.flow import Flow, FlowOptions
 from fraudstream.simulator.live import TOPICS, Clock, Limits, LiveProducer
 from fraudstream.simulator.mix import FraudMix
 from fraudstream.simulator.produce.connection import StopSignal, connect, finish
+from fraudstream.simulator.produce.folder import idle_folders, own_folder
 from fraudstream.simulator.produce.options import ProduceOptions, utc
 from fraudstream.simulator.shop import Shop, build_shop
 from fraudstream.simulator.tables import Tables
@@ -22,13 +24,19 @@ def produce_live(settings: Settings, options: ProduceOptions) -> None:
     """Sends the shop's events until a limit of the options, or a signal. Raises KafkaDeliveryError."""
     clock = _clock(options)
     stopped = StopSignal()
-    publisher, progress = connect(settings, {str(topic) for topic in TOPICS})
+    with own_folder(settings) as folder:
+        _produce(settings, options, clock, stopped, folder)
+
+
+def _produce(settings: Settings, options: ProduceOptions, clock: Clock, stopped: StopSignal, folder: Path) -> None:
+    publisher, progress = connect(settings, folder, {str(topic) for topic in TOPICS})
     shop = build_shop(settings.producer.seed, settings.producer.customers, settings.producer.products)
     start_ms = int(time.time() * 1000) if clock.start_ms is None else clock.start_ms
     flow = Flow(shop, _flow_options(settings.producer, clock, start_ms))
-    delayed = DelayedMessages(settings.paths.producer)
+    delayed = DelayedMessages(folder)
     if clock.start_ms is None:  # a run at a chosen time has labels of its own time only
-        delayed.load()
+        with idle_folders(settings) as others:
+            delayed.load(*others)
     faults = FaultInjector(_fault_rates(settings), [shop.seed, 9, start_ms])
     producer = LiveProducer(flow, Tables(shop, run=start_ms), publisher, delayed, clock, faults)
     _log_start(settings, shop)

@@ -1,13 +1,14 @@
 """Retire old rows: totals of what is deleted, ids of deleted transactions, and rollups of more than one width.
 
-It rewrites no table, but builds two indexes on `product_sales`, whose writers wait meanwhile.
+It rewrites no table, but builds two indexes on `product_sales` and one on `flagged_sessions`, whose writers wait
+meanwhile.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0011"
-down_revision = "0008"
+revision = "0012"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 
@@ -50,10 +51,27 @@ def upgrade() -> None:
     )
     op.create_index(op.f("retired_transactions_retired_at_idx"), "retired_transactions", ["retired_at"], schema="fraud")
     op.create_index(op.f("flagged_sessions_flagged_at_idx"), "flagged_sessions", ["flagged_at"], schema="fraud")
+    op.add_column(
+        "flagged_sessions",
+        sa.Column(
+            "fraud_retired",
+            sa.Boolean(),
+            server_default=sa.text("false"),
+            nullable=False,
+            comment="retention deleted a fraud of it: no label clears it",
+        ),
+        schema="fraud",
+    )
     op.create_table(
         "rollup_horizons",
         sa.Column("table_name", sa.Text(), nullable=False),
         sa.Column("thinned_until", sa.DateTime(timezone=True), nullable=False),
+        sa.Column(
+            "deleted_until",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="a whole hour; older windows may be gone",
+        ),
         sa.PrimaryKeyConstraint("table_name", name=op.f("rollup_horizons_pkey")),
         schema="fraud",
         comment="Until when each rollup's windows are no longer those that the stream writes",
@@ -86,6 +104,7 @@ def downgrade() -> None:
     for table in WIDTHS:
         _comment(table, AFTER, BEFORE[table])
         op.drop_column(table, "seconds", schema="fraud")
+    op.drop_column("flagged_sessions", "fraud_retired", schema="fraud")
     op.drop_index(op.f("flagged_sessions_flagged_at_idx"), "flagged_sessions", schema="fraud")
     for table in ("rollup_horizons", "retired_transactions", "retired_totals"):
         op.drop_table(table, schema="fraud")

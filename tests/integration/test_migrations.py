@@ -1,0 +1,91 @@
+"""Migrations carry a filled database over: each on a database of its own, in the suite's server."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import alembic.command
+import psycopg
+import pytest
+from alembic.script import ScriptDirectory
+
+from fraudstream.settings import Settings
+from fraudstream.storage import migrate, roles
+from fraudstream.storage.connect import connect
+from tests.faults import rollups
+
+Postgres = psycopg.Connection[Any]
+DATABASE = "fraudstream_carried_over"
+
+
+@pytest.fixture
+def fresh(settings: Settings) -> Iterator[Settings]:
+    """Settings of an empty database with the schema and no table."""
+    pg = settings.postgres
+    with connect(settings, pg.admin, "postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {DATABASE} OWNER {pg.owner}")
+    made = settings.model_copy(update={"postgres": pg.model_copy(update={"database": DATABASE})})
+    roles.ensure_schema(made)
+    yield made
+    with connect(settings, pg.admin, "postgres", autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {DATABASE} WITH (FORCE)")
+
+
+def upgrade_to_before(settings: Settings, revision: str) -> None:
+    configuration = migrate.configuration(settings)
+    before = ScriptDirectory.from_config(configuration).get_revision(revision).down_revision
+    alembic.command.upgrade(configuration, str(before))
+
+
+def owner_of(settings: Settings) -> Postgres:
+    connection = connect(settings, settings.postgres.admin, autocommit=True)
+    connection.execute("SET ROLE fraud_owner")
+    return connection
+
+
+TRANSACTION = """
+INSERT INTO fraud.scored_transactions (transaction_id, customer_id, session_id, is_fraud, counted_in_sales, items,
+    event_time, amount, currency, payment_method, promo_amount, shipping_fee, shipping_city, shipping_country,
+    shipping_latitude, shipping_longitude, ip_country, device_id, fraud_score, threshold, reasons, model_version,
+    scored_at, late, ingest_time, kafka_partition, kafka_offset, batch_id)
+VALUES (%(name)s, %(customer)s, %(session)s, %(fraud)s, %(counted)s,
+    '[{"product_id": "p", "quantity": 2, "unit_price": 5}]', '2026-03-01 12:00:03+00', 10, 'EUR', 'card', 0, 0,
+    'Bern', 'CH', 1, 1, 'CH', 'd', 0.5, 0.5, '[]', 'm', now(), false, now(), 0, %(offset)s, 7)
+"""
+LABEL = """
+INSERT INTO fraud.transaction_labels (transaction_id, is_fraud, source, labelled_at, ingest_time, kafka_partition,
+    kafka_offset, batch_id) VALUES (%s, %s, 'analyst', %s, now(), 0, %s, 7)
+"""
+
+
+def test_sessions_become_a_customer_s_and_are_judged_anew(fresh: Settings) -> None:
+    """As the stream left it before: a flagged session takes every customer's sales with its id, for ever."""
+    upgrade_to_before(fresh, "0009")
+    rows = [  # transaction, customer, session, decision, counted
+        ("fraud", "c-1", "1", True, False),
+        ("with the fraud", "c-1", "1", False, False),
+        ("another's", "c-2", "1", False, False),
+        ("dismissed", "c-1", "2", True, False),
+        ("confirmed", "c-2", "3", False, False),
+        ("cleared", "c-3", "4", False, False),
+        ("ordinary", "c-4", "5", False, True),
+    ]
+    with owner_of(fresh) as connection:
+        for offset, row in enumerate(rows):
+            named = dict(zip(("name", "customer", "session", "fraud", "counted"), row, strict=True))
+            connection.execute(TRANSACTION, named | {"offset": offset})
+        labels = [("dismissed", False, 1), ("confirmed", True, 1), ("cleared", True, 1), ("cleared", False, 2)]
+        for offset, (name, fraud, day) in enumerate(labels):
+            connection.execute(LABEL, (name, fraud, f"2026-03-0{day}", offset))
+        connection.execute("INSERT INTO fraud.flagged_sessions (session_id) VALUES ('1'), ('2'), ('3'), ('4')")
+        connection.execute("INSERT INTO fraud.product_sales VALUES ('2026-03-01 12:00:00+00', 'p', 2, 10, 7)")
+
+    migrate.migrate(fresh)
+    with owner_of(fresh) as connection:
+        sessions = connection.execute("SELECT customer_id, session_id FROM fraud.flagged_sessions ORDER BY 1, 2")
+        assert sessions.fetchall() == [("c-1", "1"), ("c-2", "3")]
+        counted = connection.execute("SELECT transaction_id FROM fraud.scored_transactions WHERE counted_in_sales")
+        assert {name for (name,) in counted} == {"another's", "dismissed", "cleared", "ordinary"}
+        (sold,) = connection.execute("SELECT units, revenue, batch_id FROM fraud.product_sales").fetchall()
+        assert sold == (8, 40, 7)
+        wrong = [found for found in rollups.differences(connection) if "sales" in found or "sessions" in found]
+        assert wrong == []

@@ -1,0 +1,160 @@
+"""Which sales count: the sink's transactions against a real Postgres, compared with a recomputation from the rows."""
+
+from typing import Any
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from fraudstream.messages.contracts import Topic, iso_milliseconds
+from fraudstream.settings import Settings
+from spark_jobs import sink
+from spark_jobs.fencing import Driver
+from spark_jobs.ledger import BatchRecord
+from tests.faults import rollups
+from tests.integration.test_sink import batch as of_ranges
+from tests.integration.test_sink import become_driver, commit, labelled, repeated, scored
+from tests.messages import NOW
+
+Postgres = psycopg.Connection[Any]
+Row = dict[str, Any]
+
+pytestmark = pytest.mark.usefixtures("empty_tables")
+
+
+class Books:
+    """A sink that commits rows as consecutive batches, and checks the rollups after each."""
+
+    def __init__(self, writer: Postgres, driver: Driver) -> None:
+        self._writer, self._driver = writer, driver
+        self.batches = 0
+        self._at = {Topic.TRANSACTIONS: 0, Topic.TRANSACTION_LABELS: 0}
+
+    def commit(self, *rows: Row) -> BatchRecord:
+        """Commits the rows, each at the next offset of its topic."""
+        before = self._at.copy()
+        for row in rows:
+            topic = Topic(row["topic"])
+            row["offset"] = self._at[topic]
+            self._at[topic] += 1
+        ranges = [(topic, start, self._at[topic]) for topic, start in before.items()]
+        record = commit(self._writer, self._driver, of_ranges(self.batches, *ranges), rows)
+        self.batches += 1
+        assert list(rollups.differences(self._writer)) == []
+        return record
+
+    def sold(self) -> Any:
+        """Units of all windows; each order of these tests has 2."""
+        return self.value("SELECT coalesce(sum(units), 0)::int FROM fraud.product_sales")
+
+    def value(self, query: str) -> Any:
+        found = self._writer.execute(query).fetchone()
+        assert found
+        return found[0]
+
+
+@pytest.fixture
+def books(settings: Settings, writer: Postgres) -> Books:
+    sink.prepare(writer)
+    return Books(writer, become_driver(writer, settings))
+
+
+def order(name: str, customer: str = "c-1", session: str = "s-1", *, is_fraud: bool = False, **fields: Any) -> Row:
+    return scored(0, is_fraud=is_fraud, transaction_id=name, customer_id=customer, session_id=session, **fields)
+
+
+def verdict(name: str, *, is_fraud: bool, day: int = 1) -> Row:
+    at = iso_milliseconds(NOW.replace(day=day))
+    return labelled(0, transaction_id=name, is_fraud=is_fraud, labelled_at=at)
+
+
+@pytest.mark.parametrize("fields", [{}, {"amount": 9}, {"customer_id": "c-2", "session_id": "s-2"}])
+@pytest.mark.parametrize("together", [False, True], ids=["in a later batch", "in one batch"])
+@pytest.mark.parametrize("known", [False, True], ids=["unknown to the profile", "known to the profile"])
+def test_a_refused_message_takes_no_sale_back(books: Books, fields: Row, together: bool, known: bool) -> None:
+    first = [order("first"), order("other", "c-2", "s-2")]
+    if known:
+        again = repeated(0, **({"transaction_id": "first", "customer_id": "c-1", "session_id": "s-1"} | fields))
+    else:
+        again = scored(0, is_fraud=True, **({"transaction_id": "first"} | fields))
+    record = books.commit(*first, again) if together else (books.commit(*first), books.commit(again))[1]
+    assert record.totals.duplicates + record.totals.dead_lettered == 1
+    assert books.sold() == 4
+    assert books.value("SELECT count(*) FROM fraud.fraud_alerts") == 0
+
+
+def test_a_refused_message_of_a_labelled_fraud_takes_no_sale_back(books: Books) -> None:
+    books.commit(order("fraud"), order("other", "c-2", "s-2"), verdict("fraud", is_fraud=True))
+    assert books.sold() == 2
+    books.commit(order("fraud", "c-2", "s-2"))
+    assert books.sold() == 2
+
+
+def test_a_session_is_one_customer_s(books: Books) -> None:
+    books.commit(order("a", "c-1", "1"), order("b", "c-2", "1"), order("c", "c-3", "1", is_fraud=True))
+    assert books.sold() == 4
+    books.commit(verdict("a", is_fraud=True))
+    assert books.sold() == 2
+    books.commit(order("d", "c-2", "1"), order("e", "c-1", "1"))
+    assert books.sold() == 4
+
+
+def test_the_newest_verdict_decides_both_ways(books: Books) -> None:
+    books.commit(order("a"), order("b"))
+    books.commit(verdict("a", is_fraud=True, day=1))
+    assert books.sold() == 0
+    books.commit(verdict("a", is_fraud=False, day=3))
+    assert books.sold() == 4
+    books.commit(verdict("a", is_fraud=True, day=2))
+    assert books.sold() == 4, "an older verdict that comes late decides nothing"
+    books.commit(verdict("a", is_fraud=True, day=4))
+    assert books.sold() == 0
+
+
+def test_the_sales_of_a_dismissed_alert_come_back(books: Books) -> None:
+    books.commit(order("a", is_fraud=True), order("b"))
+    assert books.sold() == 0
+    books.commit(verdict("a", is_fraud=False))
+    assert books.sold() == 4
+    assert books.value("SELECT status FROM fraud.fraud_alerts") == "dismissed"
+    assert books.value("SELECT min(batch_id) FROM fraud.product_sales") == 1, "and the window is published again"
+
+
+def test_a_session_with_another_fraud_stays_flagged(books: Books) -> None:
+    books.commit(order("a", is_fraud=True), order("b", is_fraud=True), order("c"))
+    books.commit(verdict("a", is_fraud=False))
+    assert books.sold() == 0
+    books.commit(verdict("b", is_fraud=False), order("d"))
+    assert books.sold() == 8
+
+
+def test_the_newest_label_decides_about_an_order_that_comes_after_it(books: Books) -> None:
+    books.commit(verdict("a", is_fraud=True, day=1), verdict("a", is_fraud=False, day=2))
+    books.commit(verdict("b", is_fraud=False, day=1), verdict("b", is_fraud=True, day=2))
+    books.commit(verdict("c", is_fraud=False))
+    books.commit(order("a"), order("b", session="s-2"), order("c", session="s-3", is_fraud=True))
+    assert books.sold() == 4
+    assert books.value("SELECT status FROM fraud.fraud_alerts") == "dismissed"
+
+
+names = st.sampled_from("abcd")
+orders = st.tuples(st.just(order), names, st.sampled_from("xy"), st.sampled_from("12"), st.booleans())
+verdicts = st.tuples(st.just(verdict), names, st.booleans(), st.integers(1, 4))
+
+
+@hypothesis_settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(batches=st.lists(st.lists(st.one_of(orders, verdicts), max_size=4), min_size=1, max_size=5))
+def test_sales_follow_from_the_rows_whatever_comes_in_whatever_order(books: Books, batches: list[list[Any]]) -> None:
+    example = books.batches  # names of its own, since what earlier examples committed stays
+    for batch in batches:
+        rows = []
+        for make, name, *rest in batch:
+            if make is order:
+                customer, session, is_fraud = rest
+                rows.append(order(f"{name}-{example}", f"{customer}-{example}", session, is_fraud=is_fraud))
+            else:
+                is_fraud, day = rest
+                rows.append(verdict(f"{name}-{example}", is_fraud=is_fraud, day=day))
+        books.commit(*rows)
