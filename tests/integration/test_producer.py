@@ -115,9 +115,10 @@ def test_a_live_run_is_acknowledged_in_the_contracts_form_and_on_time(settings: 
             late.append(arrival - event.event_time.timestamp())
     late.sort()
     assert late[len(late) // 2] < 1.0
-    heartbeat = json.loads((settings.paths.producer / "by-hand-1" / "heartbeat.json").read_text())
-    assert heartbeat["state"] == "stopping"
-    assert time.time() - heartbeat["at"] < 120
+    # The run of the fixture `unanswered` may be there, too, and have come first.
+    heartbeats = [json.loads(file.read_text()) for file in settings.paths.producer.glob("by-hand-*/heartbeat.json")]
+    [own] = [heartbeat for heartbeat in heartbeats if heartbeat["state"] == "stopping"]
+    assert time.time() - own["at"] < 120
 
 
 def test_every_fault_on_the_wire_is_told_and_no_event_is_lost(reader: Reader) -> None:

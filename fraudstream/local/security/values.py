@@ -16,7 +16,6 @@ EXAMPLES = (
     "fraudstream",
     "fraud_writer",
     "fraud_reader",
-    "fraud_charts",
     "fraud",
     "postgres",
     "superset",
