@@ -49,7 +49,7 @@ def build_session(settings: Settings, master: str | None) -> SparkSession:
     if master is not None:
         options |= _driver_config(settings, scratch)
     if local:
-        options |= _local_config(scratch)
+        options |= _local_config(settings, scratch)
     else:
         os.environ |= cluster.environment(settings.cluster, os.environ)
         options |= cluster.config(settings.cluster, JVM_OPTIONS, PROCESS_VARIABLES)
@@ -88,7 +88,7 @@ def scratch_folder(root: Path) -> Path:
 def _driver_config(settings: Settings, scratch: Path) -> dict[str, str]:
     """Options that the driver's JVM has to start with; one that spark-submit started has it from there."""
     return {
-        "spark.jars": ",".join(_connector_jars(settings)),
+        "spark.jars": ",".join(_jars(settings, "spark-kafka")),
         "spark.driver.memory": f"{settings.stream.driver_memory_mb}m",
         "spark.driver.extraJavaOptions": (
             f'{JVM_OPTIONS} -Dlog4j2.configurationFile={LOGGING.as_uri()} "-Djava.io.tmpdir={scratch}"'
@@ -137,16 +137,19 @@ def _config(settings: Settings) -> dict[str, str]:
     return options
 
 
-def _local_config(scratch: Path) -> dict[str, str]:
+def _local_config(settings: Settings, scratch: Path) -> dict[str, str]:
     return {
+        # By Java's own calls. Hadoop, without libhadoop, starts a process (chmod) for each file of the checkpoint.
+        "spark.driver.extraClassPath": ":".join(_jars(settings, "spark-files")),
+        "spark.hadoop.fs.file.impl": "com.globalmentor.apache.hadoop.fs.BareLocalFileSystem",
         "spark.driver.host": LOOPBACK,
         "spark.driver.bindAddress": LOOPBACK,
         "spark.local.dir": str(scratch),
     }
 
 
-def _connector_jars(settings: Settings) -> list[str]:
-    folder = settings.paths.jars / "spark-kafka"
+def _jars(settings: Settings, name: str) -> list[str]:
+    folder = settings.paths.jars / name
     jars = sorted(str(path) for path in folder.glob("*.jar"))
     if not jars:
         raise FraudstreamError(f"no jars in {folder}: run ./fraudctl up, which fetches them")

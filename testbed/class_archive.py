@@ -31,7 +31,7 @@ def java_options(settings: Settings, python: Path) -> str:
     """JAVA_TOOL_OPTIONS with the archive for that interpreter's Spark, which is made when there is none yet."""
     folder = settings.paths.jars.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    archive = folder / f"spark-classes-{_key(python)}.jsa"
+    archive = folder / f"spark-classes-{_key(settings, python)}.jsa"
     with (folder / "spark-classes.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not archive.exists():
@@ -39,10 +39,10 @@ def java_options(settings: Settings, python: Path) -> str:
     return f"-XX:SharedArchiveFile={archive} {QUIET}"
 
 
-def _key(python: Path) -> str:
-    """A name for this Java and that interpreter's Spark: the JVM takes an archive for the very same files only."""
+def _key(settings: Settings, python: Path) -> str:
+    """A name for this Java and a driver's class path: the JVM takes an archive for the very same files only."""
     where = subprocess.run([python, "-c", FIND_SPARK], check=True, capture_output=True, text=True, timeout=MAKE_SECONDS)
-    files = (find_java().resolve(), Path(where.stdout.strip()))
+    files = (find_java().resolve(), Path(where.stdout.strip()), *(settings.paths.jars / "spark-files").glob("*.jar"))
     return hashlib.sha256(repr([(str(file), file.stat().st_mtime) for file in files]).encode()).hexdigest()[:12]
 
 

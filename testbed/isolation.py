@@ -72,7 +72,7 @@ def isolated_servers() -> Iterator[Settings]:
     """A real Kafka with its topics and a real Postgres with its schema: the first steps of `fraudctl up`."""
     with isolated_settings() as settings:
         secrets.ensure(settings)
-        for folder in (kafka.NAME, "spark-kafka"):
+        for folder in (kafka.NAME, *jars.SPARK):
             jars.install(settings, folder)
         try:
             start_servers(settings)

@@ -289,7 +289,8 @@ def secured_platform() -> Iterator[tuple[Settings, SecuredKafka]]:
     """The broker, its topics, and a Postgres with its schema, as `fraudctl up` makes them. The passwords aren't set."""
     with isolated_settings() as own, secured_kafka(own.paths.var / "secured") as broker:
         secrets.ensure(own)
-        jars.install(own, "spark-kafka")
+        for folder in jars.SPARK:
+            jars.install(own, folder)
         try:
             Supervisor(own).apply([postgres.part(own)])
             up = Up(own)

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 from psycopg import Connection
 
-from benchmarks.measuring.stream import Stream, parts_of
+from benchmarks.measuring.stream import Stream, parts_of, with_children
 from fraudstream.jobs.jobs import jobs
 from fraudstream.ledger import figures
 from fraudstream.local.supervisor import Supervisor
@@ -86,13 +86,13 @@ class Recorder:
 
 def parts(settings: Settings) -> dict[str, list[psutil.Process]]:
     """The processes of each part; none of one that doesn't run."""
-    found = {name: _with_children(state.pid) for name, state in Supervisor(settings).states().items()}
+    found = {name: with_children(state.pid) for name, state in Supervisor(settings).states().items()}
     running = {name: job.slot.running for name, job in jobs(settings).items()}
     if (stream := running["stream"]) and psutil.pid_exists(stream.pid):
         job = parts_of(psutil.Process(stream.pid))
         found |= {f"stream-{name}": processes for name, processes in job.items() if name != "other"}
     if producer := running["producer"]:
-        found["producer"] = _with_children(producer.pid)
+        found["producer"] = with_children(producer.pid)
     return found
 
 
@@ -142,11 +142,3 @@ def _blocks(path: str) -> int:
     with suppress(FileNotFoundError):
         return os.lstat(path).st_blocks * 512
     return 0
-
-
-def _with_children(pid: int | None) -> list[psutil.Process]:
-    with suppress(psutil.NoSuchProcess):
-        if pid:
-            process = psutil.Process(pid)
-            return [process, *process.children(recursive=True)]
-    return []

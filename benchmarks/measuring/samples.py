@@ -12,7 +12,7 @@ from types import TracebackType
 
 import psutil
 
-from benchmarks.measuring.stream import Program, Stream, parts_of
+from benchmarks.measuring.stream import Program, Stream, parts_of, with_children
 from fraudstream.ledger.figures import MESSAGES
 from fraudstream.local.supervisor import Supervisor
 from fraudstream.storage.connect import Postgres
@@ -106,7 +106,7 @@ class Sampler:
         parts = {"driver": found["driver"], "jvm": found["jvm"], "other": found["other"]}
         parts["python"] = found["daemon"] + found["workers"]
         states = Supervisor(self._stream.settings).states()
-        servers = {name: _with_children(states[name].pid) for name in SERVERS}
+        servers = {name: with_children(states[name].pid) for name in SERVERS}
         memory = {name: _memory_of(processes) for name, processes in (parts | servers).items()}
         memory["job"] = sum((memory[name] for name in JOB_PARTS), Memory())
         cpu = {
@@ -150,15 +150,6 @@ def _memory_of(processes: Sequence[psutil.Process]) -> Memory:
             kib = {name: int(value) for name, value in ROLLUP.findall(rollup)}
             total += Memory(kib["Pss"] * 1024, kib["Pss_Anon"] * 1024)
     return total
-
-
-def _with_children(pid: int | None) -> list[psutil.Process]:
-    """None of a process that doesn't run."""
-    with suppress(psutil.NoSuchProcess):
-        if pid:
-            process = psutil.Process(pid)
-            return [process, *process.children(recursive=True)]
-    return []
 
 
 def _cpu_seconds(process: psutil.Process) -> float:

@@ -131,6 +131,15 @@ def wait_until(look: Callable[[], bool], program: Program, seconds: float, what:
         time.sleep(0.5)
 
 
+def with_children(pid: int | None) -> list[psutil.Process]:
+    """The process and all below it; none of one that doesn't run."""
+    with suppress(psutil.NoSuchProcess):
+        if pid:
+            process = psutil.Process(pid)
+            return [process, *process.children(recursive=True)]
+    return []
+
+
 def parts_of(job: psutil.Process) -> dict[str, list[psutil.Process]]:
     """The job's processes by part: the Python driver, its JVM, the daemon that forks Python workers, the workers."""
     parts: dict[str, list[psutil.Process]] = {"driver": [job], "jvm": [], "daemon": [], "workers": [], "other": []}

@@ -41,11 +41,13 @@ def up() -> None:
 
 @app.command()
 def install(
-    names: Annotated[list[str] | None, typer.Argument(help="spark, airflow, superset, kafka, spark-kafka.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="spark, airflow, superset, kafka, spark-files, spark-kafka.")
+    ] = None,
 ) -> None:
     """Make environments and fetch jars, all or those named, and start nothing: for images, and before `up`.
 
-    Example: ./fraudctl install spark spark-kafka
+    Example: ./fraudctl install spark spark-files spark-kafka
     """
     from fraudstream.local.install import environments, jars
 

@@ -70,8 +70,9 @@ class Slice:
 def compare_next(connection: Postgres, *, whole: bool = False) -> Slice:
     """Compares the new batches and the next slice of both rounds, or everything when `whole`. Raises psycopg.Error."""
     done = Slice()
-    older = _new_batches(connection, done)
-    _batches(connection, done, older, whole=whole)
+    first, last = comparison.batch_ids(connection)
+    older = _new_batches(connection, done, first, last)
+    _batches(connection, done, first, older, whole=whole)
     _hours(connection, done, whole=whole)
     return done
 
@@ -82,10 +83,9 @@ def keep(connection: Postgres, positions: list[Position]) -> None:
         connection.execute(_KEEP, (position.round, position.next, position.begun_at, position.whole_since))
 
 
-def _new_batches(connection: Postgres, done: Slice) -> int:
-    """Compares what came since the last run. Returns the first batch of that."""
+def _new_batches(connection: Postgres, done: Slice, first: int, last: int) -> int:
+    """Compares what came since the last run, of the ledger's `first` to `last`. Returns the first batch of that."""
     position = _position(connection, Round.NEW_BATCHES)
-    first, last = comparison.batch_ids(connection)
     # Behind the last: the ledger was restored, or emptied.
     begin = first if position.next is None or position.next > last + 1 else max(first, position.next)
     end = min(last + 1, begin + MOST_NEW_BATCHES)
@@ -94,10 +94,9 @@ def _new_batches(connection: Postgres, done: Slice) -> int:
     return begin
 
 
-def _batches(connection: Postgres, done: Slice, older: int, *, whole: bool) -> None:
-    """Compares the next slice of the batches before `older`, or all of them."""
+def _batches(connection: Postgres, done: Slice, first: int, older: int, *, whole: bool) -> None:
+    """Compares the next slice of the batches from `first` until `older`, or all of them."""
     position = _position(connection, Round.BATCHES)
-    first, _ = comparison.batch_ids(connection)
     begin = first if whole or position.next is None else max(first, position.next)
     least = max(LEAST_BATCHES, _size(connection, "stream_batches") // RUNS)
     end = older if whole else min(older, begin + least)

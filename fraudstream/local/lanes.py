@@ -91,8 +91,8 @@ def run_all(
 ) -> list[Result]:
     """Runs all of them in `directory`, `lanes` at a time, also after one has failed. Returns their results, in order.
 
-    Each one's output is in `logs`, and told when it has ended. Ctrl-C is passed on, to let each clean up; no further
-    one is started then.
+    Each one's output is in `logs`, and told when it has ended; a failed one's is told last of all, since a record of a
+    long run often keeps its end only. Ctrl-C is passed on, to let each clean up; no further one is started then.
     """
     logs.mkdir(parents=True, exist_ok=True)
     waiting, running = deque(commands), list[_Running]()
@@ -109,12 +109,19 @@ def run_all(
             for each in [each for each in running if each.process.poll() is not None]:
                 running.remove(each)
                 ended[each.name] = Result(each.name, each.process.returncode, each.seconds, each.log)
-                tell(f"--- {each.name}\n{each.log.read_text(errors='replace').rstrip()}\n--- {ended[each.name]}")
+                tell(f"--- {ended[each.name]}" if each.process.returncode else _whole(ended[each.name]))
             if time.monotonic() - told > PROGRESS_SECONDS:
                 told = time.monotonic()
                 tell("… " + ", ".join(map(str, running)))
             time.sleep(POLL_SECONDS)
+    for result in ended.values():
+        if result.status:
+            tell(_whole(result))
     return [ended.get(each.name) or Result(each.name, None, 0.0, logs) for each in commands]
+
+
+def _whole(result: Result) -> str:
+    return f"--- {result.name}\n{result.log.read_text(errors='replace').rstrip()}\n--- {result}"
 
 
 def status_of(results: Sequence[Result]) -> int:

@@ -121,8 +121,9 @@ class Up:
             raise UpError("\n  ".join(lacking))
 
     def connector(self, _: Tell) -> None:
-        """The jars with which Spark reads Kafka."""
-        jars.install(self._settings, "spark-kafka")
+        """The jars with which Spark reads Kafka and writes files."""
+        for folder in jars.SPARK:
+            jars.install(self._settings, folder)
 
     def schema(self, _: Tell) -> None:
         """Tables, and who may use them."""

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from fraudstream.messages.contracts import SCHEMA_VERSION, Topic
 
-MAX_MESSAGE_BYTES = 1_000_000  # key and value; Kafka's default, for clients and topics
+MAX_SENT_BYTES = 1_000_000  # key and value; Kafka's default, for clients and topics
 _KEYS = {
     Topic.BROWSE_EVENTS: "customer_id",
     Topic.TRANSACTIONS: "customer_id",

@@ -11,7 +11,7 @@ from fraudstream.errors import FraudstreamError
 from fraudstream.kafka import access as kafka_access
 from fraudstream.kafka.errors import ClientErrors, connected, delivery_failure
 from fraudstream.settings.kafka import KafkaSettings, Role
-from fraudstream.simulator.messages import MAX_MESSAGE_BYTES, Message
+from fraudstream.simulator.messages import MAX_SENT_BYTES, Message
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Publisher:
                 **self._kafka.producer_config(),
                 "client.id": "fraudstream-producer",
                 "linger.ms": 20,
-                "message.max.bytes": MAX_MESSAGE_BYTES,
+                "message.max.bytes": MAX_SENT_BYTES,
                 "compression.type": "lz4",
                 "message.timeout.ms": DELIVERY_SECONDS * 1000,
                 "reconnect.backoff.ms": 500,

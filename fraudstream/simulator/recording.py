@@ -20,7 +20,7 @@ from fraudstream.errors import FraudstreamError
 from fraudstream.files import encoding_by_mark
 from fraudstream.messages.contracts import Topic, iso_milliseconds, utc_time
 from fraudstream.simulator.columns import Array
-from fraudstream.simulator.messages import MAX_MESSAGE_BYTES, Message, encode_table, time_column
+from fraudstream.simulator.messages import MAX_SENT_BYTES, Message, encode_table, time_column
 
 _FOLDERS = {
     "browse_events": Topic.BROWSE_EVENTS,
@@ -245,8 +245,8 @@ class _Lines:
         except (msgspec.DecodeError, RecursionError) as error:
             raise RecordingError(f"{where}: {error}; see --help") from None
         size = len(line.key or "") + len(line.value)
-        if size > MAX_MESSAGE_BYTES:
+        if size > MAX_SENT_BYTES:
             raise RecordingError(
-                f"{where}: a message of {size:,} bytes, and Kafka takes {MAX_MESSAGE_BYTES:,}: take the line out"
+                f"{where}: a message of {size:,} bytes, and Kafka takes {MAX_SENT_BYTES:,}: take the line out"
             )
         return line

@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from fraudstream.jobs.jobs import JobState, jobs
+from fraudstream.jobs.jobs import jobs
 from fraudstream.ledger import figures, reconciliation
 from fraudstream.settings import Settings
 from fraudstream.storage.connect import QUICK_SECONDS, first_line, session
@@ -40,8 +40,8 @@ FROM fraud.dead_letters AS letter ORDER BY created_at DESC LIMIT 8
 
 def collect(settings: Settings) -> dict[str, Any]:
     """Everything on the page. Without Postgres, `ledger` is None. `alarms` is what needs a person, a line each."""
-    told = states(settings)
-    alarms = [f"{name}: {state.problem}" for name, state in told.items() if state.problem]
+    states = {name: job.state(settings) for name, job in jobs(settings).items()}
+    alarms = [f"{name}: {state.problem}" for name, state in states.items() if state.problem]
     ledger = None
     try:
         ledger = _ledger(settings)
@@ -49,12 +49,7 @@ def collect(settings: Settings) -> dict[str, Any]:
         alarms.append(f"the ledger can't be read: {first_line(error)}")
     else:
         alarms += filter(None, [reconciliation.problem(ledger["reconciliation"])])
-    return {"jobs": {name: asdict(state) for name, state in told.items()}, "ledger": ledger, "alarms": alarms}
-
-
-def states(settings: Settings) -> dict[str, JobState]:
-    """The long-lived jobs as they are now."""
-    return {name: job.state(settings) for name, job in jobs(settings).items()}
+    return {"jobs": {name: asdict(state) for name, state in states.items()}, "ledger": ledger, "alarms": alarms}
 
 
 def _ledger(settings: Settings) -> dict[str, Any]:

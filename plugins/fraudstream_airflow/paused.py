@@ -5,14 +5,18 @@ trigger tells of the job's end, and the task waits, *scheduled*, until somebody 
 """
 
 from collections.abc import Mapping
+from typing import Any
 
-from fraudstream.jobs.jobs import DAGS, JobState, paused_problem
+from fraudstream.jobs.jobs import DAGS, paused_problem
 
 
-def problems(states: Mapping[str, JobState]) -> list[str]:
-    """The problem of each job that is stopped and should run, in Airflow's own processes, which see its database."""
+def problems(jobs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The problem of each job that is stopped and should run; `jobs` as `health.collect` tells them.
+
+    In Airflow's own processes only, which see its database.
+    """
     return [
-        paused_problem(name, DAGS[name]) for name, state in states.items() if state.state == "stopped" and _waits(name)
+        paused_problem(name, DAGS[name]) for name, job in jobs.items() if job["state"] == "stopped" and _waits(name)
     ]
 
 

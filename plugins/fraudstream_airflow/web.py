@@ -40,5 +40,5 @@ def page() -> str:
 def figures() -> dict[str, Any]:
     """The page's figures as JSON."""
     told = health.collect(settings())
-    told["alarms"] += paused.problems(health.states(settings()))
+    told["alarms"] += paused.problems(told["jobs"])
     return told

@@ -75,14 +75,16 @@ def test_no_more_run_than_there_are_lanes(tmp_path: Path) -> None:
 
 
 def test_after_a_failure_the_others_run_and_the_status_is_its(tmp_path: Path) -> None:
-    bad, good = python("bad", "import sys; sys.exit(3)"), python("good", "print('fine')")
-    results, _ = run(tmp_path, 1, bad, good)
+    bad, good = python("bad", "import sys; print('no'); sys.exit(3)"), python("good", "print('fine')")
+    results, told = run(tmp_path, 1, bad, good)
     assert [result.status for result in results] == [3, 0]
     assert status_of(results) == 3
     assert [str(result).split(" in ")[0].split(maxsplit=1) for result in results] == [
         ["bad", "FAILED with exit status 3"],
         ["good", "passed"],
     ]
+    outputs = [text.splitlines() for text in told if text.startswith("--- ")]
+    assert [lines[1:-1] for lines in outputs] == [[], ["fine"], ["no"]]  # the bad one's end at once, its output last
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

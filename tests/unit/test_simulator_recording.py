@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fraudstream.messages.contracts import Transaction
-from fraudstream.simulator.messages import MAX_MESSAGE_BYTES, Message
+from fraudstream.simulator.messages import MAX_SENT_BYTES, Message
 from fraudstream.simulator.recording import Recording, RecordingError, open_recording
 from fraudstream.simulator.replay import Pace
 from tests.unit.simulated import plan, read, written
@@ -160,7 +160,7 @@ def test_placeholders_in_a_historys_files_move_nothing(tmp_path: Path) -> None:
 
 def test_a_message_that_kafka_would_not_take_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
     path = tmp_path / "large.jsonl"
-    path.write_text(line() + line(city="x" * MAX_MESSAGE_BYTES))
+    path.write_text(line() + line(city="x" * MAX_SENT_BYTES))
     with pytest.raises(RecordingError, match=r"line 2: a message of 1,000,\d+ bytes"):
         open_recording(path)
 

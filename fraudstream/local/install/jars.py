@@ -1,4 +1,4 @@
-"""The jars that no wheel brings: Spark's Kafka connector and the Kafka broker.
+"""The jars that no wheel brings: what Spark reads Kafka and writes files with, and the Kafka broker.
 
 `requirements/jars.lock` names every jar with its coordinates and SHA-256. The Ivy inside pyspark fetches them, from
 where Ivy gets jars by default; a jar whose hash differs is refused.
@@ -20,8 +20,11 @@ LOCK = PROJECT_DIR / "requirements" / "jars.lock"
 #: Jars that are wanted, per folder under `var/jars`; all else in the lock are dependencies of these.
 ROOTS = {
     "kafka": ("org.apache.kafka:kafka_2.13:4.2.0", "org.apache.logging.log4j:log4j-slf4j-impl:2.25.3"),
+    "spark-files": ("com.globalmentor:hadoop-bare-naked-local-fs:0.1.0",),
     "spark-kafka": ("org.apache.spark:spark-sql-kafka-0-10_2.13:4.2.0",),
 }
+#: Of the streaming job.
+SPARK = ("spark-files", "spark-kafka")
 HEADER = "# Written by requirements/compile-jars. Folder/file, Maven coordinates, SHA-256.\n"
 SECONDS = 600
 
