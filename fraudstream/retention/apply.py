@@ -43,6 +43,7 @@ def _apply(settings: Settings, *, dry_run: bool) -> Iterator[Retired]:
         generation = _generation(connection)
     yield superset_log.prune(settings, dry_run=dry_run)
     yield files.prune_logs(settings, dry_run=dry_run)
+    yield files.cut_logs(settings, dry_run=dry_run)
     yield files.prune_checkpoints(settings, generation, dry_run=dry_run)
 
 

@@ -1,4 +1,4 @@
-"""Files that grow in number: logs of Airflow's tasks and Dag parsing, checkpoints that a rebuild left behind."""
+"""Files that grow, or grow in number: logs of jobs, of Airflow's tasks and Dag parsing; replaced checkpoints."""
 
 import os
 import shutil
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from fraudstream.jobs.jobs import jobs
+from fraudstream.jobs.slot import LOG_LIMIT_BYTES
 from fraudstream.retention.tables import Retired
 from fraudstream.settings import Settings
 
@@ -21,6 +23,22 @@ def prune_logs(settings: Settings, *, dry_run: bool) -> Retired:
         if not dry_run and Path(parent) != folder and _is_older(Path(parent), before):
             with suppress(OSError):  # not empty, or another run was faster
                 Path(parent).rmdir()
+    return retired
+
+
+def cut_logs(settings: Settings, *, dry_run: bool) -> Retired:
+    """Cuts, or counts, logs above 64 MiB of the jobs and of Airflow's tasks, which may run for months.
+
+    What they held becomes the file `….log.1`. Their writers append, and so begin anew; what one writes between copy
+    and cut is lost.
+    """
+    folder, retired = settings.paths.logs / "airflow", Retired("long logs")
+    for log in (*(job.log for job in jobs(settings).values()), *folder.rglob("*.log")):
+        if log.is_file() and log.stat().st_size > LOG_LIMIT_BYTES:
+            retired.rows += 1
+            if not dry_run:
+                shutil.copyfile(log, log.with_name(f"{log.name}.1"))
+                os.truncate(log, 0)
     return retired
 
 
