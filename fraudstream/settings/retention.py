@@ -17,9 +17,12 @@ class RetentionSettings(Group):
 
     ledger_days: float = Field(30, gt=0, description="micro-batches in the ledger, days; at most the rows' days")
     transactions_days: float = Field(
-        35, gt=0, description="scored transactions with their alerts, and flagged sessions; entity risk reads 30 days"
+        125,
+        gt=0,
+        description="scored transactions with their alerts, and flagged sessions; a label changes sales only while its "
+        "transaction is kept, and banks allow chargebacks for 120 days",
     )
-    labels_days: float = Field(90, gt=0, description="labels, days")
+    labels_days: float = Field(90, gt=0, description="labels, days; longer while their transaction is kept")
     dead_letters_days: float = Field(90, gt=0, description="refused messages, days; replays need them")
     repeats_days: float = Field(
         90, gt=0, description="days for which a deleted transaction's id is known, to tell a repeat"
@@ -30,7 +33,9 @@ class RetentionSettings(Group):
     rollups_days: float = Field(800, gt=0, description="rollups of an hour, days")
     airflow_days: float = Field(14, gt=0, description="Airflow's runs in its database, and its tasks' logs, days")
     superset_log_days: float = Field(90, gt=0, description="what people did in Superset, days")
-    disk_free_percent: float = Field(15, ge=0, lt=100, description="`status` warns when a disk has less free; 0: never")
+    disk_free_percent: float = Field(
+        15, ge=0, lt=100, description="`status` warns when the disk has less free, and less than 20 GiB; 0: never"
+    )
 
     @model_validator(mode="after")
     def _rows_outlive_their_batch(self) -> Self:
