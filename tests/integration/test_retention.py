@@ -17,7 +17,7 @@ from fraudstream.settings import Settings
 from fraudstream.settings.retention import RetentionSettings
 from spark_jobs import sink, statements
 from spark_jobs.fencing import Driver
-from tests.integration.test_sink import batch, become_driver, commit, dead, labelled, one, repeated, scored
+from tests.integration.test_sink import batch, become_driver, commit, dead, labelled, one, repeated, sales, scored
 from tests.messages import NOW
 
 Postgres = psycopg.Connection[Any]
@@ -111,6 +111,16 @@ def test_a_repeat_of_a_deleted_transaction_is_a_duplicate(aged: Postgres, driver
     assert said == ("ID_CONFLICT", "its transaction_id came with other content in partition 0 at offset 3")
     assert one(aged, "SELECT sum(transactions), sum(amount) FROM fraud.fraud_counts") == before
     assert one(aged, "SELECT count(*) FROM fraud.scored_transactions WHERE batch_id = 3") == 0
+    assert differences(aged) == []
+
+
+def test_a_label_of_a_deleted_transaction_is_booked_and_moves_no_sale(aged: Postgres, driver: Driver) -> None:
+    retire(aged)
+    before = sales(aged)
+    record = commit(aged, driver, batch(3, (Topic.TRANSACTION_LABELS, 3, 4)), [labelled(3, transaction_id="tx-2")])
+    assert record.totals.labels == 1
+    assert sales(aged) == before != (0, 0)
+    assert differences(aged) == []
 
 
 def test_the_books_agree_after_retention(aged: Postgres, owner: Postgres) -> None:
