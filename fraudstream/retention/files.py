@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from fraudstream.files import delete
 from fraudstream.jobs.jobs import jobs
 from fraudstream.jobs.slot import LOG_LIMIT_BYTES
 from fraudstream.retention.tables import Retired
@@ -51,7 +52,7 @@ def prune_checkpoints(settings: Settings, generation: int, *, dry_run: bool) -> 
     for folder in list(_replaced(settings.paths.checkpoint, generation))[:-1]:
         retired.rows += 1
         if not dry_run:
-            shutil.rmtree(folder, ignore_errors=True)
+            delete(folder)
     return retired
 
 
