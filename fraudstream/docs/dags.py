@@ -54,9 +54,9 @@ def _schedule(value: ast.expr) -> str:
         case ast.Constant(value=str(text)):
             return f"`{text}`"
         case ast.Call(
-            func=ast.Name(id="timedelta"), keywords=[ast.keyword(arg=str(unit), value=ast.Constant(value=int(count)))]
+            func=ast.Name(id="timedelta"), keywords=[ast.keyword(arg=unit, value=ast.Constant(value=int(count)))]
         ):
-            return f"every {count} {unit}" if count > 1 else f"every {unit.removesuffix('s')}"
+            return f"every {count} {unit}"
         case ast.JoinedStr(values=parts):
             return f"`{''.join(_part(part) for part in parts)}`"
     return f"`{ast.unparse(value)}`"

@@ -15,7 +15,7 @@ from fraudstream.settings.retention import RetentionSettings
 from fraudstream.storage.connect import Postgres
 from fraudstream.storage.expressions import ID_HASH, VERDICT
 
-#: A commit of the stream waits for a step at most, which takes about a tenth of a second.
+#: A commit of the stream waits for a step at most, which takes about a tenth of a second (docs/production.md).
 STEP_ROWS = 2000
 #: Newest batches that stay: rates, the fence and a repeat after a crash read them.
 KEPT_BATCHES = 1000

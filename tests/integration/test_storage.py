@@ -110,9 +110,10 @@ def test_every_topic_exists_with_the_brokers_clock(settings: Settings) -> None:
 
 
 def test_topics_that_exist_keep_what_the_settings_say_now(settings: Settings) -> None:
+    admin = AdminClient({**settings.kafka.client_config()})
+
     def kept() -> dict[str, str]:
-        resource = ConfigResource(ResourceType.TOPIC, Topic.TRANSACTIONS.value)
-        (answer,) = AdminClient({**settings.kafka.client_config()}).describe_configs([resource]).values()
+        (answer,) = admin.describe_configs([ConfigResource(ResourceType.TOPIC, Topic.TRANSACTIONS.value)]).values()
         return {name: answer.result(timeout=10)[name].value for name in RETENTION}
 
     before = kept()
