@@ -150,7 +150,7 @@ def _local_config(settings: Settings, scratch: Path) -> dict[str, str]:
 
 def _jars(settings: Settings, name: str) -> list[str]:
     folder = settings.paths.jars / name
-    jars = sorted(str(path) for path in folder.glob("*.jar"))
+    jars = sorted(str(path) for path in folder.resolve().glob("*.jar"))
     if not jars:
         raise FraudstreamError(f"no jars in {folder}: run ./fraudctl up, which fetches them")
     return jars

@@ -73,10 +73,11 @@ def ends(settings: Settings, parts: list[TopicPartition]) -> list[TopicPartition
 
 
 @pytest.fixture(scope="module", autouse=True)
-def unanswered() -> Iterator[subprocess.Popen[str]]:
+def unanswered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[str]]:
     """A run against a broker that doesn't answer, begun before the other tests, since it waits for 20 s."""
     command = [*SIMULATOR, "produce", "--events", "10"]
-    environment = {**os.environ, "FRAUDSTREAM_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    folder = str(tmp_path_factory.mktemp("unanswered"))  # else it would have one of the others' folders
+    environment = {**os.environ, "FRAUDSTREAM_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1", "FRAUDSTREAM_VAR_DIR": folder}
     with subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=PROJECT_DIR, env=environment
     ) as process:
