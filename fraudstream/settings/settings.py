@@ -19,6 +19,7 @@ from fraudstream.errors import SettingsError
 from fraudstream.settings.group import ENV_PREFIX, Group
 from fraudstream.settings.kafka import KafkaSettings
 from fraudstream.settings.paths import PROJECT_DIR, Paths
+from fraudstream.settings.retention import RetentionSettings
 
 
 class PostgresSettings(Group):
@@ -191,6 +192,7 @@ class Settings(BaseSettings):
     producer: ProducerSettings = ProducerSettings()
     airflow: AirflowSettings = AirflowSettings()
     superset: SupersetSettings = SupersetSettings()
+    retention: RetentionSettings = RetentionSettings()
 
     @cached_property
     def paths(self) -> Paths:

@@ -1,8 +1,8 @@
 """Rights on each table: declared here, applied to the database by `apply`, compared by `differences`.
 
 The writer gets what the code's statements need, and no more: of the ledger's history and of the labels nothing can be
-changed or deleted, and where a row is changed later, only in the columns named. The reader reads the same tables. A
-table that isn't declared is nobody's but the owner's; a test fails for it.
+changed, only what is old deleted (`fraudstream.retention`), and where a row is changed later, only in the columns
+named. The reader reads the same tables. A table that isn't declared is nobody's but the owner's; a test fails for it.
 """
 
 from dataclasses import dataclass
@@ -33,25 +33,25 @@ APPEND_ONLY = WriterRights()
 #: The writer's rights, with the code that needs them.
 WRITER: dict[str, WriterRights] = {
     # fraudstream.static_data.publish and entity_risk
-    "static_versions": APPEND_ONLY,
+    "static_versions": WriterRights(delete=True),
     "customers": WriterRights(update=True),
     "products": WriterRights(update=True),
     "entity_risk": WriterRights(delete=True),
-    "entity_risk_versions": APPEND_ONLY,
+    "entity_risk_versions": WriterRights(delete=True),
     # spark_jobs.statements
-    "scored_transactions": WriterRights(update=("counted_in_sales",)),
+    "scored_transactions": WriterRights(update=("counted_in_sales",), delete=True),
     "fraud_alerts": WriterRights(update=("decided_at", "status")),
-    "flagged_sessions": WriterRights(delete=True),
-    "product_sales": WriterRights(update=("batch_id", "revenue", "units")),
-    "fraud_counts": WriterRights(update=("amount", "flagged", "flagged_amount", "transactions")),
-    "fraud_locations": WriterRights(update=("flagged", "flagged_amount")),
+    "flagged_sessions": WriterRights(update=("fraud_retired",), delete=True),
+    "product_sales": WriterRights(update=("batch_id", "revenue", "units"), delete=True),
+    "fraud_counts": WriterRights(update=("amount", "flagged", "flagged_amount", "transactions"), delete=True),
+    "fraud_locations": WriterRights(update=("flagged", "flagged_amount"), delete=True),
     "dead_letters": WriterRights(
-        update=("replay_claimed_at", "replay_from", "replayed_at", "replayed_offset", "topic")
+        update=("replay_claimed_at", "replay_from", "replayed_at", "replayed_offset", "topic"), delete=True
     ),
-    "transaction_labels": WriterRights(update=("topic",)),
+    "transaction_labels": WriterRights(update=("topic",), delete=True),
     # spark_jobs.ledger
     "stream_queries": WriterRights(update=True),
-    "stream_batches": WriterRights(update=("published_at",)),
+    "stream_batches": WriterRights(update=("published_at",), delete=True),
     "stream_offsets": WriterRights(update=True),
     # fraudstream.ledger.rebuild, which renames what was read from a topic that was made anew
     "stream_lost_ranges": APPEND_ONLY,
@@ -61,6 +61,10 @@ WRITER: dict[str, WriterRights] = {
     "reconciliations": WriterRights(delete=True),
     "reconciliation_differences": WriterRights(update=("acknowledged_at", "acknowledged_by", "reason", "seen_at")),
     "reconciliation_positions": WriterRights(update=("begun_at", "next", "whole_since")),
+    # fraudstream.retention, which deletes from those above, too
+    "retired_totals": WriterRights(update=("total",)),
+    "retired_transactions": WriterRights(delete=True),
+    "rollup_horizons": WriterRights(update=("deleted_until", "thinned_until")),
 }
 
 _TABLE_GRANTS = """

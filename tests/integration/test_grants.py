@@ -173,7 +173,7 @@ def test_a_table_that_nobody_declared_is_the_owners_alone(settings: Settings, ow
 @pytest.mark.parametrize(
     ("breakage", "named"),
     [
-        ("GRANT DELETE ON fraud.stream_batches TO fraud_writer", "fraud_writer has DELETE on fraud.stream_batches"),
+        ("GRANT DELETE ON fraud.stream_offsets TO fraud_writer", "fraud_writer has DELETE on fraud.stream_offsets"),
         ("GRANT UPDATE (scored) ON fraud.stream_batches TO fraud_writer", "fraud_writer has UPDATE (scored) on"),
         ("GRANT SELECT ON fraud.customers TO PUBLIC", "PUBLIC has SELECT on fraud.customers"),
         ("GRANT USAGE ON SEQUENCE fraud.static_versions_version_seq TO fraud_reader", "fraud_reader has USAGE on"),

@@ -13,6 +13,7 @@ import yaml
 from fraudstream.local.parts import kafka, postgres, superset
 from fraudstream.local.supervisor import Supervisor
 from fraudstream.settings import PROJECT_DIR, Settings
+from fraudstream.storage.connect import connect
 
 Postgres = psycopg.Connection[tuple[object, ...]]
 DASHBOARDS = [yaml.safe_load(path.read_text()) for path in (PROJECT_DIR / "superset/assets/dashboards").glob("*.yaml")]
@@ -47,13 +48,15 @@ def server(settings: Settings) -> Iterator[Settings]:
     supervisor.stop(superset.NAME)
 
 
-def request(server: Settings, path: str, token: str = "", body: dict[str, object] | None = None) -> tuple[int, Any]:
-    """Status and JSON of an answer of Superset's API."""
+def request(
+    server: Settings, path: str, token: str = "", body: dict[str, object] | None = None, *, raw: bool = False
+) -> tuple[int, Any]:
+    """Status and JSON, or with `raw` the bytes, of an answer of Superset's API."""
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
     data = None if body is None else json.dumps(body).encode()
     try:
         with urllib.request.urlopen(urllib.request.Request(server.superset_url + path, data, headers)) as answer:
-            return answer.status, json.load(answer)
+            return answer.status, answer.read() if raw else json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, None
 
@@ -98,6 +101,21 @@ def test_every_chart_shows_what_was_scored(server: Settings, writer: Postgres, a
     assert first_row(server, admin, "Where flagged transactions ship to")["place"] == "Lyon, FR"
     alert = first_row(server, admin, "Latest alerts")
     assert alert["Why it was flagged"] == "Card new to this customer · Amount 20.00"
+
+
+def test_what_people_do_is_logged_and_what_charts_repeat_is_not(server: Settings, admin: str) -> None:
+    role = server.postgres.superset_database
+    with connect(server, role, role, autocommit=True) as metadata:
+        before = {number for (number,) in metadata.execute("SELECT id FROM logs")}
+        charts = request(server, "/api/v1/chart/?q=(page_size:100)", admin)[1]["result"]
+        for chart in charts:
+            assert request(server, f"/api/v1/chart/{chart['id']}/data/?force=true", admin)[0] == 200
+        list(superset.chart_answers(server))  # as a dashboard asks for them
+        request(server, "/api/v1/dashboard/export/?q=!(1)", admin, raw=True)
+        rows = metadata.execute("SELECT id, action FROM logs").fetchall()
+    logged = {action for number, action in rows if number not in before}
+    assert not {action for action in logged if "data" in action}, "charts' refreshes"
+    assert any("export" in action for action in logged)
 
 
 def test_dashboards_refresh_themselves(server: Settings, admin: str) -> None:

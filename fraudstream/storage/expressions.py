@@ -1,0 +1,10 @@
+"""SQL expressions that the stream and retention share."""
+
+#: The key of `retired_transactions` for a row named `of`.
+ID_HASH = "encode(substring(sha256(convert_to({of}.transaction_id, 'UTF8')) FOR 16), 'hex')::uuid"
+#: True when the transaction `of` is fraud: by its newest label, whichever of label and transaction comes first; without
+#: one, by the model's decision.
+VERDICT = """coalesce((
+        SELECT l.is_fraud FROM fraud.transaction_labels l WHERE l.transaction_id = {of}.transaction_id
+        ORDER BY l.labelled_at DESC, l.label_id DESC LIMIT 1
+    ), {of}.is_fraud)"""
