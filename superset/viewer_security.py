@@ -13,7 +13,7 @@ from superset.security import SupersetSecurityManager
 
 #: Kinds of answers that hold a query's rows. Others run a query of their own, or tell SQL.
 RESULT_TYPES = frozenset({"full", "results", "post_processed"})
-#: Steps that charts add after the query. They only give rows another form.
+#: Steps after the query that only give rows another form. Other steps are compared with the saved chart's.
 POST_PROCESSING = frozenset({"pivot", "flatten", "rename"})
 #: Field of a query object, and the fields of the saved query that hold what may stand in it.
 COMPARED = {
@@ -65,8 +65,13 @@ def matches(query: Any, saved: dict[str, Any]) -> bool:
         and not any((query.extras or {}).values())
         and (query.series_limit_metric is None or _frozen([query.series_limit_metric]) <= _allowed(saved, ("metrics",)))
         and all(_drops_nulls(condition, saved) for condition in query.filter)
-        and all(step is None or step.get("operation") in POST_PROCESSING for step in query.post_processing)
+        and all(_is_step(step, saved) for step in query.post_processing)
     )
+
+
+def _is_step(step: dict[str, Any] | None, saved: dict[str, Any]) -> bool:
+    """Whether a step after the query is harmless, or the saved chart's."""
+    return step is None or step.get("operation") in POST_PROCESSING or step in saved.get("post_processing", ())
 
 
 def _drops_nulls(condition: dict[str, Any], saved: dict[str, Any]) -> bool:

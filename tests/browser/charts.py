@@ -38,25 +38,30 @@ class Chart:
 
 
 class Charts:
-    """The charts of a page, with their newest questions to Superset."""
+    """The charts of a page, with Superset's newest answer for each."""
 
     def __init__(self, page: Page) -> None:
         self._page = page
-        self._asked: dict[int, tuple[float, Request]] = {}
-        page.on("request", self._note)
+        self._ended: dict[int, Request] = {}
+        page.on("requestfinished", self._note)
+        page.on("requestfailed", self._note)
 
     def wait(self, count: int, seconds: float) -> None:
         """Returns when all are drawn. Fails with what is shown, and what Superset answered, for each that isn't."""
-        wait_until(self._page, lambda: len(found := self._found()) == count and not _waiting(found), seconds)
-        found = self._found()
+        found: list[Chart] = []
+
+        def settled() -> bool:
+            found[:] = self._found()
+            return len(found) == count and all(chart.state != "waiting" for chart in found)
+
+        wait_until(self._page, settled, seconds)
         undrawn = [self._explained(chart) for chart in found if chart.state != "drawn"]
         assert not undrawn, "\n".join(["charts that aren't drawn:", *undrawn])
         assert len(found) == count, f"{len(found)} charts on {self._page.url}: {self._page.inner_text('body')}"
 
     def _note(self, request: Request) -> None:
         if CHART_DATA in request.url and request.post_data:
-            number = json.loads(request.post_data)["form_data"].get("slice_id")
-            self._asked[number] = time.monotonic(), request
+            self._ended[json.loads(request.post_data)["form_data"].get("slice_id")] = request
 
     def _found(self) -> list[Chart]:
         return [Chart(**chart) for chart in self._page.locator("[data-test-chart-id]").evaluate_all(_CHARTS)]
@@ -65,24 +70,17 @@ class Charts:
         return f"{chart.name!r} is {chart.state} {chart.text!r}: {self._answer(chart.number)}"
 
     def _answer(self, number: int) -> str:
-        """What Superset answered to the newest question for a chart."""
-        if number not in self._asked:
-            return "Superset wasn't asked"
-        asked, request = self._asked[number]
+        request = self._ended.get(number)
+        if request is None:
+            return "Superset has not answered"
         if request.failure:
             return f"the request failed: {request.failure}"
         try:
-            response = request.response() if request.timing["responseEnd"] >= 0 else None
-            if not response:
-                return f"no answer for {time.monotonic() - asked:.0f} s"
-            took = request.timing["responseEnd"] / 1000
-            return f"answered {response.status} in {took:.1f} s: {response.text()[:_SHOWN_CHARACTERS]}"
+            response, took = request.response(), request.timing["responseEnd"] / 1000
+            assert response
+            return f"Superset answered {response.status} in {took:.1f} s: {response.text()[:_SHOWN_CHARACTERS]}"
         except PlaywrightError as error:
             return f"its answer can't be read: {error}"
-
-
-def _waiting(charts: list[Chart]) -> bool:
-    return any(chart.state == "waiting" for chart in charts)
 
 
 def wait_until(page: Page, happened: Callable[[], bool], seconds: float) -> bool:
