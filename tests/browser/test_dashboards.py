@@ -54,24 +54,6 @@ def test_every_chart_is_drawn(page: Page, platform: Settings, screenshots: Path,
     assert overflowing == []
 
 
-@pytest.fixture
-def unreadable(platform: Settings) -> Iterator[None]:
-    """Sales that Superset may not read, for the time of a test."""
-    with connect(platform, platform.postgres.admin, autocommit=True) as admin:
-        admin.execute(
-            SQL("REVOKE SELECT (units) ON fraud.product_sales FROM {}").format(Identifier(platform.postgres.charts))
-        )
-    yield
-    roles.grant_tables(platform)
-
-
-@pytest.mark.usefixtures("unreadable")
-def test_a_chart_that_is_not_drawn_is_told_with_superset_s_answer(page: Page, platform: Settings) -> None:
-    answer = r"'Best sellers' is failed .* 400 .*permission denied for table product_sales"
-    with pytest.raises(AssertionError, match=answer):
-        open_dashboard(page, platform, "sales")
-
-
 @pytest.mark.parametrize("slug", CHARTS)
 def test_a_dashboard_fits_the_screen(page: Page, platform: Settings, slug: str) -> None:
     open_dashboard(page, platform, slug)
@@ -137,6 +119,24 @@ def test_nothing_is_loaded_from_elsewhere(page: Page, platform: Settings) -> Non
     ours = urlsplit(platform.superset_url).netloc
     assert answered
     assert [url for url in answered if urlsplit(url).scheme.startswith("http") and urlsplit(url).netloc != ours] == []
+
+
+@pytest.fixture
+def unreadable(platform: Settings) -> Iterator[None]:
+    """Sales that Superset may not read, for the time of a test."""
+    with connect(platform, platform.postgres.admin, autocommit=True) as admin:
+        admin.execute(
+            SQL("REVOKE SELECT (units) ON fraud.product_sales FROM {}").format(Identifier(platform.postgres.charts))
+        )
+    yield
+    roles.grant_tables(platform)
+
+
+@pytest.mark.usefixtures("unreadable")
+def test_a_chart_that_is_not_drawn_is_told_with_superset_s_answer(page: Page, platform: Settings) -> None:
+    answer = r"'Best sellers' is failed .* 400 .*permission denied for table product_sales"
+    with pytest.raises(AssertionError, match=answer):
+        open_dashboard(page, platform, "sales")
 
 
 def test_leaving_a_dashboard_does_not_ask_a_viewer_to_sign_in(page: Page, platform: Settings) -> None:
