@@ -177,7 +177,8 @@ FORGED = [
 
 
 def test_viewers_get_what_a_saved_chart_asks_for(server: Settings, viewer: str, admin: str) -> None:
-    for chart in charts_by_name(server, admin):
+    charts = request(server, "/api/v1/chart/?q=(page_size:100)", admin)[1]["result"]
+    for chart in {chart["viz_type"]: chart["slice_name"] for chart in charts}.values():  # one of each kind
         status, _ = request(server, "/api/v1/chart/data", viewer, as_browsers_ask(server, admin, chart))
         assert status == 200, chart
 
