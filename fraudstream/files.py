@@ -1,9 +1,12 @@
-"""Files that are either the old ones or the new ones, never half of each."""
+"""Files that are either the old ones or the new ones, never half of each; folders; encodings."""
 
 import codecs
 import os
+import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
 
 
 def write_atomically(path: Path, text: str, *, mode: int = 0o600) -> bool:
@@ -30,6 +33,24 @@ def private_folder(path: Path) -> Path:
     path.mkdir(parents=True, exist_ok=True)
     path.chmod(0o700)
     return path
+
+
+def delete(path: Path) -> None:
+    """Deletes a file, a link, or a folder with all that it holds. What another process deletes meanwhile is no error.
+
+    A JVM whose driver has ended may still be deleting its temporary files. Raises OSError.
+    """
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, onerror=_unless_gone)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _unless_gone(
+    _call: Callable[..., object], _path: str, error: tuple[type[BaseException], BaseException, TracebackType]
+) -> None:
+    if not isinstance(error[1], FileNotFoundError):
+        raise error[1]
 
 
 #: Byte order marks, the longer ones first: that of UTF-16 begins that of UTF-32.

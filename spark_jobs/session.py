@@ -1,7 +1,6 @@
 """The Spark session of the streaming job."""
 
 import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
 from fraudstream.errors import FraudstreamError
+from fraudstream.files import delete
 from fraudstream.settings import Settings
 from spark_jobs import cluster
 
@@ -79,7 +79,7 @@ def scratch_folder(root: Path) -> Path:
     """
     for folder in root.glob("[0-9]*"):
         if not psutil.pid_exists(int(folder.name)):
-            shutil.rmtree(folder)
+            delete(folder)
     own = root / str(os.getpid())
     own.mkdir(parents=True, exist_ok=True)
     return own
@@ -150,7 +150,7 @@ def _local_config(settings: Settings, scratch: Path) -> dict[str, str]:
 
 def _jars(settings: Settings, name: str) -> list[str]:
     folder = settings.paths.jars / name
-    jars = sorted(str(path) for path in folder.glob("*.jar"))
+    jars = sorted(str(path) for path in folder.resolve().glob("*.jar"))
     if not jars:
         raise FraudstreamError(f"no jars in {folder}: run ./fraudctl up, which fetches them")
     return jars

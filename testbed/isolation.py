@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import shutil
 import socket
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
+from fraudstream.files import delete
 from fraudstream.local import secrets
 from fraudstream.local.down import down
 from fraudstream.local.install import jars
@@ -64,7 +64,7 @@ def isolated_settings(others: Mapping[str, str] = MappingProxyType({})) -> Itera
         os.environ.clear()
         os.environ.update(before)
         if not keep:
-            shutil.rmtree(folder)
+            delete(folder)
 
 
 @contextmanager

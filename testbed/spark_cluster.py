@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+import pyspark
 
 from fraudstream.settings import ENV_PREFIX, Settings
 from testbed.isolation import free_port
@@ -37,10 +38,14 @@ def cluster_settings(folder: Path) -> dict[str, str]:
     }
 
 
-def spark_home(settings: Settings) -> Path:
-    """Spark, as it lies in the package pyspark."""
-    [home] = settings.paths.venvs.glob("spark/lib/python3*/site-packages/pyspark")
-    return home
+def spark_home() -> Path:
+    """Spark, as it lies in this interpreter's package pyspark."""
+    return Path(pyspark.__file__).parent
+
+
+def class_path(settings: Settings) -> str:
+    """What a driver of this machine has before Spark's own jars: with it, too, a mapped archive of classes fits."""
+    return ":".join(map(str, (settings.paths.jars / "spark-files").resolve().glob("*.jar")))
 
 
 @dataclass
@@ -80,7 +85,8 @@ class Cluster:
     def __init__(self, settings: Settings, folder: Path, cores: int = 1) -> None:
         self.secret = secrets.token_urlsafe(24)
         self.workers: list[Worker] = []
-        self._folder, self._cores, self._home = folder, cores, spark_home(settings)
+        self._folder, self._cores, self._home = folder, cores, spark_home()
+        self._class_path = class_path(settings)
         self._ports = free_port(), free_port()
         folder.mkdir(parents=True, exist_ok=True)
         self._properties = folder / "spark.properties"
@@ -91,6 +97,8 @@ class Cluster:
             "spark.network.crypto.enabled true\n"
             "spark.master.rest.enabled false\n"
             "spark.worker.cleanup.enabled true\n"
+            f"spark.driver.extraClassPath {class_path(settings)}\n"
+            f"spark.executor.extraClassPath {class_path(settings)}\n"
         )
         self._master = self._spawn("master", "master.Master", "--port", self._ports[0], "--webui-port", self._ports[1])
 
@@ -148,6 +156,7 @@ class Cluster:
             "SPARK_HOME": str(home),
             "SPARK_LOCAL_IP": LOOPBACK,
             "SPARK_LOCAL_DIRS": str(self._folder / "scratch"),
+            "SPARK_DAEMON_CLASSPATH": self._class_path,
             "SPARK_DAEMON_MEMORY": DAEMON_MEMORY,
             "SPARK_DAEMON_JAVA_OPTS": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
         }

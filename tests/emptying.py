@@ -1,10 +1,9 @@
 """Servers that several modules of tests share, emptied between them."""
 
-import shutil
-
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from fraudstream.files import delete
 from fraudstream.kafka import offsets as kafka_offsets
 from fraudstream.kafka.errors import KafkaUnavailableError
 from fraudstream.kafka.topics import create_topics
@@ -41,5 +40,5 @@ def forget_the_stream(settings: Settings) -> None:
     paths = settings.paths
     for folder in (paths.stream, paths.models, paths.training, paths.producer):
         for entry in folder.glob("*"):
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+            delete(entry)
     (paths.logs / LOG).unlink(missing_ok=True)

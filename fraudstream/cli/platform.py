@@ -2,14 +2,13 @@
 
 import json
 import shlex
-import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fraudstream.cli.shell import OTHER_ARGUMENTS, execute, exports
 from fraudstream.errors import UsageError
+from fraudstream.files import delete
 from fraudstream.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -154,15 +153,8 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Really delete.")] = F
         stop_all(settings, lambda line: typer.echo(f"stopping {line}"))
         for path in settings.paths.var.iterdir():
             if path.name not in KEPT_BY_RESET:
-                _delete(path)
+                delete(path)
     typer.echo("All data is deleted.")
-
-
-def _delete(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
 
 
 def _print_addresses(settings: Settings) -> None:

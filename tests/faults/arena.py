@@ -1,6 +1,5 @@
 """What the faults happen in: real servers, the job and a steady shop, each kept running, and a clock for recovery."""
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from fraudstream.files import delete
 from fraudstream.jobs.jobs import jobs
 from fraudstream.kafka import offsets as kafka_offsets
 from fraudstream.local.supervisor import Supervisor
@@ -126,7 +126,7 @@ class Arena:
         self.close_jobs()
         empty_tables(self.settings)
         for entry in self.settings.paths.stream.glob("checkpoint*/*"):
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+            delete(entry)
         empty_topics(self.settings)
         self.acknowledged_file.write_bytes(b"")
         self.stream.launch = replace(self.stream.launch, directory=code, environment={"PYTHONPATH": str(code)})

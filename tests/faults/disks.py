@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fraudstream.files import delete
+
 MIB = 2**20
 
 
@@ -33,7 +35,7 @@ def give_back(folder: Path) -> None:
     with _copied(folder):
         unmount(folder)
         for entry in folder.iterdir():
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+            delete(entry)
 
 
 def unmount(folder: Path) -> None:

@@ -18,9 +18,11 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from fraudstream.jobs.heartbeat import HEARTBEAT
 from fraudstream.jobs.slot import Slot
 from fraudstream.messages.contracts import SCHEMAS, Fault, FaultTruth, SimulationTruth, Topic, Transaction
 from fraudstream.settings import PROJECT_DIR, Settings
+from tests.polling import poll
 
 Postgres = psycopg.Connection[tuple[object, ...]]
 SIMULATOR = (sys.executable, "-m", "fraudstream.simulator")
@@ -71,10 +73,11 @@ def ends(settings: Settings, parts: list[TopicPartition]) -> list[TopicPartition
 
 
 @pytest.fixture(scope="module", autouse=True)
-def unanswered() -> Iterator[subprocess.Popen[str]]:
+def unanswered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[str]]:
     """A run against a broker that doesn't answer, begun before the other tests, since it waits for 20 s."""
     command = [*SIMULATOR, "produce", "--events", "10"]
-    environment = {**os.environ, "FRAUDSTREAM_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    folder = str(tmp_path_factory.mktemp("unanswered"))  # else it would have one of the others' folders
+    environment = {**os.environ, "FRAUDSTREAM_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1", "FRAUDSTREAM_VAR_DIR": folder}
     with subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=PROJECT_DIR, env=environment
     ) as process:
@@ -186,9 +189,14 @@ def test_a_run_by_hand_shares_no_file_with_the_dags_producer(settings: Settings,
     identity, _ = slot.launch(arguments, environment=os.environ, directory=PROJECT_DIR, log=slot.folder / "log")
     try:
         assert len(reader.read(20)) >= 20
-        by_hand = [subprocess.Popen([*arguments, "--duration", "4"], cwd=PROJECT_DIR) for _ in range(2)]
+        by_hand = [subprocess.Popen([*SIMULATOR, "produce", "--rate", "500"], cwd=PROJECT_DIR) for _ in range(2)]
+        folders = [slot.folder / f"by-hand-{number}" for number in (1, 2)]
+        poll(lambda: all((folder / HEARTBEAT).exists() for folder in folders), 60, "both runs by hand")
+        assert len(reader.read(5_000)) >= 5_000  # of some 50 of them a label, or a repeat, is due later
+        for process in by_hand:
+            process.send_signal(signal.SIGTERM)
         assert [process.wait(60) for process in by_hand] == [0, 0]
-        left = [slot.folder / f"by-hand-{number}" / "delayed-messages.json" for number in (1, 2)]
+        left = [folder / "delayed-messages.json" for folder in folders]
         kept = [len(json.loads(file.read_text())) for file in left]
         assert min(kept) > 0
         heartbeat = slot.heartbeat_of(identity)

@@ -76,7 +76,7 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def stage(mapped_classes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     folder, ui_port = tmp_path_factory.mktemp("cluster"), free_port()
     own = cluster_settings(folder) | {ENV_PREFIX + "STREAM__SPARK_UI_PORT": str(ui_port)}
     with arena(RATE, SEED) as made, standalone_cluster(made.settings, folder) as cluster:
@@ -144,7 +144,7 @@ def test_spark_submit_runs_it_with_a_packed_environment(stage: Stage) -> None:
 @contextmanager
 def submitted(stage: Stage, settings: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """The job, started by spark-submit, until the context's end."""
-    home = spark_home(stage.arena.settings)
+    home = spark_home()
     jars = ",".join(str(jar) for jar in (stage.arena.settings.paths.jars / "spark-kafka").glob("*.jar"))
     command = [str(home / "bin" / "spark-submit"), "--master", stage.cluster.url, "--jars", jars]
     command += ["--properties-file", str(stage.folder / "spark.properties")]
