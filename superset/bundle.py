@@ -7,20 +7,20 @@ import query_contexts
 import yaml
 
 ASSETS = Path(__file__).parent / "assets"
-READER_URI = "${READER_URI}"  # stands in the database's asset for the charts' connection
+CHARTS_URI = "${CHARTS_URI}"  # stands in the database's asset for the charts' connection
 
 
-def read(reader_uri: str) -> dict[str, str]:
+def read(charts_uri: str) -> dict[str, str]:
     """Texts of the assets by relative path, with the connection, query contexts and the dashboards' style filled in."""
     return {
-        path.relative_to(ASSETS).as_posix(): yaml.safe_dump(_complete(yaml.safe_load(path.read_text()), reader_uri))
+        path.relative_to(ASSETS).as_posix(): yaml.safe_dump(_complete(yaml.safe_load(path.read_text()), charts_uri))
         for path in sorted(ASSETS.rglob("*.yaml"))
     }
 
 
-def _complete(asset: dict[str, Any], reader_uri: str) -> dict[str, Any]:
-    if asset.get("sqlalchemy_uri") == READER_URI:
-        return asset | {"sqlalchemy_uri": reader_uri}
+def _complete(asset: dict[str, Any], charts_uri: str) -> dict[str, Any]:
+    if asset.get("sqlalchemy_uri") == CHARTS_URI:
+        return asset | {"sqlalchemy_uri": charts_uri}
     if "viz_type" in asset:
         return asset | {"query_context": query_contexts.build(asset["params"])}
     if "dashboard_title" in asset:

@@ -2,7 +2,8 @@
 
 The writer gets what the code's statements need, and no more: of the ledger's history and of the labels nothing can be
 changed, only what is old deleted (`fraudstream.retention`), and where a row is changed later, only in the columns
-named. The reader reads the same tables. A table that isn't declared is nobody's but the owner's; a test fails for it.
+named. The reader reads the same tables; Superset's role reads the columns that its datasets name. A table that isn't
+declared is nobody's but the owner's; a test fails for it.
 """
 
 from dataclasses import dataclass
@@ -67,6 +68,23 @@ WRITER: dict[str, WriterRights] = {
     "rollup_horizons": WriterRights(update=("deleted_until", "thinned_until")),
 }
 
+#: Columns that the datasets under superset/assets read, of which nothing else reaches Superset.
+CHARTS: dict[str, tuple[str, ...]] = {
+    "fraud_alerts": (
+        *("amount", "customer_id", "event_time", "fraud_score", "reasons", "shipping_city", "shipping_country"),
+        "status",
+    ),
+    "fraud_counts": ("amount", "flagged", "flagged_amount", "transactions", "window_start"),
+    "fraud_locations": (
+        *("flagged", "flagged_amount", "latitude", "longitude", "shipping_city", "shipping_country", "window_start"),
+    ),
+    "product_sales": ("product_id", "revenue", "units", "window_start"),
+    "products": ("category", "name", "product_id"),
+    "scored_transactions": (
+        *("event_time", "is_fraud", "shipping_city", "shipping_country", "shipping_latitude", "shipping_longitude"),
+    ),
+}
+
 _TABLE_GRANTS = """
 SELECT coalesce(role.rolname, 'PUBLIC'), relation.relname, acl.privilege_type
 FROM pg_class AS relation
@@ -90,7 +108,7 @@ WHERE rule.defaclnamespace = to_regnamespace(%(schema)s) AND acl.grantee <> rule
 
 
 def declared(pg: PostgresSettings) -> set[Grant]:
-    """Every right that writer and reader should have."""
+    """Every right that writer, reader and charts should have."""
     found: set[Grant] = set()
     for table, rights in WRITER.items():
         found |= {(pg.reader, table, "SELECT"), (pg.writer, table, "SELECT"), (pg.writer, table, "INSERT")}
@@ -100,7 +118,7 @@ def declared(pg: PostgresSettings) -> set[Grant]:
             found |= {(pg.writer, table, f"UPDATE ({column})") for column in rights.update or ()}
         if rights.delete:
             found.add((pg.writer, table, "DELETE"))
-    return found
+    return found | {(pg.charts, table, f"SELECT ({column})") for table, names in CHARTS.items() for column in names}
 
 
 def differences(connection: Postgres, pg: PostgresSettings) -> list[str]:
@@ -131,7 +149,7 @@ def apply(connection: Postgres, pg: PostgresSettings) -> None:
     with connection.transaction():
         if not differences(connection, pg):
             return
-        roles = SQL(", ").join([SQL("PUBLIC"), Identifier(pg.writer), Identifier(pg.reader)])
+        roles = SQL(", ").join([SQL("PUBLIC"), *map(Identifier, (pg.writer, pg.reader, pg.charts))])
         for kind in (SQL("TABLES"), SQL("SEQUENCES")):
             names = {"schema": Identifier(SCHEMA), "kind": kind, "roles": roles}
             connection.execute(SQL("REVOKE ALL ON ALL {kind} IN SCHEMA {schema} FROM {roles}").format(**names))
@@ -146,12 +164,12 @@ def apply(connection: Postgres, pg: PostgresSettings) -> None:
 
 def rights_table() -> str:
     """The declaration as a table in Markdown, as docs/security.md shows it."""
-    rows = ["| table | writer, besides `SELECT` and `INSERT` |", "| --- | --- |"]
+    rows = ["| table | writer, besides `SELECT` and `INSERT` | columns that charts read |", "| --- | --- | --- |"]
     for table, rights in sorted(WRITER.items()):
         columns = f" of {', '.join(rights.update)}" if isinstance(rights.update, tuple) else ""
         more = [f"`UPDATE`{columns}"] if rights.update else []
         more += ["`DELETE`"] if rights.delete else []
-        rows.append(f"| `{table}` | {', '.join(more) or 'nothing'} |")
+        rows.append(f"| `{table}` | {', '.join(more) or 'nothing'} | {', '.join(CHARTS.get(table, ()))} |")
     return "\n".join(rows) + "\n"
 
 

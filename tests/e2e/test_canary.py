@@ -166,7 +166,7 @@ def test_no_answer_of_superset_has_a_secret(platform: Settings, secrets: Canarie
         database["sqlalchemy_uri"]
         for database in [json.loads(get(f"{platform.superset_url}/api/v1/database/1/connection", token))["result"]]
     ]
-    assert uri.startswith(f"postgresql+psycopg2://{platform.postgres.reader}@127.0.0.1")
+    assert uri.startswith(f"postgresql+psycopg2://{platform.postgres.charts}@127.0.0.1")
 
 
 def test_no_row_of_any_database_has_a_secret(platform: Settings, secrets: Canaries) -> None:

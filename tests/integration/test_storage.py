@@ -14,6 +14,7 @@ from fraudstream.messages.contracts import Topic
 from fraudstream.settings import PostgresSettings, Settings
 from fraudstream.storage import migrate, roles
 from fraudstream.storage.connect import PostgresUnavailableError, connect, session
+from spark_jobs.database import Database
 
 
 def test_migrations_and_tables_agree(settings: Settings) -> None:
@@ -73,6 +74,20 @@ def test_a_session_explains_a_statement_that_was_given_up(settings: Settings) ->
         session(settings, settings.postgres.reader, name="a test", options="-c statement_timeout=50") as connection,
     ):
         connection.execute("SELECT pg_sleep(5)")
+
+
+def test_the_stream_outlives_a_server_that_was_read_only(settings: Settings) -> None:
+    """As after a failover: the old connection can only read, and a new one reaches who can write."""
+    database, told = Database(settings), []
+
+    def write(connection: psycopg.Connection[tuple[object, ...]]) -> None:
+        told.append(database.waiting)
+        connection.execute("DELETE FROM fraud.reconciliations WHERE false")
+
+    database.now().execute("SET default_transaction_read_only = on")
+    database.patiently("batch 7", write)
+    assert told[0] == ""
+    assert told[1].startswith("batch 7 waits for Postgres: the server is read-only, as a standby is after a failover")
 
 
 def test_nobody_enters_without_a_password_or_as_the_owner(settings: Settings) -> None:

@@ -1,9 +1,11 @@
 """A real Superset on a real Postgres: every chart answers, and viewers see dashboards and nothing else."""
 
 import json
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
@@ -141,9 +143,106 @@ def test_nobody_sees_anything_without_signing_in(server: Settings) -> None:
     assert status == 401 or answer["result"] == []
 
 
+def as_browsers_ask(server: Settings, admin: str, chart: str) -> dict[str, Any]:
+    """The query context that a dashboard's page sends for a chart."""
+    number = charts_by_name(server, admin)[chart]
+    saved = request(server, f"/api/v1/chart/{number}", admin)[1]["result"]
+    [board] = saved["dashboards"]
+    context: dict[str, Any] = json.loads(saved["query_context"])
+    context["form_data"] |= {"slice_id": number, "dashboardId": board["id"]}
+    return context | {"force": True}
+
+
+def charts_by_name(server: Settings, token: str) -> dict[str, int]:
+    charts = request(server, "/api/v1/chart/?q=(page_size:100)", token)[1]["result"]
+    return {chart["slice_name"]: chart["id"] for chart in charts}
+
+
+SQL_METRIC = {
+    "expressionType": "SQL",
+    "label": "m",
+    "sqlExpression": "(SELECT count(*) FROM ts_stat('SELECT to_tsvector(name) FROM fraud.products'))",
+}
+SQL_COLUMN = {"expressionType": "SQL", "label": "c", "sqlExpression": "query_to_xml('SELECT 1', true, true, '')::text"}
+#: What a viewer might add to a saved chart's query.
+FORGED = [
+    {"metrics": [SQL_METRIC]},
+    {"columns": [SQL_COLUMN]},
+    {"orderby": [[SQL_METRIC, True]]},
+    {"extras": {"where": "pg_sleep(1) IS NOT NULL"}},
+    {"extras": {"having": "pg_sleep(1) IS NOT NULL"}},
+    {"filters": [{"col": SQL_COLUMN, "op": "IS NOT NULL"}]},
+    {"filters": [{"col": "transactions", "op": "==", "val": 1}]},
+    {"columns": ["newest_age_ms"]},
+    {"post_processing": [{"operation": "cum", "options": {"operator": "sum", "columns": {}}}]},
+    {"post_processing": [{"operation": "contribution", "options": {"columns": ["transactions_total"]}}]},
+    {"result_type": "samples"},
+    {"result_type": "query"},
+    {
+        "annotation_layers": [
+            {
+                "name": "a",
+                "annotationType": "EVENT",
+                "sourceType": "table",
+                "value": 1,
+                "show": True,
+                "showMarkers": False,
+                "style": "solid",
+            }
+        ]
+    },
+]
+
+
+def test_viewers_get_what_a_saved_chart_asks_for(server: Settings, viewer: str, admin: str) -> None:
+    charts = request(server, "/api/v1/chart/?q=(page_size:100)", admin)[1]["result"]
+    for chart in {chart["viz_type"]: chart["slice_name"] for chart in charts}.values():  # one of each kind
+        status, _ = request(server, "/api/v1/chart/data", viewer, as_browsers_ask(server, admin, chart))
+        assert status == 200, chart
+
+
+@pytest.mark.parametrize("forged", FORGED, ids=str)
+def test_a_query_that_is_not_a_saved_charts_is_refused_for_viewers(
+    server: Settings, viewer: str, admin: str, forged: dict[str, object]
+) -> None:
+    context = as_browsers_ask(server, admin, "Scored")
+    context["queries"][0] |= forged
+    assert request(server, "/api/v1/chart/data", viewer, context)[0] == 403
+
+
+def test_a_query_of_another_dataset_or_of_no_chart_is_refused_for_viewers(
+    server: Settings, viewer: str, admin: str
+) -> None:
+    context = as_browsers_ask(server, admin, "Scored")
+    other = as_browsers_ask(server, admin, "Latest alerts")
+    assert request(server, "/api/v1/chart/data", viewer, context | {"datasource": other["datasource"]})[0] == 403
+    assert request(server, "/api/v1/chart/data", viewer, context | {"form_data": {}})[0] == 403
+    form = {"dashboardId": context["form_data"]["dashboardId"], "type": "NATIVE_FILTER", "native_filter_id": "x"}
+    assert request(server, "/api/v1/chart/data", viewer, context | {"form_data": form})[0] == 403
+
+
+def test_charts_answer_while_eight_queries_try_to_sleep(server: Settings, viewer: str, admin: str) -> None:
+    """Not refused, since an administrator sends them: Postgres lets nobody of Superset sleep."""
+    asleep = as_browsers_ask(server, admin, "Scored")
+    asleep["queries"][0]["extras"] = {"where": "pg_sleep(30) IS NULL"}
+    ordinary = as_browsers_ask(server, admin, "Scored")
+    with ThreadPoolExecutor(8) as pool:
+        sleepers = [pool.submit(request, server, "/api/v1/chart/data", admin, asleep) for _ in range(8)]
+        began = time.monotonic()
+        assert request(server, "/api/v1/chart/data", viewer, ordinary)[0] == 200
+        assert time.monotonic() - began < 10
+        assert {sleeper.result()[0] for sleeper in sleepers} == {400}
+
+
+def test_the_session_cookie_follows_links_and_no_forms_of_others(server: Settings) -> None:
+    with urllib.request.urlopen(f"{server.superset_url}/login/") as answer:
+        [cookie] = [value for value in answer.headers.get_all("Set-Cookie") if value.startswith("session=")]
+    assert {"SameSite=Lax", "HttpOnly"} <= set(cookie.split("; "))
+
+
 def test_the_charts_connection_can_not_write(server: Settings) -> None:
     with (
-        psycopg.connect(server.dsn(server.postgres.reader)) as connection,
+        psycopg.connect(server.dsn(server.postgres.charts)) as connection,
         pytest.raises(psycopg.errors.ReadOnlySqlTransaction),
     ):
         connection.execute("DELETE FROM fraud.fraud_counts")
