@@ -73,7 +73,8 @@ def keep_as_set(kafka: KafkaSettings) -> None:
     known = admin.list_topics(timeout=REQUEST_SECONDS).topics
     changed = [
         ConfigResource(ResourceType.TOPIC, name, incremental_configs=_entries(kafka, len(known[name].partitions)))
-        for name in known.keys() & set(Topic)
+        for name in (topic.value for topic in Topic)
+        if name in known
     ]
     for answer in admin.incremental_alter_configs(changed, request_timeout=REQUEST_SECONDS).values():
         try:
