@@ -1,4 +1,4 @@
-"""The driver's connection to Postgres: made anew when it is lost, and patient while Postgres is locked or full."""
+"""The driver's connection to Postgres: made anew when lost, and patient while Postgres is locked, full or read-only."""
 
 import logging
 import time
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import psycopg
+from psycopg.errors import ReadOnlySqlTransaction
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.settings import Settings
@@ -44,7 +45,7 @@ class Database:
         return self._connection
 
     def patiently(self, name: str, work: Callable[[Postgres], Result]) -> Result:
-        """Does `work`, and again while Postgres is lost, locked or full; `waiting` says why meanwhile.
+        """Does `work`, and again while Postgres is lost, locked, full or read-only; `waiting` says why meanwhile.
 
         All work can be repeated: the ledger tells whether a lost commit went through, and what is published twice is
         the same twice. `name` is for messages. Raises PostgresLostError after PATIENCE_SECONDS.
@@ -55,8 +56,11 @@ class Database:
             while True:
                 try:
                     return work(self.now())
-                except psycopg.OperationalError as error:
+                except (psycopg.OperationalError, ReadOnlySqlTransaction) as error:
                     problem = first_line(error)
+                    if isinstance(error, ReadOnlySqlTransaction):
+                        problem = f"the server is read-only, as a standby is after a failover ({problem})"
+                        self._connection.close()  # a new connection reaches who is the primary by then
                     if time.monotonic() > deadline:
                         raise PostgresLostError(
                             f"Postgres didn't take {name} for {PATIENCE_SECONDS:.0f} s ({problem}): look for "

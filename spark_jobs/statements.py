@@ -1,6 +1,6 @@
 """The sink's SQL. Every statement of `APPLY` runs once a micro-batch, in this order, with the parameter `batch_id`."""
 
-from fraudstream.storage.amounts import SHOP_AMOUNT, SHOP_PRICE
+from fraudstream.storage.expressions import ID_HASH, SHOP_AMOUNT, SHOP_PRICE, VERDICT
 
 #: The transaction's own columns, copied as they are.
 TRANSACTION_FIELDS = (
@@ -118,20 +118,16 @@ SELECT DISTINCT ON (transaction_id) {", ".join(_TRANSACTION_COLUMNS[:-1])},
         SELECT FROM fraud.flagged_sessions f WHERE (f.customer_id, f.session_id) = (s.customer_id, s.session_id)
     )
 FROM staged_scored_transactions s
+WHERE NOT EXISTS (SELECT FROM fraud.retired_transactions r WHERE r.id_hash = {ID_HASH.format(of="s")})
 ORDER BY transaction_id, ingest_time, kafka_partition, kafka_offset
 ON CONFLICT (transaction_id) DO NOTHING
 """  # noqa: S608 (constants)
 
-#: A transaction `t` is fraud by its newest label, whichever of label and transaction comes first; without one, by the
-#: model's decision.
-_VERDICT = """coalesce((
-        SELECT l.is_fraud FROM fraud.transaction_labels l WHERE l.transaction_id = t.transaction_id
-        ORDER BY l.labelled_at DESC, l.label_id DESC LIMIT 1
-    ), t.is_fraud)"""
+_VERDICT = VERDICT.format(of="t")
 
-# A session is flagged while any of its transactions is fraud. Looked at are what the batch inserted (never what it
-# staged: a refused repeat is among that) and what it labelled; a session's others only where a label may have cleared
-# it.
+# A session is flagged while any of its transactions is fraud, or a fraud of it was deleted for its age. Looked at are
+# what the batch inserted (never what it staged: a refused repeat is among that) and what it labelled; a session's
+# others only where a label may have cleared it.
 _TURN_SESSIONS = f"""
 WITH touched AS (
     SELECT t.customer_id, t.session_id, {_VERDICT} AS fraud, false AS labelled
@@ -148,7 +144,7 @@ SELECT s.customer_id, s.session_id, s.fraud
 FROM sessions s LEFT JOIN fraud.flagged_sessions f USING (customer_id, session_id)
 WHERE CASE
     WHEN s.fraud THEN f.flagged_at IS NULL
-    ELSE f.flagged_at IS NOT NULL AND s.labelled AND NOT EXISTS (
+    ELSE f.flagged_at IS NOT NULL AND NOT f.fraud_retired AND s.labelled AND NOT EXISTS (
         SELECT FROM fraud.scored_transactions t
         WHERE (t.customer_id, t.session_id) = (s.customer_id, s.session_id) AND {_VERDICT}
     )
@@ -172,7 +168,8 @@ SET units = p.units + excluded.units, revenue = p.revenue + excluded.revenue, ba
 """
 
 # What was sold before in a session is taken back when it is flagged, and comes back when it is cleared. Of this batch's
-# own rows only the mark changes here: `_ADD_SALES` counts them.
+# own rows only the mark changes here: `_ADD_SALES` counts them. Of a window that was thinned or deleted since, what
+# moves is a row of its own, which isn't published, until the next thinning.
 _MOVE_SALES = f"""
 WITH moved AS (
     UPDATE fraud.scored_transactions t SET counted_in_sales = NOT s.flagged
@@ -278,11 +275,15 @@ RETURNING kafka_partition, kafka_offset
 """
 
 # Rows from before contents were hashed conflict with nothing.
-CONFLICTS = """
+CONFLICTS = f"""
 SELECT r.kafka_partition, r.kafka_offset, t.kafka_partition, t.kafka_offset
 FROM staged_repeats r JOIN fraud.scored_transactions t USING (transaction_id)
 WHERE t.content_hash <> r.content_hash
-"""
+UNION ALL
+SELECT r.kafka_partition, r.kafka_offset, t.kafka_partition, t.kafka_offset
+FROM staged_repeats r JOIN fraud.retired_transactions t ON t.id_hash = {ID_HASH.format(of="r")}
+WHERE t.content_hash <> r.content_hash
+"""  # noqa: S608 (constants)
 
 INSERTED = """
 SELECT kafka_partition, ingest_time, late, is_fraud FROM fraud.scored_transactions WHERE batch_id = %(batch_id)s
@@ -296,8 +297,11 @@ SELECT {", ".join(TRANSACTION_FIELDS)}, items, fraud_score, is_fraud, threshold,
 FROM fraud.scored_transactions WHERE batch_id = %s ORDER BY kafka_partition, kafka_offset
 """  # noqa: S608 (constants)
 
+# Of a window that was thinned, the whole is no longer known.
 SALES_TO_PUBLISH = """
-SELECT product_id, window_start, units, revenue FROM fraud.product_sales WHERE batch_id = %s
+SELECT product_id, window_start, units, revenue FROM fraud.product_sales
+WHERE batch_id = %s AND window_start >= coalesce(
+    (SELECT thinned_until FROM fraud.rollup_horizons WHERE table_name = 'product_sales'), '-infinity')
 ORDER BY window_start, product_id
 """
 

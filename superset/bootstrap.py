@@ -65,7 +65,7 @@ def _platform(runtime: Runtime) -> str:
 
 def _dashboards(runtime: Runtime) -> str:
     """Fingerprint of the assets."""
-    return _hash(repr(bundle.read(runtime.reader_uri, runtime.shop_currency)))
+    return _hash(repr(bundle.read(runtime.charts_uri, runtime.shop_currency)))
 
 
 def _hash(*parts: str) -> str:
@@ -106,7 +106,7 @@ def _ensure_viewer_role() -> None:
 
 def _import_assets(runtime: Runtime) -> None:
     with override_user(security_manager.find_user(runtime.admin_username)):
-        ImportAssetsCommand(bundle.read(runtime.reader_uri, runtime.shop_currency)).run()
+        ImportAssetsCommand(bundle.read(runtime.charts_uri, runtime.shop_currency)).run()
     roles = [VIEWER_ROLE, "Public"] if runtime.anonymous else [VIEWER_ROLE]
     for dashboard in db.session.query(Dashboard).filter(Dashboard.slug.in_(bundle.dashboard_slugs())):
         dashboard.roles = [security_manager.find_role(role) for role in roles]

@@ -7,26 +7,26 @@ import query_contexts
 import yaml
 
 ASSETS = Path(__file__).parent / "assets"
-READER_URI = "${READER_URI}"  # stands in the database's asset for the charts' connection
+CHARTS_URI = "${CHARTS_URI}"  # stands in the database's asset for the charts' connection
 CURRENCY = "${SHOP_CURRENCY}"  # stands in the charts' labels
 
 
-def read(reader_uri: str, shop_currency: str) -> dict[str, str]:
+def read(charts_uri: str, shop_currency: str) -> dict[str, str]:
     """Texts of the assets by relative path.
 
     Connection, shop currency, query contexts and the dashboards' style are filled in.
     """
     return {
         path.relative_to(ASSETS).as_posix(): yaml.safe_dump(
-            _complete(yaml.safe_load(path.read_text().replace(CURRENCY, shop_currency)), reader_uri)
+            _complete(yaml.safe_load(path.read_text().replace(CURRENCY, shop_currency)), charts_uri)
         )
         for path in sorted(ASSETS.rglob("*.yaml"))
     }
 
 
-def _complete(asset: dict[str, Any], reader_uri: str) -> dict[str, Any]:
-    if asset.get("sqlalchemy_uri") == READER_URI:
-        return asset | {"sqlalchemy_uri": reader_uri}
+def _complete(asset: dict[str, Any], charts_uri: str) -> dict[str, Any]:
+    if asset.get("sqlalchemy_uri") == CHARTS_URI:
+        return asset | {"sqlalchemy_uri": charts_uri}
     if "viz_type" in asset:
         return asset | {"query_context": query_contexts.build(asset["params"])}
     if "dashboard_title" in asset:

@@ -1,7 +1,8 @@
 """Derives the query context of a chart from its parameters.
 
 Superset's pages build the query in the browser from `params`. `GET /api/v1/chart/<id>/data/` uses a saved
-`query_context` instead. It is derived here when the assets are imported, so that there is one definition of each chart.
+`query_context` instead. It is derived here when the assets are imported, so that there is one definition of each chart,
+and asks for what the page asks for: a viewer's query is compared with it (viewer_security.py).
 """
 
 import json
@@ -43,6 +44,7 @@ def _timeseries(params: Params) -> Query:
     axis = {
         "columnType": "BASE_AXIS",
         "expressionType": "SQL",
+        "isColumnReference": True,
         "label": params["x_axis"],
         "sqlExpression": params["x_axis"],
         "timeGrain": params["time_grain_sqla"],
@@ -59,10 +61,13 @@ def _table(params: Params) -> Query:
 
 
 def _pie(params: Params) -> Query:
+    metric = params["metric"]
+    share = {"columns": [metric], "rename_columns": [f"{metric}__contribution"]}
     return {
         "columns": params["groupby"],
-        "metrics": [params["metric"]],
-        "orderby": [[params["metric"], False]],
+        "metrics": [metric],
+        "orderby": [[metric, False]],
+        "post_processing": [{"operation": "contribution", "options": share}],
     }
 
 

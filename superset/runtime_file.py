@@ -22,7 +22,7 @@ class Runtime:
     """The address on which to listen."""
     metadata_uri: str
     """Superset's own database, without a password (libpq reads the pass file)."""
-    reader_uri: str
+    charts_uri: str
     """The read-only connection that the charts use, without a password."""
     admin_username: str
     admin_password_file: str

@@ -12,6 +12,7 @@ import views
 from event_log import PeopleEventLogger
 from superset.config import TALISMAN_CONFIG as DEFAULT_TALISMAN_CONFIG
 from superset.config import THEME_DEFAULT as DEFAULT_THEME
+from viewer_security import ViewerSecurityManager
 
 RUNTIME = runtime_file.load()
 
@@ -24,7 +25,9 @@ SQLALCHEMY_ENGINE_OPTIONS = {"pool_pre_ping": True}
 
 FEATURE_FLAGS = {"DASHBOARD_RBAC": True}
 PUBLIC_ROLE_LIKE = "Public" if RUNTIME.anonymous else None
-SESSION_COOKIE_SAMESITE = "Strict"
+CUSTOM_SECURITY_MANAGER = ViewerSecurityManager
+#: `Strict` would ask whoever follows a link from a mail to sign in again.
+SESSION_COOKIE_SAMESITE = "Lax"
 EVENT_LOGGER = PeopleEventLogger()
 
 # --- freshness: charts are cached in this process for a few seconds -----------------------------------------------
@@ -47,6 +50,8 @@ TALISMAN_CONFIG["content_security_policy"] |= {
     "style-src": ["'self'", "'unsafe-inline'"],
     "font-src": ["'self'", "data:"],
 }
+#: Talisman writes its own value, `Lax` by default, over SESSION_COOKIE_SAMESITE.
+TALISMAN_CONFIG["session_cookie_samesite"] = SESSION_COOKIE_SAMESITE
 ENABLE_CORS = False
 BLUEPRINTS = [views.blueprint]
 FLASK_APP_MUTATOR = views.register

@@ -70,12 +70,20 @@ def isolated_settings(others: Mapping[str, str] = MappingProxyType({})) -> Itera
 @contextmanager
 def isolated_servers() -> Iterator[Settings]:
     """A real Kafka with its topics and a real Postgres with its schema: the first steps of `fraudctl up`."""
+    with bare_servers() as settings:
+        Up(settings).schema(_say_nothing)
+        yield settings
+
+
+@contextmanager
+def bare_servers() -> Iterator[Settings]:
+    """A real Kafka with its topics and a real Postgres with its roles, without the schema."""
     with isolated_settings() as settings:
         secrets.ensure(settings)
         for folder in (kafka.NAME, *jars.SPARK):
             jars.install(settings, folder)
         try:
-            start_servers(settings)
+            _start_bare(settings)
             yield settings
         finally:
             stop_servers(settings)
@@ -83,11 +91,15 @@ def isolated_servers() -> Iterator[Settings]:
 
 def start_servers(settings: Settings) -> None:
     """Kafka and Postgres, with topics, roles and schema."""
+    _start_bare(settings)
+    Up(settings).schema(_say_nothing)
+
+
+def _start_bare(settings: Settings) -> None:
     Supervisor(settings).apply([kafka.part(settings), postgres.part(settings)])
     up = Up(settings)
     up.postgres(_say_nothing)
     up.kafka(_say_nothing)
-    up.schema(_say_nothing)
 
 
 def stop_servers(settings: Settings) -> None:

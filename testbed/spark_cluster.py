@@ -97,8 +97,8 @@ class Cluster:
             "spark.network.crypto.enabled true\n"
             "spark.master.rest.enabled false\n"
             "spark.worker.cleanup.enabled true\n"
-            f"spark.driver.extraClassPath {class_path(settings)}\n"
-            f"spark.executor.extraClassPath {class_path(settings)}\n"
+            f"spark.driver.extraClassPath {self._class_path}\n"
+            f"spark.executor.extraClassPath {self._class_path}\n"
         )
         self._master = self._spawn("master", "master.Master", "--port", self._ports[0], "--webui-port", self._ports[1])
 

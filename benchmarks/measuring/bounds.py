@@ -29,9 +29,10 @@ class Bound:
         return self.rate * (messages_per_hour / 1000 if self.per is Per.MESSAGES else 1)
 
 
-_KEPT = "the days that the table is kept"
-_KAFKA = "the topics' retention"
-_AIRFLOW = "the cleaning of Airflow's database and logs"
+_KEPT = "the Dag `apply_retention`, after the days that the table is kept"
+_KAFKA = "the topics' `retention.ms` and `retention.bytes`"
+_AIRFLOW = "the Dag `apply_retention`, which cleans Airflow's database and logs"
+_SUPERSET = "the Dag `apply_retention`, which prunes Superset's log"
 _FULL = "full profiles: 32 purchases a customer, `CUSTOMER_RETENTION_DAYS`"
 
 #: The first that matches counts. Rates are of the default shop, with room for its hours.
@@ -40,7 +41,7 @@ BOUNDS = (
     Bound(r"(bytes|files)/var/(kafka|postgres)/.+", float("inf"), Per.HOUR, "the folder above and each table count"),
     Bound(r"bytes/var/kafka", 700_000, Per.MESSAGES, _KAFKA),
     Bound(r"files/var/kafka", 60, Per.HOUR, _KAFKA),
-    Bound(r"bytes/var/postgres", 400_000, Per.MESSAGES, "the days that tables are kept; `max_wal_size`"),
+    Bound(r"bytes/var/postgres", 400_000, Per.MESSAGES, "the Dag `apply_retention`; `max_wal_size`"),
     Bound(r"files/var/postgres", 120, Per.HOUR, "the number of tables and partitions; `max_wal_size`"),
     Bound(r"table/[^.]+\.fraud\.(scored_transactions|fraud_alerts).*", 200_000, Per.MESSAGES, _KEPT),
     Bound(r"rows/[^.]+\.fraud\.(scored_transactions|fraud_alerts).*", 200, Per.MESSAGES, _KEPT),
@@ -48,8 +49,8 @@ BOUNDS = (
     Bound(r"rows/[^.]+\.fraud\..+", 400, Per.MESSAGES, _KEPT),
     Bound(r"table/airflow\..+", 4 * MIB, Per.HOUR, _AIRFLOW),
     Bound(r"rows/airflow\..+", 3_000, Per.HOUR, _AIRFLOW),
-    Bound(r"table/superset\.public\.logs", 2 * MIB, Per.HOUR, "the pruning of Superset's log"),
-    Bound(r"rows/superset\.public\.logs", 1_500, Per.HOUR, "the pruning of Superset's log"),
+    Bound(r"table/superset\.public\.logs", 2 * MIB, Per.HOUR, _SUPERSET),
+    Bound(r"rows/superset\.public\.logs", 1_500, Per.HOUR, _SUPERSET),
     Bound(r"bytes/var/airflow(/.+)?", 20 * MIB, Per.HOUR, _AIRFLOW),
     Bound(r"files/var/airflow(/.+)?", 300, Per.HOUR, _AIRFLOW),
     Bound(r"bytes/var/logs", 20 * MIB, Per.HOUR, "the rotation of each log"),

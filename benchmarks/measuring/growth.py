@@ -26,10 +26,12 @@ COLUMNS = ("run", "seconds", "series", "value")
 #: Folders deeper than this below `var` count to the one above: Airflow makes one for each run of a Dag.
 FOLDER_LEVELS = 3
 
-#: Rows by Postgres' own counters: as exact as its last ANALYZE after a crash, and free.
+#: Rows by Postgres' own counters: as exact as its last ANALYZE after a crash, and free. A temporary table
+#: would make this wait for the transaction that has it.
 TABLES = """
     SELECT format('%s.%s.%s', current_database(), schemaname, relname), n_live_tup, pg_total_relation_size(relid)
     FROM pg_stat_user_tables
+    WHERE schemaname NOT LIKE 'pg_temp%'
 """
 
 

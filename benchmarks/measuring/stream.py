@@ -20,7 +20,7 @@ from fraudstream.local.up import Up
 from fraudstream.messages.contracts import INPUT_TOPICS
 from fraudstream.settings import PROJECT_DIR, Settings
 from fraudstream.storage.connect import Postgres, connect
-from testbed.isolation import isolated_servers
+from testbed.isolation import bare_servers
 
 STOP_SECONDS = 60.0
 
@@ -56,7 +56,7 @@ class Program:
 
 
 class Stream:
-    """Servers with static data and a model; the job and the simulated shop run when they are told to."""
+    """Servers, static data and a model; the job and the simulated shop run when they are told to."""
 
     def __init__(self, settings: Settings, stack: ExitStack) -> None:
         self.settings = settings
@@ -111,13 +111,20 @@ class Stream:
 @contextmanager
 def fresh_stream() -> Iterator[Stream]:
     """A stream that has seen nothing yet; everything of it ends, and its folder is deleted, with the context."""
+    with bare_stream() as stream:
+        up = Up(stream.settings)
+        for step in (up.schema, up.static_data, up.model):
+            step(lambda _: None)
+        yield stream
+
+
+@contextmanager
+def bare_stream() -> Iterator[Stream]:
+    """As `fresh_stream`, still without schema, static data and model."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped by SIGTERM"))  # so that clean-ups run
-    with isolated_servers() as settings, ExitStack() as stack:
+    with bare_servers() as settings, ExitStack() as stack:
         if not settings.paths.python("spark").exists():
             raise BenchmarkError(f"the spark environment is missing in {settings.paths.venvs}: run ./fraudctl up first")
-        up = Up(settings)
-        up.static_data(lambda _: None)
-        up.model(lambda _: None)
         yield Stream(settings, stack)
 
 

@@ -37,10 +37,16 @@ def doctor(
     if as_json:
         raise UsageError("doctor has --json with --security only: ./fraudctl doctor --security --json")
 
+    from fraudstream.local import disks
     from fraudstream.local.doctor import check
 
     check(settings, servers=True)
+    cost = disks.cost(settings)
     typer.echo("This machine is ready.")
+    typer.echo(
+        f"At {settings.producer.events_per_second:g} events a second a day adds about {cost.day:.1f} GB to the disk, "
+        f"until retention takes as much: at about {cost.steady:.0f} GB."
+    )
 
 
 def _examine_security(settings: Settings, as_json: bool) -> int:

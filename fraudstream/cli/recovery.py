@@ -43,6 +43,22 @@ def retry() -> None:
 
 
 @app.command()
+def retention(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+) -> None:
+    """Delete rows and logs that are older than the settings say, in small steps, and keep their sums.
+
+    The Dag apply_retention does it every hour.
+
+    Example: ./fraudctl retention --dry-run
+    """
+    from fraudstream.retention.apply import apply
+
+    for retired in apply(load_settings(), dry_run=dry_run):
+        typer.echo(f"{retired.table}: {retired.rows}{' would go' if dry_run else ''}")
+
+
+@app.command()
 def acknowledge(
     numbers: Annotated[list[int] | None, typer.Argument(help="Numbers of open differences; none: list them.")] = None,
     reason: Annotated[str, typer.Option("--reason", help="Why they may stay, or how they were mended.")] = "",

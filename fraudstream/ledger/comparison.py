@@ -12,8 +12,8 @@ from typing import Any
 from psycopg.rows import DictRow, dict_row
 
 from fraudstream.ledger.differences import Difference
-from fraudstream.storage.amounts import SHOP_AMOUNT, SHOP_PRICE
 from fraudstream.storage.connect import Postgres
+from fraudstream.storage.expressions import SHOP_AMOUNT, SHOP_PRICE
 
 #: A batch is published right after its commit; what is unpublished for longer waits for a driver that is gone.
 PUBLISHED_WITHIN = "60 seconds"
@@ -58,6 +58,7 @@ _UNPUBLISHED = f"""
         AND committed_at < now() - interval '{PUBLISHED_WITHIN}'
     ORDER BY batch_id LIMIT 20
 """  # noqa: S608 (constants)
+_DELETED = "SELECT max(deleted_until) FROM fraud.rollup_horizons"
 _NEXT_TIME = """
     SELECT least(
         (SELECT min(event_time) FROM fraud.scored_transactions WHERE event_time >= %(since)s),
@@ -143,12 +144,14 @@ def unpublished(connection: Postgres) -> list[str]:
 
 
 def first_hour(connection: Postgres) -> datetime:
-    """The first hour of which no row can have been deleted for its age.
+    """The first hour of which neither a row nor a window can have been deleted for its age.
 
-    Rows go after their batch. An event may be dated a little after its arrival, never an hour.
+    Rows go after their batch. An event may be dated a little after its arrival, never an hour. Windows that retention
+    merged stay within their hour.
     """
     first, committed_at = _first_batch(connection)
-    return _hour_of(committed_at) + 2 * HOUR if first else BEGINNING
+    ((deleted_until,),) = connection.execute(_DELETED).fetchall()
+    return max(deleted_until or BEGINNING, _hour_of(committed_at) + 2 * HOUR if first else BEGINNING)
 
 
 def _first_batch(connection: Postgres) -> tuple[int, datetime]:

@@ -34,7 +34,12 @@ EXAMPLES = 20
 #: An hour of a busy shop may take a while; a reader's own limit is for dashboards.
 OPTIONS = "-c statement_timeout=300000"
 
-COUNTED = "SELECT coalesce(sum(transactions), 0)::bigint FROM fraud.fraud_counts"
+#: Of the windows, and of those that retention has deleted.
+COUNTED = """
+    SELECT coalesce((SELECT sum(transactions) FROM fraud.fraud_counts), 0)::bigint
+         + coalesce((SELECT total FROM fraud.retired_totals
+                     WHERE (table_name, figure) = ('fraud_counts', 'transactions')), 0)::bigint
+"""
 _NEWEST = """
     SELECT at, extract(epoch FROM clock_timestamp() - at)::float8 AS age_s, batches, messages, unread,
            cardinality(waiting) + (

@@ -54,7 +54,10 @@ def back_up(settings: Settings, folder: Path, tell: Tell) -> None:
 
 
 def run_restore(settings: Settings, folder: Path, tell: Tell) -> None:
-    """Restores into a platform that is down; an embedded PostgreSQL runs meanwhile. Raises BackupError."""
+    """Restores into a platform that is down; an embedded PostgreSQL runs meanwhile. Raises BackupError.
+
+    The schema is then of the backup's release, so that this release's `up`, or that one's, can go on from it.
+    """
     if Supervisor(settings).answers():
         raise BackupError("the platform runs: ./fraudctl down first")
     if not (folder / DUMP).is_file():
@@ -62,10 +65,8 @@ def run_restore(settings: Settings, folder: Path, tell: Tell) -> None:
     try:
         for line in prepare_machine(settings):
             tell(line)
-        up = Up(settings)
-        up.postgres(tell)
+        Up(settings).postgres(tell)
         _restore(settings, folder, tell)
-        up.schema(tell)  # a backup of an earlier release becomes one of this release
     finally:
         down(settings, lambda what: tell(f"stopping {what}"))
 
@@ -77,12 +78,38 @@ def _restore(settings: Settings, folder: Path, tell: Tell) -> None:
     if row and row[0]:
         raise BackupError("the streaming job is connected: stop it first (pause its Dag, mark its task failed)")
     tell(f"the schema {SCHEMA} of PostgreSQL")
-    dsn = f"{settings.dsn(admin)}&options=-clock_timeout%3D{LOCK_TIMEOUT}"
-    _run("pg_restore", "--dbname", dsn, "--clean", "--if-exists", "--single-transaction", str(folder / DUMP))
+    replace_schema(settings, folder / DUMP)
     tell("the models")
     for version in sorted((folder / MODELS).iterdir()):
         if not (settings.paths.models / version.name).exists():
             shutil.copytree(version, settings.paths.models / version.name)
+
+
+def replace_schema(settings: Settings, dump: Path) -> None:
+    """Replaces the schema by a dump's, in one transaction. Raises BackupError; nothing has changed then.
+
+    `pg_restore --clean` drops what the dump holds, which a schema with a later release's tables outlasts. So psql drops
+    it whole, and commits only once pg_restore has read the dump to its end.
+    """
+    drop = (
+        "BEGIN",
+        f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; SET LOCAL client_min_messages = warning",
+        f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE",
+    )
+    commands = (argument for statement in drop for argument in ("--command", statement))
+    dsn = settings.dsn(settings.postgres.admin)
+    psql = (str(binary("psql")), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--dbname", dsn, *commands)
+    with (
+        tempfile.TemporaryFile() as said,
+        subprocess.Popen((*psql, "--file=-"), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said) as writer,
+    ):
+        read = subprocess.run(
+            (str(binary("pg_restore")), "--file=-", str(dump)), stdout=writer.stdin, stderr=said, check=False
+        )
+        writer.communicate(None if read.returncode else b"COMMIT;\n")
+        said.seek(0)
+        if read.returncode or writer.returncode:
+            raise BackupError(f"{dump} can't be restored: {said.read().decode(errors='replace').strip()[-1000:]}")
 
 
 def _run(program: str, *arguments: str) -> None:

@@ -34,6 +34,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "postgres_admin": _password,
     "fraud_writer": _password,
     "fraud_reader": _password,
+    "fraud_charts": _password,
     "airflow_db": _password,
     "superset_db": _password,
     "airflow_admin": _password,
@@ -78,6 +79,7 @@ def database_roles(settings: Settings) -> dict[str, str]:
         pg.admin: "postgres_admin",
         pg.writer: "fraud_writer",
         pg.reader: "fraud_reader",
+        pg.charts: "fraud_charts",
         pg.airflow_database: "airflow_db",
         pg.superset_database: "superset_db",
     }

@@ -13,6 +13,7 @@ from fraudstream.kafka import offsets as kafka_offsets
 from fraudstream.kafka.errors import KafkaUnavailableError
 from fraudstream.kafka.offsets import Offsets
 from fraudstream.ledger import figures, reconciliation
+from fraudstream.local import disks
 from fraudstream.local.parts.airflow_api import AirflowApi, AirflowApiError
 from fraudstream.local.parts.all import parts
 from fraudstream.local.supervisor import Supervisor, SupervisorError
@@ -170,6 +171,7 @@ def _reconciliation(newest: dict[str, Any] | None) -> Reconciliation:
 
 def _processes(settings: Settings) -> Status:
     components, problems = _components(settings)
+    problems += disks.problems(settings)
     if armed := failpoints.problem(settings.stream.failpoints):
         problems.append(armed)
     for name, job in jobs(settings).items():

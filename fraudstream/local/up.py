@@ -11,7 +11,7 @@ from fraudstream.errors import FraudstreamError
 from fraudstream.files import private_folder
 from fraudstream.jobs.heartbeat import State
 from fraudstream.jobs.jobs import jobs
-from fraudstream.kafka.topics import create_topics
+from fraudstream.kafka.topics import create_topics, keep_as_set
 from fraudstream.local import doctor, leftovers, secrets
 from fraudstream.local.install import environments, jars
 from fraudstream.local.parts import airflow, kafka, postgres, superset
@@ -117,6 +117,8 @@ class Up:
         else:
             kafka.wait_ready(settings, not_watching, kafka.YOURS_SECONDS)
         create_topics(settings.kafka)
+        if settings.kafka.embedded:
+            keep_as_set(settings.kafka)
         if lacking := list(doctor.find_server_problems(settings)):
             raise UpError("\n  ".join(lacking))
 

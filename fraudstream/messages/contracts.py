@@ -207,7 +207,8 @@ class ScoredTransaction(Struct, frozen=True, kw_only=True):
 class ProductWindow(Struct, frozen=True, kw_only=True):
     """A product's sales so far in a 30-s window, from sessions that aren't flagged. Key: `product_id`.
 
-    Each message replaces the earlier ones about the same window and product.
+    Each message replaces the earlier ones about the same window and product. None comes about a window that retention
+    may have merged, after `FRAUDSTREAM_RETENTION__ROLLUPS_FINE_HOURS`.
     """
 
     schema_version: Literal[1]

@@ -56,7 +56,14 @@ class KafkaBrokers(Group):
     min_insync_replicas: int = Field(
         1, ge=1, le=10, description="replicas that must hold a message before it is acknowledged; set at `up`, too"
     )
-    retention_hours: int = Field(168, ge=1, description="how long topics that `up` creates keep messages, hours")
+    retention_hours: int = Field(
+        168, ge=1, description="how long topics keep messages, hours; set at `up`, in your own Kafka of new topics only"
+    )
+    retention_mb: int = Field(
+        20_480,
+        ge=0,
+        description="the most that each topic keeps, over all its partitions, MiB; 0: all; set at `up`, likewise",
+    )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL; for your own Kafka"
     )

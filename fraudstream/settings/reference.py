@@ -1,6 +1,7 @@
 """The page of all settings, docs/settings.md, from `Settings` itself."""
 
 from collections.abc import Iterator
+from inspect import cleandoc
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -24,7 +25,7 @@ def reference() -> str:
     for name, field in Settings.model_fields.items():
         group = field.annotation
         if isinstance(group, type) and issubclass(group, Group):
-            parts += [f"## {name.replace('_', ' ').capitalize()}", "", (group.__doc__ or "").strip(), ""]
+            parts += [f"## {name.replace('_', ' ').capitalize()}", "", cleandoc(group.__doc__ or ""), ""]
             parts += _table(
                 (f"{name}__{key}", value) for key, value in group.model_fields.items() if not _is_group(value)
             )

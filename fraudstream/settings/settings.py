@@ -19,6 +19,7 @@ from fraudstream.errors import SettingsError
 from fraudstream.settings.group import ENV_PREFIX, Group
 from fraudstream.settings.kafka import KafkaSettings
 from fraudstream.settings.paths import PROJECT_DIR, Paths
+from fraudstream.settings.retention import RetentionSettings
 
 
 class PostgresSettings(Group):
@@ -29,7 +30,8 @@ class PostgresSettings(Group):
     database: str = Field("fraudstream", description="holds the schema `fraud`")
     owner: str = Field("fraud_owner", description="owns the schema; applies migrations")
     writer: str = Field("fraud_writer", description="the streaming job's role")
-    reader: str = Field("fraud_reader", description="Superset's read-only role")
+    reader: str = Field("fraud_reader", description="reads all tables; for status, Dags and people")
+    charts: str = Field("fraud_charts", description="Superset's role: reads what its charts show")
     airflow_database: str = Field("airflow", description="Airflow's metadata; its role has the same name")
     superset_database: str = Field("superset", description="Superset's metadata; its role has the same name")
     admin: str = Field("postgres", description="creates roles and databases, at `up` only")
@@ -203,6 +205,7 @@ class Settings(BaseSettings):
     producer: ProducerSettings = ProducerSettings()
     airflow: AirflowSettings = AirflowSettings()
     superset: SupersetSettings = SupersetSettings()
+    retention: RetentionSettings = RetentionSettings()
 
     @cached_property
     def paths(self) -> Paths:

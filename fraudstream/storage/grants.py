@@ -1,8 +1,9 @@
 """Rights on each table: declared here, applied to the database by `apply`, compared by `differences`.
 
 The writer gets what the code's statements need, and no more: of the ledger's history and of the labels nothing can be
-changed or deleted, and where a row is changed later, only in the columns named. The reader reads the same tables. A
-table that isn't declared is nobody's but the owner's; a test fails for it.
+changed, only what is old deleted (`fraudstream.retention`), and where a row is changed later, only in the columns
+named. The reader reads the same tables; Superset's role reads the columns that its datasets name. A table that isn't
+declared is nobody's but the owner's; a test fails for it.
 """
 
 from dataclasses import dataclass
@@ -33,28 +34,28 @@ APPEND_ONLY = WriterRights()
 #: The writer's rights, with the code that needs them.
 WRITER: dict[str, WriterRights] = {
     # fraudstream.static_data.publish and entity_risk
-    "static_versions": APPEND_ONLY,
+    "static_versions": WriterRights(delete=True),
     "customers": WriterRights(update=True),
     "products": WriterRights(update=True),
     "currency_rates": WriterRights(delete=True),
     "entity_risk": WriterRights(delete=True),
-    "entity_risk_versions": APPEND_ONLY,
+    "entity_risk_versions": WriterRights(delete=True),
     # spark_jobs.statements
-    "scored_transactions": WriterRights(update=("counted_in_sales",)),
+    "scored_transactions": WriterRights(update=("counted_in_sales",), delete=True),
     "fraud_alerts": WriterRights(update=("decided_at", "status")),
-    "flagged_sessions": WriterRights(delete=True),
-    "product_sales": WriterRights(update=("batch_id", "revenue", "units")),
+    "flagged_sessions": WriterRights(update=("fraud_retired",), delete=True),
+    "product_sales": WriterRights(update=("batch_id", "revenue", "units"), delete=True),
     "fraud_counts": WriterRights(
-        update=("amount", "flagged", "flagged_amount", "flagged_unpriced", "transactions", "unpriced")
+        update=("amount", "flagged", "flagged_amount", "flagged_unpriced", "transactions", "unpriced"), delete=True
     ),
-    "fraud_locations": WriterRights(update=("flagged", "flagged_amount")),
+    "fraud_locations": WriterRights(update=("flagged", "flagged_amount"), delete=True),
     "dead_letters": WriterRights(
-        update=("replay_claimed_at", "replay_from", "replayed_at", "replayed_offset", "topic")
+        update=("replay_claimed_at", "replay_from", "replayed_at", "replayed_offset", "topic"), delete=True
     ),
-    "transaction_labels": WriterRights(update=("topic",)),
+    "transaction_labels": WriterRights(update=("topic",), delete=True),
     # spark_jobs.ledger
     "stream_queries": WriterRights(update=True),
-    "stream_batches": WriterRights(update=("published_at",)),
+    "stream_batches": WriterRights(update=("published_at",), delete=True),
     "stream_offsets": WriterRights(update=True),
     # fraudstream.ledger.rebuild, which renames what was read from a topic that was made anew
     "stream_lost_ranges": APPEND_ONLY,
@@ -64,6 +65,29 @@ WRITER: dict[str, WriterRights] = {
     "reconciliations": WriterRights(delete=True),
     "reconciliation_differences": WriterRights(update=("acknowledged_at", "acknowledged_by", "reason", "seen_at")),
     "reconciliation_positions": WriterRights(update=("begun_at", "next", "whole_since")),
+    # fraudstream.retention, which deletes from those above, too
+    "retired_totals": WriterRights(update=("total",)),
+    "retired_transactions": WriterRights(delete=True),
+    "rollup_horizons": WriterRights(update=("deleted_until", "thinned_until")),
+}
+
+#: Columns that the datasets under superset/assets read, of which nothing else reaches Superset.
+CHARTS: dict[str, tuple[str, ...]] = {
+    "fraud_alerts": (
+        *("amount", "customer_id", "event_time", "exchange_rate", "fraud_score", "reasons", "shipping_city"),
+        *("shipping_country", "status"),
+    ),
+    "fraud_counts": (
+        *("amount", "flagged", "flagged_amount", "flagged_unpriced", "transactions", "unpriced", "window_start"),
+    ),
+    "fraud_locations": (
+        *("flagged", "flagged_amount", "latitude", "longitude", "shipping_city", "shipping_country", "window_start"),
+    ),
+    "product_sales": ("product_id", "revenue", "units", "window_start"),
+    "products": ("category", "name", "product_id"),
+    "scored_transactions": (
+        *("event_time", "is_fraud", "shipping_city", "shipping_country", "shipping_latitude", "shipping_longitude"),
+    ),
 }
 
 _TABLE_GRANTS = """
@@ -89,7 +113,7 @@ WHERE rule.defaclnamespace = to_regnamespace(%(schema)s) AND acl.grantee <> rule
 
 
 def declared(pg: PostgresSettings) -> set[Grant]:
-    """Every right that writer and reader should have."""
+    """Every right that writer, reader and charts should have."""
     found: set[Grant] = set()
     for table, rights in WRITER.items():
         found |= {(pg.reader, table, "SELECT"), (pg.writer, table, "SELECT"), (pg.writer, table, "INSERT")}
@@ -99,7 +123,7 @@ def declared(pg: PostgresSettings) -> set[Grant]:
             found |= {(pg.writer, table, f"UPDATE ({column})") for column in rights.update or ()}
         if rights.delete:
             found.add((pg.writer, table, "DELETE"))
-    return found
+    return found | {(pg.charts, table, f"SELECT ({column})") for table, names in CHARTS.items() for column in names}
 
 
 def differences(connection: Postgres, pg: PostgresSettings) -> list[str]:
@@ -130,7 +154,7 @@ def apply(connection: Postgres, pg: PostgresSettings) -> None:
     with connection.transaction():
         if not differences(connection, pg):
             return
-        roles = SQL(", ").join([SQL("PUBLIC"), Identifier(pg.writer), Identifier(pg.reader)])
+        roles = SQL(", ").join([SQL("PUBLIC"), *map(Identifier, (pg.writer, pg.reader, pg.charts))])
         for kind in (SQL("TABLES"), SQL("SEQUENCES")):
             names = {"schema": Identifier(SCHEMA), "kind": kind, "roles": roles}
             connection.execute(SQL("REVOKE ALL ON ALL {kind} IN SCHEMA {schema} FROM {roles}").format(**names))
@@ -145,12 +169,12 @@ def apply(connection: Postgres, pg: PostgresSettings) -> None:
 
 def rights_table() -> str:
     """The declaration as a table in Markdown, as docs/security.md shows it."""
-    rows = ["| table | writer, besides `SELECT` and `INSERT` |", "| --- | --- |"]
+    rows = ["| table | writer, besides `SELECT` and `INSERT` | columns that charts read |", "| --- | --- | --- |"]
     for table, rights in sorted(WRITER.items()):
         columns = f" of {', '.join(rights.update)}" if isinstance(rights.update, tuple) else ""
         more = [f"`UPDATE`{columns}"] if rights.update else []
         more += ["`DELETE`"] if rights.delete else []
-        rows.append(f"| `{table}` | {', '.join(more) or 'nothing'} |")
+        rows.append(f"| `{table}` | {', '.join(more) or 'nothing'} | {', '.join(CHARTS.get(table, ()))} |")
     return "\n".join(rows) + "\n"
 
 

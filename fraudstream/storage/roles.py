@@ -1,7 +1,7 @@
 """Roles and databases: who may sign in, and where.
 
-`fraud_owner` owns the schema and can't sign in; the stream writes as `fraud_writer`; people and Superset read as
-`fraud_reader`; Airflow and Superset each own their own database. What writer and reader may do with each table is
+`fraud_owner` owns the schema and can't sign in; the stream writes as `fraud_writer`; people read as `fraud_reader`, and
+Superset's charts as `fraud_charts`; Airflow and Superset each own their own database. What each may do with a table is
 declared in `fraudstream.storage.grants`. Everything here may run again at any time.
 """
 
@@ -11,8 +11,8 @@ from typing import Any
 from psycopg import Connection
 from psycopg.sql import SQL, Identifier, Literal
 
-from fraudstream.settings import Settings
-from fraudstream.storage import grants
+from fraudstream.settings import PostgresSettings, Settings
+from fraudstream.storage import functions, grants
 from fraudstream.storage.connect import connect
 from fraudstream.storage.tables import SCHEMA
 
@@ -22,10 +22,14 @@ READER_SETTINGS = {
     "statement_timeout": "15s",
     "idle_in_transaction_session_timeout": "1min",
 }
+#: The same for the charts: a query that takes longer than a dashboard's refresh interval is of no use.
+CHARTS_SETTINGS = READER_SETTINGS | {"statement_timeout": "10s"}
 #: Workers that outlive a killed scheduler hold its connection open, and with it what its transaction has locked.
 AIRFLOW_SETTINGS = {"idle_in_transaction_session_timeout": "1min"}
-#: Superset's threads, the health page and people, and still far from the server's own limit, which the writer needs.
+#: The health page, Dags and people, and still far from the server's own limit, which the writer needs.
 READER_CONNECTIONS = 40
+#: One for each thread of Superset (superset/gunicorn_config.py), and some that a server that was killed leaves behind.
+CHARTS_CONNECTIONS = 20
 Postgres = Connection[tuple[Any, ...]]
 
 
@@ -49,31 +53,39 @@ def ensure_roles(settings: Settings, passwords: Mapping[str, str]) -> None:
             _ensure_database(connection, database, owner)
         if pg.embedded:  # a server of others has databases of theirs
             connection.execute("REVOKE ALL ON DATABASE postgres, template1 FROM PUBLIC")
-        for role, rights in ((pg.writer, "CONNECT, TEMPORARY"), (pg.reader, "CONNECT")):
+        for role, rights in ((pg.writer, "CONNECT, TEMPORARY"), (pg.reader, "CONNECT"), (pg.charts, "CONNECT")):
             connection.execute(
                 SQL("GRANT {} ON DATABASE {} TO {}").format(SQL(rights), *map(Identifier, (pg.database, role)))
             )
-        limit = Literal(READER_CONNECTIONS)
-        connection.execute(SQL("ALTER ROLE {} CONNECTION LIMIT {}").format(Identifier(pg.reader), limit))
-        _set(connection, pg.reader, READER_SETTINGS)
+        for role, (limit, begins_with) in limits(pg).items():
+            connection.execute(SQL("ALTER ROLE {} CONNECTION LIMIT {}").format(Identifier(role), Literal(limit)))
+            _set(connection, role, begins_with)
         _set(connection, pg.airflow_database, AIRFLOW_SETTINGS)
 
 
+def limits(pg: PostgresSettings) -> dict[str, tuple[int, dict[str, str]]]:
+    """Each role that only reads, with how many connections it may have and what its sessions begin with."""
+    return {pg.reader: (READER_CONNECTIONS, READER_SETTINGS), pg.charts: (CHARTS_CONNECTIONS, CHARTS_SETTINGS)}
+
+
 def ensure_schema(settings: Settings) -> None:
-    """Creates the schema, which writer and reader may enter, and nobody else."""
+    """Creates the schema, which writer, reader and charts may enter, and nobody else."""
     pg = settings.postgres
     with connect(settings, pg.admin) as connection:
+        functions.restrict(connection, pg)
         connection.execute(SQL("SET ROLE {}").format(Identifier(pg.owner)))
         connection.execute(SQL("CREATE SCHEMA IF NOT EXISTS {}").format(Identifier(SCHEMA)))
         connection.execute(
-            SQL("GRANT USAGE ON SCHEMA {} TO {}, {}").format(*map(Identifier, (SCHEMA, pg.writer, pg.reader)))
+            SQL("GRANT USAGE ON SCHEMA {} TO {}, {}, {}").format(
+                *map(Identifier, (SCHEMA, pg.writer, pg.reader, pg.charts))
+            )
         )
         for schema in (SCHEMA, "public"):
             connection.execute(SQL("REVOKE ALL ON SCHEMA {} FROM PUBLIC").format(Identifier(schema)))
 
 
 def grant_tables(settings: Settings) -> None:
-    """Gives writer and reader the declared rights on the tables that exist, and takes all others away."""
+    """Gives writer, reader and charts the declared rights on the tables that exist, and takes all others away."""
     pg = settings.postgres
     with connect(settings, pg.admin) as connection:
         connection.execute(SQL("SET ROLE {}").format(Identifier(pg.owner)))

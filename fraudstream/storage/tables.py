@@ -24,6 +24,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    Uuid,
     func,
     text,
 )
@@ -44,6 +45,11 @@ metadata = MetaData(
 Timestamp = DateTime(timezone=True)
 #: Without a limit: currencies differ in their minor units, and sums must not stop the stream.
 Money = Numeric()
+
+
+def _width(seconds: int) -> Column[object]:
+    comment = "width of the window; older ones are thinned to minutes, then to hours"
+    return Column("seconds", Integer, nullable=False, server_default=str(seconds), comment=comment)
 
 
 def _created_at(name: str) -> Column[object]:
@@ -204,25 +210,36 @@ flagged_sessions = Table(
     Column("customer_id", Text, primary_key=True),
     Column("session_id", Text, primary_key=True, comment="unique for a customer, not across customers"),
     _created_at("flagged_at"),
+    Column(
+        "fraud_retired",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="retention deleted a fraud of it: no label clears it",
+    ),
+    Index(None, "flagged_at"),
     comment="Sessions with a fraud by the newest verdict; their sales don't count",
 )
 
 product_sales = Table(
     "product_sales",
     metadata,
-    Column("window_start", Timestamp, primary_key=True, comment="start of a 30-s window of event time"),
+    Column("window_start", Timestamp, primary_key=True, comment="start of a window of event time"),
     Column("product_id", Text, primary_key=True),
     Column("units", BigInteger, nullable=False),
     Column("revenue", Money, nullable=False),
     Column("batch_id", BigInteger, nullable=False, comment="the micro-batch that changed it last"),
+    _width(30),
     Index(None, "batch_id"),
+    Index("product_sales_fine_idx", "window_start", postgresql_where=text("seconds < 60")),
+    Index("product_sales_minutes_idx", "window_start", postgresql_where=text("seconds = 60")),
     comment="Sales of sessions that aren't flagged; taken back, and put back, when the verdict changes",
 )
 
 fraud_counts = Table(
     "fraud_counts",
     metadata,
-    Column("window_start", Timestamp, primary_key=True, comment="start of a 10-s window of event time"),
+    Column("window_start", Timestamp, primary_key=True, comment="start of a window of event time"),
     Column("transactions", BigInteger, nullable=False),
     Column("flagged", BigInteger, nullable=False),
     Column("amount", Money, nullable=False),
@@ -235,19 +252,21 @@ fraud_counts = Table(
         comment="among the transactions: without an exchange rate, and not in the amounts",
     ),
     Column("flagged_unpriced", BigInteger, nullable=False, server_default="0", comment="the same among the flagged"),
+    _width(10),
     comment="Transactions and flagged ones per window",
 )
 
 fraud_locations = Table(
     "fraud_locations",
     metadata,
-    Column("window_start", Timestamp, primary_key=True, comment="start of a 60-s window of event time"),
+    Column("window_start", Timestamp, primary_key=True, comment="start of a window of event time"),
     Column("shipping_country", Text, primary_key=True),
     Column("shipping_city", Text, primary_key=True),
     Column("latitude", Double, nullable=False),
     Column("longitude", Double, nullable=False),
     Column("flagged", BigInteger, nullable=False),
     Column("flagged_amount", Money, nullable=False),
+    _width(60),
     comment="Flagged transactions per place and window",
 )
 
@@ -453,6 +472,38 @@ reconciliation_positions = Table(
     Column("begun_at", Timestamp, nullable=False, comment="when this round began"),
     Column("whole_since", Timestamp, comment="when the last whole round began: all was compared since"),
     comment="Where the next run of reconcile_stream goes on",
+)
+
+# --- what retention leaves ----------------------------------------------------------------------------------------
+
+retired_totals = Table(
+    "retired_totals",
+    metadata,
+    Column("table_name", Text, primary_key=True),
+    Column("figure", Text, primary_key=True, comment="rows, or a column that was added up"),
+    Column("total", Numeric, nullable=False),
+    comment="Sums of the rows that retention deleted: table and this are the sums of all time",
+)
+
+retired_transactions = Table(
+    "retired_transactions",
+    metadata,
+    Column("id_hash", Uuid, primary_key=True, comment="first half of the transaction id's SHA-256"),
+    Column("content_hash", BigInteger, comment="as in scored_transactions"),
+    Column("kafka_partition", Integer, nullable=False),
+    Column("kafka_offset", BigInteger, nullable=False),
+    _created_at("retired_at"),
+    Index(None, "retired_at"),
+    comment="Transactions that retention deleted, so that a repeat of one is still known",
+)
+
+rollup_horizons = Table(
+    "rollup_horizons",
+    metadata,
+    Column("table_name", Text, primary_key=True),
+    Column("thinned_until", Timestamp, nullable=False),
+    Column("deleted_until", Timestamp, comment="a whole hour; older windows may be gone"),
+    comment="Until when each rollup's windows are no longer those that the stream writes",
 )
 
 # --- the registry -------------------------------------------------------------------------------------------------

@@ -61,6 +61,7 @@ def test_dags_load_and_the_two_long_ones_run(platform: Settings) -> None:
     assert api.call("GET", "/importErrors")["total_entries"] == 0
     for dag in ("event_producer", "fraud_scoring_stream"):
         assert api.call("GET", f"/dags/{dag}/dagRuns?state=running")["total_entries"] == 1
+    api.call("POST", "/dags/apply_retention/dagRuns", {"logical_date": None, "dag_run_id": "e2e", "conf": {}})
 
 
 def test_transactions_keep_coming(platform: Settings) -> None:
@@ -80,6 +81,14 @@ def test_topics_carry_what_the_contract_says(platform: Settings) -> None:
     assert message.key() == value["transaction_id"].encode()
     assert 0 <= value["fraud_score"] <= 1
     assert value["event_time"].endswith("Z")
+
+
+def test_retention_is_applied_to_everything_that_runs(platform: Settings) -> None:
+    """Its run was triggered above."""
+    api, run = AirflowApi(platform), "/dags/apply_retention/dagRuns/e2e"
+    poll(lambda: api.call("GET", run)["state"] in ("success", "failed"), WAIT_SECONDS, "the end of apply_retention")
+    tasks = api.call("GET", f"{run}/taskInstances")["task_instances"]
+    assert {task["task_id"]: task["state"] for task in tasks} == {"retire": "success", "clean_airflow": "success"}
 
 
 def test_every_chart_answers(platform: Settings) -> None:

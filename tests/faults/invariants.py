@@ -1,6 +1,7 @@
 """What must hold at every moment, whatever died: checked on a running stream against one snapshot of Postgres.
 
-Each violation names the id, or the topic partition and offset, or the batch.
+Each violation names the id, or the topic partition and offset, or the batch. Everything is expected to be there: what
+retention has deleted is a violation (`tests.faults.rollups`), and nothing that a test sends is that old.
 """
 
 import time

@@ -8,7 +8,7 @@ from psycopg.errors import InsufficientPrivilege, ReadOnlySqlTransaction
 from psycopg.sql import SQL, Identifier
 
 from fraudstream.settings import Settings
-from fraudstream.storage import grants, roles
+from fraudstream.storage import functions, grants, roles
 from fraudstream.storage.connect import connect
 from fraudstream.storage.grants import WRITER
 from fraudstream.storage.tables import metadata
@@ -23,6 +23,13 @@ def reader(settings: Settings) -> Iterator[Postgres]:
     """The reader, after it has asked for writing: what stops it then is the lack of rights."""
     with connect(settings, settings.postgres.reader, autocommit=True) as connection:
         connection.execute("SET default_transaction_read_only = off")
+        yield connection
+
+
+@pytest.fixture
+def charts(settings: Settings) -> Iterator[Postgres]:
+    """Superset's role."""
+    with connect(settings, settings.postgres.charts, autocommit=True) as connection:
         yield connection
 
 
@@ -98,11 +105,54 @@ def test_the_reader_only_reads(reader: Postgres, table: str) -> None:
         "ALTER ROLE fraud_writer SUPERUSER",
     ],
 )
-@pytest.mark.parametrize("role", ["fraud_writer", "fraud_reader"])
-def test_neither_role_reaches_beyond_its_tables(settings: Settings, role: str, statement: str) -> None:
+@pytest.mark.parametrize("role", ["fraud_writer", "fraud_reader", "fraud_charts"])
+def test_no_role_reaches_beyond_its_tables(settings: Settings, role: str, statement: str) -> None:
     with connect(settings, role, autocommit=True) as connection:
         connection.execute("SET default_transaction_read_only = off")
         assert not may(connection, statement)
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_the_charts_read_the_declared_columns_and_nothing_else(charts: Postgres, table: str) -> None:
+    charts.execute("SET default_transaction_read_only = off")
+    columns = list(TABLES[table].columns.keys())
+    read = {name for name in columns if may(charts, "SELECT {} FROM fraud.{} LIMIT 0", name, table)}
+    assert read == set(grants.CHARTS.get(table, ()))
+    assert not may(charts, "INSERT INTO fraud.{} DEFAULT VALUES", table)
+    assert not may(charts, "UPDATE fraud.{0} SET {1} = {1} WHERE false", table, columns[0])
+    assert not may(charts, "DELETE FROM fraud.{} WHERE false", table)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "ts_stat('SELECT ''a''::tsvector')",
+        "query_to_xml('SELECT 1', true, true, '')",
+        "query_to_xml_and_xmlschema('SELECT 1', true, true, '')",
+        "table_to_xml('fraud.products', true, true, '')",
+        "schema_to_xml('fraud', true, true, '')",
+        "database_to_xml(true, true, '')",
+        "pg_sleep(0)",
+        "pg_sleep_for('0 s')",
+        "set_config('statement_timeout', '0', false)",
+        "pg_advisory_lock(1)",
+        "pg_try_advisory_xact_lock(1)",
+        "pg_terminate_backend(0)",
+        "lo_create(0)",
+        "lo_get(1)",
+    ],
+)
+def test_the_charts_run_no_sql_of_text_and_neither_wait_nor_lock(charts: Postgres, call: str) -> None:
+    assert not may(charts, f"SELECT {call}")
+
+
+def test_functions_that_anybody_may_run_again_are_named_and_restricted(settings: Settings, charts: Postgres) -> None:
+    assert functions.open_to_all(charts) == []
+    with connect(settings, settings.postgres.admin, autocommit=True) as admin:
+        admin.execute("GRANT EXECUTE ON FUNCTION pg_sleep(float8) TO PUBLIC")
+        assert functions.open_to_all(charts) == ["pg_sleep(double precision)"]
+        roles.ensure_schema(settings)
+    assert functions.open_to_all(charts) == []
 
 
 def test_only_the_writer_has_temporary_tables(writer: Postgres, reader: Postgres) -> None:
@@ -173,7 +223,7 @@ def test_a_table_that_nobody_declared_is_the_owners_alone(settings: Settings, ow
 @pytest.mark.parametrize(
     ("breakage", "named"),
     [
-        ("GRANT DELETE ON fraud.stream_batches TO fraud_writer", "fraud_writer has DELETE on fraud.stream_batches"),
+        ("GRANT DELETE ON fraud.stream_offsets TO fraud_writer", "fraud_writer has DELETE on fraud.stream_offsets"),
         ("GRANT UPDATE (scored) ON fraud.stream_batches TO fraud_writer", "fraud_writer has UPDATE (scored) on"),
         ("GRANT SELECT ON fraud.customers TO PUBLIC", "PUBLIC has SELECT on fraud.customers"),
         ("GRANT USAGE ON SEQUENCE fraud.static_versions_version_seq TO fraud_reader", "fraud_reader has USAGE on"),

@@ -1,6 +1,7 @@
 """Migrations carry a filled database over: each on a database of its own, in the suite's server."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import alembic.command
@@ -8,6 +9,7 @@ import psycopg
 import pytest
 from alembic.script import ScriptDirectory
 
+from fraudstream.local.backup import DUMP, BackupError, back_up, replace_schema
 from fraudstream.settings import Settings
 from fraudstream.storage import migrate, roles
 from fraudstream.storage.connect import connect
@@ -34,6 +36,12 @@ def upgrade_to_before(settings: Settings, revision: str) -> None:
     configuration = migrate.configuration(settings)
     before = ScriptDirectory.from_config(configuration).get_revision(revision).down_revision
     alembic.command.upgrade(configuration, str(before))
+
+
+def newest(settings: Settings) -> str:
+    with owner_of(settings) as connection:
+        ((revision,),) = connection.execute("SELECT version_num FROM fraud.alembic_version").fetchall()
+    return str(revision)
 
 
 def owner_of(settings: Settings) -> Postgres:
@@ -114,3 +122,23 @@ def test_what_was_stored_before_exchange_rates_counts_as_it_did(fresh: Settings)
         assert connection.execute("SELECT DISTINCT exchange_rate FROM fraud.scored_transactions").fetchall() == [(1,)]
         alembic.command.downgrade(migrate.configuration(fresh), "-1")
         alembic.command.upgrade(migrate.configuration(fresh), "head")
+
+
+def test_a_backup_of_the_release_before_takes_the_place_of_a_newer_schema(fresh: Settings, tmp_path: Path) -> None:
+    """The way back to a release: later migrations' tables go, and the way forth is open again."""
+    upgrade_to_before(fresh, "0008")
+    back_up(fresh, tmp_path / "backup", lambda _: None)
+    migrate.migrate(fresh)
+    ours = newest(fresh)
+
+    broken = tmp_path / "broken.dump"
+    dump = (tmp_path / "backup" / DUMP).read_bytes()
+    broken.write_bytes(dump[:-10])
+    with pytest.raises(BackupError, match=r"broken\.dump can't be restored: pg_restore: "):
+        replace_schema(fresh, broken)
+    assert newest(fresh) == ours
+
+    replace_schema(fresh, tmp_path / "backup" / DUMP)
+    assert newest(fresh) == "0007"
+    migrate.migrate(fresh)
+    migrate.check(fresh)

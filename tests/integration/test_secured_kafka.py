@@ -42,7 +42,7 @@ ERROR_SECONDS = 30.0
 #: An ending process is waited for much longer: machines that are shared start one slowly.
 END_SECONDS = 300.0
 ATTEMPTS_AT_A_TIME = 3
-PRODUCE = ("fraudstream.simulator", "produce", "--rate", "1500", "--events", "4000", "--fraud-rate", "0.5")
+PRODUCE = ("fraudstream.simulator", "produce", "--rate", "4000", "--events", "16000", "--fraud-rate", "0.5")
 STREAM = ("spark_jobs.score_transactions", "--master", "local[2,4]")
 READ_TRANSACTIONS = Right(Resource.TOPIC, Topic.TRANSACTIONS.value, Operation.READ)
 WRITE_TRANSACTIONS = Right(Resource.TOPIC, Topic.TRANSACTIONS.value, Operation.WRITE)

@@ -76,7 +76,7 @@ def test_a_power_too_many_is_named(settings: Settings, admin: Postgres, breakage
 @pytest.mark.parametrize(
     ("breakage", "said"),
     [
-        ("GRANT DELETE ON fraud.stream_batches TO fraud_writer", "fraud_writer has DELETE on fraud.stream_batches"),
+        ("GRANT DELETE ON fraud.stream_offsets TO fraud_writer", "fraud_writer has DELETE on fraud.stream_offsets"),
         ("GRANT CONNECT ON DATABASE fraudstream TO PUBLIC", "PUBLIC has CONNECT on database fraudstream"),
         ("GRANT USAGE ON SCHEMA fraud TO PUBLIC", "PUBLIC has USAGE on schema fraud"),
         ("ALTER ROLE fraud_reader CONNECTION LIMIT -1", "role fraud_reader may take -1 connections"),

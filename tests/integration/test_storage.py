@@ -7,13 +7,14 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
-from fraudstream.kafka.topics import create_topics
+from fraudstream.kafka.topics import RETENTION, create_topics, keep_as_set
 from fraudstream.local import secrets
 from fraudstream.local.parts import postgres
 from fraudstream.messages.contracts import Topic
 from fraudstream.settings import PostgresSettings, Settings
 from fraudstream.storage import migrate, roles
 from fraudstream.storage.connect import PostgresUnavailableError, connect, session
+from spark_jobs.database import Database
 
 
 def test_migrations_and_tables_agree(settings: Settings) -> None:
@@ -75,6 +76,20 @@ def test_a_session_explains_a_statement_that_was_given_up(settings: Settings) ->
         connection.execute("SELECT pg_sleep(5)")
 
 
+def test_the_stream_outlives_a_server_that_was_read_only(settings: Settings) -> None:
+    """As after a failover: the old connection can only read, and a new one reaches who can write."""
+    database, told = Database(settings), []
+
+    def write(connection: psycopg.Connection[tuple[object, ...]]) -> None:
+        told.append(database.waiting)
+        connection.execute("DELETE FROM fraud.reconciliations WHERE false")
+
+    database.now().execute("SET default_transaction_read_only = on")
+    database.patiently("batch 7", write)
+    assert told[0] == ""
+    assert told[1].startswith("batch 7 waits for Postgres: the server is read-only, as a standby is after a failover")
+
+
 def test_nobody_enters_without_a_password_or_as_the_owner(settings: Settings) -> None:
     pg = settings.postgres
     for role in (pg.admin, pg.reader, pg.owner):
@@ -107,6 +122,29 @@ def test_every_topic_exists_with_the_brokers_clock(settings: Settings) -> None:
         assert configuration["message.timestamp.type"].value == "LogAppendTime", resource.name
         assert configuration["retention.ms"].value == str(settings.kafka.retention_hours * 3_600_000)
         assert len(topics[resource.name].partitions) == settings.kafka.partitions
+
+
+def test_topics_that_exist_keep_what_the_settings_say_now(settings: Settings) -> None:
+    admin = AdminClient({**settings.kafka.client_config()})
+
+    def kept() -> dict[str, str]:
+        (answer,) = admin.describe_configs([ConfigResource(ResourceType.TOPIC, Topic.TRANSACTIONS.value)]).values()
+        return {name: answer.result(timeout=10)[name].value for name in RETENTION}
+
+    before = kept()
+    keep_as_set(settings.kafka.model_copy(update={"retention_hours": 8, "retention_mb": 64}))
+    shorter = kept()
+    keep_as_set(settings.kafka.model_copy(update={"retention_mb": 0}))
+    unbounded = kept()
+    keep_as_set(settings.kafka)
+    assert shorter == {
+        "retention.ms": str(8 * 3_600_000),
+        "segment.ms": str(3_600_000),
+        "retention.bytes": str(32 * 2**20),
+        "segment.bytes": str(4 * 2**20),
+    }
+    assert (unbounded["retention.bytes"], unbounded["retention.ms"]) == ("-1", before["retention.ms"])
+    assert kept() == before
 
 
 def test_a_topic_that_nobody_created_does_not_appear(settings: Settings) -> None:

@@ -1,9 +1,11 @@
 """A real Superset on a real Postgres: every chart answers, and viewers see dashboards and nothing else."""
 
 import json
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
@@ -13,6 +15,7 @@ import yaml
 from fraudstream.local.parts import kafka, postgres, superset
 from fraudstream.local.supervisor import Supervisor
 from fraudstream.settings import PROJECT_DIR, Settings
+from fraudstream.storage.connect import connect
 
 Postgres = psycopg.Connection[tuple[object, ...]]
 DASHBOARDS = [yaml.safe_load(path.read_text()) for path in (PROJECT_DIR / "superset/assets/dashboards").glob("*.yaml")]
@@ -47,13 +50,15 @@ def server(settings: Settings) -> Iterator[Settings]:
     supervisor.stop(superset.NAME)
 
 
-def request(server: Settings, path: str, token: str = "", body: dict[str, object] | None = None) -> tuple[int, Any]:
-    """Status and JSON of an answer of Superset's API."""
+def request(
+    server: Settings, path: str, token: str = "", body: dict[str, object] | None = None, *, raw: bool = False
+) -> tuple[int, Any]:
+    """Status and JSON, or with `raw` the bytes, of an answer of Superset's API."""
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
     data = None if body is None else json.dumps(body).encode()
     try:
         with urllib.request.urlopen(urllib.request.Request(server.superset_url + path, data, headers)) as answer:
-            return answer.status, json.load(answer)
+            return answer.status, answer.read() if raw else json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, None
 
@@ -100,6 +105,21 @@ def test_every_chart_shows_what_was_scored(server: Settings, writer: Postgres, a
     assert alert["Why it was flagged"] == "Card new to this customer · Amount 20.00"
 
 
+def test_what_people_do_is_logged_and_what_charts_repeat_is_not(server: Settings, admin: str) -> None:
+    role = server.postgres.superset_database
+    with connect(server, role, role, autocommit=True) as metadata:
+        before = {number for (number,) in metadata.execute("SELECT id FROM logs")}
+        charts = request(server, "/api/v1/chart/?q=(page_size:100)", admin)[1]["result"]
+        for chart in charts:
+            assert request(server, f"/api/v1/chart/{chart['id']}/data/?force=true", admin)[0] == 200
+        list(superset.chart_answers(server))  # as a dashboard asks for them
+        request(server, "/api/v1/dashboard/export/?q=!(1)", admin, raw=True)
+        rows = metadata.execute("SELECT id, action FROM logs").fetchall()
+    logged = {action for number, action in rows if number not in before}
+    assert not {action for action in logged if "data" in action}, "charts' refreshes"
+    assert any("export" in action for action in logged)
+
+
 def test_dashboards_refresh_themselves(server: Settings, admin: str) -> None:
     for asset in DASHBOARDS:
         board = request(server, f"/api/v1/dashboard/{asset['slug']}", admin)[1]["result"]
@@ -123,9 +143,106 @@ def test_nobody_sees_anything_without_signing_in(server: Settings) -> None:
     assert status == 401 or answer["result"] == []
 
 
+def as_browsers_ask(server: Settings, admin: str, chart: str) -> dict[str, Any]:
+    """The query context that a dashboard's page sends for a chart."""
+    number = charts_by_name(server, admin)[chart]
+    saved = request(server, f"/api/v1/chart/{number}", admin)[1]["result"]
+    [board] = saved["dashboards"]
+    context: dict[str, Any] = json.loads(saved["query_context"])
+    context["form_data"] |= {"slice_id": number, "dashboardId": board["id"]}
+    return context | {"force": True}
+
+
+def charts_by_name(server: Settings, token: str) -> dict[str, int]:
+    charts = request(server, "/api/v1/chart/?q=(page_size:100)", token)[1]["result"]
+    return {chart["slice_name"]: chart["id"] for chart in charts}
+
+
+SQL_METRIC = {
+    "expressionType": "SQL",
+    "label": "m",
+    "sqlExpression": "(SELECT count(*) FROM ts_stat('SELECT to_tsvector(name) FROM fraud.products'))",
+}
+SQL_COLUMN = {"expressionType": "SQL", "label": "c", "sqlExpression": "query_to_xml('SELECT 1', true, true, '')::text"}
+#: What a viewer might add to a saved chart's query.
+FORGED = [
+    {"metrics": [SQL_METRIC]},
+    {"columns": [SQL_COLUMN]},
+    {"orderby": [[SQL_METRIC, True]]},
+    {"extras": {"where": "pg_sleep(1) IS NOT NULL"}},
+    {"extras": {"having": "pg_sleep(1) IS NOT NULL"}},
+    {"filters": [{"col": SQL_COLUMN, "op": "IS NOT NULL"}]},
+    {"filters": [{"col": "transactions", "op": "==", "val": 1}]},
+    {"columns": ["newest_age_ms"]},
+    {"post_processing": [{"operation": "cum", "options": {"operator": "sum", "columns": {}}}]},
+    {"post_processing": [{"operation": "contribution", "options": {"columns": ["transactions_total"]}}]},
+    {"result_type": "samples"},
+    {"result_type": "query"},
+    {
+        "annotation_layers": [
+            {
+                "name": "a",
+                "annotationType": "EVENT",
+                "sourceType": "table",
+                "value": 1,
+                "show": True,
+                "showMarkers": False,
+                "style": "solid",
+            }
+        ]
+    },
+]
+
+
+def test_viewers_get_what_a_saved_chart_asks_for(server: Settings, viewer: str, admin: str) -> None:
+    charts = request(server, "/api/v1/chart/?q=(page_size:100)", admin)[1]["result"]
+    for chart in {chart["viz_type"]: chart["slice_name"] for chart in charts}.values():  # one of each kind
+        status, _ = request(server, "/api/v1/chart/data", viewer, as_browsers_ask(server, admin, chart))
+        assert status == 200, chart
+
+
+@pytest.mark.parametrize("forged", FORGED, ids=str)
+def test_a_query_that_is_not_a_saved_charts_is_refused_for_viewers(
+    server: Settings, viewer: str, admin: str, forged: dict[str, object]
+) -> None:
+    context = as_browsers_ask(server, admin, "Scored")
+    context["queries"][0] |= forged
+    assert request(server, "/api/v1/chart/data", viewer, context)[0] == 403
+
+
+def test_a_query_of_another_dataset_or_of_no_chart_is_refused_for_viewers(
+    server: Settings, viewer: str, admin: str
+) -> None:
+    context = as_browsers_ask(server, admin, "Scored")
+    other = as_browsers_ask(server, admin, "Latest alerts")
+    assert request(server, "/api/v1/chart/data", viewer, context | {"datasource": other["datasource"]})[0] == 403
+    assert request(server, "/api/v1/chart/data", viewer, context | {"form_data": {}})[0] == 403
+    form = {"dashboardId": context["form_data"]["dashboardId"], "type": "NATIVE_FILTER", "native_filter_id": "x"}
+    assert request(server, "/api/v1/chart/data", viewer, context | {"form_data": form})[0] == 403
+
+
+def test_charts_answer_while_eight_queries_try_to_sleep(server: Settings, viewer: str, admin: str) -> None:
+    """Not refused, since an administrator sends them: Postgres lets nobody of Superset sleep."""
+    asleep = as_browsers_ask(server, admin, "Scored")
+    asleep["queries"][0]["extras"] = {"where": "pg_sleep(30) IS NULL"}
+    ordinary = as_browsers_ask(server, admin, "Scored")
+    with ThreadPoolExecutor(8) as pool:
+        sleepers = [pool.submit(request, server, "/api/v1/chart/data", admin, asleep) for _ in range(8)]
+        began = time.monotonic()
+        assert request(server, "/api/v1/chart/data", viewer, ordinary)[0] == 200
+        assert time.monotonic() - began < 10
+        assert {sleeper.result()[0] for sleeper in sleepers} == {400}
+
+
+def test_the_session_cookie_follows_links_and_no_forms_of_others(server: Settings) -> None:
+    with urllib.request.urlopen(f"{server.superset_url}/login/") as answer:
+        [cookie] = [value for value in answer.headers.get_all("Set-Cookie") if value.startswith("session=")]
+    assert {"SameSite=Lax", "HttpOnly"} <= set(cookie.split("; "))
+
+
 def test_the_charts_connection_can_not_write(server: Settings) -> None:
     with (
-        psycopg.connect(server.dsn(server.postgres.reader)) as connection,
+        psycopg.connect(server.dsn(server.postgres.charts)) as connection,
         pytest.raises(psycopg.errors.ReadOnlySqlTransaction),
     ):
         connection.execute("DELETE FROM fraud.fraud_counts")

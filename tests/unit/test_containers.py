@@ -88,16 +88,16 @@ def test_one_password_for_two_is_refused(env_file: Path, tmp_path: Path) -> None
 def test_a_container_has_the_passwords_that_it_was_given_and_no_other(env_file: Path, tmp_path: Path) -> None:
     values = generate(env_file)
     given = mounted(values, tmp_path / "given")
-    for name in set(NAMES) - {"fraud_reader", "superset_db", "superset_viewer"}:
+    for name in set(NAMES) - {"fraud_charts", "superset_db", "superset_viewer"}:
         (given / name).unlink()
     settings = Settings(var_dir=tmp_path / "var")
     install(settings, given)
     lines = settings.paths.pgpass.read_text().splitlines()
-    assert sorted(line.split(":")[3] for line in lines) == ["fraud_reader", "superset"]
-    assert values["FRAUD_READER_PASSWORD"] in settings.paths.pgpass.read_text()
+    assert sorted(line.split(":")[3] for line in lines) == ["fraud_charts", "superset"]
+    assert values["FRAUD_CHARTS_PASSWORD"] in settings.paths.pgpass.read_text()
     assert superset.viewer_password_file(settings).read_text() == values["SUPERSET_VIEWER_PASSWORD"]
     files = list(settings.paths.secrets.iterdir())
-    assert {path.name for path in files} == {"fraud_reader", "superset_db", "pgpass"}
+    assert {path.name for path in files} == {"fraud_charts", "superset_db", "pgpass"}
     assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
 
 

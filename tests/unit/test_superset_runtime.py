@@ -30,7 +30,7 @@ def test_superset_reads_what_prepare_wrote(settings: Settings, monkeypatch: pyte
     monkeypatch.setenv(runtime_file.VARIABLE, program.environment[runtime_file.VARIABLE])
     runtime = runtime_file.load()
     assert runtime.port == 18088
-    assert runtime.reader_uri == settings.dsn("fraud_reader", driver="+psycopg2")
+    assert runtime.charts_uri == settings.dsn("fraud_charts", driver="+psycopg2")
     assert runtime_file.secret(runtime.admin_password_file) == secrets.read(settings, "superset_admin")
     assert runtime_file.secret(runtime.secret_key_file) == secrets.read(settings, "superset_secret_key")
     assert asdict(runtime) == json.loads((settings.paths.superset / "runtime.json").read_text())

@@ -61,7 +61,7 @@ def _runtime(settings: Settings) -> dict[str, str | int | bool]:
         "host": settings.superset.listen,
         "port": settings.superset.port,
         "metadata_uri": settings.dsn(pg.superset_database, pg.superset_database, driver="+psycopg2"),
-        "reader_uri": settings.dsn(pg.reader, driver="+psycopg2"),
+        "charts_uri": settings.dsn(pg.charts, driver="+psycopg2"),
         "admin_username": WEB_USER,
         "admin_password_file": str(paths.secrets / "superset_admin"),
         "viewer_username": VIEWER,

@@ -8,7 +8,7 @@ import psycopg
 from fraudstream.local.security.finding import Finding, failed, ok, unchecked, warning
 from fraudstream.local.security.listeners import is_loopback
 from fraudstream.settings import Settings
-from fraudstream.storage import grants, roles
+from fraudstream.storage import functions, grants, roles
 from fraudstream.storage.connect import PostgresUnavailableError, connect, first_line
 from fraudstream.storage.grants import Postgres
 
@@ -95,6 +95,7 @@ def check_roles(settings: Settings) -> Iterator[Finding]:
                 *_attributes(connection, settings),
                 *_memberships(connection, settings),
                 *_entry(connection, settings),
+                *_functions(connection),
                 *(failed(difference, PUT_RIGHT) for difference in grants.differences(connection, settings.postgres)),
             ]
     except psycopg.Error as error:
@@ -102,37 +103,47 @@ def check_roles(settings: Settings) -> Iterator[Finding]:
         return
     yield from problems
     if not problems:
-        yield ok(
-            f"owner, writer and reader have the {len(grants.declared(settings.postgres))} declared rights, no more"
-        )
+        declared = len(grants.declared(settings.postgres))
+        yield ok(f"owner, writer, reader and charts have the {declared} declared rights, no more")
 
 
 def _attributes(connection: Postgres, settings: Settings) -> Iterator[Finding]:
     pg = settings.postgres
-    rows = connection.execute(_ATTRIBUTES, ([pg.owner, pg.writer, pg.reader],)).fetchall()
+    rows = connection.execute(_ATTRIBUTES, ([pg.owner, pg.writer, pg.reader, pg.charts],)).fetchall()
+    limits = roles.limits(pg)
     for role, powers, may_sign_in, limit, configured in rows:
         for power in powers:
             yield failed(f"role {role} has {power}", f"ALTER ROLE {role} NO{power}")
         if role == pg.owner and may_sign_in:
             yield failed(f"role {role}, which owns the schema, can sign in", f"ALTER ROLE {role} NOLOGIN")
-        if role != pg.reader:
+        if role not in limits:
             continue
-        if limit != roles.READER_CONNECTIONS:
-            yield failed(f"role {role} may take {limit} connections, not {roles.READER_CONNECTIONS}", PUT_RIGHT)
-        missing = {f"{name}={value}" for name, value in roles.READER_SETTINGS.items()} - set(configured)
+        wanted, begins_with = limits[role]
+        if limit != wanted:
+            yield failed(f"role {role} may take {limit} connections, not {wanted}", PUT_RIGHT)
+        missing = {f"{name}={value}" for name, value in begins_with.items()} - set(configured)
         for setting in sorted(missing):
             yield failed(f"sessions of {role} don't begin with {setting}", PUT_RIGHT)
 
 
 def _memberships(connection: Postgres, settings: Settings) -> Iterator[Finding]:
     pg = settings.postgres
-    for member, role in connection.execute(_MEMBERSHIPS, ([pg.writer, pg.reader],)).fetchall():
+    for member, role in connection.execute(_MEMBERSHIPS, ([pg.writer, pg.reader, pg.charts],)).fetchall():
         yield failed(f"role {member} is a member of {role}, with its rights", f"REVOKE {role} FROM {member}")
+
+
+def _functions(connection: Postgres) -> Iterator[Finding]:
+    if open_ones := functions.open_to_all(connection):
+        shown = ", ".join(open_ones[:3]) + (", …" if len(open_ones) > 3 else "")
+        yield warning(
+            f"{len(open_ones)} functions that run SQL, wait or lock are open to every role, fraud_charts too: {shown}",
+            "./fraudctl up revokes them when it signs in as a superuser; else have the server's administrator do it",
+        )
 
 
 def _entry(connection: Postgres, settings: Settings) -> Iterator[Finding]:
     pg = settings.postgres
-    allowed = {(role, right) for role in (pg.writer, pg.reader) for right in ("CONNECT", "USAGE")}
+    allowed = {(role, right) for role in (pg.writer, pg.reader, pg.charts) for right in ("CONNECT", "USAGE")}
     allowed.add((pg.writer, "TEMPORARY"))
     for role, right, place in connection.execute(_ENTRY).fetchall():
         if (role, right) not in allowed:

@@ -16,6 +16,7 @@ EXAMPLES = (
     "fraudstream",
     "fraud_writer",
     "fraud_reader",
+    "fraud_charts",
     "fraud",
     "postgres",
     "superset",

@@ -1,0 +1,1 @@
+"""What the platform keeps for how long: rows, rollups, logs. Sums of what is deleted stay."""

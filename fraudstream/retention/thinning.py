@@ -1,0 +1,137 @@
+"""Thins rollups: windows of seconds become minutes, and minutes become hours. Every sum over whole hours stays.
+
+Times are counted from a table's newest window, so that a shop that rests, or a replayed past, keeps its fine windows.
+A late transaction, or one that is taken back, adds a window of seconds again, which the next run merges.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from fraudstream.retention.tables import Retired
+from fraudstream.settings.retention import RetentionSettings
+from fraudstream.storage.connect import Postgres
+
+HOUR = timedelta(hours=1)
+_ORIGIN = "timestamptz '2000-01-01 00:00:00+00'"
+_WAIT_FOR_LOCKS = "SET LOCAL lock_timeout = '30s'"
+_NEWEST = "SELECT max(window_start) FROM fraud.{table} WHERE window_start <= now()"
+_OLDEST = """
+SELECT date_bin('1 hour', min(window_start), {origin}) FROM fraud.{table}
+WHERE {finer} AND window_start >= %(since)s AND window_start < %(until)s
+"""
+_FINER = {60: "seconds < 60", 3600: "(seconds < 60 OR seconds = 60)"}
+_COUNT = "SELECT count(*) FROM fraud.{table} WHERE {finer} AND window_start < %(until)s"
+# The insert reads what the delete returns, and so comes after it: a window's start may be that of one that goes, or of
+# a wider one, which stays.
+_MERGE = """
+WITH gone AS (
+    DELETE FROM fraud.{table}
+    WHERE window_start >= %(since)s AND window_start < %(until)s AND seconds <= {width} RETURNING *
+), merged AS (
+    INSERT INTO fraud.{table} AS wider ({columns}, seconds)
+    SELECT {selected}, {width} FROM gone GROUP BY {grouped}
+    ON CONFLICT ({key}) DO UPDATE SET {added}
+)
+SELECT count(*) FROM gone
+"""
+_MOVE_HORIZON = """
+INSERT INTO fraud.rollup_horizons AS h (table_name, thinned_until) VALUES (%s, %s)
+ON CONFLICT (table_name) DO UPDATE SET thinned_until = greatest(h.thinned_until, excluded.thinned_until)
+"""
+
+
+@dataclass(frozen=True)
+class Rollup:
+    """A rollup: columns that tell its rows of a window apart, and how the others are merged."""
+
+    table: str
+    keys: tuple[str, ...]
+    merged: dict[str, str]
+
+    def merge(self, width: int) -> str:
+        """SQL: merges the windows from `since` until `until` into such of `width` seconds."""
+        start = f"date_bin('{width} seconds', window_start, {_ORIGIN})"
+        sums = (name for name, merged in self.merged.items() if merged.startswith("sum("))
+        return _MERGE.format(
+            table=self.table,
+            columns=", ".join(("window_start", *self.keys, *self.merged)),
+            selected=", ".join((start, *self.keys, *self.merged.values())),
+            grouped=", ".join(("1", *self.keys)),
+            key=", ".join(("window_start", *self.keys)),
+            added=", ".join(f"{name} = wider.{name} + excluded.{name}" for name in sums),
+            width=width,
+        )
+
+
+ROLLUPS = (
+    Rollup(
+        "fraud_counts",
+        (),
+        {
+            name: f"sum({name})"
+            for name in ("transactions", "flagged", "amount", "flagged_amount", "unpriced", "flagged_unpriced")
+        },
+    ),
+    Rollup(
+        "product_sales",
+        ("product_id",),
+        {"units": "sum(units)", "revenue": "sum(revenue)", "batch_id": "max(batch_id)"},
+    ),
+    Rollup(
+        "fraud_locations",
+        ("shipping_country", "shipping_city"),
+        {
+            "latitude": "avg(latitude)",
+            "longitude": "avg(longitude)",
+            "flagged": "sum(flagged)",
+            "flagged_amount": "sum(flagged_amount)",
+        },
+    ),
+)
+
+
+def count(connection: Postgres, keep: RetentionSettings) -> Iterator[Retired]:
+    """Counts the windows that would be merged, and changes nothing. Raises psycopg.Error."""
+    for rollup in ROLLUPS:
+        for width, until in _ends(connection, rollup, keep):
+            counting = _COUNT.format(table=rollup.table, finer=_FINER[width])
+            rows = connection.execute(counting.encode(), {"until": until}).fetchall()
+            yield Retired(_told(rollup, width), rows[0][0])
+
+
+def thin(connection: Postgres, keep: RetentionSettings) -> Iterator[Retired]:
+    """Merges old windows, an hour in a transaction, over an autocommitting connection. Raises psycopg.Error."""
+    for rollup in ROLLUPS:
+        for width, until in _ends(connection, rollup, keep):
+            with connection.transaction():  # what is published of a window ends before it is thinned
+                connection.execute(_MOVE_HORIZON, (rollup.table, until))
+            yield Retired(_told(rollup, width), _thin(connection, rollup, width, until))
+
+
+def _thin(connection: Postgres, rollup: Rollup, width: int, until: datetime) -> int:
+    finding = _OLDEST.format(table=rollup.table, finer=_FINER[width], origin=_ORIGIN).encode()
+    merging = rollup.merge(width).encode()
+    rows, since = 0, datetime.min.replace(tzinfo=until.tzinfo)
+    while hour := connection.execute(finding, {"since": since, "until": until}).fetchall()[0][0]:
+        since = hour + HOUR
+        with connection.transaction():
+            connection.execute(_WAIT_FOR_LOCKS)
+            rows += connection.execute(merging, {"since": hour, "until": since}).fetchall()[0][0]
+    return rows
+
+
+def _ends(connection: Postgres, rollup: Rollup, keep: RetentionSettings) -> Iterator[tuple[int, datetime]]:
+    """Widths in seconds, each with the whole hour before which windows get it; nothing while there is no window."""
+    newest = connection.execute(_NEWEST.format(table=rollup.table).encode()).fetchall()[0][0]
+    if newest is None:
+        return
+    for width, age in (
+        (60, timedelta(hours=keep.rollups_fine_hours)),
+        (3600, timedelta(days=keep.rollups_minutes_days)),
+    ):
+        yield width, (newest - age).astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def _told(rollup: Rollup, width: int) -> str:
+    return f"{rollup.table} to {'minutes' if width == 60 else 'hours'}"

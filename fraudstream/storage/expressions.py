@@ -1,0 +1,15 @@
+"""SQL expressions that the stream, the comparison of its books and retention share."""
+
+#: The key of `retired_transactions` for a row named `of`.
+ID_HASH = "encode(substring(sha256(convert_to({of}.transaction_id, 'UTF8')) FOR 16), 'hex')::uuid"
+#: True when the transaction `of` is fraud: by its newest label, whichever of label and transaction comes first; without
+#: one, by the model's decision.
+VERDICT = """coalesce((
+        SELECT l.is_fraud FROM fraud.transaction_labels l WHERE l.transaction_id = {of}.transaction_id
+        ORDER BY l.labelled_at DESC, l.label_id DESC LIMIT 1
+    ), {of}.is_fraud)"""
+#: In the shop currency, of a row with `amount` and `exchange_rate`, which never change; null without a rate. Four
+#: digits after the point, as the smallest minor unit of ISO 4217 has.
+SHOP_AMOUNT = "round(amount * exchange_rate, 4)"
+#: The same, of a line `item` of a row with `exchange_rate`.
+SHOP_PRICE = "round(item.unit_price * exchange_rate, 4)"
