@@ -7,6 +7,7 @@ less than a millisecond.
 """
 
 import json
+import logging
 import time
 from datetime import timedelta
 from typing import Any
@@ -15,10 +16,15 @@ from py4j.java_gateway import JavaObject
 from pyspark.java_gateway import ensure_callback_server_started
 from pyspark.sql import DataFrame, SparkSession
 
+from fraudstream.kafka.errors import KafkaUnavailableError
 from fraudstream.kafka.offsets import Place
 from fraudstream.messages.validation import CLOCK_TOLERANCE
 from spark_jobs.slices import Slicer
 
+log = logging.getLogger(__name__)
+
+#: So often, one after the other, Kafka may leave a question without an answer before the query ends.
+MAX_UNANSWERED = 5
 _CONNECTOR = "org.apache.spark.sql.connector"
 _TOLERANCE_MS = CLOCK_TOLERANCE // timedelta(milliseconds=1)
 
@@ -68,6 +74,8 @@ class _Before:
 class _Stream(_Before):
     """What plans micro-batches."""
 
+    _unanswered = 0
+
     def latestOffset(self, start: JavaObject | None = None, limit: JavaObject | None = None) -> JavaObject | None:  # noqa: N802
         """The end of the next micro-batch."""
         latest = self._inner.latestOffset(start, limit)
@@ -76,7 +84,15 @@ class _Stream(_Before):
         ends, reached = _read(latest), _read(start)
         # Spark itself refuses a new partition that has lost its first messages.
         starts = {place: reached.get(place, 0) for place in ends}
-        planned = self._slicer.cut(starts, ends, int(time.time() * 1000) + _TOLERANCE_MS)
+        try:
+            planned = self._slicer.cut(starts, ends, int(time.time() * 1000) + _TOLERANCE_MS)
+        except KafkaUnavailableError as error:
+            self._unanswered += 1
+            if self._unanswered >= MAX_UNANSWERED:
+                raise
+            log.warning("the next micro-batch can't be planned yet, since Kafka doesn't say what came when: %s", error)
+            return start
+        self._unanswered = 0
         return latest if planned == ends else self._inner.deserializeOffset(_written(planned))
 
     class Java:

@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import groupby, takewhile
+from itertools import accumulate, groupby, takewhile
 from pathlib import Path
 from random import Random
 from zlib import crc32
@@ -39,10 +39,12 @@ class Log:
 
     partitions: dict[Place, list[Message]]
     times: dict[Place, list[int]] = field(init=False)
+    _newest: dict[Place, list[int]] = field(init=False)  # of each message and those before it
     asked: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         self.times = {place: [message.ingest_ms for message in of] for place, of in self.partitions.items()}
+        self._newest = {place: list(accumulate(times, max)) for place, times in self.times.items()}
 
     def appended_since(self, places: Iterable[Place], time_ms: int) -> Mapping[Place, Appended | None]:
         """The first message of each partition with this time or a later one."""
@@ -51,7 +53,7 @@ class Log:
 
     def _first(self, place: Place, time_ms: int) -> Appended | None:
         times = self.times[place]
-        offset = bisect_left(times, time_ms)
+        offset = bisect_left(self._newest[place], time_ms)
         return Appended(offset, times[offset]) if offset < len(times) else None
 
     def visible_at(self, time_ms: int) -> dict[Place, int]:
