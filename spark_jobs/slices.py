@@ -115,16 +115,13 @@ class _Search:
         return ends if self._count(at) <= self._limit else self._within(ends)
 
     def _within(self, ends: dict[Place, int]) -> dict[Place, int]:
-        """A part of a millisecond that is more than a slice: topic by topic."""
+        """A part of a millisecond that is more than a slice: topic by topic, partition by partition."""
         room = self._limit
-        for topic in _TOPICS:
-            of_topic = {place: end - self._unread[place].start for place, end in ends.items() if place[0] == topic}
-            size = sum(of_topic.values())
-            for place, messages in of_topic.items():
-                if size > room:
-                    messages = min(messages, -(-messages * room // size)) if room else 0
-                ends[place] = self._unread[place].start + messages
-            room = max(0, room - size)
+        for place in sorted(ends, key=lambda place: (_TOPICS.index(place[0]), place)):
+            start = self._unread[place].start
+            messages = min(ends[place] - start, room)
+            ends[place] = start + messages
+            room -= messages
         return ends
 
     def is_untold(self, place: Place, at: int, horizon_ms: int) -> bool:
