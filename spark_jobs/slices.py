@@ -38,8 +38,8 @@ class Slicer:
         Args:
             start: the first offset to read, of each partition in `end`.
             end: what could be read.
-            horizon_ms: no right time is later. A partition that time says nothing of, since a broker's clock was
-                further ahead, gets its share of the messages.
+            horizon_ms: no right time is later. A partition with one, which may lie before `start`, gets its share of
+                the slice: time says nothing of what follows.
         """
         unread = {place: range(start[place], until) for place, until in end.items() if until > start[place]}
         total = sum(map(len, unread.values()))
@@ -125,11 +125,12 @@ class _Search:
         return ends
 
     def is_untold(self, place: Place, at: int, horizon_ms: int) -> bool:
-        """True when time doesn't say what of a partition comes next: a clock went back, from far ahead perhaps."""
+        """True when time doesn't say what of a partition comes next, since a clock was far ahead.
+
+        One that is only ahead of others, as after an upgrade in a backlog, waits for them.
+        """
         first, left = self._found[at][place], self._unread[place]
-        return (
-            first is not None and first.offset < left.stop and (first.offset < left.start or first.time_ms > horizon_ms)
-        )
+        return first is not None and first.offset < left.stop and first.time_ms > horizon_ms
 
     def _is_enough(self, at: int) -> bool:
         return ENOUGH * self._limit <= self._count(at) <= self._limit

@@ -25,6 +25,7 @@ from spark_jobs.slices import Slicer
 END = datetime(2026, 11, 1, tzinfo=UTC)
 HORIZON_MS = int(END.timestamp() * 1000) + DAY_MS
 FAULTS = FaultRates(late=0.005, duplicate=0.01, out_of_order=0.02, malformed=0.005, allowed_lateness_seconds=60)
+ANSWER_MS = 3
 PARTITIONS = 4
 BUCKETS = 8
 LIMITS = Limits(timedelta(minutes=5), 60_000, 400 * DAY_MS, 30 * DAY_MS, 7 * DAY_MS, resume={})
@@ -56,9 +57,11 @@ class Log:
         offset = bisect_left(self._newest[place], time_ms)
         return Appended(offset, times[offset]) if offset < len(times) else None
 
-    def visible_at(self, time_ms: int) -> dict[Place, int]:
-        """The end of each partition when all until this time has come."""
-        return {place: bisect_left(times, time_ms + 1) for place, times in self.times.items()}
+    def visible_at(self, time_ms: int, random: Random) -> dict[Place, int]:
+        """The end of each partition at a time: Kafka answers for one partition after the other, within some ms."""
+        return {
+            place: bisect_left(times, time_ms + random.randint(1, ANSWER_MS)) for place, times in self.times.items()
+        }
 
     def read(self, start: Mapping[Place, int], end: Mapping[Place, int]) -> list[Message]:
         """What lies between, partition by partition, as Spark hands it on."""
@@ -132,8 +135,8 @@ def by_time(log: Log, limit: int) -> Cut:
 def micro_batches(log: Log, cut: Cut, visible: Iterable[dict[Place, int]]) -> Iterator[list[Message]]:
     """The log in micro-batches; `visible` are the partitions' ends at each plan, the last one until all is read."""
     start = log.beginning
-    for end in visible:
-        planned = cut(start, end)
+    for ends in visible:
+        planned = cut(start, {place: max(end, start[place]) for place, end in ends.items()})
         yield log.read(start, planned)
         start = planned
     while start != log.end:

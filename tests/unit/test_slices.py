@@ -84,3 +84,12 @@ def test_a_partition_behind_a_time_far_ahead_gets_its_share() -> None:
     found = slices(log_of(far, list(range(-2_000, 0))), 400)
     of_far = [sum(message.topic == Topic.BROWSE_EVENTS for message in messages) for messages in found]
     assert min(of_far[1:-1]) > 100
+
+
+def test_a_partition_that_is_ahead_of_the_others_waits_for_them() -> None:
+    """As after a micro-batch that was cut by shares, by the release before this one."""
+    log = log_of(list(range(-2_000, 0)), list(range(-2_000, 0)))
+    slicer, (browsed, bought) = Slicer(400, log.appended_since), log.partitions
+    end = slicer.cut({browsed: 100, bought: 700}, log.end, HORIZON_MS)
+    assert end[bought] == 700
+    assert 400 < end[browsed] <= 500
