@@ -1,7 +1,6 @@
 """The stack of docker-compose.yaml as its users meet it: the native checks, and those of containers."""
 
 import subprocess
-import time
 
 import pytest
 
@@ -18,6 +17,7 @@ from tests.e2e.test_platform import (  # noqa: F401
     test_a_bad_message_is_refused_and_the_good_one_behind_it_scored,
     test_dags_load_and_the_two_long_ones_run,
     test_every_chart_answers,
+    test_retention_is_applied_to_everything_that_runs,
     test_topics_carry_what_the_contract_says,
     test_transactions_keep_coming,
 )
@@ -53,6 +53,12 @@ def test_the_cluster_computes_when_it_is_asked_for(stack: Stack, request: pytest
         pytest.skip("without --cluster")
     for worker in ("spark-worker-1", "spark-worker-2"):
         assert "spark_jobs.daemon" in stack.compose("top", worker)
+
+
+def test_retention_reaches_all_that_grows(stack: Stack) -> None:
+    told = stack.compose("exec", "--no-TTY", "airflow-scheduler", "fraudctl", "retention", "--dry-run")
+    assert "Superset's logs: " in told
+    assert "no password" not in told
 
 
 def test_only_loopback_reaches_it(stack: Stack) -> None:
@@ -101,6 +107,5 @@ def test_down_and_up_carry_on(stack: Stack, platform: Settings) -> None:
     before = scored(platform)
     stack.down()
     stack.up()
-    time.sleep(1)
-    assert scored(platform) > before
+    poll(lambda: scored(platform) > before, WAIT_SECONDS, "transactions that were scored after the second start")
     assert query(platform, ACCOUNTING) == (0, 0, 0, 0)
