@@ -46,8 +46,7 @@ class Stack:
 
     def compose(self, *arguments: str, env_file: Path | None = None, seconds: float = 600) -> str:
         """Runs docker compose. Raises CalledProcessError, with what it said as a note."""
-        command = ["docker", "compose", "--ansi", "never", "--project-name", PROJECT]
-        command += ["--env-file", str(env_file or self.env_file)]
+        command = ["docker", "compose", "--project-name", PROJECT, "--env-file", str(env_file or self.env_file)]
         # Otherwise what this process's environment holds would win over the file.
         clean = {name: value for name, value in os.environ.items() if not name.startswith("FRAUDSTREAM_")}
         done = subprocess.run(
