@@ -1,13 +1,14 @@
 """The stack of docker-compose.yaml as its users meet it: the native checks, and those of containers."""
 
 import subprocess
-import time
 
 import pytest
 
 from fraudstream.containers.secrets import NAMES, variable
+from fraudstream.local.parts.airflow_api import AirflowApi
+from fraudstream.local.status import WORKING
 from fraudstream.settings import PROJECT_DIR, Settings
-from tests.compose.engine import Stack, name_of
+from tests.compose.engine import PROJECT, Stack, name_of
 
 # The same end-to-end checks; pytest finds them here, with this folder's `platform`.
 from tests.e2e.test_platform import (  # noqa: F401
@@ -18,12 +19,16 @@ from tests.e2e.test_platform import (  # noqa: F401
     test_a_bad_message_is_refused_and_the_good_one_behind_it_scored,
     test_dags_load_and_the_two_long_ones_run,
     test_every_chart_answers,
+    test_retention_is_applied_to_everything_that_runs,
     test_topics_carry_what_the_contract_says,
     test_transactions_keep_coming,
 )
 from tests.polling import poll
 
 ONE_SHOTS = {"secrets-check", "init", "airflow-init", "start"}
+#: Dags whose tasks end within seconds, besides retention's.
+SHORT_DAGS = ("reconcile_stream", "refresh_entity_risk", "refresh_static_data")
+IN_SCHEDULER = ("exec", "--no-TTY", "airflow-scheduler", "fraudctl")
 
 
 def test_every_service_is_healthy_or_has_ended_well(stack: Stack) -> None:
@@ -53,6 +58,47 @@ def test_the_cluster_computes_when_it_is_asked_for(stack: Stack, request: pytest
         pytest.skip("without --cluster")
     for worker in ("spark-worker-1", "spark-worker-2"):
         assert "spark_jobs.daemon" in stack.compose("top", worker)
+
+
+def test_the_scheduler_has_what_the_short_dags_need(platform: Settings) -> None:
+    api = AirflowApi(platform)
+    for dag in SHORT_DAGS:
+        api.call("POST", f"/dags/{dag}/dagRuns", {"logical_date": None, "dag_run_id": "stack", "conf": {}})
+
+    def states() -> set[str]:
+        return {api.call("GET", f"/dags/{dag}/dagRuns/stack")["state"] for dag in SHORT_DAGS}
+
+    poll(lambda: states() <= {"success", "failed"}, WAIT_SECONDS, "the end of the short Dags")
+    assert states() == {"success"}
+
+
+def test_the_page_stream_sees_job_and_ledger(platform: Settings) -> None:
+    api = AirflowApi(platform)
+    api.call("GET", "/dags/fraud_scoring_stream")  # signs in
+    told = api._send("GET", "/fraudstream/health")
+    assert told["jobs"]["stream"]["state"] in WORKING
+    assert told["ledger"]["totals"]["scored"] > 0
+    assert told["alarms"] == []
+
+
+def test_retention_reaches_all_that_grows(stack: Stack) -> None:
+    told = stack.compose(*IN_SCHEDULER, "retention", "--dry-run")
+    assert "Superset's logs: " in told
+    assert "no password" not in told
+
+
+def test_the_commands_for_the_models_and_for_a_rebuild_work(stack: Stack) -> None:
+    assert "champion" in stack.compose(*IN_SCHEDULER, "models", "list")
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        stack.compose(*IN_SCHEDULER, "rebuild")
+    assert "nothing is changed yet" in refused.value.stderr
+
+
+def test_every_volume_is_one_that_down_removes(stack: Stack) -> None:
+    """An image's own volume, without a name, would stay behind with each container that is made anew."""
+    mounts = [(name_of(container), mount) for container in stack.containers() for mount in container["Mounts"]]
+    names = {(name, mount["Name"]) for name, mount in mounts if mount["Type"] == "volume"}
+    assert {(name, volume) for name, volume in names if not volume.startswith(PROJECT)} == set()
 
 
 def test_only_loopback_reaches_it(stack: Stack) -> None:
@@ -101,6 +147,5 @@ def test_down_and_up_carry_on(stack: Stack, platform: Settings) -> None:
     before = scored(platform)
     stack.down()
     stack.up()
-    time.sleep(1)
-    assert scored(platform) > before
+    poll(lambda: scored(platform) > before, WAIT_SECONDS, "transactions that were scored after the second start")
     assert query(platform, ACCOUNTING) == (0, 0, 0, 0)

@@ -14,6 +14,7 @@ from fraudstream.settings import PROJECT_DIR, Settings
 FILE: dict[str, Any] = yaml.safe_load((PROJECT_DIR / "docker-compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = FILE["services"]
 EXAMPLE = PROJECT_DIR / ".env.example"
+CONTAINERS = PROJECT_DIR / "docs" / "containers.md"
 SECRET_NAME = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|FERNET|_KEY$")
 
 every_service = pytest.mark.parametrize("name", sorted(SERVICES))
@@ -100,6 +101,21 @@ def test_every_secret_is_checked_comes_from_env_and_is_open_in_the_example() -> 
 def test_only_what_makes_roles_gets_the_administrators_password() -> None:
     holders = {name for name, service in SERVICES.items() if "postgres_admin" in service.get("secrets", [])}
     assert holders == {"secrets-check", "postgres", "init"}
+
+
+def test_the_scheduler_has_the_password_of_each_database_that_retention_prunes() -> None:
+    assert {"fraud_writer", "airflow_db", "superset_db"} <= set(SERVICES["airflow-scheduler"]["secrets"])
+
+
+def test_only_what_looks_at_jobs_ends_with_their_namespace() -> None:
+    """An engine may try to start a container of the namespace again before that is there, and then gives up."""
+    sharing = {name for name, service in SERVICES.items() if service.get("pid") == "service:jobs"}
+    assert sharing == {"airflow-scheduler", "airflow-triggerer", "airflow-apiserver", "start"}
+    assert {name for name, service in SERVICES.items() if service.get("init") is False} == sharing
+
+
+def test_the_docs_count_the_secrets() -> None:
+    assert f"fills in each change-me; {len(NAMES)} passwords and keys" in CONTAINERS.read_text()
 
 
 def test_settings_in_it_exist() -> None:

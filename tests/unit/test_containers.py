@@ -54,6 +54,16 @@ def test_generating_changes_nothing_that_is_set_and_closes_the_file(env_file: Pa
     assert "change-me" not in first.values()
 
 
+def test_generating_adds_what_the_env_of_an_older_version_lacks(env_file: Path, tmp_path: Path) -> None:
+    first = generate(env_file)
+    newer = {"FRAUD_CHARTS_PASSWORD", "SPARK_SECRET"}
+    left = [f"{name}={value}" for name, value in first.items() if name not in newer]
+    env_file.write_text("\n".join(left))  # without a line break at its end
+    again = generate(env_file)
+    assert {name for name in first if again[name] != first[name]} == newer
+    check(mounted(again, tmp_path / "given"))
+
+
 def test_the_examples_are_refused_each_by_its_name_and_with_the_remedy(env_file: Path, tmp_path: Path) -> None:
     with pytest.raises(ExampleSecretError) as refused:
         check(mounted(read(env_file), tmp_path / "given"))
