@@ -142,12 +142,15 @@ class Bucket:
         return _encode_state(self._state)
 
     def handle(self, messages: Iterable[Message]) -> Iterator[Outcome]:
-        """Validates the messages, applies them to the profiles by event time, and yields what became of each.
+        """Validates the messages, applies them to the profiles as they arrived, and yields what became of each.
+
+        By Kafka's time and not by their own: where micro-batches end must not matter. What arrived within the same
+        millisecond goes by its own time.
 
         Browse events leave only a count for each topic partition. Messages before `Limits.resume` leave nothing.
         """
         used: Counter[int] = Counter()
-        events: list[tuple[float, int, int, int, Message, Event]] = []
+        events: list[tuple[int, float, int, int, int, Message, Event]] = []
         limits, state = self._limits, self._state
         for message in messages:
             topic, _, _, ingest_ms, key, value, size, _ = message
@@ -157,11 +160,11 @@ class Bucket:
             if isinstance(event, BrowseEvent | Transaction):
                 is_transaction = isinstance(event, Transaction)
                 at = event.event_time.timestamp()
-                events.append((at, is_transaction, message.partition, message.offset, message, event))
+                events.append((ingest_ms, at, is_transaction, message.partition, message.offset, message, event))
             elif not limits.is_accounted(message):
                 yield _refused_or_label(message, event)
-        events.sort(key=lambda entry: entry[:4])
-        for at, _, partition, _, message, event in events:
+        events.sort(key=lambda entry: entry[:5])
+        for _, at, _, partition, _, message, event in events:
             if isinstance(event, BrowseEvent):
                 self._observe_browse(event, message)
                 used[partition] += not limits.is_accounted(message)

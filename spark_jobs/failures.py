@@ -12,7 +12,7 @@ from spark_jobs.publisher import PublishError
 #: In Spark's and Java's words: Kafka, the network, another driver on the same checkpoint, or the machine: no
 #: descriptor, space, right or disk for a file that may be whole. Java calls these FileNotFoundException, too.
 _TRANSIENT = re.compile(
-    r"org\.apache\.kafka\.|Connection (?:refused|reset)|java\.net\."
+    r"org\.apache\.kafka\.|KafkaUnavailableError|Connection (?:refused|reset)|java\.net\."
     r"|CONCURRENT_STREAM_LOG_UPDATE|concurrently using|All masters are unresponsive"
     r"|Too many open files|error=24,|No space left on device|Disk quota exceeded|Permission denied"
     r"|Read-only file system|Stale file handle|Input/output error|Transport endpoint is not connected"

@@ -6,6 +6,8 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 (the usual name)
 
 from fraudstream.kafka import java as kafka_java
+from fraudstream.kafka.offsets import AppendTimes
+from fraudstream.ledger.gaps import ANSWER_SECONDS
 from fraudstream.messages.contracts import INPUT_TOPICS
 from fraudstream.messages.redaction import CUT_MARGIN
 from fraudstream.messages.validation import (
@@ -16,6 +18,8 @@ from fraudstream.messages.validation import (
 )
 from fraudstream.settings import Settings
 from fraudstream.settings.kafka import Role
+from spark_jobs.sliced_source import sliced
+from spark_jobs.slices import Slicer
 
 FETCH_WAIT_MS = 5
 #: What signs the driver's and the executors' consumers in, when anything does.
@@ -28,6 +32,8 @@ def read_events(spark: SparkSession, settings: Settings) -> DataFrame:
     Of a key or value that is too large, only the beginning; `size` is what the value was. So it is cut in the JVM that
     fetched it, before it is sorted, kept or sent anywhere.
 
+    A micro-batch has at most `max_offsets_per_trigger` messages; of a backlog, those that came first.
+
     A lost offset fails the query (`failOnDataLoss`): going on in silence would break the accounting.
     """
     kafka, secrets = settings.kafka.as_role(Role.STREAM), settings.paths.stream / SECRETS
@@ -38,13 +44,14 @@ def read_events(spark: SparkSession, settings: Settings) -> DataFrame:
         .option("subscribe", ",".join(INPUT_TOPICS))
         .option("startingOffsets", "earliest")
         .option("failOnDataLoss", True)
-        .option("maxOffsetsPerTrigger", settings.stream.max_offsets_per_trigger)
         # A consumer asks for offset limits behind its last fetch, which the broker keeps open for this long when no
         # message comes: Kafka's default of 500 ms went into every partition of every micro-batch.
         .option("kafka.fetch.max.wait.ms", FETCH_WAIT_MS)
         .load()
     )
-    return source.select(
+    append_times = AppendTimes(kafka, ANSWER_SECONDS)
+    slicer = Slicer(settings.stream.max_offsets_per_trigger, append_times.first_since)
+    return sliced(spark, source, slicer).select(
         bucket_of("key", settings.stream.state_buckets).alias("bucket"),
         "topic",
         "partition",

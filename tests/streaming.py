@@ -72,7 +72,7 @@ class Shop:
 
     def __init__(self, settings: Settings) -> None:
         self._producer = Producer(
-            settings.kafka.client_config() | {"enable.idempotence": True, "compression.type": "lz4"}
+            settings.kafka.client_config() | {"enable.idempotence": True, "compression.type": "lz4", "linger.ms": 0}
         )
         self.sent: Counter[str] = Counter()
 
@@ -86,7 +86,7 @@ class Shop:
         self.sent[topic] += 1
 
     def buy(self, name: str, **fields: Any) -> None:
-        """A session with two browse events and a purchase."""
+        """A session with two browse events and, once Kafka has these, a purchase."""
         now = iso_milliseconds(datetime.now(UTC))
         who = {"customer_id": f"c-{name}", "session_id": f"s-{name}", "event_time": now}
         who |= {field: value for field, value in fields.items() if field in who}
@@ -94,6 +94,7 @@ class Shop:
         for step in ("view_item", "begin_checkout"):
             event = browse_event(event_id=f"e-{name}-{step}", event_type=step, **who)
             self.send(Topic.BROWSE_EVENTS, key, as_bytes(event))
+        self.flush()
         self.send(Topic.TRANSACTIONS, key, as_bytes(transaction(**({"transaction_id": f"tx-{name}"} | who | fields))))
 
     def flush(self) -> None:

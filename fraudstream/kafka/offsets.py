@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from confluent_kafka import KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
@@ -11,8 +12,46 @@ from fraudstream.kafka.errors import ClientErrors, connected
 from fraudstream.messages.contracts import Topic
 from fraudstream.settings.kafka import KafkaSettings
 
-#: By topic and partition.
-Offsets = dict[tuple[str, int], int]
+#: Topic and partition.
+Place = tuple[str, int]
+Offsets = dict[Place, int]
+
+
+class Appended(NamedTuple):
+    """A message of a partition: its offset, and when Kafka appended it, milliseconds since the epoch."""
+
+    offset: int
+    time_ms: int
+
+
+class AppendTimes:
+    """Questions of what Kafka appended when. Keeps its connection: who reads a backlog asks often."""
+
+    def __init__(self, kafka: KafkaSettings, seconds: float) -> None:
+        """An answer may take `seconds`."""
+        self._kafka = kafka
+        self._seconds = seconds
+        self._errors = ClientErrors(kafka)
+        self._admin: AdminClient | None = None
+
+    def first_since(self, places: Iterable[Place], time_ms: int) -> dict[Place, Appended | None]:
+        """The first message of each partition that was appended at `time_ms` or later; None where there is none.
+
+        Raises KafkaUnavailableError.
+        """
+        spec = OffsetSpec.for_timestamp(time_ms)
+        wanted = {TopicPartition(*place): spec for place in places}
+        if self._admin is None:
+            config = self._kafka.client_config() | {"log_level": 0, "error_cb": self._errors}
+            self._admin = connected(AdminClient, self._kafka, config)
+        try:
+            deadline = time.monotonic() + self._seconds
+            answers = self._admin.list_offsets(wanted, request_timeout=self._seconds) if wanted else {}
+            found = {(at.topic, at.partition): answer.result(_left(deadline)) for at, answer in answers.items()}
+        except (KafkaException, TimeoutError) as error:
+            self._admin.poll(0)
+            raise self._errors.explain(error) from error
+        return {place: Appended(at.offset, at.timestamp) if at.offset >= 0 else None for place, at in found.items()}
 
 
 def earliest(kafka: KafkaSettings, topics: Iterable[Topic], seconds: float) -> Offsets:

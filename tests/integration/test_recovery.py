@@ -6,17 +6,25 @@ On real Kafka, Postgres and Spark.
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from fraudstream.local.backup import BackupError, back_up, run_restore
 from fraudstream.local.rebuild import run_rebuild
-from fraudstream.settings import Settings
+from fraudstream.settings import ENV_PREFIX, Settings
 from fraudstream.storage.connect import connect
 from model.serving.registry import ensure_pretrained
 from testbed.isolation import start_servers, stop_servers
 from tests.streaming import Postgres, Shop, StartJob, count, read_all, refusal, scores
+
+#: Of the micro-batches in which a lost database is made anew: about 8 purchases, with their browsing.
+BACKLOG_LIMIT = 25
+_BATCHES = """
+SELECT b.scored + b.browse_events, min(t.ingest_time), max(t.ingest_time)
+FROM fraud.stream_batches b JOIN fraud.scored_transactions t USING (batch_id) GROUP BY b.batch_id, 1 ORDER BY b.batch_id
+"""
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +62,8 @@ def test_a_restored_backup_gets_from_kafka_what_came_after_it(
         read_all(job, shop, database)
         back_up(settings, folder, lambda _: None)
         shop.buy("after", customer_id="c-before")
+        for number in range(80):
+            shop.buy(f"after{number}", customer_id=f"c-{number % 10}")
         read_all(job, shop, database)
         whole = scores(database)
     assert job.end(signal.SIGTERM) == 0
@@ -80,7 +90,10 @@ def test_a_restored_backup_gets_from_kafka_what_came_after_it(
     assert job.end(signal.SIGTERM) == 0
 
 
-def test_a_lost_database_comes_back_from_kafka_alone(start_job: StartJob, settings: Settings, shop: Shop) -> None:
+def test_a_lost_database_comes_back_from_kafka_alone(
+    start_job: StartJob, settings: Settings, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it was, though it comes in other micro-batches: small ones, each with what came to Kafka first."""
     with as_writer(settings) as database:
         whole = scores(database)
     with connect(settings, settings.postgres.admin, "postgres", autocommit=True) as admin:
@@ -91,7 +104,12 @@ def test_a_lost_database_comes_back_from_kafka_alone(start_job: StartJob, settin
         assert (
             said(settings)[0] == f"The ledger is empty: all {shop.sent.total()} messages that Kafka holds are scored."
         )
+        monkeypatch.setenv(f"{ENV_PREFIX}STREAM__MAX_OFFSETS_PER_TRIGGER", str(BACKLOG_LIMIT))
         job = start_job()
         read_all(job, shop, database)
         assert scores(database) == whole
+        batches = database.execute(_BATCHES).fetchall()
+        assert len(batches) >= shop.sent.total() / BACKLOG_LIMIT
+        assert max(size for size, _, _ in batches) <= BACKLOG_LIMIT
+        assert all(newest <= oldest for (_, _, newest), (_, oldest, _) in pairwise(batches))
         job.end(signal.SIGKILL)

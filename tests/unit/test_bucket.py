@@ -1,4 +1,4 @@
-"""What happens to a bucket's messages: every one is accounted for, duplicates move nothing, order doesn't matter."""
+"""What happens to a bucket's messages: every one is accounted for, duplicates move nothing, arrival is the order."""
 
 from collections import Counter
 from datetime import timedelta
@@ -72,14 +72,24 @@ def test_a_refused_message_keeps_its_bytes_and_gets_its_reason() -> None:
     assert "amount" in str(outcome.detail)
 
 
-def test_features_do_not_depend_on_the_order_of_arrival() -> None:
+def features(*batches: list[Message]) -> dict[object, object]:
+    """The features of each purchase, to the bit."""
+    bucket = Bucket(None, LIMITS)
+    outcomes = [outcome for messages in batches for outcome in bucket.handle(messages)]
+    return {o.offset: repr(o.features) for o in outcomes if o.kind == Kind.TRANSACTION}
+
+
+def test_features_do_not_depend_on_the_order_in_which_spark_hands_messages_on() -> None:
     messages = [browse(0, 0), browse(1, 3, event_type="begin_checkout"), purchase(0, 10), purchase(1, 40, amount=9.0)]
-
-    def features(arrived: list[Message]) -> dict[object, object]:
-        outcomes = Bucket(None, LIMITS).handle(arrived)
-        return {o.offset: repr(o.features) for o in outcomes if o.kind == Kind.TRANSACTION}
-
     assert features(messages) == features(messages[::-1])
+
+
+def test_a_purchase_does_not_see_what_arrived_after_it_wherever_the_batch_ends() -> None:
+    """Though it happened before."""
+    bought, belated = purchase(0, 10, delay_s=11), browse(0, 0, delay_s=12)
+    assert features([bought, belated]) == features([bought], [belated]) == features([bought])
+    arrived = belated._replace(ingest_ms=bought.ingest_ms - 1)
+    assert features([bought, arrived]) == features([arrived], [bought]) != features([bought])
 
 
 def test_a_duplicate_leaves_the_state_as_it_was() -> None:

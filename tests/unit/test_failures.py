@@ -17,6 +17,7 @@ PASSING = [
     ("java.io.FileNotFoundException: /c/offsets/12 (Permission denied)", True),
     ("java.io.EOFException: Input/output error", True),
     ("org.apache.spark.SparkException: No space left on device", True),
+    ("py4j.Py4JException: Return Message: …\nfraudstream.kafka.errors.KafkaUnavailableError: no answer in time", True),
     ("All masters are unresponsive! Giving up.", True),
     ("SparkException: Python worker exited unexpectedly (crashed)\nCaused by: java.io.EOFException", False),
     ("java.lang.OutOfMemoryError: unable to create native thread: possibly out of memory", False),
