@@ -34,6 +34,7 @@ class Pooler:
     def serve(self, client: socket.socket) -> None:
         """Answers a client until it goes. In session mode nobody gets a session that another one had."""
         session: Postgres | None = None
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with client, suppress(ConnectionError):
             while (start := _start(client)) is None:
                 client.sendall(b"N")  # no encryption
