@@ -38,17 +38,17 @@ class BatchSize:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._query: StreamingQuery | None = None
-        self._now = fitting(limit, 0, 0)
 
     def follow(self, query: StreamingQuery) -> None:
         """From now on the size goes by what this query reads."""
         self._query = query
 
-    def __call__(self) -> int:
-        """Asks Spark what the last micro-batch read; one without messages says nothing."""
+    def __call__(self, waiting: int) -> int:
+        """Of so many that wait. Few are never too many; else Spark is asked what the last micro-batch read."""
+        if waiting <= ALWAYS_FIT:
+            return self._limit
         progress: Any = self._query._jsq.lastProgress() if self._query else None
-        if progress is not None and (messages := progress.numInputRows()):
-            row = progress.observedMetrics().get(_OBSERVED)
-            if row is not None:
-                self._now = fitting(self._limit, messages, 0 if row.isNullAt(0) else row.getLong(0))
-        return self._now
+        row = progress and progress.observedMetrics().get(_OBSERVED)
+        if not row or row.isNullAt(0):  # after a start or a pause
+            return fitting(self._limit, 0, 0)
+        return fitting(self._limit, progress.numInputRows(), row.getLong(0))

@@ -26,8 +26,8 @@ Lookup = Callable[[Iterable[Place], int], Mapping[Place, Appended | None]]
 class Slicer:
     """Cuts slices. What it remembers only saves questions: any other one cuts as well."""
 
-    def __init__(self, limit: Callable[[], int], lookup: Lookup) -> None:
-        """`limit` says how many messages the next slice may have."""
+    def __init__(self, limit: Callable[[int], int], lookup: Lookup) -> None:
+        """`limit` says how many messages the next slice may have, of so many."""
         self._ask_limit = limit
         self._lookup = lookup
         self._reached_ms: int | None = None
@@ -43,7 +43,8 @@ class Slicer:
                 the slice: time says nothing of what follows.
         """
         unread = {place: range(start[place], until) for place, until in end.items() if until > start[place]}
-        total, limit = sum(map(len, unread.values())), self._ask_limit()
+        total = sum(map(len, unread.values()))
+        limit = self._ask_limit(total)
         if total <= limit:
             return dict(end)
         untold: dict[Place, int] = {}
