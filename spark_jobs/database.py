@@ -10,6 +10,7 @@ from psycopg.errors import ReadOnlySqlTransaction
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.settings import Settings
+from fraudstream.storage import pooler
 from fraudstream.storage.connect import connect, first_line
 from spark_jobs import sink
 from spark_jobs.ledger import Postgres
@@ -33,13 +34,13 @@ class Database:
     """The writer's one connection, with the temporary tables that batches are copied into."""
 
     def __init__(self, settings: Settings) -> None:
-        """Connects. Raises PostgresUnavailableError: a start doesn't wait for Postgres."""
+        """Connects. A start doesn't wait: raises PostgresUnavailableError, and TransactionPoolerError."""
         self._settings = settings
         self._connection = self._connect()
         self.waiting = ""  # what waits for Postgres, and why; empty otherwise
 
     def now(self) -> Postgres:
-        """The connection, made anew if it was lost. Raises PostgresUnavailableError when it can't be."""
+        """The connection, made anew if it was lost. Raises PostgresUnavailableError, TransactionPoolerError."""
         if self._connection.closed:
             self._connection = self._connect()
         return self._connection
@@ -74,9 +75,11 @@ class Database:
             self.waiting = ""
 
     def _connect(self) -> Postgres:
+        writer = self._settings.postgres.writer
+        pooler.refuse(self._settings, writer)
         connection = connect(
             self._settings,
-            self._settings.postgres.writer,
+            writer,
             name="fraud_scoring_stream",
             timeout=CONNECT_SECONDS,
             autocommit=True,

@@ -19,6 +19,7 @@ from fraudstream.ledger import gaps
 from fraudstream.messages.contracts import QUERY
 from fraudstream.settings import Settings
 from fraudstream.settings.kafka import Role
+from spark_jobs.batch_size import BatchSize
 from spark_jobs.checkpoint import Checkpoint, Offsets, location
 from spark_jobs.cluster import check_shared
 from spark_jobs.fencing import Found, become_driver
@@ -72,14 +73,17 @@ def start_query(
     spark: SparkSession, settings: Settings, processor: Processor, resume: Offsets, checkpoint: str
 ) -> StreamingQuery:
     """Both halves of the plan: the stateful one here, the stateless one in each micro-batch (`Processor`)."""
-    outcomes = update_profiles(read_events(spark, settings), settings, resume)
-    return (
+    size = BatchSize(settings.stream.max_offsets_per_trigger)
+    outcomes = update_profiles(read_events(spark, settings, size), settings, resume)
+    query = (
         outcomes.writeStream.queryName(QUERY)
         .foreachBatch(processor)
         .option("checkpointLocation", checkpoint)
         .trigger(processingTime=f"{settings.stream.trigger_seconds} seconds")
         .start()
     )
+    size.follow(query)
+    return query
 
 
 def watch(

@@ -24,10 +24,11 @@ Lookup = Callable[[Iterable[Place], int], Mapping[Place, Appended | None]]
 
 
 class Slicer:
-    """Cuts slices of at most `limit` messages. What it remembers only saves questions: any other one cuts as well."""
+    """Cuts slices. What it remembers only saves questions: any other one cuts as well."""
 
-    def __init__(self, limit: int, lookup: Lookup) -> None:
-        self._limit = limit
+    def __init__(self, limit: Callable[[int], int], lookup: Lookup) -> None:
+        """`limit` says how many messages the next slice may have, of so many."""
+        self._ask_limit = limit
         self._lookup = lookup
         self._reached_ms: int | None = None
         self._span_ms = FIRST_SPAN_MS
@@ -43,17 +44,18 @@ class Slicer:
         """
         unread = {place: range(start[place], until) for place, until in end.items() if until > start[place]}
         total = sum(map(len, unread.values()))
-        if total <= self._limit:
+        limit = self._ask_limit(total)
+        if total <= limit:
             return dict(end)
         untold: dict[Place, int] = {}
         while True:
             told = {place: left for place, left in unread.items() if place not in untold}
-            search = _Search(told, max(1, self._limit - sum(untold.values())), self._lookup)
+            search = _Search(told, max(1, limit - sum(untold.values())), self._lookup)
             at = search.run(self._first_ms(told), self._span_ms, horizon_ms)
             found = [place for place in told if search.is_untold(place, at, horizon_ms)]
             if not found:
                 break
-            untold |= {place: max(1, self._limit * len(unread[place]) // total) for place in found}
+            untold |= {place: max(1, limit * len(unread[place]) // total) for place in found}
         if at < horizon_ms:
             self._remember(at)
         shares = {place: unread[place].start + min(share, len(unread[place])) for place, share in untold.items()}

@@ -22,7 +22,7 @@ def doctor(
     security: Annotated[bool, typer.Option("--security", help="Check who could get in, instead.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs; with --security.")] = False,
 ) -> None:
-    """Check whether this machine and your Kafka can run the platform, or with --security whether it is closed.
+    """Check whether this machine and your servers can run the platform, or with --security whether it is closed.
 
     Says what to do about each problem. Exit status 1 when there is one.
 

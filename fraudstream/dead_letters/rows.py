@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 from fraudstream.errors import FraudstreamError
 from fraudstream.kafka.offsets import Offsets
 from fraudstream.settings import Settings
+from fraudstream.storage import pooler
 from fraudstream.storage.connect import connect
 
 #: Held while a replay runs; any number, the same everywhere.
 _LOCK = 0x5265_706C
 # A killed replay's session, and its lock with it, ends within this time, though a statement of it waits.
-_NOTICE_DEATH = "-c client_connection_check_interval=1000"
+_NOTICE_DEATH = {"client_connection_check_interval": "1s"}
 
 
 class ReplayError(FraudstreamError):
@@ -122,9 +123,10 @@ class DeadLetterRows(AbstractContextManager["DeadLetterRows"]):
     """A connection that holds the lock of replays. Each statement is committed by itself."""
 
     def __init__(self, settings: Settings) -> None:
-        """Connects. Raises PostgresUnavailableError, and ReplayError while another replay runs."""
+        """Connects. Raises ReplayError while another replay runs, PostgresUnavailableError, TransactionPoolerError."""
+        pooler.refuse(settings, settings.postgres.writer)
         self._connection = connect(
-            settings, settings.postgres.writer, name="replay_dead_letters", autocommit=True, options=_NOTICE_DEATH
+            settings, settings.postgres.writer, name="replay_dead_letters", autocommit=True, begins_with=_NOTICE_DEATH
         )
         if not self._value("SELECT pg_try_advisory_lock(%s)", (_LOCK,)):
             self._connection.close()

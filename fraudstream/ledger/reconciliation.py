@@ -32,7 +32,7 @@ from fraudstream.storage.connect import Postgres, PostgresUnavailableError, firs
 KEPT = "30 days"
 EXAMPLES = 20
 #: An hour of a busy shop may take a while; a reader's own limit is for dashboards.
-OPTIONS = "-c statement_timeout=300000"
+BEGINS_WITH = {"statement_timeout": "5min"}
 
 #: Of the windows, and of those that retention has deleted.
 COUNTED = """
@@ -95,7 +95,7 @@ def reconcile(settings: Settings, *, whole: bool = False) -> Report:
     kafka = settings.kafka.as_role(Role.READER)
     begins = kafka_offsets.earliest(kafka, INPUT_TOPICS, ANSWER_SECONDS)
     ids = kafka_offsets.topic_ids(kafka, INPUT_TOPICS, ANSWER_SECONDS)
-    with session(settings, settings.postgres.reader, name="reconciliation", options=OPTIONS) as connection:
+    with session(settings, settings.postgres.reader, name="reconciliation", begins_with=BEGINS_WITH) as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         positions = gaps.positions(connection)
         totals = figures.totals(connection)

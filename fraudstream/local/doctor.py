@@ -16,6 +16,7 @@ from fraudstream.local.install.java import JavaError, find_java
 from fraudstream.local.leftovers import our_processes
 from fraudstream.local.parts import kafka, postgres
 from fraudstream.settings import Settings
+from fraudstream.storage import pooler
 
 GIB = 2**30
 NEEDED_MEMORY_GIB = 6
@@ -49,6 +50,13 @@ def find_problems(settings: Settings) -> Iterator[str]:
 
 
 def find_server_problems(settings: Settings) -> Iterator[str]:
+    """Reasons why your own Kafka and Postgres can't be used, a line each."""
+    yield from find_kafka_problems(settings)
+    if not settings.postgres.embedded:
+        yield from pooler.problems(settings)
+
+
+def find_kafka_problems(settings: Settings) -> Iterator[str]:
     """Reasons why your own Kafka can't be used, a line each."""
     if not settings.kafka.embedded:
         yield from kafka_access.problems(settings.kafka, kafka.YOURS_SECONDS)

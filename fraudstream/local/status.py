@@ -215,10 +215,10 @@ def _components(settings: Settings) -> tuple[dict[str, Component], list[str]]:
 
 
 def _ledger(settings: Settings) -> _Ledger | str:
-    limit = f"-c statement_timeout={round(ANSWER_SECONDS * 1000)}"
+    limit = {"statement_timeout": f"{round(ANSWER_SECONDS * 1000)}ms"}
     reader = settings.postgres.reader
     try:
-        with session(settings, reader, name="fraudctl status", timeout=QUICK_SECONDS, options=limit) as connection:
+        with session(settings, reader, name="fraudctl status", timeout=QUICK_SECONDS, begins_with=limit) as connection:
             rows = connection.execute(OFFSETS).fetchall()
             return _Ledger(
                 figures.rates(connection),

@@ -21,7 +21,7 @@ from fraudstream.local.parts.part import Watch, not_watching
 from fraudstream.local.steps import Step, Tell
 from fraudstream.local.supervisor import Supervisor
 from fraudstream.settings import Settings
-from fraudstream.storage import migrate, roles
+from fraudstream.storage import migrate, pooler, roles
 from fraudstream.storage.connect import connect, session
 from model.serving import registry
 
@@ -91,9 +91,12 @@ class Up:
             self._start(postgres.NAME)
         tell("waiting for the server")
         postgres.wait_ready(settings, self._watch(postgres.NAME) if pg.embedded else not_watching)
+        pooler.refuse(settings, pg.admin, "postgres")
         passwords = {role: secrets.read(settings, name) for role, name in secrets.database_roles(settings).items()}
         del passwords[pg.admin]
         roles.ensure_roles(settings, passwords)
+        for role, database in pooler.roles(pg).items():
+            pooler.refuse(settings, role, database)
         self.note_start()
 
     def note_start(self) -> None:
@@ -119,7 +122,7 @@ class Up:
         create_topics(settings.kafka)
         if settings.kafka.embedded:
             keep_as_set(settings.kafka)
-        if lacking := list(doctor.find_server_problems(settings)):
+        if lacking := list(doctor.find_kafka_problems(settings)):
             raise UpError("\n  ".join(lacking))
 
     def connector(self, _: Tell) -> None:

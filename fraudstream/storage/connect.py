@@ -1,7 +1,8 @@
 """Connections to Postgres, all of the platform's. Passwords come from libpq's pass file, never from a URL."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 import psycopg
@@ -14,6 +15,9 @@ CONNECT_SECONDS = 10
 QUICK_SECONDS = 3
 
 Postgres = psycopg.Connection[Any]
+#: Settings of the server for one session.
+SessionSettings = Mapping[str, str]
+NONE: SessionSettings = MappingProxyType({})
 
 
 class PostgresUnavailableError(FraudstreamError, psycopg.OperationalError):
@@ -35,40 +39,51 @@ def connect(
     name: str = "fraudctl",
     timeout: int = CONNECT_SECONDS,
     autocommit: bool = False,
-    options: str = "",
+    begins_with: SessionSettings = NONE,
 ) -> Postgres:
     """A connection as `role`, to the platform's database unless another is named.
 
-    Postgres shows `name` in `pg_stat_activity`; `timeout` is in seconds; `options` are the server's, as
-    `-c statement_timeout=3000`. Raises PostgresUnavailableError.
+    Postgres shows `name` in `pg_stat_activity`; `timeout` is in seconds. The session begins with settings of the
+    server, such as `statement_timeout`; they aren't sent as start-up options, which poolers refuse or ignore. Raises
+    PostgresUnavailableError.
     """
+    given = settings.postgres.admin_password.get_secret_value() if role == settings.postgres.admin else ""
     try:
-        return psycopg.connect(
+        connection = psycopg.connect(
             settings.dsn(role, database),
-            autocommit=autocommit,
+            autocommit=True,
             connect_timeout=timeout,
             application_name=name,
-            options=options,
+            password=given or None,
         )
+        for setting, value in begins_with.items():
+            connection.execute("SELECT set_config(%s, %s, false)", (setting, value))
     except psycopg.OperationalError as error:
-        raise _unavailable(settings, role, database, error) from error
+        raise unavailable(settings, role, database, error) from error
+    connection.autocommit = autocommit
+    return connection
 
 
 @contextmanager
 def session(
-    settings: Settings, role: str, *, name: str, timeout: int = CONNECT_SECONDS, options: str = ""
+    settings: Settings,
+    role: str,
+    *,
+    name: str,
+    timeout: int = CONNECT_SECONDS,
+    begins_with: SessionSettings = NONE,
 ) -> Iterator[Postgres]:
     """A connection that commits and closes with its context, or rolls back.
 
     Raises PostgresUnavailableError, also when Postgres is lost meanwhile, or gives up a statement.
     """
     try:
-        with connect(settings, role, name=name, timeout=timeout, options=options) as connection:
+        with connect(settings, role, name=name, timeout=timeout, begins_with=begins_with) as connection:
             yield connection
     except PostgresUnavailableError:
         raise
     except psycopg.OperationalError as error:
-        raise _unavailable(settings, role, None, error) from error
+        raise unavailable(settings, role, None, error) from error
 
 
 def first_line(error: Exception) -> str:
@@ -76,7 +91,8 @@ def first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0].strip()
 
 
-def _unavailable(settings: Settings, role: str, database: str | None, error: Exception) -> PostgresUnavailableError:
+def unavailable(settings: Settings, role: str, database: str | None, error: Exception) -> PostgresUnavailableError:
+    """The error that names server, role and database, and what to do."""
     pg, said = settings.postgres, first_line(error)
     advice = (
         f"run ./fraudctl up, or read {settings.paths.logs / 'postgres.log'}"

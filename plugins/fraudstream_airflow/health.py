@@ -11,7 +11,7 @@ from fraudstream.ledger import figures, reconciliation
 from fraudstream.settings import Settings
 from fraudstream.storage.connect import QUICK_SECONDS, first_line, session
 
-OPTIONS = "-c statement_timeout=3000 -c default_transaction_read_only=on"
+BEGINS_WITH = {"statement_timeout": "3s", "default_transaction_read_only": "on"}
 
 LAST_BATCH = """
 SELECT batch_id, model_version, static_version, duration_ms,
@@ -55,7 +55,7 @@ def collect(settings: Settings) -> dict[str, Any]:
 def _ledger(settings: Settings) -> dict[str, Any]:
     reader = settings.postgres.reader
     with (
-        session(settings, reader, name="health_page", timeout=QUICK_SECONDS, options=OPTIONS) as connection,
+        session(settings, reader, name="health_page", timeout=QUICK_SECONDS, begins_with=BEGINS_WITH) as connection,
         connection.cursor(row_factory=dict_row) as cursor,
     ):
         return {

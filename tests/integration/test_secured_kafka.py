@@ -320,8 +320,10 @@ def test_spark_signs_in_with_a_client_certificate(settings: Settings, broker: Se
     certificate = broker.authority.issue(Role.STREAM.value)
     program = (
         "from fraudstream.settings import load_settings; from spark_jobs.session import build_session;"
-        "from spark_jobs.source import read_events; s = load_settings(); spark = build_session(s, 'local[1]');"
-        "query = read_events(spark, s).writeStream.format('noop').trigger(availableNow=True).start();"
+        "from spark_jobs.source import read_events; from spark_jobs.batch_size import BatchSize;"
+        "s = load_settings(); spark = build_session(s, 'local[1]');"
+        "events = read_events(spark, s, BatchSize(20_000));"
+        "query = events.writeStream.format('noop').trigger(availableNow=True).start();"
         "query.awaitTermination(); print('read', sum(p['numInputRows'] for p in query.recentProgress))"
     )
     variables = by_certificate(broker, certificate)

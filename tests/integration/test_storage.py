@@ -71,7 +71,9 @@ def test_a_session_bears_its_name(settings: Settings) -> None:
 def test_a_session_explains_a_statement_that_was_given_up(settings: Settings) -> None:
     with (
         pytest.raises(PostgresUnavailableError, match=r"fraud_reader in database .*statement timeout"),
-        session(settings, settings.postgres.reader, name="a test", options="-c statement_timeout=50") as connection,
+        session(
+            settings, settings.postgres.reader, name="a test", begins_with={"statement_timeout": "50ms"}
+        ) as connection,
     ):
         connection.execute("SELECT pg_sleep(5)")
 

@@ -4,6 +4,7 @@ And its sockets don't pile up.
 """
 
 import json
+import os
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 
 from fraudstream.kafka import topic_settings
 from fraudstream.kafka.errors import KafkaRefusedError
+from fraudstream.ledger.figures import MESSAGES
 from fraudstream.messages.contracts import Topic, iso_milliseconds
 from fraudstream.messages.validation import MAX_MESSAGE_BYTES, TOO_LARGE_KEPT_BYTES
 from fraudstream.settings import Settings
@@ -26,8 +28,9 @@ from fraudstream.static_data.currencies import Rate
 from fraudstream.static_data.publish import publish
 from fraudstream.storage.tables import customers, products
 from model.serving.registry import ensure_pretrained
+from spark_jobs.batch_size import MAX_READ_BYTES
 from spark_jobs.checkpoint import SUSPICION
-from tests.messages import as_bytes, bad_messages, label, transaction
+from tests.messages import as_bytes, bad_messages, browse_event, label, transaction
 from tests.streaming import Job, Postgres, Shop, accounted, count, read_all
 
 WARM_UP_BATCHES = 4
@@ -193,7 +196,7 @@ def test_far_timestamps_are_bounded_and_commit(
 def test_more_bytes_than_the_driver_has_memory_become_dead_letters(
     job: list[Job], shop: Shop, database: Postgres
 ) -> None:
-    """1.1 GB in one micro-batch, against a heap of 1 GiB; compressed, so that they are sent at once."""
+    """1.1 GB in a micro-batch or two, against a heap of 1 GiB; compressed, so that they are sent at once."""
     before = count(database, "SELECT sum(dead_lettered) FROM fraud.stream_offsets")
     value = b"{" + b" " * 900_000
     for number in range(1250):
@@ -205,6 +208,21 @@ def test_more_bytes_than_the_driver_has_memory_become_dead_letters(
         "SELECT DISTINCT length(payload), redacted, detail FROM fraud.dead_letters WHERE detail LIKE '900001 %'"
     ).fetchall()
     assert kept == [(TOO_LARGE_KEPT_BYTES, True, f"900001 bytes; at most {MAX_MESSAGE_BYTES}")]
+
+
+def test_a_micro_batch_reads_as_many_large_messages_as_fit(job: list[Job], shop: Shop, database: Postgres) -> None:
+    """They are valid, and all of them wait when the job looks."""
+    (before,) = database.execute("SELECT max(batch_id) FROM fraud.stream_batches").fetchone() or (-1,)
+    note = "x" * 120_000
+    os.killpg(job[-1].process.pid, signal.SIGSTOP)
+    for number in range(3000):
+        event = browse_event(event_id=f"e-large-{number}", customer_id=f"c-{number}", note=note)
+        shop.send(Topic.BROWSE_EVENTS, f"c-{number}".encode(), as_bytes(event))
+    shop.flush()
+    os.killpg(job[-1].process.pid, signal.SIGCONT)
+    job[-1].until(lambda: accounted(database) == shop.sent.total(), "the large browse events")
+    largest = f"SELECT max({MESSAGES}) FROM fraud.stream_batches WHERE batch_id > {before}"
+    assert count(database, largest) * len(note) <= MAX_READ_BYTES
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ def spark_share(limit: int) -> Cut:
 
 def by_time(log: Log, limit: int) -> Cut:
     """The stream's cut, of a driver that has just started."""
-    slicer = Slicer(limit, log.appended_since)
+    slicer = Slicer(lambda _: limit, log.appended_since)
     return lambda start, end: slicer.cut(start, end, HORIZON_MS)
 
 

@@ -27,7 +27,7 @@ def log_of(*partitions: list[int]) -> Log:
 
 
 def slices(log: Log, limit: int) -> list[list[Message]]:
-    slicer, start, found = Slicer(limit, log.appended_since), log.beginning, []
+    slicer, start, found = Slicer(lambda _: limit, log.appended_since), log.beginning, []
     while start != log.end:
         end = slicer.cut(start, log.end, HORIZON_MS)
         assert all(start[place] <= end[place] <= log.end[place] for place in log.partitions)
@@ -89,7 +89,7 @@ def test_a_partition_behind_a_time_far_ahead_gets_its_share() -> None:
 def test_a_partition_that_is_ahead_of_the_others_waits_for_them() -> None:
     """As after a micro-batch that was cut by shares, by the release before this one."""
     log = log_of(list(range(-2_000, 0)), list(range(-2_000, 0)))
-    slicer, (browsed, bought) = Slicer(400, log.appended_since), log.partitions
+    slicer, (browsed, bought) = Slicer(lambda _: 400, log.appended_since), log.partitions
     end = slicer.cut({browsed: 100, bought: 700}, log.end, HORIZON_MS)
     assert end[bought] == 700
     assert 400 < end[browsed] <= 500
