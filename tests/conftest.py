@@ -13,6 +13,8 @@ from tests.commands import fraudctl
 from tests.planted import planted_secrets
 
 SPARK_UI_PORT = "FRAUDSTREAM_STREAM__SPARK_UI_PORT"
+#: No test changes a Dag's file. At Airflow's default, all of them are parsed again every 30 s.
+RARELY_PARSED = {"AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,7 +38,7 @@ def platform(mapped_classes: None) -> Iterator[Settings]:
 
     Every secret setting is set, and Spark's UI is on, for tests/e2e/test_canary.py.
     """
-    with isolated_settings(planted_secrets() | {SPARK_UI_PORT: str(free_port())}) as settings:
+    with isolated_settings(planted_secrets() | RARELY_PARSED | {SPARK_UI_PORT: str(free_port())}) as settings:
         try:
             fraudctl("up").check_returncode()
             yield settings
