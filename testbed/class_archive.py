@@ -7,52 +7,61 @@ import fcntl
 import hashlib
 import os
 import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from fraudstream.local.install.java import find_java
 from fraudstream.settings import PROJECT_DIR, Settings
 
 MAKE_SECONDS = 300
-#: What a driver loads until its first micro-batch, more or less.
-PROGRAM = """
-from fraudstream.settings import load_settings
-from spark_jobs.session import build_session
-spark = build_session(load_settings(), "local[1]")
-spark.range(100).repartition(2).selectExpr("sum(id)").collect()
-spark.readStream.format("rate").load().writeStream.format("noop").trigger(once=True).start().awaitTermination()
-spark.stop()
-"""
-#: By its location alone: an import of it would take a second.
-FIND_SPARK = "import importlib.util; print(importlib.util.find_spec('pyspark').origin)"
+#: What a driver loads until its first micro-batch ends.
+PROGRAM = "testbed.first_batch"
 QUIET = "-Xlog:disable -Xlog:all=error:stderr"
+#: Classes of pinned jars need no verification, and the room that all of them take is no reason to collect garbage.
+TRUSTING = "-XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote -XX:MetaspaceSize=256m"
 
 
-def java_options(settings: Settings, python: Path) -> str:
-    """JAVA_TOOL_OPTIONS with the archive for that interpreter's Spark, which is made when there is none yet."""
-    folder = settings.paths.jars.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    archive = folder / f"spark-classes-{_key(settings, python)}.jsa"
-    with (folder / "spark-classes.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not archive.exists():
-            _make(archive, python)
-    return f"-XX:SharedArchiveFile={archive} {QUIET}"
+@contextmanager
+def java_options(settings: Settings, python: Path, home: Path) -> Iterator[str]:
+    """JAVA_TOOL_OPTIONS with the archive for the Spark in `home`, which that interpreter makes when there is none yet.
+
+    It is made meanwhile: a driver that starts before loads its classes itself.
+    """
+    archive = settings.paths.jars.resolve() / f"spark-classes-{_key(settings, home)}.jsa"
+    environment = os.environ | {"PYTHONPATH": str(PROJECT_DIR), "SPARK_HOME": str(home)}
+    with ThreadPoolExecutor(1) as maker:
+        made = maker.submit(_make, archive, python, environment)
+        yield f"-XX:SharedArchiveFile={archive} {QUIET} {TRUSTING}"
+        made.result()
 
 
-def _key(settings: Settings, python: Path) -> str:
+def _key(settings: Settings, home: Path) -> str:
     """A name for this Java and a driver's class path: the JVM takes an archive for the very same files only."""
-    where = subprocess.run([python, "-c", FIND_SPARK], check=True, capture_output=True, text=True, timeout=MAKE_SECONDS)
-    files = (find_java().resolve(), Path(where.stdout.strip()), *(settings.paths.jars / "spark-files").glob("*.jar"))
+    program = Path(__file__).with_name("first_batch.py")
+    files = (find_java().resolve(), home, program, *(settings.paths.jars / "spark-files").glob("*.jar"))
     return hashlib.sha256(repr([(str(file), file.stat().st_mtime) for file in files]).encode()).hexdigest()[:12]
 
 
-def _make(archive: Path, python: Path) -> None:
-    options = f"-XX:ArchiveClassesAtExit={archive} {QUIET}"
-    subprocess.run(
-        [python, "-c", PROGRAM],
-        cwd=PROJECT_DIR,
-        env=os.environ | {"JAVA_TOOL_OPTIONS": options, "PYTHONPATH": str(PROJECT_DIR)},
-        check=True,
-        capture_output=True,
-        timeout=MAKE_SECONDS,
-    )
+def _make(archive: Path, python: Path, environment: dict[str, str]) -> None:
+    """Makes it unless somebody has, or does so now; it appears when it is whole."""
+    with archive.with_name("spark-classes.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        if archive.exists():
+            return
+        unfinished = archive.with_suffix(".unfinished")
+        unfinished.unlink(missing_ok=True)
+        options = f"-XX:ArchiveClassesAtExit={unfinished} {QUIET} {TRUSTING}"
+        subprocess.run(
+            [python, "-m", PROGRAM],
+            cwd=PROJECT_DIR,
+            env=environment | {"JAVA_TOOL_OPTIONS": options},
+            check=True,
+            capture_output=True,
+            timeout=MAKE_SECONDS,
+        )
+        unfinished.rename(archive)

@@ -39,8 +39,8 @@ def cluster_settings(folder: Path) -> dict[str, str]:
 
 
 def spark_home() -> Path:
-    """Spark, as it lies in this interpreter's package pyspark."""
-    return Path(pyspark.__file__).parent
+    """Spark, as it lies in this interpreter's package pyspark, or where the environment says."""
+    return Path(os.environ.get("SPARK_HOME") or Path(pyspark.__file__).parent)
 
 
 def class_path(settings: Settings) -> str:

@@ -3,17 +3,18 @@
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from fraudstream.settings import Settings, load_settings
-from testbed import class_archive
+from testbed import quick_spark
 from testbed.isolation import free_port, isolated_settings
 from tests.commands import fraudctl
 from tests.planted import planted_secrets
 
 SPARK_UI_PORT = "FRAUDSTREAM_STREAM__SPARK_UI_PORT"
+#: No test changes a Dag's file. At Airflow's default, all of them are parsed again every 30 s.
+RARELY_PARSED = {"AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -24,29 +25,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def mapped_classes() -> Iterator[None]:
-    """Spark's classes mapped, not loaded, by the drivers that start in this interpreter's environment."""
-    yield from _mapped_classes(Path(sys.executable))
-
-
-@pytest.fixture(scope="session")
-def mapped_classes_of_the_platform() -> Iterator[None]:
-    """The same for the drivers that `fraudctl up` starts."""
-    yield from _mapped_classes(load_settings().paths.python("spark"))
-
-
-def _mapped_classes(python: Path) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAVA_TOOL_OPTIONS", class_archive.java_options(load_settings(), python))
+    """Spark's classes mapped, not loaded, by the drivers of tests and of the platform."""
+    with pytest.MonkeyPatch.context() as patch, quick_spark.variables(load_settings()) as variables:
+        for name, value in variables.items():
+            patch.setenv(name, value)
         yield
 
 
 @pytest.fixture(scope="session")
-def platform(mapped_classes_of_the_platform: None) -> Iterator[Settings]:
+def platform(mapped_classes: None) -> Iterator[Settings]:
     """A running platform in a folder and on ports of its own; fails with what `up` and the logs say.
 
     Every secret setting is set, and Spark's UI is on, for tests/e2e/test_canary.py.
     """
-    with isolated_settings(planted_secrets() | {SPARK_UI_PORT: str(free_port())}) as settings:
+    with isolated_settings(planted_secrets() | RARELY_PARSED | {SPARK_UI_PORT: str(free_port())}) as settings:
         try:
             fraudctl("up").check_returncode()
             yield settings

@@ -23,10 +23,11 @@ _TAIL_BYTES = 2000
 
 @dataclass(frozen=True)
 class Command:
-    """A program with its arguments, under the name that people know it by."""
+    """A program with its arguments, under the name that people know it by. A `light` one starts first, in no lane."""
 
     name: str
     arguments: tuple[str, ...]
+    light: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class _Running:
     """A started command; it leads a process group, as a terminal's foreground command does."""
 
     name: str
+    light: bool
     log: Path
     process: subprocess.Popen[bytes]
     began: float = field(default_factory=time.monotonic)
@@ -91,11 +93,13 @@ def run_all(
 ) -> list[Result]:
     """Runs all of them in `directory`, `lanes` at a time, also after one has failed. Returns their results, in order.
 
+    Light ones run beside the others.
+
     Each one's output is in `logs`, and told when it has ended; a failed one's is told last of all, since a record of a
     long run often keeps its end only. Ctrl-C is passed on, to let each clean up; no further one is started then.
     """
     logs.mkdir(parents=True, exist_ok=True)
-    waiting, running = deque(commands), list[_Running]()
+    waiting, running = deque(sorted(commands, key=lambda each: not each.light)), list[_Running]()
     ended: dict[str, Result] = {}
     told = time.monotonic()
     with _noted_interruptions() as interruptions:
@@ -104,7 +108,7 @@ def run_all(
                 waiting.clear()
                 for each in running:
                     each.interrupt()
-            while waiting and len(running) < lanes:
+            while waiting and (waiting[0].light or sum(not each.light for each in running) < lanes):
                 running.append(_start(waiting.popleft(), directory, logs, tell))
             for each in [each for each in running if each.process.poll() is not None]:
                 running.remove(each)
@@ -155,4 +159,4 @@ def _start(command: Command, directory: Path, logs: Path, tell: Callable[[str], 
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    return _Running(command.name, log, process)
+    return _Running(command.name, command.light, log, process)

@@ -16,8 +16,10 @@ SUITES = ("unit", "integration", "faults", "e2e", "browser", "compose")
 #: `e2e` and `browser` share a platform, and wait most of the time. `compose` is asked for by name.
 PLAN = (("integration",), ("e2e", "browser"), ("faults",), ("unit",))
 LANES = 2
-#: Two suites at once hold up to 9 GiB; a machine with less runs one after the other.
-MEMORY_OF_LANES_GIB = 11
+#: Suites without servers, which compute while those of the lanes wait for theirs.
+LIGHT = ("unit",)
+#: Two suites at once hold up to 9 GiB, and the light ones 1; a machine with less runs one after the other.
+MEMORY_OF_LANES_GIB = 12
 GIB = 2**30
 #: Checks of the code itself: programs of the dev environment, each with its arguments.
 CHECKS = (
@@ -43,7 +45,7 @@ class SuiteError(FraudstreamError):
 
 
 def run_tests(settings: Settings, suite: str, arguments: Sequence[str], tell: Callable[[str], None]) -> int:
-    """Runs a suite, or the checks and then every suite, two at a time. Returns the first exit status that isn't 0.
+    """Runs a suite, or the checks and then every suite, some at a time. Returns the first exit status that isn't 0.
 
     A check that fails ends it; after a suite that fails, the others still run, since one run should tell all failures.
     Raises SuiteError.
@@ -74,8 +76,12 @@ def _run_all(settings: Settings, arguments: Sequence[str], tell: Callable[[str],
     for name, *rest in CHECKS:
         if status := _run(settings, (str(programs / name), *rest), tell):
             return status
-    plan = [lanes.Command(" ".join(suites), _pytest(settings, suites, arguments)) for suites in PLAN]
-    results = lanes.run_all(plan, _lanes(tell), settings.paths.project, settings.paths.logs / "tests", tell)
+    number = _lanes(tell)
+    plan = [
+        lanes.Command(" ".join(suites), _pytest(settings, suites, arguments), number > 1 and set(suites) <= set(LIGHT))
+        for suites in PLAN
+    ]
+    results = lanes.run_all(plan, number, settings.paths.project, settings.paths.logs / "tests", tell)
     tell("\n".join(map(str, results)))
     return lanes.status_of(results)
 

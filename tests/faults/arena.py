@@ -18,7 +18,7 @@ from fraudstream.kafka import offsets as kafka_offsets
 from fraudstream.local.supervisor import Supervisor
 from fraudstream.messages.contracts import INPUT_TOPICS, Topic
 from fraudstream.settings import PROJECT_DIR, Settings
-from fraudstream.storage.connect import connect
+from fraudstream.storage.connect import Postgres, connect
 from model.serving.registry import ensure_pretrained
 from spark_jobs.checkpoint import location
 from testbed.isolation import empty_tables, isolated_servers
@@ -50,19 +50,30 @@ class Arena:
         self.shop = Keeper(settings, known["producer"], Launch(sending, environment=shorter))
         self.supervisor = Supervisor(settings)
         self.recoveries: dict[str, float] = {}
+        self._database: Postgres | None = None
         self._mounted: list[Path] = []
 
     def query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
-        """The rows of one query, as the writer. Waits while Postgres is away."""
+        """The rows of one query, as the writer, in a connection that is kept: to sign in costs more than most queries.
+
+        Waits while Postgres is away.
+        """
         deadline = time.monotonic() + WAIT_SECONDS
         while True:
             try:
-                with connect(self.settings, self.settings.postgres.writer) as connection:
-                    return connection.execute(sql, parameters).fetchall()
+                if self._database is None:
+                    self._database = connect(self.settings, self.settings.postgres.writer, autocommit=True)
+                return self._database.execute(sql, parameters).fetchall()
             except psycopg.OperationalError:
+                self._forget_the_database()
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.1)
+
+    def _forget_the_database(self) -> None:
+        if self._database is not None:
+            self._database.close()
+            self._database = None
 
     def value(self, sql: str, *parameters: object) -> Any:
         """The only value of a query's only row."""
@@ -155,6 +166,7 @@ class Arena:
     def close(self) -> None:
         """Stops what was started."""
         self.close_jobs()
+        self._forget_the_database()
         for folder in self._mounted:
             disks.unmount(folder)
 

@@ -19,12 +19,14 @@ from urllib.error import HTTPError
 import psutil
 import pytest
 
-from fraudstream.settings import ENV_PREFIX, PROJECT_DIR
+from fraudstream.settings import ENV_PREFIX, PROJECT_DIR, Settings
+from model.serving.registry import ensure_pretrained
 from testbed.isolation import free_port
 from testbed.spark_cluster import LOOPBACK, Cluster, cluster_settings, spark_home, standalone_cluster
-from tests.faults.arena import STREAM, Arena, arena
+from tests.faults.arena import STREAM, Arena
 from tests.faults.invariants import assert_all_hold
 from tests.faults.keeper import Launch
+from tests.streaming import Postgres
 
 RATE = 60.0
 SEED = 11
@@ -76,16 +78,20 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def stage(mapped_classes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def stage(emptied: Settings, database: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    ensure_pretrained(database, emptied.paths.models)
     folder, ui_port = tmp_path_factory.mktemp("cluster"), free_port()
     own = cluster_settings(folder) | {ENV_PREFIX + "STREAM__SPARK_UI_PORT": str(ui_port)}
-    with arena(RATE, SEED) as made, standalone_cluster(made.settings, folder) as cluster:
+    made = Arena(emptied, RATE, SEED)
+    with standalone_cluster(emptied, folder) as cluster:
         made.stream.launch = Launch((STREAM[0], "--master", cluster.url), environment=own)
-        made.stream.start()
-        made.shop.start()
-        made.until(lambda: made.value(SCORED), "scored transactions")
-        yield Stage(made, cluster, folder, own, ui_port)
-        made.close()
+        try:
+            made.stream.start()
+            made.shop.start()
+            made.until(lambda: made.value(SCORED), "scored transactions")
+            yield Stage(made, cluster, folder, own, ui_port)
+        finally:
+            made.close()
 
 
 def test_both_workers_score(stage: Stage) -> None:

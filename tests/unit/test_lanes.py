@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,13 @@ def test_no_more_run_than_there_are_lanes(tmp_path: Path) -> None:
     second = python("second", "import os, sys; sys.exit(not os.path.exists(sys.argv[1]))", tmp_path / "done")
     results, _ = run(tmp_path, 1, first, second)
     assert [result.status for result in results] == [0, 0]
+
+
+def test_a_light_one_needs_no_lane(tmp_path: Path) -> None:
+    a, b = tmp_path / "a", tmp_path / "b"
+    light = replace(python("light", MEET, a, b), light=True)
+    results, _ = run(tmp_path, 1, python("heavy", MEET, b, a), light)
+    assert [(result.name, result.status) for result in results] == [("heavy", 0), ("light", 0)]
 
 
 def test_after_a_failure_the_others_run_and_the_status_is_its(tmp_path: Path) -> None:
