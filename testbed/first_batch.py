@@ -11,7 +11,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 (the usual name)
 
 from fraudstream.settings import Settings, load_settings
+from fraudstream.static_data.currencies import CurrencyRates
 from spark_jobs.profiles import update_profiles
+from spark_jobs.rates import SharedRates
 from spark_jobs.session import build_session
 from spark_jobs.source import bucket_of
 
@@ -50,6 +52,8 @@ def _messages(spark: SparkSession, settings: Settings) -> DataFrame:
 
 
 def _collect(outcomes: DataFrame, _batch: int) -> None:
+    SharedRates().use(outcomes.sparkSession, CurrencyRates("EUR"))
+
     def same(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield from batches
 
