@@ -5,6 +5,8 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as examples
 
 from fraudstream.settings import Settings, load_settings
 from testbed import quick_spark
@@ -15,6 +17,9 @@ from tests.planted import planted_secrets
 SPARK_UI_PORT = "FRAUDSTREAM_STREAM__SPARK_UI_PORT"
 #: No test changes a Dag's file. At Airflow's default, all of them are parsed again every 30 s.
 RARELY_PARSED = {"AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600"}
+# A busy machine is no failure.
+examples.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+examples.load_profile("unhurried")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -12,18 +12,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
+from fraudstream.jobs.niced import niced
+
 POLL_SECONDS = 0.2
 #: Between two lines that say how far the running commands are.
 PROGRESS_SECONDS = 60.0
 #: Exit status when commands were left out, as a shell's after Ctrl-C.
 INTERRUPTED = 130
+LIGHT_NICENESS = 5
 _PERCENT = re.compile(rb"\[ *(\d+)%\]")
 _TAIL_BYTES = 2000
 
 
 @dataclass(frozen=True)
 class Command:
-    """A program with its arguments, under the name that people know it by. A `light` one starts first, in no lane."""
+    """A program with its arguments, under the name that people know it by.
+
+    A `light` one starts first, in no lane, and gives way to the others.
+    """
 
     name: str
     arguments: tuple[str, ...]
@@ -152,7 +158,7 @@ def _start(command: Command, directory: Path, logs: Path, tell: Callable[[str], 
     log = logs / f"{command.name.replace(' ', '-')}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command.arguments,
+            niced(command.arguments, LIGHT_NICENESS if command.light else 0),
             cwd=directory,
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -237,9 +237,7 @@ ages = st.integers(0, 60 * 86_400 // 30)
 
 
 @given(st.lists(st.tuples(ages, st.sampled_from("abc"), st.integers(-3, 9)), max_size=30, unique_by=lambda w: w[:2]))
-@examples(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@examples(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_thinning_keeps_every_hours_sum(writer: Postgres, windows: list[tuple[int, str, int]]) -> None:
     writer.execute("DELETE FROM fraud.product_sales")
     newest = one(writer, "SELECT date_bin('30 s', now(), '2000-01-01 00:00+00')")

@@ -161,7 +161,7 @@ orders = st.tuples(st.just(order), names, st.sampled_from("xy"), st.sampled_from
 verdicts = st.tuples(st.just(verdict), names, st.booleans(), st.integers(1, 4))
 
 
-@hypothesis_settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=st.lists(st.lists(st.one_of(orders, verdicts), max_size=4), min_size=1, max_size=5))
 def test_sales_follow_from_the_rows_whatever_comes_in_whatever_order(books: Books, batches: list[list[Any]]) -> None:
     example = books.batches  # names of its own, since what earlier examples committed stays

@@ -131,7 +131,7 @@ def refresh_of(time: pd.Timestamp, config: EntityRiskSettings) -> pd.Timestamp:
 
 
 @given(seed=st.integers(0, 2**32), rows=st.integers(1, 60), minutes=st.sampled_from([1, 10, 60]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_training_has_the_bits_that_the_stream_would_have_joined(seed: int, rows: int, minutes: int) -> None:
     transactions, known = random_history(seed, rows)
     config = EntityRiskSettings(refresh_minutes=minutes, publication_seconds=30)
@@ -143,7 +143,7 @@ def test_training_has_the_bits_that_the_stream_would_have_joined(seed: int, rows
 
 
 @given(seed=st.integers(0, 2**32), chosen=st.integers(0, 39))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_nothing_of_the_future_changes_the_past(seed: int, chosen: int) -> None:
     """Whatever happens, or is labelled, at or after the refresh that a transaction is joined with."""
     transactions, known = random_history(seed, 40)

@@ -179,7 +179,7 @@ def drawn(random: np.random.Generator, size: int, quarters: int) -> History:
     )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**32), size=st.integers(2, 40))
 def test_what_comes_later_changes_no_feature(seed: int, size: int) -> None:
     """Later rows are replaced, and labels that aren't known yet are turned: the same features, bit by bit."""

@@ -153,7 +153,7 @@ def streamed(shop: Shop, random: Random) -> pd.DataFrame:
 
 
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 def test_the_stream_computes_the_bits_that_training_computed(shop: Shop, seed: int) -> None:
     live = streamed(shop, Random(seed)).reindex(shop.trained.index)
     different = [
