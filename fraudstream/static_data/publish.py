@@ -11,7 +11,8 @@ from sqlalchemy import Table
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.static_data.currencies import COLUMNS, Rate
-from fraudstream.storage.tables import SCHEMA, currency_rates, customers, products, static_versions
+from fraudstream.storage.tables import SCHEMA
+from fraudstream.storage.tables.static_data import currency_rates, customers, products, static_versions
 
 #: Held by a publisher, so that two at a time make two versions one after the other.
 _LOCK = 0x5741_7469  # any number, the same everywhere

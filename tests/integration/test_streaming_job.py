@@ -26,7 +26,7 @@ from fraudstream.messages.validation import MAX_MESSAGE_BYTES, TOO_LARGE_KEPT_BY
 from fraudstream.settings import Settings
 from fraudstream.static_data.currencies import Rate
 from fraudstream.static_data.publish import publish
-from fraudstream.storage.tables import customers, products
+from fraudstream.storage.tables.static_data import customers, products
 from model.serving.registry import ensure_pretrained
 from spark_jobs.batch_size import MAX_READ_BYTES
 from spark_jobs.checkpoint import SUSPICION

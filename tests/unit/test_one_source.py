@@ -11,7 +11,7 @@ FOLDERS = ("fraudstream", "model", "spark_jobs", "plugins", "dags", "superset", 
 CONNECT = "fraudstream/storage/connect.py"
 DRIVERS = {"psycopg", "psycopg2"}
 #: The table's CHECK is the schema's own; a migration stays as it was applied.
-SUMS = {"fraudstream/ledger/figures.py", "fraudstream/storage/tables.py"}
+SUMS = {"fraudstream/ledger/figures.py", "fraudstream/storage/tables/ledger.py"}
 SUM = re.compile(r"dead_lettered\s*\+\s*(\w+\.)?duplicates")
 
 

@@ -16,7 +16,7 @@ from fraudstream.messages.contracts import SCHEMAS, Topic
 from fraudstream.simulator.history_plan import HistoryError
 from fraudstream.simulator.messages import encode_table
 from fraudstream.simulator.mix import SCENARIO_NAMES
-from fraudstream.storage.tables import customers, products
+from fraudstream.storage.tables.static_data import customers, products
 from tests.unit.simulated import END, plan, read, written
 
 TRANSACTIONS = 20_000

@@ -1,0 +1,74 @@
+"""Static data that the stream joins, exchange rates and entity risk among them."""
+
+from sqlalchemy import BigInteger, CheckConstraint, Column, Date, Double, Identity, Integer, Table, Text
+
+from fraudstream.storage.tables.schema import Money, Timestamp, created_at, metadata
+
+static_versions = Table(
+    "static_versions",
+    metadata,
+    Column("version", BigInteger, Identity(), primary_key=True),
+    created_at("published_at"),
+    Column("customers", Integer, nullable=False),
+    Column("products", Integer, nullable=False),
+    Column("currency_rates", Integer, nullable=False, server_default="0"),
+    comment="A row a refresh of the static data; the stream re-reads it when the newest version changes",
+)
+
+customers = Table(
+    "customers",
+    metadata,
+    Column("customer_id", Text, primary_key=True),
+    Column("registered_at", Timestamp, nullable=False),
+    Column("home_city", Text, nullable=False),
+    Column("home_country", Text, nullable=False),
+    Column("home_latitude", Double, nullable=False),
+    Column("home_longitude", Double, nullable=False),
+    Column("age_years", Integer, nullable=False),
+    comment="Registered customers",
+)
+
+products = Table(
+    "products",
+    metadata,
+    Column("product_id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("category", Text, nullable=False),
+    Column("list_price", Money, nullable=False),
+    comment="The catalogue",
+)
+
+currency_rates = Table(
+    "currency_rates",
+    metadata,
+    Column("currency", Text, primary_key=True, comment="ISO 4217"),
+    Column("valid_from", Date, primary_key=True, comment="from midnight, UTC, until the next one"),
+    Column("rate", Money, nullable=False, comment="units of the shop currency for one of currency"),
+    CheckConstraint("rate > 0", name="rate"),
+    comment="Exchange rates into the shop currency",
+)
+
+entity_risk = Table(
+    "entity_risk",
+    metadata,
+    Column("entity_type", Text, primary_key=True, comment="device, shipping_address, card_token or category"),
+    Column("entity_id", Text, primary_key=True),
+    Column("as_of", Timestamp, nullable=False),
+    Column("transactions", Integer, nullable=False),
+    Column("frauds", Integer, nullable=False),
+    Column("customers", Integer, nullable=False, comment="distinct ones"),
+    Column("risk", Double, nullable=False, comment="smoothed share of fraud, 0 to 1, from delayed labels"),
+    comment="Entities with a labelled fraud or with several customers, over 30 days as of the last refresh",
+)
+
+entity_risk_versions = Table(
+    "entity_risk_versions",
+    metadata,
+    Column("version", BigInteger, Identity(), primary_key=True),
+    Column("as_of", Timestamp, nullable=False, comment="counted are events and labels before it"),
+    created_at("published_at"),
+    Column("transactions", BigInteger, nullable=False, comment="the shop's, over 30 days"),
+    Column("frauds", BigInteger, nullable=False, comment="of these, labelled as fraud"),
+    Column("entities", Integer, nullable=False, comment="rows of entity_risk"),
+    comment="A row a refresh of entity_risk; the stream re-reads it when the newest version changes",
+)
