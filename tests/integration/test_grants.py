@@ -1,13 +1,15 @@
 """Who may do what with the tables, tried on a real Postgres: each role does its work, and is refused the rest."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
+import yaml
 from psycopg.errors import InsufficientPrivilege, ReadOnlySqlTransaction
 from psycopg.sql import SQL, Identifier
 
-from fraudstream.settings import Settings
+from fraudstream.settings import PROJECT_DIR, Settings
 from fraudstream.storage import functions, grants, roles
 from fraudstream.storage.connect import connect
 from fraudstream.storage.grants import WRITER
@@ -16,6 +18,7 @@ from tests.polling import poll
 
 Postgres = psycopg.Connection[tuple[object, ...]]
 TABLES = {table.name: table for table in metadata.sorted_tables}
+DATASETS = sorted((PROJECT_DIR / "superset" / "assets" / "datasets").glob("*.yaml"))
 
 
 @pytest.fixture
@@ -110,6 +113,14 @@ def test_no_role_reaches_beyond_its_tables(settings: Settings, role: str, statem
     with connect(settings, role, autocommit=True) as connection:
         connection.execute("SET default_transaction_read_only = off")
         assert not may(connection, statement)
+
+
+@pytest.mark.parametrize("path", DATASETS, ids=lambda path: path.stem)
+def test_the_charts_run_every_dataset(charts: Postgres, path: Path) -> None:
+    """With its own rights, and with the columns that the asset names."""
+    dataset = yaml.safe_load(path.read_text())
+    found = charts.execute(dataset["sql"].encode())
+    assert [column.name for column in found.description or ()] == [each["column_name"] for each in dataset["columns"]]
 
 
 @pytest.mark.parametrize("table", TABLES)
