@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from confluent_kafka import KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, ListOffsetsResultInfo, OffsetSpec
 
 from fraudstream.kafka.errors import ClientErrors, connected
 from fraudstream.messages.contracts import Topic
@@ -15,6 +15,10 @@ from fraudstream.settings.kafka import KafkaSettings
 #: Topic and partition.
 Place = tuple[str, int]
 Offsets = dict[Place, int]
+
+#: What is said of a partition while it gets a leader: librdkafka hands that on.
+_WITHOUT_LEADER = {KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION}
+_AGAIN_SECONDS = 0.2
 
 
 class Appended(NamedTuple):
@@ -45,9 +49,7 @@ class AppendTimes:
             config = self._kafka.client_config() | {"log_level": 0, "error_cb": self._errors}
             self._admin = connected(AdminClient, self._kafka, config)
         try:
-            deadline = time.monotonic() + self._seconds
-            answers = self._admin.list_offsets(wanted, request_timeout=self._seconds) if wanted else {}
-            found = {(at.topic, at.partition): answer.result(_left(deadline)) for at, answer in answers.items()}
+            found = _answers(self._admin, wanted, time.monotonic() + self._seconds)
         except (KafkaException, TimeoutError) as error:
             self._admin.poll(0)
             raise self._errors.explain(error) from error
@@ -89,11 +91,22 @@ def _offsets(kafka: KafkaSettings, topics: Iterable[Topic], spec: OffsetSpec, se
             if topic.value in known
             for partition in known[topic.value].partitions
         }
-        answers = admin.list_offsets(wanted, request_timeout=seconds) if wanted else {}
-        return {
-            (place.topic, place.partition): answer.result(timeout=_left(deadline)).offset
-            for place, answer in answers.items()
-        }
+        return {place: at.offset for place, at in _answers(admin, wanted, deadline).items()}
+
+
+def _answers(
+    admin: AdminClient, wanted: dict[TopicPartition, OffsetSpec], deadline: float
+) -> dict[Place, ListOffsetsResultInfo]:
+    """What Kafka says of each partition; one that is between two leaders is asked again until the deadline."""
+    while wanted:
+        try:
+            asked = admin.list_offsets(wanted, request_timeout=_left(deadline))
+            return {(place.topic, place.partition): answer.result(_left(deadline)) for place, answer in asked.items()}
+        except KafkaException as error:
+            if error.args[0].code() not in _WITHOUT_LEADER or time.monotonic() + _AGAIN_SECONDS > deadline:
+                raise
+        time.sleep(_AGAIN_SECONDS)
+    return {}
 
 
 @contextmanager

@@ -323,8 +323,8 @@ def test_spark_signs_in_with_a_client_certificate(settings: Settings, broker: Se
         "from spark_jobs.source import read_events; from spark_jobs.batch_size import BatchSize;"
         "s = load_settings(); spark = build_session(s, 'local[1]');"
         "events = read_events(spark, s, BatchSize(20_000));"
-        "query = events.writeStream.format('noop').trigger(availableNow=True).start();"
-        "query.awaitTermination(); print('read', sum(p['numInputRows'] for p in query.recentProgress))"
+        "query = events.writeStream.format('noop').start();"
+        "query.processAllAvailable(); query.stop(); print('read', sum(p['numInputRows'] for p in query.recentProgress))"
     )
     variables = by_certificate(broker, certificate)
     done = subprocess.run(
