@@ -24,7 +24,8 @@ _EXCLUDE_COMMITS = "SELECT FROM fraud.stream_queries WHERE query = %(query)s FOR
 _WAIT_FOR_LOCKS = "SET LOCAL lock_timeout = '30s'"
 _FLOOR = "batch_id < (SELECT coalesce(min(batch_id), 0) FROM fraud.stream_batches WHERE query = %(query)s)"
 _NEWEST_WINDOW = "least(now(), (SELECT max(window_start) FROM fraud.{table} WHERE window_start <= now()))"
-_ROLLUPS = {
+#: What each rollup adds up; its other columns tell its windows apart, or describe them.
+ROLLUP_SUMS = {
     "fraud_counts": ("transactions", "flagged", "amount", "flagged_amount", "unpriced", "flagged_unpriced"),
     "product_sales": ("units", "revenue"),
     "fraud_locations": ("flagged", "flagged_amount"),
@@ -137,7 +138,7 @@ RULES = (
     ),
     _by_time("flagged_sessions", "transactions_days", "flagged_at", f"NOT EXISTS ({_OF_SESSION})"),
     _by_time("retired_transactions", "repeats_days", "retired_at"),
-    *(_rollup(table, _columns(*names)) for table, names in _ROLLUPS.items()),
+    *(_rollup(table, _columns(*names)) for table, names in ROLLUP_SUMS.items()),
     *(
         _by_time(table, "versions_days", "published_at", f"version < (SELECT max(version) FROM fraud.{table})")  # noqa: S608 (constants)
         for table in ("static_versions", "entity_risk_versions")

@@ -5,10 +5,10 @@ A late transaction, or one that is taken back, adds a window of seconds again, w
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from fraudstream.retention.tables import Retired
+from fraudstream.retention.tables import ROLLUP_SUMS, Retired
 from fraudstream.settings.retention import RetentionSettings
 from fraudstream.storage.connect import Postgres
 
@@ -43,20 +43,21 @@ ON CONFLICT (table_name) DO UPDATE SET thinned_until = greatest(h.thinned_until,
 
 @dataclass(frozen=True)
 class Rollup:
-    """A rollup: columns that tell its rows of a window apart, and how the others are merged."""
+    """A rollup: columns that tell its rows of a window apart, and how those that aren't added up are merged."""
 
     table: str
-    keys: tuple[str, ...]
-    merged: dict[str, str]
+    keys: tuple[str, ...] = ()
+    others: dict[str, str] = field(default_factory=dict)
 
     def merge(self, width: int) -> str:
         """SQL: merges the windows from `since` until `until` into such of `width` seconds."""
         start = f"date_bin('{width} seconds', window_start, {_ORIGIN})"
-        sums = (name for name, merged in self.merged.items() if merged.startswith("sum("))
+        sums = ROLLUP_SUMS[self.table]
+        merged = {name: f"sum({name})" for name in sums} | self.others
         return _MERGE.format(
             table=self.table,
-            columns=", ".join(("window_start", *self.keys, *self.merged)),
-            selected=", ".join((start, *self.keys, *self.merged.values())),
+            columns=", ".join(("window_start", *self.keys, *merged)),
+            selected=", ".join((start, *self.keys, *merged.values())),
             grouped=", ".join(("1", *self.keys)),
             key=", ".join(("window_start", *self.keys)),
             added=", ".join(f"{name} = wider.{name} + excluded.{name}" for name in sums),
@@ -65,28 +66,12 @@ class Rollup:
 
 
 ROLLUPS = (
-    Rollup(
-        "fraud_counts",
-        (),
-        {
-            name: f"sum({name})"
-            for name in ("transactions", "flagged", "amount", "flagged_amount", "unpriced", "flagged_unpriced")
-        },
-    ),
-    Rollup(
-        "product_sales",
-        ("product_id",),
-        {"units": "sum(units)", "revenue": "sum(revenue)", "batch_id": "max(batch_id)"},
-    ),
+    Rollup("fraud_counts"),
+    Rollup("product_sales", ("product_id",), {"batch_id": "max(batch_id)"}),
     Rollup(
         "fraud_locations",
         ("shipping_country", "shipping_city"),
-        {
-            "latitude": "avg(latitude)",
-            "longitude": "avg(longitude)",
-            "flagged": "sum(flagged)",
-            "flagged_amount": "sum(flagged_amount)",
-        },
+        {"latitude": "avg(latitude)", "longitude": "avg(longitude)"},
     ),
 )
 
