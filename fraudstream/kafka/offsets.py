@@ -46,13 +46,9 @@ class AppendTimes:
         spec = OffsetSpec.for_timestamp(time_ms)
         wanted = {TopicPartition(*place): spec for place in places}
         if self._admin is None:
-            config = self._kafka.client_config() | {"log_level": 0, "error_cb": self._errors}
-            self._admin = connected(AdminClient, self._kafka, config)
-        try:
+            self._admin = _client(self._kafka, self._errors)
+        with _explained(self._admin, self._errors):
             found = _answers(self._admin, wanted, time.monotonic() + self._seconds)
-        except (KafkaException, TimeoutError) as error:
-            self._admin.poll(0)
-            raise self._errors.explain(error) from error
         return {place: Appended(at.offset, at.timestamp) if at.offset >= 0 else None for place, at in found.items()}
 
 
@@ -113,9 +109,22 @@ def _answers(
 def _asking(kafka: KafkaSettings) -> Iterator[AdminClient]:
     """A client for questions. Raises KafkaUnavailableError for one without an answer, with the reason."""
     errors = ClientErrors(kafka)
-    admin = connected(AdminClient, kafka, kafka.client_config() | {"log_level": 0, "error_cb": errors})
-    try:
+    admin = _client(kafka, errors)
+    with _explained(admin, errors):
         yield admin
+
+
+def _client(kafka: KafkaSettings, errors: ClientErrors) -> AdminClient:
+    config = kafka.client_config() | {"log_level": 0, "error_cb": errors}
+    client: AdminClient = connected(AdminClient, kafka, config)
+    return client
+
+
+@contextmanager
+def _explained(admin: AdminClient, errors: ClientErrors) -> Iterator[None]:
+    """Turns a question without an answer into KafkaUnavailableError."""
+    try:
+        yield
     except (KafkaException, TimeoutError) as error:
         admin.poll(0)
         raise errors.explain(error) from error
