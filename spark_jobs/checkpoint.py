@@ -18,8 +18,8 @@ Offsets = dict[tuple[str, int], int]
 
 #: The note of a driver that suspects the checkpoint; Spark passes it over.
 SUSPICION = "suspicion"
-#: The name of the profiles' state variable (`spark_jobs/profiles.py`).
-STATE_VARIABLE = "bucket"
+#: The names of the state's variables (`spark_jobs/profile_store.py`): of a bucket its log's head, and the log.
+HEAD_VARIABLE, LOG_VARIABLE = "bucket", "changes"
 
 
 class CheckpointError(FraudstreamError):
@@ -101,8 +101,9 @@ class Checkpoint:
         if committed:
             self._read_json(f"commits/{max(committed)}", header_lines=1)
             _ = self._spark.streams  # makes the coordinator of state stores, to which their readers report
-            state = self._spark.read.format("statestore").option("stateVarName", STATE_VARIABLE)
-            state.load(self.location).write.format("noop").mode("overwrite").save()
+            for variable in (HEAD_VARIABLE, LOG_VARIABLE):
+                state = self._spark.read.format("statestore").option("stateVarName", variable)
+                state.load(self.location).write.format("noop").mode("overwrite").save()
 
     def _read_json(self, name: str, header_lines: int) -> None:
         lines = self._read(name).splitlines()

@@ -18,8 +18,11 @@ def _struct(**fields: DataType) -> StructType:
     return StructType([StructField(name, type_) for name, type_ in fields.items()])
 
 
-#: One row a bucket of customers: its encoded profiles.
-BUCKET_STATE = _struct(profiles=BinaryType())
+#: One row a bucket of customers: `spark_jobs.change_log.Head`, encoded. Layout 2 kept all profiles there.
+BUCKET_HEAD = _struct(profiles=BinaryType())
+
+#: A row a chunk of a bucket's log.
+BUCKET_LOG = _struct(chunk=BinaryType())
 
 #: `spark_jobs.bucket.Outcome`.
 OUTCOME = _struct(

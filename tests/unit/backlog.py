@@ -20,8 +20,9 @@ from fraudstream.simulator.history_plan import HistoryPlan
 from fraudstream.simulator.recording import open_recording
 from fraudstream.static_data.currencies import CurrencyRates
 from model.durations import DAY_MS, HOUR_MS
-from spark_jobs.bucket import Bucket, Kind, Limits, Message, Outcome
+from spark_jobs.bucket import Kind, Limits, Message, Outcome
 from spark_jobs.slices import Slicer
+from tests.unit.kept_log import KeptLog
 
 END = datetime(2026, 11, 1, tzinfo=UTC)
 HORIZON_MS = int(END.timestamp() * 1000) + DAY_MS
@@ -33,7 +34,7 @@ LIMITS = Limits(timedelta(minutes=5), 60_000, 400 * DAY_MS, 30 * DAY_MS, 7 * DAY
 EUROS = CurrencyRates("EUR")
 
 Cut = Callable[[dict[Place, int], dict[Place, int]], dict[Place, int]]
-State = dict[int, bytes]
+State = dict[int, KeptLog]
 
 
 @dataclass
@@ -152,9 +153,10 @@ def run_batch(state: State, messages: list[Message]) -> tuple[State, list[Outcom
     after, outcomes = dict(state), []
     ordered = sorted(messages, key=_bucket)
     for number, mine in groupby(ordered, _bucket):
-        bucket = Bucket(state.get(number), LIMITS, EUROS)
+        log = state.get(number, KeptLog())
+        bucket = log.bucket(LIMITS, EUROS)
         outcomes += bucket.handle(mine)
-        after[number] = bucket.encode()
+        after[number] = log.after(bucket)
     return after, outcomes
 
 

@@ -13,11 +13,12 @@ from model.features.profile import (
     read_history,
     write_history,
 )
-from spark_jobs import bucket
+from spark_jobs import change_log
+from spark_jobs.change_log import Stored, decode_head, encode_head, encode_stored
 
-#: Encoded profile and bucket (below), in hexadecimal, by the layout that they have.
+#: Encoded profile, and a bucket's head and chunk (below), in hexadecimal, by the layout that they have.
 GOLDEN = {
-    2: (
+    3: (
         (
             "92919da3732d3107cf0000019b76daa800cf0000019b76db9260950102030405cdea60ce6b49d200cd01f4cf8000000000000001"
             "01cd7530c3cd05dcc4b6dc001b02cf0000019b71b44c00cf0000019b76db9260cd3039cd2710cb4012000000000000cb3fd00000"
@@ -25,16 +26,26 @@ GOLDEN = {
             "cfffffffffffffffff0192cd4fe5cd4fe692010192cd0929cd27109407ce69546780ce6955b93c029408ce69546780ce69546780"
             "019409ce6955b93cce6955b93c0191a2444591a2434892cd0929cd2710920b0c01920001"
         ),
+        ("95cf0000019b76db964880c410a6f889b4f64384e4ccae4e523b4b6306cd010505"),
         (
-            "92cf0000019b76db964881a3632d3192cf0000019d46570000c4f492919da3732d3107cf0000019b76daa800cf0000019b76db92"
-            "60950102030405cdea60ce6b49d200cd01f4cf800000000000000101cd7530c3cd05dcc4b6dc001b02cf0000019b71b44c00cf00"
-            "00019b76db9260cd3039cd2710cb4012000000000000cb3fd0000000000000cb40238000000000000201cb404a400000000000cb"
-            "c02a80000000000092ce69546780ce6955b93c92cd0929cd271092cfffffffffffffffff0192cd4fe5cd4fe692010192cd0929cd"
-            "27109407ce69546780ce6955b93c029408ce69546780ce69546780019409ce6955b93cce6955b93c0191a2444591a2434892cd09"
-            "29cd2710920b0c01920001"
+            "81a3632d3192cf0000019d46570000c4f492919da3732d3107cf0000019b76daa800cf0000019b76db9260950102030405cdea60"
+            "ce6b49d200cd01f4cf800000000000000101cd7530c3cd05dcc4b6dc001b02cf0000019b71b44c00cf0000019b76db9260cd3039"
+            "cd2710cb4012000000000000cb3fd0000000000000cb40238000000000000201cb404a400000000000cbc02a80000000000092ce"
+            "69546780ce6955b93c92cd0929cd271092cfffffffffffffffff0192cd4fe5cd4fe692010192cd0929cd27109407ce69546780ce"
+            "6955b93c029408ce69546780ce69546780019409ce6955b93cce6955b93c0191a2444591a2434892cd0929cd2710920b0c019200"
+            "01"
         ),
     ),
 }
+#: A bucket of layout 2, with the same customer.
+BUCKET_2 = (
+    "92cf0000019b76db964881a3632d3192cf0000019d46570000c4f492919da3732d3107cf0000019b76daa800cf0000019b76db92"
+    "60950102030405cdea60ce6b49d200cd01f4cf800000000000000101cd7530c3cd05dcc4b6dc001b02cf0000019b71b44c00cf00"
+    "00019b76db9260cd3039cd2710cb4012000000000000cb3fd0000000000000cb40238000000000000201cb404a400000000000cb"
+    "c02a80000000000092ce69546780ce6955b93c92cd0929cd271092cfffffffffffffffff0192cd4fe5cd4fe692010192cd0929cd"
+    "27109407ce69546780ce6955b93c029408ce69546780ce69546780019409ce6955b93cce6955b93c0191a2444591a2434892cd09"
+    "29cd2710920b0c01920001"
+)
 #: The profile as releases before exchange rates wrote it in layout 2: without the fields about what has none.
 BEFORE_RATES = (
     "92919da3732d3107cf0000019b76daa800cf0000019b76db9260950102030405cdea60ce6b49d200cd01f4cf8000000000000001"
@@ -66,9 +77,11 @@ def profile() -> Profile:
     return made
 
 
-def encoded_bucket(profile: Profile) -> bytes:
-    stored = bucket._Stored(1_775_001_600_000, encode_profile(profile))
-    return bucket._encode_state(bucket._State(1_767_225_661_000, {"c-1": stored}))
+def encoded_bucket(profile: Profile) -> tuple[bytes, bytes]:
+    """A bucket's head and the only chunk of its log."""
+    stored = encode_stored(Stored(1_775_001_600_000, encode_profile(profile)))
+    head, (chunk,) = change_log.whole({"c-1": stored}, 1_767_225_661_000)
+    return encode_head(msgspec.structs.replace(head, appended_bytes=5)), chunk
 
 
 @pytest.mark.parametrize("fixed", [SESSION, HISTORY])
@@ -83,7 +96,7 @@ def test_the_encoding_is_that_of_its_layout(profile: Profile) -> None:
     golden = tuple(map(bytes.fromhex, GOLDEN[STATE_LAYOUT]))
     changed = "encoding has changed: raise STATE_LAYOUT"
     assert encode_profile(profile) == golden[0], f"the profile's {changed}"
-    assert encoded_bucket(profile) == golden[1], f"the bucket's {changed}"
+    assert encoded_bucket(profile) == golden[1:], f"the bucket's {changed}"
 
 
 def test_a_stored_profile_is_read_as_it_was(profile: Profile) -> None:
@@ -95,3 +108,14 @@ def test_a_stored_profile_is_read_as_it_was(profile: Profile) -> None:
 def test_a_profile_from_before_exchange_rates_is_read_as_one_whose_amounts_are_all_known() -> None:
     history = read_history(decode_profile(bytes.fromhex(BEFORE_RATES)))
     assert history == msgspec.structs.replace(HISTORY, unpriced=0, day_unpriced=[])
+
+
+def test_a_bucket_of_the_layout_before_becomes_a_log() -> None:
+    head = decode_head(bytes.fromhex(BUCKET_2))
+    assert (head.clock_ms, head.token) == (1_767_225_661_000, b"")
+    known = {customer: encode_stored(stored) for customer, stored in head.customers.items()}
+    for changed in ({}, {"c-2": known["c-1"]}):
+        change = change_log.change(head, known, changed, head.clock_ms, lambda _: False)
+        assert change.is_whole
+        assert change_log.read(change.head, change.chunks) == known | changed
+        assert not decode_head(encode_head(change.head)).customers
