@@ -121,12 +121,12 @@ class Customers(Mapping[str, bytes]):
         found = self._reads.get(self._prefix + customer.encode())
         if found is None:
             raise KeyError(customer)
-        return _checked(found)
+        return _checked(bytes(found))
 
     def get(self, customer: str, default: bytes | None = None) -> bytes | None:  # type: ignore[override]
         """The customer's, or `default`; without the exception of the general one, which costs more than the look-up."""
         found = self._reads.get(self._prefix + customer.encode())
-        return default if found is None else _checked(found)
+        return default if found is None else _checked(bytes(found))
 
     def __iter__(self) -> Iterator[str]:
         cursor = self._reads.cursor()
