@@ -13,13 +13,12 @@ from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
 from fraudstream.errors import FraudstreamError
+from spark_jobs.state_reader import damage, read_buckets
 
 Offsets = dict[tuple[str, int], int]
 
 #: The note of a driver that suspects the checkpoint; Spark passes it over.
 SUSPICION = "suspicion"
-#: The names of the state's variables (`spark_jobs/profile_store.py`): of a bucket its log's head, and the log.
-HEAD_VARIABLE, LOG_VARIABLE = "bucket", "changes"
 
 
 class CheckpointError(FraudstreamError):
@@ -89,7 +88,8 @@ class Checkpoint:
         """Reads what a start of the query would, every byte of the state too, by Spark's own reader.
 
         Spark keeps a checksum of each file and verifies it as it reads; RocksDB does so for each block, changes of the
-        state end with a mark. Raises CheckpointError, Py4JJavaError or PySparkException.
+        state end with a mark, and each bucket's log has a hash. Raises CheckpointError, Py4JJavaError or
+        PySparkException.
         """
         self._read_json("metadata", header_lines=0)
         planned, committed = self._batches("offsets"), self._batches("commits")
@@ -100,10 +100,8 @@ class Checkpoint:
                 self._read_json(f"offsets/{batch_id}", header_lines=1)
         if committed:
             self._read_json(f"commits/{max(committed)}", header_lines=1)
-            _ = self._spark.streams  # makes the coordinator of state stores, to which their readers report
-            for variable in (HEAD_VARIABLE, LOG_VARIABLE):
-                state = self._spark.read.format("statestore").option("stateVarName", variable)
-                state.load(self.location).write.format("noop").mode("overwrite").save()
+            if found := damage(read_buckets(self._spark, self.location)):
+                raise CheckpointError(f"{len(found)} buckets of {self.location} are damaged, such as {found[0]}")
 
     def _read_json(self, name: str, header_lines: int) -> None:
         lines = self._read(name).splitlines()

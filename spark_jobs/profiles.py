@@ -13,11 +13,11 @@ from fraudstream.failpoints import Failpoint, reach
 from fraudstream.settings import Settings
 from model.durations import DAY_MS, HOUR_MS
 from spark_jobs.bucket import Bucket, Limits, Message
-from spark_jobs.checkpoint import HEAD_VARIABLE, LOG_VARIABLE, Offsets
+from spark_jobs.checkpoint import Offsets
 from spark_jobs.cutting import MAX_REFUSED_BYTES, Room
 from spark_jobs.profile_store import ProfileStore, cache_of_task
 from spark_jobs.rates import rates_on_worker
-from spark_jobs.schemas import BUCKET_HEAD, BUCKET_LOG, OUTCOME
+from spark_jobs.schemas import BUCKET_HEAD, BUCKET_LOG, HEAD_VARIABLE, LOG_VARIABLE, OUTCOME
 
 MIB = 2**20
 

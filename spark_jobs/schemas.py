@@ -18,6 +18,9 @@ def _struct(**fields: DataType) -> StructType:
     return StructType([StructField(name, type_) for name, type_ in fields.items()])
 
 
+#: The state's variables: of each bucket its log's head, and the log.
+HEAD_VARIABLE, LOG_VARIABLE = "bucket", "changes"
+
 #: One row a bucket of customers: `spark_jobs.change_log.Head`, encoded. Layout 2 kept all profiles there.
 BUCKET_HEAD = _struct(profiles=BinaryType())
 
