@@ -23,6 +23,7 @@ from spark_jobs.batch_size import BatchSize
 from spark_jobs.checkpoint import Checkpoint, Offsets, location
 from spark_jobs.cluster import check_shared
 from spark_jobs.fencing import Found, become_driver
+from spark_jobs.pace import Pace
 from spark_jobs.preparation import Preparation
 from spark_jobs.processor import Processor
 from spark_jobs.profiles import update_profiles
@@ -59,27 +60,28 @@ def run_query(
     recovery = Recovery(kafka, ready.database, driver, checkpoint, had_checkpoint=planned is not None)
     recovery.check()
     try:
-        query = start_query(spark, settings, processor, driver.resume, checkpoint.location)
+        pace = Pace(stream.trigger_seconds, stop)
+        query = start_query(spark, settings, processor, pace, driver.resume, checkpoint.location)
     except (Py4JJavaError, PySparkException) as error:
         raise recovery.ended_by(error, batch_begun=processor.begun) from error
     gc.freeze()  # what the libraries made isn't walked through by `watch`'s collections
-    if not watch(query, processor, heartbeat, stop, starting_until):
+    if not watch(query, processor, pace, heartbeat, stop, starting_until):
         raise recovery.ended_by(processor.error or query.exception(), batch_begun=processor.begun)
     beat(heartbeat, State.STOPPING)
     stop_between_batches(query, processor)
 
 
 def start_query(
-    spark: SparkSession, settings: Settings, processor: Processor, resume: Offsets, checkpoint: str
+    spark: SparkSession, settings: Settings, processor: Processor, pace: Pace, resume: Offsets, checkpoint: str
 ) -> StreamingQuery:
     """Both halves of the plan: the stateful one here, the stateless one in each micro-batch (`Processor`)."""
     size = BatchSize(settings.stream.max_offsets_per_trigger)
-    outcomes = update_profiles(read_events(spark, settings, size), settings, resume)
+    outcomes = update_profiles(read_events(spark, settings, size, pace), settings, resume)
     query = (
         outcomes.writeStream.queryName(QUERY)
         .foreachBatch(processor)
         .option("checkpointLocation", checkpoint)
-        .trigger(processingTime=f"{settings.stream.trigger_seconds} seconds")
+        .trigger(processingTime="0 seconds")  # `pace` says when
         .start()
     )
     size.follow(query)
@@ -87,7 +89,12 @@ def start_query(
 
 
 def watch(
-    query: StreamingQuery, processor: Processor, heartbeat: Path, stop: threading.Event, starting_until: float
+    query: StreamingQuery,
+    processor: Processor,
+    pace: Pace,
+    heartbeat: Path,
+    stop: threading.Event,
+    starting_until: float,
 ) -> bool:
     """Beats while the query makes progress, or waits for data or Postgres; a batch that hangs lets the heartbeat age.
 
@@ -100,7 +107,7 @@ def watch(
             return False
         last = processor.last
         batch_id = last.batch_id if last else -1
-        idle = not query.status["isTriggerActive"] and query.lastProgress is not None
+        idle = pace.is_idle and query.lastProgress is not None
         if idle or batch_id != seen_batch or processor.is_waiting:
             state = State.IDLE if idle else State.RUNNING
             beat(heartbeat, state, batch_id, progress_line(query, processor), processor.problem)

@@ -19,7 +19,8 @@ from fraudstream.messages.validation import (
 from fraudstream.settings import Settings
 from fraudstream.settings.kafka import Role
 from spark_jobs.batch_size import BatchSize, observed
-from spark_jobs.sliced_source import sliced
+from spark_jobs.pace import Pace
+from spark_jobs.sliced_source import Plan, sliced
 from spark_jobs.slices import Slicer
 
 FETCH_WAIT_MS = 5
@@ -27,13 +28,14 @@ FETCH_WAIT_MS = 5
 SECRETS = "kafka.properties"
 
 
-def read_events(spark: SparkSession, settings: Settings, size: BatchSize) -> DataFrame:
+def read_events(spark: SparkSession, settings: Settings, size: BatchSize, pace: Pace) -> DataFrame:
     """All input topics as one stream: bucket, topic, partition, offset, ingest_ms, key, value (bytes, nullable), size.
 
     Of a key or value that is too large, only the beginning; `size` is what the value was. So it is cut in the JVM that
     fetched it, before it is sorted, kept or sent anywhere.
 
-    A micro-batch has as many messages as `size` says; of a backlog, those that came first.
+    A micro-batch has as many messages as `size` says, and begins when `pace` does; of a backlog it has those that came
+    first.
 
     A lost offset fails the query (`failOnDataLoss`): going on in silence would break the accounting.
     """
@@ -52,7 +54,7 @@ def read_events(spark: SparkSession, settings: Settings, size: BatchSize) -> Dat
     )
     append_times = AppendTimes(kafka, ANSWER_SECONDS)
     slicer = Slicer(size, append_times.first_since)
-    return observed(sliced(spark, source, slicer), F.col("value")).select(
+    return observed(sliced(spark, source, Plan(slicer, pace)), F.col("value")).select(
         bucket_of("key", settings.stream.state_buckets).alias("bucket"),
         "topic",
         "partition",
