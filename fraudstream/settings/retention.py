@@ -1,6 +1,6 @@
 """Settings of retention: for how long what grows is kept."""
 
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -14,6 +14,9 @@ class RetentionSettings(Group):
 
     Parts of days are allowed, as 0.25.
     """
+
+    #: Imported transactions count in entity risk for as long: `fraudstream.static_data.entities.WINDOW_DAYS`.
+    past_days: ClassVar[int] = 30
 
     ledger_days: float = Field(30, gt=0, description="micro-batches in the ledger, days; at most the rows' days")
     transactions_days: float = Field(
