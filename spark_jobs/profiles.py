@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-from pyspark.sql import DataFrame, Row
+from pyspark.sql import DataFrame, GroupedData, Row
 from pyspark.sql.streaming.stateful_processor import StatefulProcessor, StatefulProcessorHandle
 
 from fraudstream import failpoints
@@ -18,10 +18,13 @@ from spark_jobs.rates import rates_on_worker
 from spark_jobs.schemas import BUCKET_STATE, OUTCOME
 
 
-def update_profiles(messages: DataFrame, settings: Settings, resume: Offsets) -> DataFrame:
+def update_profiles(
+    messages: DataFrame, settings: Settings, resume: Offsets, initial: GroupedData | None = None
+) -> DataFrame:
     """Applies messages (from `source.read_events`) to the profiles; what became of them, in schema `OUTCOME`.
 
-    Messages before the offsets `resume` change the profiles, and nothing comes out for them.
+    Messages before the offsets `resume` change the profiles, and nothing comes out for them. A new checkpoint begins
+    with the buckets of `initial` (from `beginning.initial_buckets`).
     """
     stream = settings.stream
     limits = Limits(
@@ -38,6 +41,7 @@ def update_profiles(messages: DataFrame, settings: Settings, resume: Offsets) ->
         outputStructType=OUTCOME,
         outputMode="Append",
         timeMode="None",
+        initialState=initial,
     )
 
 
@@ -64,6 +68,11 @@ class ProfileUpdater(StatefulProcessor):
             yield _OUTCOME_ROW(*self._room.fit(outcome))
         reach(Failpoint.IN_STATE_UPDATE)
         self._state.update((bucket.encode(),))
+
+    def handleInitialState(self, key: Any, initialState: Any, timerValues: Any) -> None:  # noqa: N802, N803
+        """Takes over a bucket of a new checkpoint."""
+        _, state = initialState
+        self._state.update((bytes(state),))
 
     def close(self) -> None:
         """Nothing to release."""

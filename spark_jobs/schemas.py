@@ -21,6 +21,15 @@ def _struct(**fields: DataType) -> StructType:
 #: One row a bucket of customers: its encoded profiles.
 BUCKET_STATE = _struct(profiles=BinaryType())
 
+#: A bucket of a new checkpoint: its state, as `BUCKET_STATE`.
+INITIAL_BUCKET = _struct(bucket=IntegerType(), profiles=BinaryType())
+
+#: A row of a snapshot: `spark_jobs.bucket_state.Kept`.
+KEPT = _struct(customer_id=StringType(), expires_ms=LongType(), profile=BinaryType())
+
+#: The same with the clock of its bucket.
+CLOCKED = StructType([*KEPT.fields, StructField("clock_ms", LongType())])
+
 #: `spark_jobs.bucket.Outcome`.
 OUTCOME = _struct(
     kind=StringType(),

@@ -64,6 +64,17 @@ def verify(folder: Path) -> Manifest:
     return manifest
 
 
+def usable(folder: Path, layout: int, currency: str) -> Snapshot:
+    """The snapshot in `folder`, verified. Raises SnapshotError, in words that follow its name, when it isn't usable."""
+    try:
+        snapshot = Snapshot(folder, verify(folder))
+    except SnapshotError as error:
+        raise SnapshotError(f"can't be used: {error}") from error
+    if reason := _misfit(snapshot.manifest, layout, currency):
+        raise SnapshotError(reason)
+    return snapshot
+
+
 def newest_usable(
     root: Path, layout: int, currency: str, misfit: Callable[[Manifest], str | None] = lambda _: None
 ) -> tuple[Snapshot | None, list[Skipped]]:
@@ -73,11 +84,18 @@ def newest_usable(
     """
     snapshots, skipped = _look(root)
     for snapshot in snapshots:
-        reason = _misfit(snapshot.manifest, layout, currency) or misfit(snapshot.manifest) or _damage(snapshot.folder)
-        if reason is None:
-            return snapshot, skipped
-        skipped.append(Skipped(snapshot.name, reason))
+        try:
+            if reason := misfit(snapshot.manifest):
+                raise SnapshotError(reason)
+            return usable(snapshot.folder, layout, currency), skipped
+        except SnapshotError as error:
+            skipped.append(Skipped(snapshot.name, str(error)))
     return None, skipped
+
+
+def newest_first(root: Path) -> list[Snapshot]:
+    """All snapshots with a sound manifest."""
+    return _look(root)[0]
 
 
 def prune(root: Path, keep: int, spared: Collection[str] = ()) -> list[str]:
@@ -88,7 +106,7 @@ def prune(root: Path, keep: int, spared: Collection[str] = ()) -> list[str]:
     for draft in root.glob(f"{DRAFT}*"):
         if time.time() - draft.stat().st_mtime > DRAFT_SECONDS:
             delete(draft)
-    old = [snapshot for snapshot in _look(root)[0][keep:] if snapshot.name not in spared]
+    old = [snapshot for snapshot in newest_first(root)[keep:] if snapshot.name not in spared]
     for snapshot in old:
         (snapshot.folder / MANIFEST).unlink()  # first, so that half of a snapshot never looks like a whole one
         delete(snapshot.folder)
@@ -126,12 +144,4 @@ def _misfit(manifest: Manifest, layout: int, currency: str) -> str | None:
         return f"has profiles of layout {moment.layout}, and this release's is {layout}"
     if moment.shop_currency != currency:
         return f"has amounts in {moment.shop_currency}, and the shop currency is {currency}"
-    return None
-
-
-def _damage(folder: Path) -> str | None:
-    try:
-        verify(folder)
-    except SnapshotError as error:
-        return f"can't be used: {error}"
     return None
