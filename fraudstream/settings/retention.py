@@ -34,6 +34,9 @@ class RetentionSettings(Group):
     rollups_fine_hours: float = Field(48, ge=2, description="rollups of 10, 30 and 60 s; older ones become minutes")
     rollups_minutes_days: float = Field(14, gt=0, description="rollups of a minute, days; older ones become hours")
     rollups_days: float = Field(800, gt=0, description="rollups of an hour, days")
+    snapshots: int = Field(
+        3, ge=1, le=1000, description="newest profile snapshots that the Dag `snapshot_profiles` keeps"
+    )
     airflow_days: float = Field(14, gt=0, description="Airflow's runs in its database, and its tasks' logs, days")
     superset_log_days: float = Field(90, gt=0, description="what people did in Superset, days")
     disk_free_percent: float = Field(

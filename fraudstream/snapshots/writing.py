@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pyarrow as pa
@@ -50,12 +51,20 @@ def write_part(folder: Path, number: int, batches: Iterable[pa.RecordBatch]) -> 
             writer.write_batch(batch.cast(SCHEMA))
 
 
-def seal(folder: Path, final: Path, moment: Moment) -> Snapshot:
-    """Makes a draft the snapshot `final`: with a manifest of all files of profiles in it. Raises SnapshotError."""
-    parts = tuple(_part(folder, file) for file in sorted((folder / PROFILES).glob("part-*.parquet")))
-    manifest = Manifest(
-        made_at=datetime.now(UTC), moment=moment, customers=sum(part.rows for part in parts), parts=parts
-    )
+def seal(folder: Path, final: Path, moment: Moment, customers: int | None = None) -> Snapshot:
+    """Makes a draft the snapshot `final`: with a manifest of all files of profiles in it.
+
+    Raises SnapshotError, also when these don't hold as many `customers` as their maker counted.
+    """
+    files = set((folder / PROFILES).iterdir())
+    named = sorted(file for file in files if fnmatch(file.name, "part-*.parquet"))
+    for other in files.difference(named):  # Hadoop's checksums, and marks of Spark's
+        other.unlink()
+    parts = tuple(_part(folder, file) for file in named)
+    written = sum(part.rows for part in parts)
+    if customers not in (None, written):
+        raise SnapshotError(f"the snapshot's files hold {written} customers, and not the {customers} that were read")
+    manifest = Manifest(made_at=datetime.now(UTC), moment=moment, customers=written, parts=parts)
     write_atomically(folder / MANIFEST, dump(manifest))
     try:
         folder.rename(final)
