@@ -2,17 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-from fraudstream.messages.contracts import BrowseEvent, Event, Label, Topic, Transaction
+from fraudstream.messages.contracts import BrowseEvent, Label, Topic, Transaction
 from fraudstream.messages.refusal import Rejection
 from fraudstream.messages.validation import decode
 from fraudstream.static_data.currencies import CurrencyRates
-from model.features.observe import observe_browse, observe_transaction
-from model.features.profile import Profile, decode_profile, encode_profile
+from model.features.profile import decode_profile, encode_profile
+from model.features.remembered import Remembered, Retention
 from spark_jobs import change_log
 from spark_jobs.change_log import Change, Encoded, Head, Stored, decode_stored, encode_stored
 from spark_jobs.cutting import without_surplus
@@ -70,9 +69,10 @@ class Limits(NamedTuple):
     ingest_skew_ms: int  # between messages of two partitions that are read at the same time, at most
     resume: Mapping[tuple[str, int], int]  # messages before these offsets change profiles, and nothing comes out
 
-    def retention_ms(self, profile: Profile) -> int:
-        """Time for which `profile` is remembered after its customer's last message."""
-        return self.customer_retention_ms if profile.history else self.visitor_retention_ms
+    @property
+    def retention(self) -> Retention:
+        """For how long profiles are remembered."""
+        return Retention(self.customer_retention_ms, self.visitor_retention_ms)
 
     def clock_ms(self, known_ms: int, ingest_ms: int) -> int:
         """A bucket's clock after a message: it goes back when it is further ahead than Kafka's partitions can be.
@@ -84,14 +84,6 @@ class Limits(NamedTuple):
     def is_accounted(self, message: Message) -> bool:
         """True for a message that was accounted for with an earlier checkpoint."""
         return message.offset < self.resume.get((message.topic, message.partition), 0)
-
-
-@dataclass
-class _Open:
-    """A profile that a message touched."""
-
-    profile: Profile
-    expires_ms: int
 
 
 class Bucket:
@@ -106,8 +98,9 @@ class Bucket:
         self._clock_ms = clock_ms
         self._known = known
         self._rates = rates
-        self._open: dict[str, _Open] = {}
+        self._open: dict[str, Remembered] = {}  # the profiles that a message touched
         self._limits = limits
+        self._retention = limits.retention
 
     def change_of(self, head: Head) -> Change:
         """The change of the bucket's log by the messages handled so far; `head` is that of the customers known."""
@@ -130,7 +123,7 @@ class Bucket:
         Browse events leave only a count for each topic partition. Messages before `Limits.resume` leave nothing.
         """
         used: Counter[int] = Counter()
-        events: list[tuple[int, float, int, int, int, Message, Event]] = []
+        events: list[tuple[int, float, int, int, int, Message, BrowseEvent | Transaction]] = []
         limits = self._limits
         for message in messages:
             topic, _, _, ingest_ms, key, value, size, _ = message
@@ -145,12 +138,13 @@ class Bucket:
                 yield _refused_or_label(message, event)
         events.sort(key=lambda entry: entry[:5])
         for _, at, _, partition, _, message, event in events:
+            kept = self._customer(event.customer_id)
             if isinstance(event, BrowseEvent):
-                self._observe_browse(event, message)
+                kept.browse(event, message.ingest_ms, self._retention)
                 used[partition] += not limits.is_accounted(message)
-            elif isinstance(event, Transaction):
+            else:
                 rate = self._rates.at(event.currency, int(at * 1000))
-                features = self._observe_transaction(event, message, rate)
+                features = kept.purchase(event, rate, message.ingest_ms, self._retention)
                 if not limits.is_accounted(message):
                     late = message.ingest_ms - at * 1000 > limits.allowed_lateness_ms
                     yield _to_score(message, features, late, rate)
@@ -158,31 +152,13 @@ class Bucket:
             if count:
                 yield _browse_count(partition, count)
 
-    def _observe_browse(self, event: BrowseEvent, message: Message) -> None:
-        kept = self._customer(event.customer_id, message)
-        observe_browse(kept.profile, event)
-        self._prolong(kept, message)
-
-    def _observe_transaction(self, event: Transaction, message: Message, rate: float) -> list[float] | None:
-        kept = self._customer(event.customer_id, message)
-        features = observe_transaction(kept.profile, event, rate)
-        if features is None:  # a repeat changes nothing, not even how long the customer is remembered
-            return None
-        self._prolong(kept, message)
-        return features
-
-    def _prolong(self, kept: _Open, message: Message) -> None:
-        kept.expires_ms = max(kept.expires_ms, message.ingest_ms + self._limits.retention_ms(kept.profile))
-
-    def _customer(self, customer_id: str, message: Message) -> _Open:
+    def _customer(self, customer_id: str) -> Remembered:
         kept = self._open.get(customer_id)
         if kept is None:
             encoded = self._known.get(customer_id)
             stored = decode_stored(encoded) if encoded else None
-            kept = _Open(decode_profile(stored.profile), stored.expires_ms) if stored else _Open(Profile(), 0)
+            kept = Remembered(decode_profile(stored.profile), stored.expires_ms) if stored else Remembered()
             self._open[customer_id] = kept
-        if message.ingest_ms > kept.expires_ms:
-            kept.profile = Profile()
         return kept
 
 

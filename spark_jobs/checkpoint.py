@@ -5,7 +5,9 @@ query began to `sources/0/0`. Both start with a line that names the format's ver
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from py4j.java_gateway import JavaObject
@@ -67,6 +69,10 @@ class Checkpoint:
         planned = max(self._batches("offsets"), default=None)
         return None if planned is None else Planned(planned, planned in self._batches("commits"))
 
+    def last_ended(self) -> int | None:
+        """The newest micro-batch whose end Spark noted, and so its state; None without one."""
+        return max(self._batches("commits"), default=None)
+
     def _batches(self, folder: str) -> list[int]:
         path = self._path(folder)
         if not self._file_system().exists(path):
@@ -111,6 +117,18 @@ class Checkpoint:
             raise CheckpointError(f"{self.location}/{name} isn't a file of Spark's: {error}") from error
         if not documents or not all(line.startswith("v") for line in lines[:header_lines]):
             raise CheckpointError(f"{self.location}/{name} isn't a file of Spark's: it begins with {lines[:1]}")
+
+    def take(self, files: Sequence[Path], name: str) -> str:
+        """Copies local files into its folder `name`, anew, and returns the place. Raises Py4JJavaError."""
+        self.drop(name)
+        for file in files:
+            local = self._jvm.org.apache.hadoop.fs.Path(file.resolve().as_uri())
+            self._file_system().copyFromLocalFile(False, True, local, self._path(f"{name}/{file.name}"))
+        return f"{self.location}/{name}"
+
+    def drop(self, name: str) -> None:
+        """Deletes what `take` made."""
+        self._file_system().delete(self._path(name), True)
 
     def suspicion(self) -> str | None:
         """An earlier driver's note; None when there is none."""

@@ -56,6 +56,7 @@ class Known:
     crashed_batch: int | None = None
     crashes: int = 0
     shop_currency: str | None = None
+    snapshot: str | None = None
 
     @property
     def resume(self) -> Offsets:
@@ -73,7 +74,7 @@ def known_query(connection: Postgres) -> Known:
         cursor.execute(
             """
             SELECT generation, first_batch, resume_offsets, state_buckets, state_partitions, state_layout,
-                crashed_batch, crashes, shop_currency
+                crashed_batch, crashes, shop_currency, snapshot
             FROM fraud.stream_queries WHERE query = %s FOR UPDATE
             """,
             (QUERY,),

@@ -9,8 +9,8 @@ from pathlib import Path
 from pyspark import SparkFiles, TaskContext
 from pyspark.sql.streaming.stateful_processor import ListState, ValueState
 
-from spark_jobs import change_log
-from spark_jobs.change_log import Change, Encoded, Head, decode_head, encode_head, encode_stored
+from spark_jobs.bucket_state import customers_of
+from spark_jobs.change_log import Change, Encoded, Head, decode_head, encode_head
 from spark_jobs.profile_cache import ProfileCache
 
 _FOLDER = "profile-cache"
@@ -44,6 +44,11 @@ class ProfileStore:
         with closing(cached):
             yield BucketState(number, head, cached)
 
+    def begin(self, head: bytes, chunks: list[bytes]) -> None:
+        """Makes the bucket that the task is at that of a head, encoded, with its log."""
+        self._log.put([(chunk,) for chunk in chunks])
+        self._head.update((head,))
+
     def keep(self, before: BucketState, change: Change) -> None:
         """Keeps the change in Spark's state; the cache is of it, whether Spark commits it or not."""
         if change.is_whole:
@@ -56,9 +61,7 @@ class ProfileStore:
 
     def _load(self, number: int, head: Head) -> Encoded:
         """All customers of a bucket that isn't in the cache: then they are."""
-        customers = {customer: encode_stored(stored) for customer, stored in head.customers.items()}
-        if head.token:
-            customers = change_log.read(head, (chunk for (chunk,) in self._log.get()))
+        customers = customers_of(head, [chunk for (chunk,) in self._log.get()] if head.token else None)
         self._cache.fill(number, head.token, customers)
         return customers
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from pyspark.sql import DataFrame, Row
+from pyspark.sql import DataFrame, GroupedData, Row
 from pyspark.sql.streaming.stateful_processor import StatefulProcessor, StatefulProcessorHandle
 
 from fraudstream import failpoints
@@ -22,10 +22,13 @@ from spark_jobs.schemas import BUCKET_HEAD, BUCKET_LOG, HEAD_VARIABLE, LOG_VARIA
 MIB = 2**20
 
 
-def update_profiles(messages: DataFrame, settings: Settings, resume: Offsets) -> DataFrame:
+def update_profiles(
+    messages: DataFrame, settings: Settings, resume: Offsets, initial: GroupedData | None = None
+) -> DataFrame:
     """Applies messages (from `source.read_events`) to the profiles; what became of them, in schema `OUTCOME`.
 
-    Messages before the offsets `resume` change the profiles, and nothing comes out for them.
+    Messages before the offsets `resume` change the profiles, and nothing comes out for them. A new checkpoint begins
+    with the buckets of `initial` (from `beginning.initial_buckets`).
     """
     stream = settings.stream
     limits = Limits(
@@ -47,6 +50,7 @@ def update_profiles(messages: DataFrame, settings: Settings, resume: Offsets) ->
         outputStructType=OUTCOME,
         outputMode="Append",
         timeMode="None",
+        initialState=initial,
     )
 
 
@@ -76,6 +80,11 @@ class ProfileUpdater(StatefulProcessor):
             reach(Failpoint.IN_STATE_UPDATE)
             change = bucket.change_of(state.head)
         self._store.keep(state, change)
+
+    def handleInitialState(self, key: Any, initialState: Any, timerValues: Any) -> None:  # noqa: N802, N803
+        """Takes over a bucket of a new checkpoint."""
+        _, head, chunks = initialState
+        self._store.begin(bytes(head), [bytes(chunk) for chunk in chunks])
 
     def close(self) -> None:
         """Nothing to release."""

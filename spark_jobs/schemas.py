@@ -27,6 +27,15 @@ BUCKET_HEAD = _struct(profiles=BinaryType())
 #: A row a chunk of a bucket's log.
 BUCKET_LOG = _struct(chunk=BinaryType())
 
+#: A bucket of a new checkpoint: the head and the chunks of its log.
+INITIAL_BUCKET = _struct(bucket=IntegerType(), head=BinaryType(), chunks=ArrayType(BinaryType()))
+
+#: A row of a snapshot: `spark_jobs.bucket_state.Kept`.
+KEPT = _struct(customer_id=StringType(), expires_ms=LongType(), profile=BinaryType())
+
+#: The same with the clock of its bucket.
+CLOCKED = StructType([*KEPT.fields, StructField("clock_ms", LongType())])
+
 #: `spark_jobs.bucket.Outcome`.
 OUTCOME = _struct(
     kind=StringType(),

@@ -28,14 +28,16 @@ FETCH_WAIT_MS = 5
 SECRETS = "kafka.properties"
 
 
-def read_events(spark: SparkSession, settings: Settings, size: BatchSize, pace: Pace) -> DataFrame:
+def read_events(
+    spark: SparkSession, settings: Settings, size: BatchSize, pace: Pace, starting: str = "earliest"
+) -> DataFrame:
     """All input topics as one stream: bucket, topic, partition, offset, ingest_ms, key, value (bytes, nullable), size.
 
     Of a key or value that is too large, only the beginning; `size` is what the value was. So it is cut in the JVM that
     fetched it, before it is sorted, kept or sent anywhere.
 
     A micro-batch has as many messages as `size` says, and begins when `pace` does; of a backlog it has those that came
-    first.
+    first. A query without a checkpoint begins at `starting`, in the form of Spark's `startingOffsets`.
 
     A lost offset fails the query (`failOnDataLoss`): going on in silence would break the accounting.
     """
@@ -45,7 +47,7 @@ def read_events(spark: SparkSession, settings: Settings, size: BatchSize, pace: 
         spark.readStream.format("kafka")
         .options(**kafka_java.spark_options(kafka, secrets))
         .option("subscribe", ",".join(INPUT_TOPICS))
-        .option("startingOffsets", "earliest")
+        .option("startingOffsets", starting)
         .option("failOnDataLoss", True)
         # A consumer asks for offset limits behind its last fetch, which the broker keeps open for this long when no
         # message comes: Kafka's default of 500 ms went into every partition of every micro-batch.

@@ -7,8 +7,8 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 (its usual name)
 
-from spark_jobs import change_log
-from spark_jobs.change_log import DamagedLogError, Head, decode_head
+from spark_jobs.bucket_state import customers_of
+from spark_jobs.change_log import DamagedLogError, decode_head
 from spark_jobs.schemas import HEAD_VARIABLE, LOG_VARIABLE
 
 _PROBLEMS = pa.schema([("problem", pa.string())])
@@ -37,13 +37,6 @@ def read_buckets(spark: SparkSession, location: str, batch_id: int | None = None
 def damage(buckets: DataFrame) -> list[str]:
     """What is damaged in `read_buckets`, of which every byte is read, and compared with the hashes in the heads."""
     return [problem for (problem,) in buckets.mapInArrow(_problems, "problem string").collect()]
-
-
-def customers_of(head: Head, chunks: list[bytes] | None) -> change_log.Encoded:
-    """A bucket's customers with their encoded `Stored`. Raises DamagedLogError."""
-    if head.customers:  # layout 2
-        return {customer: change_log.encode_stored(stored) for customer, stored in head.customers.items()}
-    return change_log.read(head, chunks or [])
 
 
 def _problems(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

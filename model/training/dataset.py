@@ -14,7 +14,8 @@ from fraudstream.static_data.currencies import CurrencyRates
 from model.features.columns import FEATURE_NAMES, STATEFUL_FEATURES, STATIC_FEATURES
 from model.features.static import StaticData
 from model.training.entity_history import entity_features_as_of
-from model.training.history import HistoryFolder, stateful_features
+from model.training.history import HistoryFolder
+from model.training.stateful import stateful_features
 
 LEGITIMATE = "legitimate"
 FRAUD = "fraud"  # the scenario, where nobody knows which

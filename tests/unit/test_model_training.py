@@ -26,9 +26,10 @@ from model.serving.scorer import Scorer, calibrated
 from model.training.calibration import fit_calibration
 from model.training.dataset import Dataset, build
 from model.training.errors import HistoryError, TrainingError
-from model.training.history import RATES_FILE, WARM_UP_DATASETS, HistoryFolder, stateful_features
+from model.training.history import RATES_FILE, WARM_UP_DATASETS, HistoryFolder
 from model.training.metrics import card_precision, evaluate
 from model.training.split import split_by_time
+from model.training.stateful import stateful_features
 from model.training.thresholds import Period, ThresholdRule
 from model.training.train import app
 from tests.unit.model_events import START
