@@ -51,7 +51,9 @@ class ProfileStore:
 
     def keep(self, before: BucketState, change: Change) -> None:
         """Keeps the change in Spark's state; the cache is of it, whether Spark commits it or not."""
-        if change.is_whole:
+        if change.is_whole and not change.chunks:  # nobody is left; Spark refuses an empty list
+            self._log.clear()
+        elif change.is_whole:
             self._log.put([(chunk,) for chunk in change.chunks])
         elif change.chunks:
             self._log.appendList([(chunk,) for chunk in change.chunks])

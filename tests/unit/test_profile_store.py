@@ -63,7 +63,11 @@ class LogOf:
         return iter(self._of.logs.get(self._of.bucket, []))
 
     def put(self, values: list[tuple[bytes]]) -> None:
+        assert values, "Spark refuses an empty list"
         self._of.logs[self._of.bucket] = list(values)
+
+    def clear(self) -> None:
+        self._of.logs.pop(self._of.bucket, None)
 
     def appendList(self, values: list[tuple[bytes]]) -> None:  # noqa: N802 (Spark's name)
         self._of.logs.setdefault(self._of.bucket, []).extend(values)
@@ -139,4 +143,20 @@ def test_a_log_that_is_not_what_its_head_says_is_refused(tmp_path: Path) -> None
     cache.reopen(empty=True)
     with pytest.raises(change_log.DamagedLogError), store.bucket(0):
         pass
+    cache.close()
+
+
+def test_a_bucket_whose_customers_are_all_over_is_empty(tmp_path: Path) -> None:
+    variables = Variables()
+    cache = ProfileCache(tmp_path, MIB)
+    store = ProfileStore(variables.head, variables.log, lambda: cache)
+    for size in (1, 100_000):
+        with store.bucket(0) as state:
+            over = {"c-1": encode_stored(Stored(9, bytes(size)))}
+            change = change_log.change(state.head, state.customers, over, 0, is_over)
+        store.keep(state, change)
+    assert change.is_whole
+    assert not variables.logs.get(0)
+    with store.bucket(0) as state:
+        assert not state.customers
     cache.close()
