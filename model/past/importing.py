@@ -6,6 +6,7 @@ commits wait only for the end of that.
 """
 
 from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -94,6 +95,13 @@ def import_history(settings: Settings, path: Path, options: Options) -> bool:
             _import(settings, connection, past, options)
     except PostgresUnavailableError:
         raise
+    except BrokenProcessPool as error:
+        raise PastError(
+            "a process that computed profiles was killed, perhaps for want of memory: nothing is changed; "
+            "try fewer --processes"
+        ) from error
+    except OSError as error:
+        raise PastError(f"the profiles can't be written: {error}; nothing is changed") from error
     except psycopg.Error as error:
         raise PastError(f"Postgres refuses the import ({first_line(error)}): nothing is changed") from error
     return True

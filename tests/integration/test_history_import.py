@@ -182,6 +182,19 @@ def test_the_books_agree_whatever_the_stream_adds_to_a_past(
     assert left[1] > datetime.now(UTC) - timedelta(days=21)
 
 
+def test_what_entity_risk_no_longer_counts_is_deleted(
+    settings: Settings, writer: Postgres, owner: Postgres, history: Path
+) -> None:
+    import_history(settings, history, Options())
+    kept = one(writer, "SELECT count(*) FROM fraud.past_transactions")
+    old = "transaction_id IN (SELECT transaction_id FROM fraud.past_labels)"
+    owner.execute(f"UPDATE fraud.past_transactions SET event_time = event_time - interval '30 days' WHERE {old}")
+    gone = {retired.table: retired.rows for retired in tables.retire(writer, KEEP)}["past_transactions"]
+    assert 0 < gone == kept - one(writer, "SELECT count(*) FROM fraud.past_transactions")
+    assert one(writer, "SELECT count(*) FROM fraud.past_labels") == 0
+    assert differences(writer) == []
+
+
 def test_a_stream_that_has_read_keeps_its_profiles_unless_asked(
     settings: Settings, writer: Postgres, history: Path
 ) -> None:
