@@ -147,7 +147,6 @@ def _import(settings: Settings, connection: Postgres, past: Past, options: Optio
 
 def _commit(settings: Settings, connection: Postgres, past: Past, rows: Rows, draft: Path, options: Options) -> None:
     root = settings.paths.snapshots
-    snapshot = writing.seal(draft, root / past.snapshot, _moment(settings, past))
     try:
         with connection.transaction():
             replaced = store.imported(connection)
@@ -157,6 +156,8 @@ def _commit(settings: Settings, connection: Postgres, past: Past, rows: Rows, dr
             as_of_ms = newest_refresh(past.now_ms, settings.entity_risk.refresh_minutes)
             entity_risk.refresh(connection, utc_time(as_of_ms))
             view = gaps.look(settings.kafka.as_role(Role.READER))
+            # Late, since a rebuild would take a snapshot whose import was killed for a sound one.
+            snapshot = writing.seal(draft, root / past.snapshot, _moment(settings, past))
             connection.execute(_EXCLUDE_COMMITS, (QUERY,))
             is_imported(connection, past, options)  # the stream may have begun meanwhile
             if replaced:
@@ -165,7 +166,7 @@ def _commit(settings: Settings, connection: Postgres, past: Past, rows: Rows, dr
             store.note(connection, _note(past, rows, snapshot), until)
             rebuild.apply(connection, QUERY, _plan(connection, view, options, snapshot))
     except BaseException:
-        _delete_snapshot(snapshot.folder)
+        _delete_snapshot(root / past.snapshot)
         raise
     if replaced:
         _delete_snapshot(root / replaced.snapshot)
