@@ -12,7 +12,13 @@ from fraudstream.storage.connect import session
 from model.past import store
 from model.past.importing import Options, import_history
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="The past that the platform begins with.",
+    epilog="Example: ./fraudctl history import var/history",
+)
 
 _EXAMPLES = """
 Examples:
@@ -27,7 +33,7 @@ Examples:
 
 @app.callback()
 def history() -> None:
-    """The past that the platform begins with."""
+    """Without this, Typer takes an only command for the program itself."""
 
 
 @app.command(name="import", epilog=_EXAMPLES)

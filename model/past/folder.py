@@ -91,16 +91,21 @@ def _files(folder: HistoryFolder) -> Iterator[Path]:
 
 def _check_part(part: Path, dataset: str, until_ms: int) -> Span | None:
     """Raises PastError. None for a file without rows."""
+    try:
+        spans = list(_spans(part, dataset, until_ms))
+    except (OSError, pa.ArrowException) as error:
+        raise PastError(f"{part} can't be read: {error}") from error
+    return Span(min(span.first_ms for span in spans), max(span.last_ms for span in spans)) if spans else None
+
+
+def _spans(part: Path, dataset: str, until_ms: int) -> Iterator[Span]:
     with pq.ParquetFile(part) as file:
         missing = [name for name in columns_of(dataset) if name not in file.schema_arrow.names]
         if missing:
             raise PastError(f"{part} has no column {missing[0]}; it needs {', '.join(columns_of(dataset))}")
-        spans = [
-            _check_group(part, dataset, file.read_row_group(number, columns_of(dataset)), until_ms)
-            for number in range(file.num_row_groups)
-            if file.metadata.row_group(number).num_rows
-        ]
-    return Span(min(span.first_ms for span in spans), max(span.last_ms for span in spans)) if spans else None
+        for number in range(file.num_row_groups):
+            if file.metadata.row_group(number).num_rows:
+                yield _check_group(part, dataset, file.read_row_group(number, columns_of(dataset)), until_ms)
 
 
 def _check_group(part: Path, dataset: str, rows: pa.Table, until_ms: int) -> Span:

@@ -6,6 +6,7 @@ commits wait only for the end of that.
 """
 
 from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -94,6 +95,13 @@ def import_history(settings: Settings, path: Path, options: Options) -> bool:
             _import(settings, connection, past, options)
     except PostgresUnavailableError:
         raise
+    except BrokenProcessPool as error:
+        raise PastError(
+            "a process that computed profiles was killed, perhaps for want of memory: nothing is changed; "
+            "try fewer --processes"
+        ) from error
+    except OSError as error:
+        raise PastError(f"the profiles can't be written: {error}; nothing is changed") from error
     except psycopg.Error as error:
         raise PastError(f"Postgres refuses the import ({first_line(error)}): nothing is changed") from error
     return True
@@ -139,7 +147,6 @@ def _import(settings: Settings, connection: Postgres, past: Past, options: Optio
 
 def _commit(settings: Settings, connection: Postgres, past: Past, rows: Rows, draft: Path, options: Options) -> None:
     root = settings.paths.snapshots
-    snapshot = writing.seal(draft, root / past.snapshot, _moment(settings, past))
     try:
         with connection.transaction():
             replaced = store.imported(connection)
@@ -149,6 +156,8 @@ def _commit(settings: Settings, connection: Postgres, past: Past, rows: Rows, dr
             as_of_ms = newest_refresh(past.now_ms, settings.entity_risk.refresh_minutes)
             entity_risk.refresh(connection, utc_time(as_of_ms))
             view = gaps.look(settings.kafka.as_role(Role.READER))
+            # Late, since a rebuild would take a snapshot whose import was killed for a sound one.
+            snapshot = writing.seal(draft, root / past.snapshot, _moment(settings, past))
             connection.execute(_EXCLUDE_COMMITS, (QUERY,))
             is_imported(connection, past, options)  # the stream may have begun meanwhile
             if replaced:
@@ -157,7 +166,7 @@ def _commit(settings: Settings, connection: Postgres, past: Past, rows: Rows, dr
             store.note(connection, _note(past, rows, snapshot), until)
             rebuild.apply(connection, QUERY, _plan(connection, view, options, snapshot))
     except BaseException:
-        _delete_snapshot(snapshot.folder)
+        _delete_snapshot(root / past.snapshot)
         raise
     if replaced:
         _delete_snapshot(root / replaced.snapshot)

@@ -50,7 +50,8 @@ class Labels:
         """Transactions that are fraud by their newest label at `moment_ms` (milliseconds since the epoch)."""
         known = self.table.filter(pc.less_equal(self.table["labelled_at"].cast(pa.int64()), moment_ms)).to_pandas()
         newest = known.drop_duplicates("transaction_id", keep="last")
-        return pd.Index(newest.loc[newest["is_fraud"].astype(bool), "transaction_id"].to_numpy())
+        frauds: pd.Index = pd.Index(newest.loc[newest["is_fraud"].astype(bool), "transaction_id"])
+        return frauds
 
     def of(self, transactions: pd.Index) -> pa.Table:
         """The labels of these transactions."""

@@ -45,6 +45,14 @@ class HistoryFolder:
         """What came before the history, as far as it is known: maybe nothing."""
         return HistoryFolder(self.path / WARM_UP)
 
+    def begin_with(self, past: "HistoryFolder") -> None:
+        """Makes another history a part of the warm-up, by links to its files. Raises OSError."""
+        for name in WARM_UP_DATASETS:
+            (self.warm_up.path / name).mkdir(parents=True, exist_ok=True)
+            parts = past.parts_if_any(name) + past.warm_up.parts_if_any(name)
+            for number, part in enumerate(parts):
+                (self.warm_up.path / name / f"part-past-{number:05d}.parquet").symlink_to(part.resolve())
+
     def parts_if_any(self, name: str) -> list[Path]:
         """The files of `name`; none where there are none."""
         return self.parts(name) if self.has(name) else []

@@ -12,6 +12,7 @@ import pytest
 
 from fraudstream.files import delete
 from fraudstream.ledger import figures, reconciliation, rotation
+from fraudstream.ledger.gaps import KafkaView
 from fraudstream.messages.contracts import Topic, iso_milliseconds
 from fraudstream.retention import tables, thinning
 from fraudstream.settings import Settings
@@ -24,7 +25,8 @@ from model.features.profile import STATE_LAYOUT
 from model.past.folder import PastError
 from model.past.importing import Options, import_history
 from model.training.history import HistoryFolder
-from spark_jobs import sink, statements
+from spark_jobs import fencing, sink, statements
+from spark_jobs.fencing import Found
 from tests.integration.test_sink import batch, become_driver, commit, labelled, one, scored
 
 Postgres = psycopg.Connection[Any]
@@ -159,7 +161,9 @@ def test_the_books_agree_whatever_the_stream_adds_to_a_past(
     """Late purchases of the past's hours, one that the past has too, and what retention does to all of it."""
     import_history(settings, history, Options())
     sink.prepare(writer)
-    driver = become_driver(writer, settings)
+    generation = one(writer, "SELECT generation FROM fraud.stream_queries")
+    found = Found(generation, None, "nowhere")
+    driver = fencing.become_driver(writer, settings, found, lambda: KafkaView({}, {}, {}))
     until = one(writer, "SELECT rollups_until FROM fraud.history_imports")
     past = HistoryFolder(history).table("transactions").iloc[-1]
     rows = [
@@ -180,6 +184,19 @@ def test_the_books_agree_whatever_the_stream_adds_to_a_past(
     left = one(writer, "SELECT sum(transactions), min(window_start) FROM fraud.fraud_counts")
     assert left[0] < 1_400
     assert left[1] > datetime.now(UTC) - timedelta(days=21)
+
+
+def test_what_entity_risk_no_longer_counts_is_deleted(
+    settings: Settings, writer: Postgres, owner: Postgres, history: Path
+) -> None:
+    import_history(settings, history, Options())
+    kept = one(writer, "SELECT count(*) FROM fraud.past_transactions")
+    old = "transaction_id IN (SELECT transaction_id FROM fraud.past_labels)"
+    owner.execute(f"UPDATE fraud.past_transactions SET event_time = event_time - interval '30 days' WHERE {old}")
+    gone = {retired.table: retired.rows for retired in tables.retire(writer, KEEP)}["past_transactions"]
+    assert 0 < gone == kept - one(writer, "SELECT count(*) FROM fraud.past_transactions")
+    assert one(writer, "SELECT count(*) FROM fraud.past_labels") == 0
+    assert differences(writer) == []
 
 
 def test_a_stream_that_has_read_keeps_its_profiles_unless_asked(

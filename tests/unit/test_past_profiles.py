@@ -20,7 +20,7 @@ from fraudstream.snapshots.manifest import PROFILES
 from fraudstream.static_data.currencies import CurrencyRates, Rate
 from model.durations import DAY_MS, HOUR_MS
 from model.past import profiles
-from model.past.folder import check
+from model.past.folder import PastError, check
 from model.past.profiles import Rules, write_profiles
 from model.training.history import HistoryFolder
 from spark_jobs.bucket import Bucket, Limits, Message
@@ -108,7 +108,7 @@ def test_what_cannot_be_imported_is_named(
         (tmp_path / name).mkdir()
         some = rows if name == dataset else history.table(name).head(20)
         pq.write_table(pa.Table.from_pandas(some, preserve_index=False), tmp_path / name / "part-00000.parquet")
-    with pytest.raises(Exception, match=told):
+    with pytest.raises(PastError, match=told):
         check(HistoryFolder(tmp_path), round(END.timestamp() * 1000))
 
 
@@ -117,5 +117,13 @@ def test_a_missing_column_is_named(history: HistoryFolder, tmp_path: Path) -> No
         (tmp_path / name).mkdir()
         table = pa.Table.from_pandas(history.table(name).head(20), preserve_index=False)
         pq.write_table(table.drop_columns("device_id"), tmp_path / name / "part-00000.parquet")
-    with pytest.raises(Exception, match="has no column device_id; it needs event_id, "):
+    with pytest.raises(PastError, match="has no column device_id; it needs event_id, "):
+        check(HistoryFolder(tmp_path), round(END.timestamp() * 1000))
+
+
+def test_a_damaged_file_is_named(history: HistoryFolder, tmp_path: Path) -> None:
+    for name in ("browse_events", "transactions"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "part-00000.parquet").write_bytes(b"PAR1 and then nothing")
+    with pytest.raises(PastError, match=r"browse_events/part-00000.parquet can't be read: "):
         check(HistoryFolder(tmp_path), round(END.timestamp() * 1000))
