@@ -21,7 +21,7 @@ from pyspark.sql import functions as F  # noqa: N812 (the usual name)
 from fraudstream.errors import FraudstreamError, told_in_one_line
 from fraudstream.ledger.gaps import positions
 from fraudstream.settings import Settings, load_settings
-from fraudstream.snapshots.folders import Snapshot, prune
+from fraudstream.snapshots.folders import DRAFT, Snapshot, prune
 from fraudstream.snapshots.manifest import PROFILES, Moment, SnapshotError, by_topic
 from fraudstream.snapshots.writing import COMPRESSION, draft, seal
 from fraudstream.storage.connect import session
@@ -35,6 +35,8 @@ from spark_jobs.state_reader import read_buckets
 
 log = logging.getLogger("snapshot_profiles")
 
+#: Beside the drafts, and deleted like one that is left over.
+SCRATCH = f"{DRAFT}scratch"
 #: Spark may delete the files of a micro-batch while they are read; a newer one is read then.
 ATTEMPTS = 3
 
@@ -57,7 +59,7 @@ def main() -> None:
     with told_in_one_line():
         settings = load_settings()
         source = find_source(settings)
-        spark = build_session(_quiet(settings), "local[1]")
+        spark = build_session(_quiet(settings), "local[1]", settings.paths.snapshots / SCRATCH)
         try:
             made = snapshot(spark, settings, source)
         finally:

@@ -22,7 +22,7 @@ from fraudstream.ledger.reconciliation import reconcile
 from fraudstream.local.rebuild import run_rebuild
 from fraudstream.messages.contracts import Topic, iso_milliseconds
 from fraudstream.settings import PROJECT_DIR, Settings
-from fraudstream.snapshots.folders import Snapshot, read_manifest
+from fraudstream.snapshots.folders import Snapshot, newest_first
 from fraudstream.snapshots.manifest import MANIFEST, Place, dump
 from model.serving.registry import ensure_pretrained
 from tests.emptying import make_topics_anew
@@ -160,8 +160,8 @@ def snapshot(settings: Settings) -> Snapshot:
     command = [sys.executable, "-m", "spark_jobs.snapshot_profiles"]
     done = subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, text=True, timeout=READY_SECONDS, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    (folder,) = settings.paths.snapshots.iterdir()
-    return Snapshot(folder, read_manifest(folder))
+    (made,) = newest_first(settings.paths.snapshots)
+    return made
 
 
 def damaged_copy(made: Snapshot, name: str) -> None:
