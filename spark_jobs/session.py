@@ -39,8 +39,8 @@ LOGGING = Path(__file__).with_name("log4j2.properties")
 def build_session(settings: Settings, master: str | None, scratch_root: Path | None = None) -> SparkSession:
     """Starts Spark on `master`; None: in the JVM of spark-submit, which started this driver.
 
-    A program beside the stream has a `scratch_root` of its own: a start deletes what drivers left whose process is gone,
-    and in another container the stream's may seem to be.
+    A program beside the stream has a `scratch_root` of its own: a start deletes what drivers left whose process is
+    gone, and in another container the stream's may seem to be.
 
     Raises FraudstreamError when it doesn't start, a setting that the cluster needs is missing, or the jars are.
     """

@@ -25,6 +25,7 @@ from fraudstream.settings import PROJECT_DIR, Settings
 from fraudstream.snapshots.folders import Snapshot, newest_first
 from fraudstream.snapshots.manifest import MANIFEST, Place, dump
 from model.serving.registry import ensure_pretrained
+from spark_jobs.checkpoint import location
 from tests.emptying import make_topics_anew
 from tests.messages import as_bytes, label
 from tests.streaming import READY_SECONDS, Postgres, Shop, StartJob, count, read_all, refusal, scores
@@ -141,7 +142,7 @@ def test_a_snapshot_stands_in_for_what_kafka_forgot(
 
 
 def checkpoint_of(settings: Settings, database: Postgres) -> Path:
-    return settings.paths.stream / f"checkpoint-{count(database, 'SELECT generation FROM fraud.stream_queries')}"
+    return Path(location(settings.checkpoint, count(database, "SELECT generation FROM fraud.stream_queries")))
 
 
 def is_level(settings: Settings, database: Postgres) -> bool:
