@@ -54,6 +54,7 @@ BOUNDS = (
     Bound(r"bytes/var/airflow(/.+)?", 20 * MIB, Per.HOUR, _AIRFLOW),
     Bound(r"files/var/airflow(/.+)?", 300, Per.HOUR, _AIRFLOW),
     Bound(r"bytes/var/logs", 20 * MIB, Per.HOUR, "the rotation of each log"),
+    Bound(r"(bytes|files)/var/snapshots(/.+)?", 100 * MIB, Per.HOUR, f"`FRAUDSTREAM_RETENTION__SNAPSHOTS`; {_FULL}"),
     Bound(r"(bytes|files)/var(/stream(/.+)?)?", 1_500 * MIB, Per.HOUR, f"those of the folders below; {_FULL}"),
     Bound(r"memory/stream-.+", 100 * MIB, Per.HOUR, _FULL),
     Bound(r"memory/.+", 40 * MIB, Per.HOUR, "caches that are full, and the start of worker processes anew"),
