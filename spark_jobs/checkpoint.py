@@ -122,7 +122,7 @@ class Checkpoint:
         """Copies local files into its folder `name`, anew, and returns the place. Raises Py4JJavaError."""
         self.drop(name)
         for file in files:
-            local = self._jvm.org.apache.hadoop.fs.Path(file.resolve().as_uri())
+            local = self._jvm.org.apache.hadoop.fs.Path(f"file://{file.resolve()}")  # which Hadoop itself encodes
             self._file_system().copyFromLocalFile(False, True, local, self._path(f"{name}/{file.name}"))
         return f"{self.location}/{name}"
 

@@ -141,7 +141,7 @@ def _write(spark: SparkSession, checkpoint: Checkpoint, batch_id: int, folder: P
         .select(*KEPT.fieldNames())
         .write.mode("append")
         .option("compression", COMPRESSION)
-        .parquet((folder / PROFILES).as_uri())
+        .parquet(f"file://{folder.resolve() / PROFILES}")
     )
     return seen.get["customers"], seen.get["clock_ms"]
 
