@@ -105,12 +105,12 @@ class Run:
     def _start(self, pace: Pace, snapshot: Snapshot | None) -> StreamingQuery:
         """Both halves of the plan: the stateful one here, the stateless one in each micro-batch (`Processor`)."""
         stream, checkpoint = self.settings.stream, self.recovery.checkpoint
-        size, starting, initial = BatchSize(stream.max_offsets_per_trigger), "earliest", None
+        size, first_from, initial = BatchSize(stream.max_offsets_per_trigger), None, None
         if snapshot:
             log.info("profiles begin with %s customers of snapshot %s", snapshot.manifest.customers, snapshot.name)
-            starting = beginning.starting_offsets(gaps.look(self.recovery.kafka), snapshot.manifest.moment)
+            first_from = beginning.starting_offsets(gaps.look(self.recovery.kafka), snapshot.manifest.moment)
             initial = beginning.initial_buckets(self.spark, checkpoint, snapshot, stream.state_buckets)
-        events = read_events(self.spark, self.settings, size, pace, starting)
+        events = read_events(self.spark, self.settings, size, pace, first_from)
         outcomes = update_profiles(events, self.settings, self.recovery.driver.resume, initial)
         query = (
             outcomes.writeStream.queryName(QUERY)

@@ -35,6 +35,8 @@ from spark_jobs.state_reader import read_buckets
 
 log = logging.getLogger("snapshot_profiles")
 
+#: State partitions that are read at once. Each is copied at its task's start: one that waits may be deleted meanwhile.
+MAX_THREADS = 8
 #: Beside the drafts, and deleted like one that is left over.
 SCRATCH = f"{DRAFT}scratch"
 #: Spark may delete the files of a micro-batch while they are read; a newer one is read then.
@@ -59,7 +61,8 @@ def main() -> None:
     with told_in_one_line():
         settings = load_settings()
         source = find_source(settings)
-        spark = build_session(_quiet(settings), "local[1]", settings.paths.snapshots / SCRATCH)
+        threads = min(settings.stream.state_partitions, MAX_THREADS)
+        spark = build_session(_quiet(settings), f"local[{threads}]", settings.paths.snapshots / SCRATCH)
         try:
             made = snapshot(spark, settings, source)
         finally:

@@ -21,7 +21,7 @@ from fraudstream.settings.kafka import Role
 from spark_jobs.batch_size import BatchSize, observed
 from spark_jobs.pace import Pace
 from spark_jobs.sliced_source import Plan, sliced
-from spark_jobs.slices import Slicer
+from spark_jobs.slices import FirstSlice, Slicer
 
 FETCH_WAIT_MS = 5
 #: What signs the driver's and the executors' consumers in, when anything does.
@@ -29,7 +29,7 @@ SECRETS = "kafka.properties"
 
 
 def read_events(
-    spark: SparkSession, settings: Settings, size: BatchSize, pace: Pace, starting: str = "earliest"
+    spark: SparkSession, settings: Settings, size: BatchSize, pace: Pace, first_from: str | None = None
 ) -> DataFrame:
     """All input topics as one stream: bucket, topic, partition, offset, ingest_ms, key, value (bytes, nullable), size.
 
@@ -37,7 +37,10 @@ def read_events(
     fetched it, before it is sorted, kept or sent anywhere.
 
     A micro-batch has as many messages as `size` says, and begins when `pace` does; of a backlog it has those that came
-    first. A query without a checkpoint begins at `starting`, in the form of Spark's `startingOffsets`.
+    first.
+
+    `first_from` is for the query that begins a checkpoint with a snapshot: the offsets where it starts, in the form of
+    Spark's `startingOffsets`. It has one micro-batch. Any other one without a checkpoint begins with the first message.
 
     A lost offset fails the query (`failOnDataLoss`): going on in silence would break the accounting.
     """
@@ -47,7 +50,7 @@ def read_events(
         spark.readStream.format("kafka")
         .options(**kafka_java.spark_options(kafka, secrets))
         .option("subscribe", ",".join(INPUT_TOPICS))
-        .option("startingOffsets", starting)
+        .option("startingOffsets", first_from or "earliest")
         .option("failOnDataLoss", True)
         # A consumer asks for offset limits behind its last fetch, which the broker keeps open for this long when no
         # message comes: Kafka's default of 500 ms went into every partition of every micro-batch.
@@ -55,7 +58,7 @@ def read_events(
         .load()
     )
     append_times = AppendTimes(kafka, ANSWER_SECONDS)
-    slicer = Slicer(size, append_times.first_since)
+    slicer = (FirstSlice if first_from else Slicer)(size, append_times.first_since)
     return observed(sliced(spark, source, Plan(slicer, pace)), F.col("value")).select(
         bucket_of("key", settings.stream.state_buckets).alias("bucket"),
         "topic",
