@@ -1,11 +1,12 @@
 """A bucket's log of changes as Spark's state keeps it from one micro-batch to the next, here in memory."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from fraudstream.static_data.currencies import CurrencyRates
 from spark_jobs import change_log
 from spark_jobs.bucket import Bucket, Limits
-from spark_jobs.change_log import Head
+from spark_jobs.change_log import Head, decode_head
 
 
 class KeptLog(NamedTuple):
@@ -13,6 +14,11 @@ class KeptLog(NamedTuple):
 
     head: Head = Head()
     chunks: tuple[bytes, ...] = ()
+
+    @classmethod
+    def of(cls, head: bytes, chunks: Sequence[bytes]) -> "KeptLog":
+        """The log with an encoded head."""
+        return cls(decode_head(head), tuple(chunks))
 
     @property
     def customers(self) -> dict[str, bytes]:
