@@ -127,9 +127,10 @@ def _tell_batches(database: Postgres, samples: list[Sample], limit: int) -> int:
 
 def _tell_steady(database: Postgres, sampler: Sampler) -> None:
     """Prints how fast it was once it was warm."""
-    messages, since, until = database.execute(STEADY, {"warm_up": WARM_UP_BATCHES}).fetchone() or (None, None, None)
-    if not messages:
+    row = database.execute(STEADY, {"warm_up": WARM_UP_BATCHES}).fetchone()
+    if not row or not row[0]:  # so few micro-batches that it never was
         return
+    messages, since, until = row
     cpu = sampler.at(until, "cpu_job") - sampler.at(since, "cpu_job")
     print(
         f"  from batch {WARM_UP_BATCHES + 1} on: {messages / (until - since):.0f} messages/s, "

@@ -23,7 +23,9 @@ from model.past import profiles
 from model.past.folder import PastError, check
 from model.past.profiles import Rules, write_profiles
 from model.training.history import HistoryFolder
-from spark_jobs.bucket import Bucket, Limits, Message
+from spark_jobs.bucket import Limits, Message
+from spark_jobs.change_log import decode_stored
+from tests.unit.kept_log import KeptLog
 
 END = datetime(2026, 11, 1, 6, tzinfo=UTC)
 RATES = CurrencyRates.of("EUR", [Rate("JPY", date(2026, 10, 28), Decimal("0.0061"))])
@@ -55,15 +57,15 @@ def as_bucket(history: HistoryFolder) -> dict[str, tuple[int, bytes]]:
     """Expiry and profile of each customer, as the stream makes them when each message arrives at its own time."""
     hours = SETTINGS.kafka.retention_hours
     limits = Limits(timedelta(minutes=5), 60_000, 2 * DAY_MS, 1 * DAY_MS, hours * HOUR_MS, resume={})
-    bucket = Bucket(None, limits, RATES)
+    bucket = KeptLog().bucket(limits, RATES)
     messages = [
         Message(sent.topic, 0, offset, sent.due_ms, sent.key, sent.value)
         for offset, sent in enumerate(open_recording(history.path).messages(None))
         if sent.topic in (Topic.BROWSE_EVENTS, Topic.TRANSACTIONS)
     ]
     list(bucket.handle(messages))
-    bucket.encode()
-    return {name: (stored.expires_ms, stored.profile) for name, stored in bucket._state.customers.items()}
+    kept = {name: stored for name, stored in KeptLog().after(bucket).customers.items() if not bucket.is_over(stored)}
+    return {name: (decode_stored(stored).expires_ms, decode_stored(stored).profile) for name, stored in kept.items()}
 
 
 def imported(history: HistoryFolder, folder: Path, processes: int = 1) -> dict[str, tuple[int, bytes]]:
