@@ -16,7 +16,7 @@ from fraudstream.ledger.rebuild import reading_starts, still_valid
 from fraudstream.settings import Settings
 from fraudstream.snapshots.folders import Snapshot, usable
 from fraudstream.snapshots.manifest import Moment, SnapshotError, by_topic
-from model.features.profile import STATE_LAYOUT
+from model.features.profile import PROFILE_LAYOUT
 from spark_jobs.bucket_state import Kept, state_of
 from spark_jobs.checkpoint import Checkpoint, Planned
 from spark_jobs.ledger import LedgerError
@@ -36,7 +36,7 @@ def is_first(planned: Planned | None) -> bool:
 def open_snapshot(settings: Settings, name: str) -> Snapshot:
     """The snapshot that the ledger names, read whole. Raises LedgerError when it can't be begun with."""
     try:
-        return usable(settings.paths.snapshots / name, STATE_LAYOUT, settings.shop.currency)
+        return usable(settings.paths.snapshots / name, PROFILE_LAYOUT, settings.shop.currency)
     except SnapshotError as error:
         raise LedgerError(
             f"the state is to begin with the snapshot {name}, which {error}. "

@@ -22,7 +22,7 @@ from fraudstream.messages.contracts import QUERY
 from fraudstream.settings import Settings
 from fraudstream.settings.kafka import KafkaSettings, Role
 from fraudstream.snapshots.folders import newest_usable
-from model.features.profile import STATE_LAYOUT
+from model.features.profile import PROFILE_LAYOUT
 from spark_jobs import fencing
 from spark_jobs.checkpoint import Checkpoint, CheckpointError
 from spark_jobs.database import Database
@@ -104,7 +104,7 @@ class Recovery:
         """
         self.database.patiently("a rebuild", lambda connection: fencing.beat(connection, self.driver))
         view, paths = gaps.look(self.kafka), self.settings.paths
-        find = partial(newest_usable, paths.snapshots, STATE_LAYOUT, self.settings.shop.currency)
+        find = partial(newest_usable, paths.snapshots, PROFILE_LAYOUT, self.settings.shop.currency)
         what = self._planned(view, find)
         if not what.exact and what.snapshot:
             what = self._planned(view, None)

@@ -25,7 +25,7 @@ from fraudstream.snapshots.folders import DRAFT, Snapshot, prune
 from fraudstream.snapshots.manifest import PROFILES, Moment, SnapshotError, by_topic
 from fraudstream.snapshots.writing import COMPRESSION, draft, seal
 from fraudstream.storage.connect import session
-from model.features.profile import STATE_LAYOUT
+from model.features.profile import PROFILE_LAYOUT, STATE_LAYOUT
 from spark_jobs.bucket_state import kept_in
 from spark_jobs.checkpoint import Checkpoint, CheckpointError, location
 from spark_jobs.failures import root_cause
@@ -119,7 +119,7 @@ def _snapshot(
     with draft(root, name) as folder:
         customers, clock_ms = _write(spark, checkpoint, batch_id, folder)
         moment = Moment(
-            layout=STATE_LAYOUT,
+            layout=PROFILE_LAYOUT,
             made_by=f"batch {number}",
             shop_currency=source.shop_currency,
             clock_ms=clock_ms,

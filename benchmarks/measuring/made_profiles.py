@@ -24,7 +24,7 @@ from fraudstream.snapshots.writing import SCHEMA, write
 from fraudstream.storage.connect import connect
 from model.durations import DAY_MS
 from model.features.observe import observe_browse, observe_transaction
-from model.features.profile import STATE_LAYOUT, Profile, encode_profile
+from model.features.profile import PROFILE_LAYOUT, Profile, encode_profile
 
 PASTS = 2_000
 PAST_DAYS = 60
@@ -45,7 +45,7 @@ def main() -> None:
 def begin_with(settings: Settings, customers: int, purchases: int) -> None:
     """Lets the stream's next checkpoint begin with `customers` of `purchases` each."""
     moment = Moment(
-        layout=STATE_LAYOUT,
+        layout=PROFILE_LAYOUT,
         made_by="made_profiles",
         shop_currency=settings.shop.currency,
         clock_ms=round(time.time() * 1000),

@@ -10,7 +10,7 @@ from fraudstream.settings import Settings
 from fraudstream.settings.kafka import Role
 from fraudstream.snapshots.folders import Snapshot, newest_usable
 from fraudstream.storage.connect import connect
-from model.features.profile import STATE_LAYOUT
+from model.features.profile import PROFILE_LAYOUT
 
 
 def run_rebuild(
@@ -20,7 +20,7 @@ def run_rebuild(
 
     `from_kafka`: without a snapshot.
     """
-    find = partial(newest_usable, settings.paths.snapshots, STATE_LAYOUT, settings.shop.currency)
+    find = partial(newest_usable, settings.paths.snapshots, PROFILE_LAYOUT, settings.shop.currency)
     with connect(settings, settings.postgres.writer, name="fraudctl rebuild", autocommit=True) as connection:
         planned = rebuild.plan(connection, gaps.look(settings.kafka.as_role(Role.READER)), None if from_kafka else find)
         for line in _describe(planned):

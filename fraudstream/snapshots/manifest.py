@@ -41,7 +41,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
     """What the profiles of a snapshot are, as its maker knows it."""
 
-    layout: int  # `model.features.profile.STATE_LAYOUT`
+    layout: int  # `model.features.profile.PROFILE_LAYOUT`
     made_by: str  # for people, as `batch 1234` or `history import`
     shop_currency: str
     clock_ms: int  # newest time at which a message in the profiles arrived, milliseconds since the epoch

@@ -30,7 +30,7 @@ from fraudstream.static_data import entity_risk
 from fraudstream.static_data.currencies import CurrencyRates
 from fraudstream.static_data.entities import newest_refresh
 from fraudstream.storage.connect import Postgres, PostgresUnavailableError, connect, first_line
-from model.features.profile import STATE_LAYOUT
+from model.features.profile import PROFILE_LAYOUT
 from model.past import folder as folders
 from model.past import store
 from model.past.folder import PastError, Span
@@ -111,7 +111,7 @@ def look_at(settings: Settings, path: Path, now: datetime) -> Past:
     """Looks at every file of a history. Raises HistoryError, PastError or CurrencyRatesError."""
     folder = HistoryFolder(path.resolve())
     span = folders.check(folder, round(now.timestamp() * 1000))
-    fingerprint = folders.fingerprint(folder, STATE_LAYOUT, settings.shop.currency)
+    fingerprint = folders.fingerprint(folder, PROFILE_LAYOUT, settings.shop.currency)
     return Past(folder, fingerprint, span, folder.rates(settings.shop), now)
 
 
@@ -184,7 +184,7 @@ def _plan(connection: Postgres, view: KafkaView, options: Options, snapshot: Sna
 
 def _moment(settings: Settings, past: Past) -> Moment:
     return Moment(
-        layout=STATE_LAYOUT,
+        layout=PROFILE_LAYOUT,
         made_by="history import",
         shop_currency=settings.shop.currency,
         clock_ms=past.span.last_ms,

@@ -20,7 +20,7 @@ from fraudstream.settings import Settings, ShopSettings
 from fraudstream.snapshots.folders import Snapshot, newest_usable
 from fraudstream.snapshots.manifest import MANIFEST, Moment, dump
 from fraudstream.snapshots.writing import write
-from model.features.profile import STATE_LAYOUT
+from model.features.profile import PROFILE_LAYOUT
 from spark_jobs import fencing
 from spark_jobs.checkpoint import OffsetRange, Planned
 from spark_jobs.fencing import Driver, Found
@@ -202,7 +202,7 @@ def test_a_rebuild_begins_with_the_newest_snapshot_that_the_ledger_has_reached(
     old = snapshot(tmp_path, "old", at=3, made_at="2026-11-26T00:00:00Z")
     snapshot(tmp_path, "new", at=6, made_at="2026-11-27T00:00:00Z")
     expired = KafkaView({PLACE: 2}, {PLACE: 10}, VIEW.ids)
-    find = partial(newest_usable, tmp_path, STATE_LAYOUT, "EUR")
+    find = partial(newest_usable, tmp_path, PROFILE_LAYOUT, "EUR")
     what = rebuild.plan(running, expired, find)
     assert what.snapshot == old
     assert [str(skipped) for skipped in what.skipped] == [
@@ -225,16 +225,16 @@ def test_a_rebuild_begins_with_the_newest_snapshot_that_the_ledger_has_reached(
 def test_a_snapshot_of_topics_that_are_gone_is_begun_with_but_is_not_exact(running: Postgres, tmp_path: Path) -> None:
     snapshot(tmp_path, "old", at=3, made_at="2026-11-26T00:00:00Z")
     anew = KafkaView({PLACE: 0}, {PLACE: 0}, {"transactions": "topic-2"})
-    what = rebuild.plan(running, anew, partial(newest_usable, tmp_path, STATE_LAYOUT, "EUR"))
+    what = rebuild.plan(running, anew, partial(newest_usable, tmp_path, PROFILE_LAYOUT, "EUR"))
     assert (what.snapshot is not None, len(what.breaks), what.exact) == (True, 1, False)
     rebuild.apply(running, QUERY, what)
-    assert rebuild.plan(running, anew, partial(newest_usable, tmp_path, STATE_LAYOUT, "EUR")).exact, "as it is now"
+    assert rebuild.plan(running, anew, partial(newest_usable, tmp_path, PROFILE_LAYOUT, "EUR")).exact, "as it is now"
 
 
 def snapshot(root: Path, name: str, *, at: int, made_at: str) -> Snapshot:
     """A snapshot of generation 0, up to this offset."""
     moment = Moment(
-        layout=STATE_LAYOUT, made_by=name, shop_currency="EUR", clock_ms=0, generation=0,
+        layout=PROFILE_LAYOUT, made_by=name, shop_currency="EUR", clock_ms=0, generation=0,
         offsets={PLACE[0]: {PLACE[1]: at}}, topic_ids=dict(VIEW.ids),
     )  # fmt: skip
     made = write(root, name, [], moment)

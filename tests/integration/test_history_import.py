@@ -21,7 +21,7 @@ from fraudstream.simulator.history import write_history
 from fraudstream.simulator.history_plan import HistoryPlan
 from fraudstream.snapshots.folders import newest_usable, verify
 from fraudstream.static_data.entities import WINDOW_DAYS
-from model.features.profile import STATE_LAYOUT
+from model.features.profile import PROFILE_LAYOUT
 from model.past.folder import PastError
 from model.past.importing import Options, import_history
 from model.training.history import HistoryFolder
@@ -121,7 +121,7 @@ def test_a_history_becomes_profiles_entity_risk_and_rollups(
     assert import_history(settings, history, Options())
     ours = contents(writer)
 
-    found, skipped = newest_usable(settings.paths.snapshots, STATE_LAYOUT, settings.shop.currency)
+    found, skipped = newest_usable(settings.paths.snapshots, PROFILE_LAYOUT, settings.shop.currency)
     assert found and not skipped
     assert found.manifest.moment.offsets == {}
     assert one(writer, "SELECT snapshot, generation > 0 FROM fraud.stream_queries") == (found.name, True)

@@ -12,7 +12,7 @@ from fraudstream.ledger.gaps import KafkaView
 from fraudstream.settings import Settings, load_settings
 from fraudstream.snapshots.manifest import Moment
 from fraudstream.snapshots.writing import SCHEMA, write
-from model.features.profile import STATE_LAYOUT
+from model.features.profile import PROFILE_LAYOUT
 from spark_jobs import beginning, snapshot_profiles
 from spark_jobs.bucket_state import Kept, kept_in, state_of
 from spark_jobs.checkpoint import Planned
@@ -48,7 +48,7 @@ def test_a_bucket_without_customers_leaves_no_row() -> None:
 
 
 def moment(**fields: object) -> Moment:
-    return Moment(**{"layout": STATE_LAYOUT, "made_by": "batch 7", "shop_currency": "EUR", "clock_ms": 0} | fields)
+    return Moment(**{"layout": PROFILE_LAYOUT, "made_by": "batch 7", "shop_currency": "EUR", "clock_ms": 0} | fields)
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_a_damaged_snapshot_is_refused_with_the_command_that_helps(settings: Set
 
 @pytest.mark.parametrize(
     ("fields", "problem"),
-    [({"layout": STATE_LAYOUT + 1}, "layout"), ({"shop_currency": "JPY"}, "JPY"), (None, "No such file")],
+    [({"layout": PROFILE_LAYOUT + 1}, "layout"), ({"shop_currency": "JPY"}, "JPY"), (None, "No such file")],
 )
 def test_one_that_does_not_fit_or_is_gone_is_refused(
     settings: Settings, fields: dict[str, object] | None, problem: str
