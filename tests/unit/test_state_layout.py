@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from model.features.profile import (
+    PROFILE_LAYOUT,
     STATE_LAYOUT,
     History,
     Profile,
@@ -16,24 +17,27 @@ from model.features.profile import (
 from spark_jobs import change_log
 from spark_jobs.change_log import Stored, decode_head, encode_head, encode_stored
 
-#: Encoded profile, and a bucket's head and chunk (below), in hexadecimal, by the layout that they have.
-GOLDEN = {
+#: An encoded profile (below), in hexadecimal, by its layout.
+PROFILES = {
+    2: (
+        "92919da3732d3107cf0000019b76daa800cf0000019b76db9260950102030405cdea60ce6b49d200cd01f4cf800000000000"
+        "000101cd7530c3cd05dcc4b6dc001b02cf0000019b71b44c00cf0000019b76db9260cd3039cd2710cb4012000000000000cb"
+        "3fd0000000000000cb40238000000000000201cb404a400000000000cbc02a80000000000092ce69546780ce6955b93c92cd"
+        "0929cd271092cfffffffffffffffff0192cd4fe5cd4fe692010192cd0929cd27109407ce69546780ce6955b93c029408ce69"
+        "546780ce69546780019409ce6955b93cce6955b93c0191a2444591a2434892cd0929cd2710920b0c01920001"
+    ),
+}
+#: A bucket with it: the head and the chunk of its log.
+BUCKETS = {
     3: (
+        "95cf0000019b76db964880c410a6f889b4f64384e4ccae4e523b4b6306cd010505",
         (
-            "92919da3732d3107cf0000019b76daa800cf0000019b76db9260950102030405cdea60ce6b49d200cd01f4cf8000000000000001"
-            "01cd7530c3cd05dcc4b6dc001b02cf0000019b71b44c00cf0000019b76db9260cd3039cd2710cb4012000000000000cb3fd00000"
-            "00000000cb40238000000000000201cb404a400000000000cbc02a80000000000092ce69546780ce6955b93c92cd0929cd271092"
-            "cfffffffffffffffff0192cd4fe5cd4fe692010192cd0929cd27109407ce69546780ce6955b93c029408ce69546780ce69546780"
-            "019409ce6955b93cce6955b93c0191a2444591a2434892cd0929cd2710920b0c01920001"
-        ),
-        ("95cf0000019b76db964880c410a6f889b4f64384e4ccae4e523b4b6306cd010505"),
-        (
-            "81a3632d3192cf0000019d46570000c4f492919da3732d3107cf0000019b76daa800cf0000019b76db9260950102030405cdea60"
-            "ce6b49d200cd01f4cf800000000000000101cd7530c3cd05dcc4b6dc001b02cf0000019b71b44c00cf0000019b76db9260cd3039"
-            "cd2710cb4012000000000000cb3fd0000000000000cb40238000000000000201cb404a400000000000cbc02a80000000000092ce"
-            "69546780ce6955b93c92cd0929cd271092cfffffffffffffffff0192cd4fe5cd4fe692010192cd0929cd27109407ce69546780ce"
-            "6955b93c029408ce69546780ce69546780019409ce6955b93cce6955b93c0191a2444591a2434892cd0929cd2710920b0c019200"
-            "01"
+            "81a3632d3192cf0000019d46570000c4f492919da3732d3107cf0000019b76daa800cf0000019b76db9260950102030405cd"
+            "ea60ce6b49d200cd01f4cf800000000000000101cd7530c3cd05dcc4b6dc001b02cf0000019b71b44c00cf0000019b76db92"
+            "60cd3039cd2710cb4012000000000000cb3fd0000000000000cb40238000000000000201cb404a400000000000cbc02a8000"
+            "0000000092ce69546780ce6955b93c92cd0929cd271092cfffffffffffffffff0192cd4fe5cd4fe692010192cd0929cd2710"
+            "9407ce69546780ce6955b93c029408ce69546780ce69546780019409ce6955b93cce6955b93c0191a2444591a2434892cd09"
+            "29cd2710920b0c01920001"
         ),
     ),
 }
@@ -92,15 +96,14 @@ def test_the_golden_profile_uses_each_field(fixed: msgspec.Struct) -> None:
 
 
 def test_the_encoding_is_that_of_its_layout(profile: Profile) -> None:
-    assert STATE_LAYOUT in GOLDEN, f"add the golden bytes of layout {STATE_LAYOUT}, and leave the older ones out"
-    golden = tuple(map(bytes.fromhex, GOLDEN[STATE_LAYOUT]))
-    changed = "encoding has changed: raise STATE_LAYOUT"
-    assert encode_profile(profile) == golden[0], f"the profile's {changed}"
-    assert encoded_bucket(profile) == golden[1:], f"the bucket's {changed}"
+    for golden, layout in ((PROFILES, PROFILE_LAYOUT), (BUCKETS, STATE_LAYOUT)):
+        assert layout in golden, f"add the golden bytes of layout {layout}, and leave the older ones out"
+    assert encode_profile(profile).hex() == PROFILES[PROFILE_LAYOUT], "the encoding has changed: raise PROFILE_LAYOUT"
+    assert tuple(part.hex() for part in encoded_bucket(profile)) == BUCKETS[STATE_LAYOUT], "raise STATE_LAYOUT"
 
 
 def test_a_stored_profile_is_read_as_it_was(profile: Profile) -> None:
-    stored = decode_profile(bytes.fromhex(GOLDEN[STATE_LAYOUT][0]))
+    stored = decode_profile(bytes.fromhex(PROFILES[PROFILE_LAYOUT]))
     assert stored == profile
     assert read_history(stored) == HISTORY
 
