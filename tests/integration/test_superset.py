@@ -268,7 +268,7 @@ def test_the_session_cookie_follows_links_and_no_forms_of_others(server: Setting
 
 def test_the_charts_connection_can_not_write(server: Settings) -> None:
     with (
-        psycopg.connect(server.dsn(server.postgres.charts)) as connection,
+        connect(server, server.postgres.charts) as connection,
         pytest.raises(psycopg.errors.ReadOnlySqlTransaction),
     ):
         connection.execute("DELETE FROM fraud.fraud_counts")
