@@ -20,6 +20,8 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 #: Moments that lie differently in windows of 10, 30 and 60 s.
 MOMENTS = [NOON + timedelta(seconds=seconds) for seconds in (0, 3, 29.9, 30, 47)]
 
+#: What the charts read.
+TABLES = ("fraud_alerts", "scored_transactions", "products", "product_sales", "fraud_counts", "fraud_locations")
 CATEGORIES, PRODUCTS = 30, 40
 #: What happens in every window of 10 s, until the end of the newest transaction's minute.
 TRANSACTIONS, FLAGGED, AMOUNT, FLAGGED_AMOUNT = 20, 2, 1000, 150
@@ -76,9 +78,8 @@ FROM fraud.scored_transactions
 class Shop:
     """The schema's tables within a transaction that is rolled back, and what the charts make of them."""
 
-    def __init__(self, connection: Postgres, now: datetime) -> None:
+    def __init__(self, connection: Postgres) -> None:
         self._connection = connection
-        self._now = now
 
     def run(self, statement: str, **values: object) -> None:
         """Changes the tables, as their owner."""
@@ -124,11 +125,10 @@ class Shop:
 def frozen(owner: Postgres, now: datetime) -> Iterator[Shop]:
     """Empty tables at `now`, for the time of a test."""
     with owner.transaction(force_rollback=True):
-        for table in ("fraud_alerts", "scored_transactions", "products", "product_sales", "fraud_counts"):
+        for table in TABLES:
             owner.execute(f"DELETE FROM fraud.{table}".encode())
-        owner.execute("DELETE FROM fraud.fraud_locations")
         owner.execute(CLOCK.format(now=now.isoformat()).encode())
-        yield Shop(owner, now)
+        yield Shop(owner)
 
 
 @pytest.fixture
