@@ -8,6 +8,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -212,17 +213,26 @@ def test_far_timestamps_are_bounded_and_commit(
     assert timedelta(hours=23) < taken[-1][0] - now < timedelta(hours=25)
 
 
+@contextmanager
+def stopped(job: Job) -> Iterator[None]:
+    """The job stands still, so that all that is sent meanwhile waits when it looks."""
+    os.killpg(job.process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.killpg(job.process.pid, signal.SIGCONT)
+
+
 def test_more_bytes_than_the_driver_has_memory_become_dead_letters(
     job: list[Job], shop: Shop, database: Postgres
 ) -> None:
     """1.1 GB in a micro-batch or two, more than the heap; compressed, so that Kafka hands many on at once."""
     before = count(database, "SELECT sum(dead_lettered) FROM fraud.stream_offsets")
     value = b"{" + b" " * 900_000
-    os.killpg(job[-1].process.pid, signal.SIGSTOP)  # all of them wait when the job looks
-    for number in range(1250):
-        shop.send(Topic.BROWSE_EVENTS, f"c-{number}".encode(), value)
-    shop.flush()
-    os.killpg(job[-1].process.pid, signal.SIGCONT)
+    with stopped(job[-1]):
+        for number in range(1250):
+            shop.send(Topic.BROWSE_EVENTS, f"c-{number}".encode(), value)
+        shop.flush()
     job[-1].until(lambda: accounted(database) == shop.sent.total(), "the large messages")
     assert count(database, "SELECT sum(dead_lettered) FROM fraud.stream_offsets") == before + 1250
     kept = database.execute(
@@ -235,12 +245,11 @@ def test_a_micro_batch_reads_as_many_large_messages_as_fit(job: list[Job], shop:
     """They are valid, and all of them wait when the job looks."""
     (before,) = database.execute("SELECT max(batch_id) FROM fraud.stream_batches").fetchone() or (-1,)
     note = "x" * 120_000
-    os.killpg(job[-1].process.pid, signal.SIGSTOP)
-    for number in range(3000):
-        event = browse_event(event_id=f"e-large-{number}", customer_id=f"c-{number}", note=note)
-        shop.send(Topic.BROWSE_EVENTS, f"c-{number}".encode(), as_bytes(event))
-    shop.flush()
-    os.killpg(job[-1].process.pid, signal.SIGCONT)
+    with stopped(job[-1]):
+        for number in range(3000):
+            event = browse_event(event_id=f"e-large-{number}", customer_id=f"c-{number}", note=note)
+            shop.send(Topic.BROWSE_EVENTS, f"c-{number}".encode(), as_bytes(event))
+        shop.flush()
     job[-1].until(lambda: accounted(database) == shop.sent.total(), "the large browse events")
     largest = f"SELECT max({MESSAGES}) FROM fraud.stream_batches WHERE batch_id > {before}"
     assert count(database, largest) * len(note) <= MAX_READ_BYTES
