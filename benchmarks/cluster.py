@@ -24,7 +24,7 @@ from benchmarks.measuring.stream import BenchmarkError, Stream, fresh_stream
 from fraudstream.ledger.figures import MESSAGES
 from fraudstream.settings import ENV_PREFIX
 from fraudstream.storage.connect import Postgres
-from testbed.isolation import empty_tables
+from testbed.isolation import truncate_tables
 from testbed.spark_cluster import cluster_settings, standalone_cluster
 
 SEND_RATE = 20_000
@@ -107,7 +107,7 @@ def _send(stream: Stream, events: int) -> None:
 
 def _drain(stream: Stream, database: Postgres, place: Place, checkpoint: Path, workers: Iterable[int]) -> Drained:
     """Drains what Kafka holds, from its first message. Raises SystemExit when the books don't balance."""
-    empty_tables(stream.settings)
+    truncate_tables(stream.settings)
     idle = cpu_seconds(workers)
     job = stream.start_job(place.master, {**place.environment, CHECKPOINT: str(checkpoint)})
     deadline = time.monotonic() + DRAIN_SECONDS

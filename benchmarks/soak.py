@@ -1,8 +1,8 @@
 """Hours of a whole platform of its own: whatever rises without a bound that is named is found, and fails it.
 
     ./fraudctl bench soak --minutes 195
-    ./fraudctl bench soak --minutes 150 --rate 1500 --dashboards --out day.csv
-    ./fraudctl bench soak_report day.csv
+    ./fraudctl bench soak --minutes 150 --rate 1500 --dashboards --warm-up 70 --out day.csv
+    ./fraudctl bench soak_report day.csv --warm-up 70
 
 Starts Kafka, Postgres, Airflow with its Dags, Superset, the simulated shop and the streaming job in a folder and on
 ports of their own, so that a running platform isn't touched. Every 10 s it asks, with `--dashboards`, each chart for
@@ -30,7 +30,7 @@ REFRESH_SECONDS = 10.0
 SAMPLE_SECONDS = 30.0
 TOLD_SECONDS = 300.0
 DRAIN_SECONDS = 300.0
-#: The first refreshes of entity risk are in it, which come every ten minutes.
+#: The first refreshes of entity risk are in it, which come every ten minutes. What is kept for an hour rises for one.
 WARM_UP_MINUTES = 20.0
 
 
@@ -44,7 +44,7 @@ def main() -> None:
             _watch(settings, recorder, arguments.minutes * 60, dashboards=arguments.dashboards)
         found = [*_restarts(settings, before), *_accounting(settings)]
         print("; ".join(found) or "the job ran in one piece, every message once, distinct ids sent = stored")
-        warm_up = min(WARM_UP_MINUTES, arguments.minutes / 3)
+        warm_up = min(arguments.warm_up, arguments.minutes / 2)
         report = subprocess.run(
             [settings.paths.python("spark"), "-m", "benchmarks.soak_report", arguments.out, f"--warm-up={warm_up}"],
             cwd=PROJECT_DIR,
@@ -60,6 +60,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=150.0, help="browse events and transactions a second (150)")
     parser.add_argument("--customers", type=int, default=20_000, help="customers of the shop (20,000)")
     parser.add_argument("--dashboards", action="store_true", help="ask every chart each 10 s, as open dashboards do")
+    parser.add_argument(
+        "--warm-up", type=float, default=WARM_UP_MINUTES, help="minutes to leave out of the slopes, at most half (20)"
+    )
     parser.add_argument("--out", type=Path, default=Path("soak.csv"), help="the record (soak.csv)")
     arguments = parser.parse_args()
     arguments.out = arguments.out.resolve()

@@ -24,6 +24,9 @@ from spark_jobs.sliced_source import Plan, sliced
 from spark_jobs.slices import FirstSlice, Slicer
 
 FETCH_WAIT_MS = 5
+#: What a task holds of Kafka's messages at a time. Kafka's default of 500, each of up to 1 MB, is half of the heap, and
+#: two tasks read at once.
+POLLED_MESSAGES = 64
 #: What signs the driver's and the executors' consumers in, when anything does.
 SECRETS = "kafka.properties"
 
@@ -55,6 +58,7 @@ def read_events(
         # A consumer asks for offset limits behind its last fetch, which the broker keeps open for this long when no
         # message comes: Kafka's default of 500 ms went into every partition of every micro-batch.
         .option("kafka.fetch.max.wait.ms", FETCH_WAIT_MS)
+        .option("kafka.max.poll.records", POLLED_MESSAGES)
         .load()
     )
     append_times = AppendTimes(kafka, ANSWER_SECONDS)

@@ -107,8 +107,8 @@ def stop_servers(settings: Settings) -> None:
     down(settings, _say_nothing)
 
 
-def empty_tables(settings: Settings, kept: Sequence[str] = KEPT_TABLES) -> None:
-    """Deletes all rows but those of `kept`: what the stream knows and has written, with the ledger; no job may run."""
+def truncate_tables(settings: Settings, kept: Sequence[str] = KEPT_TABLES) -> None:
+    """Truncates all tables but `kept`: what the stream knows and has written, with the ledger; no job may run."""
     with connect(settings, settings.postgres.admin, name="testbed") as admin:
         names = "SELECT tablename FROM pg_tables WHERE schemaname = 'fraud' AND tablename <> ALL(%s)"
         tables = [f"fraud.{name}" for (name,) in admin.execute(names, (list(kept),))]

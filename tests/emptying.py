@@ -9,7 +9,7 @@ from fraudstream.kafka.errors import KafkaUnavailableError
 from fraudstream.kafka.topics import create_topics
 from fraudstream.messages.contracts import Topic
 from fraudstream.settings import Settings
-from testbed.isolation import empty_tables
+from testbed.isolation import truncate_tables
 from tests.polling import poll
 from tests.streaming import LOG
 
@@ -36,7 +36,7 @@ def make_topics_anew(settings: Settings, *topics: Topic) -> None:
 
 def forget_the_stream(settings: Settings) -> None:
     """Deletes all rows, and what stream, training and registry keep in files. No job may run."""
-    empty_tables(settings, kept=("alembic_version",))
+    truncate_tables(settings, kept=("alembic_version",))
     paths = settings.paths
     for folder in (paths.stream, paths.snapshots, paths.models, paths.training, paths.producer):
         for entry in folder.glob("*"):

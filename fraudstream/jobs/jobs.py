@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fraudstream.jobs.heartbeat import Patience, State, is_stalled
 from fraudstream.jobs.slot import Slot
-from fraudstream.settings import Settings
+from fraudstream.settings import ENV_PREFIX, Settings
 
 #: The Dag that keeps each job running.
 DAGS = {"stream": "fraud_scoring_stream", "producer": "event_producer"}
@@ -70,6 +70,11 @@ def paused_problem(name: str, dag_id: str) -> str:
 
 
 def job_environment() -> dict[str, str]:
-    """The environment that a job inherits: this process's, without Airflow's variables, which can hold secrets."""
-    inherited = {name: value for name, value in os.environ.items() if "AIRFLOW" not in name}
+    """The environment that a job inherits: this process's, without Airflow's variables, which can hold secrets.
+
+    Settings about Airflow are ours.
+    """
+    inherited = {
+        name: value for name, value in os.environ.items() if "AIRFLOW" not in name or name.startswith(ENV_PREFIX)
+    }
     return inherited | {"PYTHONUNBUFFERED": "1"}

@@ -5,13 +5,13 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from fraudstream.local import secrets
 from fraudstream.local.parts.airflow_api import AirflowApi
 from fraudstream.settings import Settings
+from fraudstream.storage.connect import connect
 from model.serving.artifact import METADATA_FILE
 from model.serving.registry import PRETRAINED
 from tests.commands import fraudctl
@@ -42,7 +42,7 @@ def health(platform: Settings, browser: Browser) -> Iterator[Page]:
 @pytest.fixture
 def differing(platform: Settings) -> Iterator[None]:
     """A newest reconciliation that found two differences."""
-    with psycopg.connect(platform.writer_dsn, autocommit=True) as connection:
+    with connect(platform, platform.postgres.writer, autocommit=True) as connection:
         connection.execute(NOTE, ([DIFFERENCE, "batch 8"],))
         yield
         connection.execute("DELETE FROM fraud.reconciliations WHERE differences = 2")

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import psutil
 import psycopg
@@ -20,6 +19,7 @@ from fraudstream.local import status
 from fraudstream.local.parts.airflow_api import AirflowApi
 from fraudstream.local.supervisor import Supervisor
 from fraudstream.settings import Settings
+from fraudstream.storage.connect import Postgres, connect
 from fraudstream.storage.roles import AIRFLOW_SETTINGS
 from tests.faults import rollups
 from tests.polling import poll
@@ -71,7 +71,7 @@ def never_twice(platform: Settings) -> Iterator[None]:
     yield
     census.close()
     assert census.most == 1
-    with psycopg.connect(platform.writer_dsn) as database:
+    with connect(platform, platform.postgres.writer) as database:
         database.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         assert list(rollups.differences(database)) == []
 
@@ -83,7 +83,7 @@ def stream(settings: Settings) -> Identity:
 def wait_for_scores(settings: Settings, moment: float, what: str) -> None:
     """Returns when a transaction is committed that came after `moment`, epoch seconds."""
     query = "SELECT FROM fraud.scored_transactions WHERE ingest_time > to_timestamp(%s) LIMIT 1"
-    with psycopg.connect(settings.writer_dsn, autocommit=True) as database:
+    with connect(settings, settings.postgres.writer, autocommit=True) as database:
         poll(lambda: database.execute(query, (moment,)).rowcount, WAIT_SECONDS, what)
 
 
@@ -176,10 +176,10 @@ def test_a_job_that_ends_at_once_is_no_mismatch(platform: Settings) -> None:
         assert connection.execute(mismatches, (DAG, began)).fetchall() == []
 
 
-def metadata(settings: Settings) -> psycopg.Connection[tuple[Any, ...]]:
+def metadata(settings: Settings) -> Postgres:
     """A connection to Airflow's database, as Airflow's."""
     role = settings.postgres.airflow_database
-    return psycopg.connect(settings.dsn(role, role))
+    return connect(settings, role, role)
 
 
 def task_process(settings: Settings) -> psutil.Process | None:

@@ -7,7 +7,6 @@ import time
 from typing import Any
 
 import psutil
-import psycopg
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
@@ -18,6 +17,7 @@ from fraudstream.local.parts.airflow_api import AirflowApi
 from fraudstream.local.supervisor import Supervisor
 from fraudstream.messages.contracts import Topic
 from fraudstream.settings import Settings
+from fraudstream.storage.connect import connect
 from tests.commands import fraudctl
 from tests.messages import as_bytes, transaction
 from tests.polling import poll
@@ -37,7 +37,7 @@ def status() -> dict[str, Any]:
 
 
 def query(settings: Settings, sql: str) -> Any:
-    with psycopg.connect(settings.writer_dsn) as connection:
+    with connect(settings, settings.postgres.writer) as connection:
         return connection.execute(sql).fetchone()
 
 

@@ -21,7 +21,7 @@ from fraudstream.settings import PROJECT_DIR, Settings
 from fraudstream.storage.connect import Postgres, connect
 from model.serving.registry import ensure_pretrained
 from spark_jobs.checkpoint import location
-from testbed.isolation import empty_tables, isolated_servers
+from testbed.isolation import isolated_servers, truncate_tables
 from tests.faults import disks
 from tests.faults.keeper import Keeper, Launch
 from tests.polling import poll
@@ -135,7 +135,7 @@ class Arena:
     def start_over(self, code: Path) -> None:
         """Begins anew with the job's code in `code`, on servers that hold no message and no row of the stream."""
         self.close_jobs()
-        empty_tables(self.settings)
+        truncate_tables(self.settings)
         for entry in self.settings.paths.stream.glob("checkpoint*/*"):
             delete(entry)
         empty_topics(self.settings)

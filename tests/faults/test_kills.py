@@ -4,11 +4,11 @@ import os
 import random
 import time
 
-import psycopg
 import pytest
 
 from fraudstream.failpoints import Failpoint
 from fraudstream.local.rebuild import run_retry
+from fraudstream.storage.connect import connect
 from tests.faults import scenarios
 from tests.faults.arena import Arena
 from tests.faults.invariants import assert_all_hold
@@ -39,7 +39,7 @@ def test_a_locked_table_is_waited_for(stage: Arena, long_form: bool) -> None:
     """A migration or a VACUUM FULL by hand: the batch waits for longer than a heartbeat may take, and nothing ends."""
     stage.recover(time.time())
     before = stage.stream.running
-    with psycopg.connect(stage.settings.dsn(stage.settings.postgres.admin)) as other:
+    with connect(stage.settings, stage.settings.postgres.admin) as other:
         other.execute("LOCK TABLE fraud.scored_transactions IN ACCESS EXCLUSIVE MODE")
         stage.until(lambda: "lock timeout" in stage.stream.problem, "the job to say what it waits for")
         if long_form:

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from fraudstream.settings import Settings
+from fraudstream.storage.connect import connect
 from tests.faults import scenarios
 from tests.faults.arena import Arena
 from tests.faults.mutants import FENCE, RANGE_CHECK, REPEAT_RECOGNITION, UNIQUE_KEY, Mutation, mutated
@@ -39,5 +39,5 @@ def test_a_missing_protection_is_noticed(
 
 def drop_primary_key(settings: Settings) -> None:
     """Last of all: nothing puts it back."""
-    with psycopg.connect(settings.dsn(settings.postgres.admin)) as admin:
+    with connect(settings, settings.postgres.admin) as admin:
         admin.execute(PRIMARY_KEY)

@@ -69,7 +69,10 @@ def owner(settings: Settings) -> Iterator[Postgres]:
 
 @pytest.fixture
 def empty_tables(owner: Postgres) -> None:
-    """No row in any table of the schema, for tests that count."""
+    """No row in any table of the schema, for tests that count.
+
+    Rows are deleted, since TRUNCATE would wait for whoever reads, and make the files of every table anew for each test.
+    """
     tables = owner.execute(
         "SELECT tablename FROM pg_tables WHERE schemaname = 'fraud' AND tablename <> 'alembic_version'"
     )

@@ -9,6 +9,7 @@ import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 import psutil
 import pyarrow as pa
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from fraudstream.kafka import topic_settings
@@ -24,7 +25,7 @@ from fraudstream.kafka.errors import KafkaRefusedError
 from fraudstream.ledger.figures import MESSAGES
 from fraudstream.messages.contracts import Topic, iso_milliseconds
 from fraudstream.messages.validation import MAX_MESSAGE_BYTES, TOO_LARGE_KEPT_BYTES
-from fraudstream.settings import Settings
+from fraudstream.settings import ENV_PREFIX, Settings
 from fraudstream.static_data.currencies import Rate
 from fraudstream.static_data.publish import publish
 from fraudstream.storage.tables.static_data import customers, products
@@ -32,8 +33,11 @@ from model.serving.registry import ensure_pretrained
 from spark_jobs.batch_size import MAX_READ_BYTES
 from spark_jobs.checkpoint import SUSPICION
 from tests.messages import as_bytes, bad_messages, browse_event, label, transaction
+from tests.polling import poll
 from tests.streaming import Job, Postgres, Shop, accounted, count, read_all, scores
 
+#: Less than the default, so that what just fits there is found.
+HEAP_MB = 640
 WARM_UP_BATCHES = 4
 BATCHES = 15
 #: Pools may open a few; a socket a task (SPARK-58932) would be two a micro-batch.
@@ -50,9 +54,11 @@ def settings(emptied: Settings) -> Settings:
 def job(settings: Settings, database: Postgres) -> Iterator[list[Job]]:
     """A list of the one running job, so that a test can replace it."""
     ensure_pretrained(database, settings.paths.models)
-    running = [Job(settings)]
-    yield running
-    running[-1].end(signal.SIGKILL)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(f"{ENV_PREFIX}STREAM__DRIVER_MEMORY_MB", str(HEAP_MB))
+        running = [Job(settings)]
+        yield running
+        running[-1].end(signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +178,19 @@ ANY_TIME = str(2**63 - 1)
 FAR_AHEAD_MS = 1_795_000_000_000_000  # the year 58852
 
 
+def until_times_are_taken(settings: Settings, shop: Shop, topic: Topic) -> None:
+    """The broker goes by a topic's changed setting a moment after it has answered."""
+    producer, kinds = Producer(settings.kafka.client_config()), [TIMESTAMP_LOG_APPEND_TIME]
+
+    def is_taken() -> bool:
+        producer.produce(topic, b"{", timestamp=1, on_delivery=lambda _, sent: kinds.append(sent.timestamp()[0]))
+        producer.flush(30)
+        shop.sent[topic] += 1
+        return kinds[-1] == TIMESTAMP_CREATE_TIME
+
+    poll(is_taken, 30, f"{topic} with the sender's times")
+
+
 def test_far_timestamps_are_bounded_and_commit(
     job: list[Job], shop: Shop, database: Postgres, settings: Settings
 ) -> None:
@@ -179,6 +198,7 @@ def test_far_timestamps_are_bounded_and_commit(
     refused = "SELECT count(*) FROM fraud.dead_letters WHERE reason = 'FUTURE_EVENT_TIME'"
     before = count(database, refused)
     alter(settings, Topic.TRANSACTIONS, message_timestamp_type="CreateTime", message_timestamp_after_max_ms=ANY_TIME)
+    until_times_are_taken(settings, shop, Topic.TRANSACTIONS)
     now = datetime.now(UTC)
     ahead, behind = transaction(event_time="8000-01-01T00:00:00Z"), transaction(event_time=iso_milliseconds(now))
     shop.send(Topic.TRANSACTIONS, b"c-1", as_bytes(ahead), timestamp=FAR_AHEAD_MS)
@@ -194,15 +214,26 @@ def test_far_timestamps_are_bounded_and_commit(
     assert timedelta(hours=23) < taken[-1][0] - now < timedelta(hours=25)
 
 
+@contextmanager
+def stopped(job: Job) -> Iterator[None]:
+    """The job stands still, so that all that is sent meanwhile waits when it looks."""
+    os.killpg(job.process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.killpg(job.process.pid, signal.SIGCONT)
+
+
 def test_more_bytes_than_the_driver_has_memory_become_dead_letters(
     job: list[Job], shop: Shop, database: Postgres
 ) -> None:
-    """1.1 GB in a micro-batch or two, against a heap of 1 GiB; compressed, so that they are sent at once."""
+    """1.1 GB in a micro-batch or two, more than the heap; compressed, so that Kafka hands many on at once."""
     before = count(database, "SELECT sum(dead_lettered) FROM fraud.stream_offsets")
     value = b"{" + b" " * 900_000
-    for number in range(1250):
-        shop.send(Topic.BROWSE_EVENTS, f"c-{number}".encode(), value)
-    shop.flush()
+    with stopped(job[-1]):
+        for number in range(1250):
+            shop.send(Topic.BROWSE_EVENTS, f"c-{number}".encode(), value)
+        shop.flush()
     job[-1].until(lambda: accounted(database) == shop.sent.total(), "the large messages")
     assert count(database, "SELECT sum(dead_lettered) FROM fraud.stream_offsets") == before + 1250
     kept = database.execute(
@@ -215,12 +246,11 @@ def test_a_micro_batch_reads_as_many_large_messages_as_fit(job: list[Job], shop:
     """They are valid, and all of them wait when the job looks."""
     (before,) = database.execute("SELECT max(batch_id) FROM fraud.stream_batches").fetchone() or (-1,)
     note = "x" * 120_000
-    os.killpg(job[-1].process.pid, signal.SIGSTOP)
-    for number in range(3000):
-        event = browse_event(event_id=f"e-large-{number}", customer_id=f"c-{number}", note=note)
-        shop.send(Topic.BROWSE_EVENTS, f"c-{number}".encode(), as_bytes(event))
-    shop.flush()
-    os.killpg(job[-1].process.pid, signal.SIGCONT)
+    with stopped(job[-1]):
+        for number in range(3000):
+            event = browse_event(event_id=f"e-large-{number}", customer_id=f"c-{number}", note=note)
+            shop.send(Topic.BROWSE_EVENTS, f"c-{number}".encode(), as_bytes(event))
+        shop.flush()
     job[-1].until(lambda: accounted(database) == shop.sent.total(), "the large browse events")
     largest = f"SELECT max({MESSAGES}) FROM fraud.stream_batches WHERE batch_id > {before}"
     assert count(database, largest) * len(note) <= MAX_READ_BYTES

@@ -36,6 +36,13 @@ INSERT INTO fraud.fraud_alerts (transaction_id, customer_id, event_time, amount,
 VALUES ('t2', 'c1', now(), 20, 'EUR', 'Lyon', 'FR', 0.9,
         '[{"text": "card new to this customer"}, {"text": "amount 20.00; usual: 5.00"}]', 'v1');
 """
+#: A minute ago, each of 30 categories sold something.
+MANY_CATEGORIES = """
+INSERT INTO fraud.products SELECT 'p' || n, 'Product ' || n, 'Category ' || n, n FROM generate_series(1, 30) AS n;
+INSERT INTO fraud.product_sales (window_start, product_id, units, revenue, batch_id)
+SELECT date_bin('30 s', now() - interval '1 minute', 'epoch'), 'p' || n, 1, n, 1 FROM generate_series(1, 30) AS n;
+INSERT INTO fraud.fraud_counts VALUES (date_bin('30 s', now() - interval '1 minute', 'epoch'), 30, 0, 465, 0)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -79,11 +86,14 @@ def admin(server: Settings) -> str:
     return sign_in(server, account["username"], account["password"])
 
 
-def first_row(server: Settings, token: str, chart: str) -> dict[str, Any]:
-    charts = request(server, "/api/v1/chart/?q=(page_size:100)", token)[1]["result"]
-    number = next(found["id"] for found in charts if found["slice_name"] == chart)
+def rows_of(server: Settings, token: str, chart: str) -> list[dict[str, Any]]:
+    number = charts_by_name(server, token)[chart]
     rows = request(server, f"/api/v1/chart/{number}/data/?force=true", token)[1]["result"][0]["data"]
-    return dict(rows[0])
+    return [dict(row) for row in rows]
+
+
+def first_row(server: Settings, token: str, chart: str) -> dict[str, Any]:
+    return rows_of(server, token, chart)[0]
 
 
 @pytest.mark.usefixtures("empty_tables")
@@ -99,10 +109,26 @@ def test_every_chart_shows_what_was_scored(server: Settings, writer: Postgres, a
     superset.wait_for_charts(server, seconds=0)
     assert first_row(server, admin, "Scored") == {"transactions_total": 2}
     assert first_row(server, admin, "Flag rate") == {"flag_rate_total": 0.5}
-    assert first_row(server, admin, "Best sellers") == {"product": "Kettle", "units": 1, "revenue": 20.0}
-    assert first_row(server, admin, "Where flagged transactions ship to")["place"] == "Lyon, FR"
+    assert first_row(server, admin, "Best sellers, newest 30 minutes") == {
+        "product": "Kettle",
+        "units": 1,
+        "revenue": 20.0,
+    }
+    assert first_row(server, admin, "Where flagged transactions ship to, newest hour")["place"] == "Lyon, FR"
     alert = first_row(server, admin, "Latest alerts")
     assert alert["Why it was flagged"] == "Card new to this customer · Amount 20.00"
+
+
+@pytest.mark.usefixtures("empty_tables")
+def test_the_ring_and_the_bars_add_up_to_the_revenue(server: Settings, writer: Postgres, admin: str) -> None:
+    writer.execute(MANY_CATEGORIES)
+    [revenue] = rows_of(server, admin, "Revenue")
+    ring = rows_of(server, admin, "Revenue by category, newest 30 minutes")
+    bars = rows_of(server, admin, "Revenue per 30 seconds, by category")
+    assert len(ring) == 9
+    assert sum(row["revenue_total"] for row in ring) == revenue["revenue_total"] == sum(range(1, 31))
+    assert sum(row["revenue_total"] or 0 for row in bars) == sum(range(1, 31))
+    assert sum(row["revenue_total__contribution"] for row in ring) == pytest.approx(1)
 
 
 def test_what_people_do_is_logged_and_what_charts_repeat_is_not(server: Settings, admin: str) -> None:
@@ -242,7 +268,7 @@ def test_the_session_cookie_follows_links_and_no_forms_of_others(server: Setting
 
 def test_the_charts_connection_can_not_write(server: Settings) -> None:
     with (
-        psycopg.connect(server.dsn(server.postgres.charts)) as connection,
+        connect(server, server.postgres.charts) as connection,
         pytest.raises(psycopg.errors.ReadOnlySqlTransaction),
     ):
         connection.execute("DELETE FROM fraud.fraud_counts")

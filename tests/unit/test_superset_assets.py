@@ -6,35 +6,30 @@ import re
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from fraudstream.settings import PROJECT_DIR
+from tests.dashboards import (
+    ASSETS,
+    CHARTS,
+    DASHBOARDS,
+    DATABASES,
+    DATASETS,
+    charts_of,
+    columns_of,
+    dataset_of,
+    holders,
+    query_of,
+)
 
 sys.path.insert(0, str(PROJECT_DIR / "superset"))
 bundle = importlib.import_module("bundle")
-query_contexts = importlib.import_module("query_contexts")
 
-ASSETS = PROJECT_DIR / "superset" / "assets"
-Asset = dict[str, Any]
-
-
-def read(folder: str) -> dict[str, Asset]:
-    return {path.stem: yaml.safe_load(path.read_text()) for path in sorted((ASSETS / folder).glob("*.yaml"))}
-
-
-CHARTS, DATASETS, DASHBOARDS, DATABASES = (read(folder) for folder in ("charts", "datasets", "dashboards", "databases"))
-
-
-def holders(dashboard: Asset) -> list[Asset]:
-    """The places for charts on a dashboard."""
-    return [item for item in dashboard["position"].values() if isinstance(item, dict) and item["type"] == "CHART"]
-
-
-def dataset_of(chart: Asset) -> Asset:
-    return next(dataset for dataset in DATASETS.values() if dataset["uuid"] == chart["dataset_uuid"])
+#: Within a dataset's SQL: the time that its sums are over.
+SPAN = re.compile(r"WITH span AS \(\n  SELECT until - interval '(.+)' AS since(?s:.+?)\n\)")
+INTERVALS = {"1 hour": "newest hour", "1 day": "newest day", "30 minutes": "newest 30 minutes"}
 
 
 def test_uuids_are_unique() -> None:
@@ -75,9 +70,8 @@ def test_charts_ask_for_what_their_dataset_has(name: str) -> None:
     dataset = dataset_of(chart)
     columns = {column["column_name"] for column in dataset["columns"]}
     metrics = {metric["metric_name"] for metric in dataset["metrics"]}
-    query = json.loads(query_contexts.build(chart["params"]))["queries"][0]
-    asked = [column if isinstance(column, str) else column["sqlExpression"] for column in query["columns"]]
-    assert set(asked) <= columns
+    query = query_of(chart)
+    assert set(columns_of(query)) <= columns
     assert set(query.get("metrics", [])) <= metrics
     assert {term for term, _ in query.get("orderby", [])} <= columns | metrics
 
@@ -87,6 +81,28 @@ def test_charts_describe_themselves(name: str) -> None:
     chart = CHARTS[name]
     assert chart["params"]["viz_type"] == chart["viz_type"]
     assert chart["description"]
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_a_chart_says_which_time_it_is_about(name: str) -> None:
+    """An axis, a column or an age says it; sums say it in the title or below the number, as their SQL has it."""
+    chart, params = CHARTS[name], CHARTS[name]["params"]
+    if "x_axis" in params:
+        assert params["x_axis_title"] == "UTC"
+    elif "Time (UTC)" not in columns_of(query_of(chart)) and params.get("y_axis_format") != "DURATION":
+        said = f"{chart['slice_name']}, {params.get('subtitle', '')}"
+        [interval] = [interval for interval, words in INTERVALS.items() if words in said]
+        assert f"until - interval '{interval}'" in dataset_of(chart)["sql"]
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_sums_of_a_dashboard_over_equal_times_are_over_the_same_time(name: str) -> None:
+    spans: dict[str, set[str]] = {}
+    for chart in charts_of(DASHBOARDS[name]).values():
+        if found := SPAN.search(dataset_of(chart)["sql"]):
+            spans.setdefault(found[1], set()).add(found[0])
+    assert spans
+    assert all(len(texts) == 1 for texts in spans.values()), spans
 
 
 @pytest.mark.parametrize("name", CHARTS)
@@ -112,8 +128,9 @@ def test_the_bundle_fills_in_what_the_files_leave_open() -> None:
     assert database["sqlalchemy_uri"] == "postgresql+psycopg2://reader@db:5433/shop?passfile=/x"
     for name in CHARTS:
         context = json.loads(yaml.safe_load(texts[f"charts/{name}.yaml"])["query_context"])
-        subtitle = {"subtitle": "CHF, last hour"} if CHARTS[name]["params"].get("subtitle", "").startswith("$") else {}
-        assert context["form_data"] == CHARTS[name]["params"] | subtitle
+        params = CHARTS[name]["params"]
+        given = {"subtitle": params["subtitle"].replace("${SHOP_CURRENCY}", "CHF")} if "subtitle" in params else {}
+        assert context["form_data"] == params | given
     assert "SHOP_CURRENCY" not in str(texts)
     assert texts["datasets/latest_alerts.yaml"].count("Amount, CHF") == 1
     for name in DASHBOARDS:

@@ -1,0 +1,264 @@
+"""What the dashboards' charts say, on a real Postgres: each chart's own query on a shop with known sums.
+
+The clock is the tests': a function `fraud.now()` in the place of Postgres' own. Nothing stays, not even that.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from tests.dashboards import CHARTS, query_of, statement
+
+Postgres = psycopg.Connection[tuple[object, ...]]
+Row = dict[str, Any]
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+#: Moments that lie differently in windows of 10, 30 and 60 s.
+MOMENTS = [NOON + timedelta(seconds=seconds) for seconds in (0, 3, 29.9, 30, 47)]
+
+#: What the charts read.
+TABLES = ("fraud_alerts", "scored_transactions", "products", "product_sales", "fraud_counts", "fraud_locations")
+CATEGORIES, PRODUCTS = 30, 40
+#: What happens in every window of 10 s, until the end of the newest transaction's minute.
+TRANSACTIONS, FLAGGED, AMOUNT, FLAGGED_AMOUNT = 20, 2, 1000, 150
+#: What is sold in every window of 30 s. Product n sells 50 - n units for n + 1 each.
+UNITS = sum(50 - n for n in range(PRODUCTS))
+REVENUE = sum((50 - n) * (n + 1) for n in range(PRODUCTS))
+
+CLOCK = """
+CREATE FUNCTION fraud.now() RETURNS timestamptz STABLE LANGUAGE sql AS $$ SELECT timestamptz '{now}' $$;
+GRANT EXECUTE ON FUNCTION fraud.now() TO fraud_charts;
+SET LOCAL search_path = fraud, pg_catalog
+"""
+CATALOGUE = """
+INSERT INTO fraud.products
+SELECT 'p' || n, CASE WHEN n < 2 THEN 'Twin' ELSE 'Product ' || n END, 'Category ' || n %% %(categories)s, n + 1
+FROM generate_series(0, %(products)s - 1) AS n
+"""
+COUNTS = """
+INSERT INTO fraud.fraud_counts (window_start, transactions, flagged, amount, flagged_amount)
+SELECT %(until)s - n * interval '10 seconds', %(transactions)s, %(flagged)s, %(amount)s, %(flagged_amount)s
+FROM generate_series(1, 70 * 6) AS n
+"""
+SALES = """
+INSERT INTO fraud.product_sales (window_start, product_id, units, revenue, batch_id)
+SELECT %(until)s - w * interval '30 seconds', 'p' || n, 50 - n, (50 - n) * (n + 1), 1
+FROM generate_series(1, 70 * 2) AS w, generate_series(0, %(products)s - 1) AS n
+"""
+PLACES = """
+INSERT INTO fraud.fraud_locations
+    (window_start, shipping_country, shipping_city, latitude, longitude, flagged, flagged_amount)
+SELECT %(until)s - w * interval '1 minute', 'FR', 'City ' || n, 45, n / 1000.0, %(flagged)s, %(flagged_amount)s
+FROM generate_series(1, 70) AS w, generate_series(1, 6) AS n
+"""
+CROWD = """
+INSERT INTO fraud.fraud_locations
+    (window_start, shipping_country, shipping_city, latitude, longitude, flagged, flagged_amount)
+SELECT now() - interval '5 minutes', 'FR', 'Place ' || n, 45, n / 1000.0, 1, 1 FROM generate_series(1, 9000) AS n
+"""
+SCORED = """
+INSERT INTO fraud.scored_transactions
+SELECT 't' || n, 's' || n, 'c1', %(newest)s - n * interval '1 second', 20, 'EUR', '[]', 'card', NULL, NULL, 0, 0,
+       'Village ' || n, 'FR', 48.9, n / 1000.0, 'FR', 'd1', 0.1, false, 0.5, '[]', 'v1', now(), false, now(),
+       0, n, 1, true
+FROM generate_series(0, 999) AS n
+"""
+ALERTS = """
+INSERT INTO fraud.fraud_alerts (transaction_id, customer_id, event_time, amount, currency, shipping_city,
+                                shipping_country, fraud_score, reasons, model_version)
+SELECT transaction_id, customer_id, event_time, amount, currency, shipping_city, shipping_country, 0.9, '[]', 'v1'
+FROM fraud.scored_transactions
+"""
+
+
+class Shop:
+    """The schema's tables within a transaction that is rolled back, and what the charts make of them."""
+
+    def __init__(self, connection: Postgres) -> None:
+        self._connection = connection
+
+    def run(self, statement: str, **values: object) -> None:
+        """Changes the tables, as their owner."""
+        self._connection.execute("SET LOCAL ROLE fraud_owner")
+        self._connection.execute(statement.encode(), values)
+
+    def trade(self, newest: datetime) -> None:
+        """70 minutes of the same sales and frauds in every window, until the end of the minute of `newest`."""
+        until = newest.replace(second=0, microsecond=0) + timedelta(minutes=1)
+        self.run(CATALOGUE, categories=CATEGORIES, products=PRODUCTS)
+        self.run(
+            COUNTS,
+            until=until,
+            transactions=TRANSACTIONS,
+            flagged=FLAGGED,
+            amount=AMOUNT,
+            flagged_amount=FLAGGED_AMOUNT,
+        )
+        self.run(SALES, until=until, products=PRODUCTS)
+        self.run(PLACES, until=until, flagged=FLAGGED, flagged_amount=FLAGGED_AMOUNT)
+
+    def rows(self, name: str, *, limited: bool = True) -> list[Row]:
+        """The rows of a chart, with its rights."""
+        chart = CHARTS[name]
+        limit = f" LIMIT {query_of(chart)['row_limit']}" if limited else ""
+        self._connection.execute("SET LOCAL ROLE fraud_charts")
+        with self._connection.cursor(row_factory=dict_row) as cursor:
+            sent = statement(chart).replace("CURRENT_TIMESTAMP", "fraud.now()")  # so sqlglot spells `now()`
+            return cursor.execute((sent + limit).encode()).fetchall()
+
+    def figure(self, name: str) -> object:
+        """What a big number shows."""
+        [row] = self.rows(name)
+        [value] = row.values()
+        return value
+
+    def total(self, name: str, column: str) -> float:
+        """The sum over what a chart shows."""
+        return sum(row[column] or 0 for row in self.rows(name))
+
+
+@contextmanager
+def frozen(owner: Postgres, now: datetime) -> Iterator[Shop]:
+    """Empty tables at `now`, for the time of a test."""
+    with owner.transaction(force_rollback=True):
+        for table in TABLES:
+            owner.execute(f"DELETE FROM fraud.{table}".encode())
+        owner.execute(CLOCK.format(now=now.isoformat()).encode())
+        yield Shop(owner)
+
+
+@pytest.fixture
+def shop(owner: Postgres) -> Iterator[Shop]:
+    with frozen(owner, NOON) as made:
+        yield made
+
+
+@pytest.fixture
+def crowded(shop: Shop) -> Shop:
+    """A shop with more of everything than a chart can show."""
+    shop.trade(NOON)
+    for each in (SCORED, ALERTS, CROWD):
+        shop.run(each, newest=NOON)
+    return shop
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_a_chart_shows_all_rows_that_it_asks_for(crowded: Shop, name: str) -> None:
+    """What a row limit cuts off is missing in totals, shares and lines, without a word."""
+    assert 0 < len(crowded.rows(name, limited=False)) <= query_of(CHARTS[name])["row_limit"]
+
+
+@pytest.mark.parametrize("age", [timedelta(), timedelta(seconds=45), timedelta(days=3)], ids=str)
+@pytest.mark.parametrize("now", MOMENTS, ids=lambda now: f"{now:%S.%f}")
+def test_figures_that_readers_compare_agree(owner: Postgres, now: datetime, age: timedelta) -> None:
+    """Over the newest 30 minutes of sales, and the newest hour of frauds, whenever they end."""
+    with frozen(owner, now) as shop:
+        shop.trade(now - age)
+        assert shop.figure("sales_revenue") == 60 * REVENUE
+        assert shop.total("revenue_by_category", "revenue_total") == 60 * REVENUE
+        assert shop.total("revenue_over_time", "revenue_total") == 60 * REVENUE
+        assert shop.figure("sales_units") == 60 * UNITS
+        assert {row["units"] for row in shop.rows("top_products")} == {60 * (50 - n) for n in range(7)}
+        assert shop.total("top_products_over_time", "units_total") == 60 * sum(50 - n for n in range(5))
+        assert shop.figure("sales_orders") == 180 * (TRANSACTIONS - FLAGGED)
+        assert shop.figure("average_order") == (AMOUNT - FLAGGED_AMOUNT) / (TRANSACTIONS - FLAGGED)
+        assert shop.figure("transactions_scored") == 360 * TRANSACTIONS
+        assert shop.figure("transactions_flagged") == shop.total("fraud_map", "flagged") == 360 * FLAGGED
+        assert shop.figure("flagged_amount") == shop.total("fraud_map", "flagged_amount") == 360 * FLAGGED_AMOUNT
+        assert shop.figure("flag_rate") == FLAGGED / TRANSACTIONS
+        assert shop.total("fraud_per_10_seconds", "flagged_total") == 120 * FLAGGED
+
+
+def test_the_ring_names_the_eight_largest_categories_and_adds_up_the_others(crowded: Shop) -> None:
+    sold = dict.fromkeys(range(CATEGORIES), 0)
+    for n in range(PRODUCTS):
+        sold[n % CATEGORIES] += 60 * (50 - n) * (n + 1)
+    shown = {row["category"]: row["revenue_total"] for row in crowded.rows("revenue_by_category")}
+    others = shown.pop("other categories")
+    largest = sorted(sold.values(), reverse=True)
+    assert sorted(shown.values(), reverse=True) == largest[:8]
+    assert others == sum(largest[8:])
+
+
+@pytest.mark.parametrize(("categories", "named"), [(9, 9), (10, 8)])
+def test_no_category_is_hidden_where_all_have_a_colour(shop: Shop, categories: int, named: int) -> None:
+    shop.trade(NOON)
+    shop.run("UPDATE fraud.products SET category = substr(product_id, 2)::int %% %(n)s", n=categories)
+    for chart in ("revenue_by_category", "revenue_over_time"):
+        assert len({row["category"] for row in shop.rows(chart)} - {"other categories"}) == named
+
+
+def test_a_sale_in_no_catalogue_is_in_the_total(shop: Shop) -> None:
+    shop.trade(NOON)
+    shop.run("DELETE FROM fraud.products WHERE product_id = 'p39'")
+    assert shop.total("revenue_by_category", "revenue_total") == shop.figure("sales_revenue") == 60 * REVENUE
+
+
+def test_sales_and_their_total_have_one_clock(shop: Shop) -> None:
+    """When everything is flagged lately, the newest sale is older than the newest transaction."""
+    shop.trade(NOON)
+    shop.run("DELETE FROM fraud.product_sales WHERE window_start >= now() - interval '10 minutes'")
+    assert shop.figure("sales_revenue") == 40 * REVENUE
+    assert shop.total("revenue_by_category", "revenue_total") == 40 * REVENUE
+    assert shop.total("revenue_over_time", "revenue_total") == 40 * REVENUE
+    assert shop.total("top_products", "units") == 40 * sum(50 - n for n in range(7))
+
+
+@pytest.mark.parametrize(
+    ("chart", "width"), [("revenue_over_time", 30), ("top_products_over_time", 30), ("fraud_per_10_seconds", 10)]
+)
+@pytest.mark.parametrize("now", MOMENTS, ids=lambda now: f"{now:%S.%f}")
+def test_a_window_that_still_fills_is_not_drawn(owner: Postgres, now: datetime, chart: str, width: int) -> None:
+    """It would look as if sales, or frauds, had collapsed."""
+    with frozen(owner, now) as shop:
+        shop.trade(now)
+        last = max(row["window_start"] for row in shop.rows(chart)).replace(tzinfo=UTC)
+        assert timedelta() <= now - (last + timedelta(seconds=width)) < timedelta(seconds=width)
+
+
+def test_the_first_window_is_shown_while_it_fills(owner: Postgres) -> None:
+    with frozen(owner, NOON) as shop:
+        shop.trade(NOON)
+        for table in ("product_sales", "fraud_counts", "fraud_locations"):
+            shop.run(f"DELETE FROM fraud.{table} WHERE window_start <> %(now)s", now=NOON)
+        assert shop.figure("sales_revenue") == shop.total("revenue_by_category", "revenue_total") == REVENUE
+        assert shop.total("top_products_over_time", "units_total") == sum(50 - n for n in range(5))
+        assert shop.total("fraud_per_10_seconds", "flagged_total") == FLAGGED
+
+
+def test_products_of_one_name_are_told_apart(shop: Shop) -> None:
+    shop.trade(NOON)
+    twins = {"Twin (p0)": 60 * 50, "Twin (p1)": 60 * 49}
+    assert {row["product"]: row["units"] for row in shop.rows("top_products")}.items() >= twins.items()
+    lines = dict.fromkeys(twins, 0)
+    for row in shop.rows("top_products_over_time"):
+        if row["product"] in lines:
+            lines[row["product"]] += row["units_total"]
+    assert lines == twins
+
+
+def test_figures_of_nothing_are_unknown_and_not_zero(shop: Shop) -> None:
+    assert shop.figure("flag_rate") is None
+    shop.trade(NOON)
+    shop.run("UPDATE fraud.fraud_counts SET unpriced = transactions, flagged_unpriced = flagged")
+    assert shop.figure("average_order") is None, "an order without an exchange rate has no amount"
+
+
+def test_a_clock_that_is_ahead_does_not_hide_how_old_the_newest_transaction_is(shop: Shop) -> None:
+    shop.run(SCORED, newest=NOON - timedelta(minutes=3))
+    shop.run(
+        "UPDATE fraud.scored_transactions SET event_time = now() + interval '4 minutes' WHERE transaction_id = 't9'"
+    )
+    assert shop.figure("newest_transaction") == 180_000
+
+
+def test_an_alert_of_another_day_is_not_taken_for_one_of_today(shop: Shop) -> None:
+    shop.run(SCORED, newest=NOON)
+    shop.run(ALERTS)
+    assert {row["Time (UTC)"] for row in shop.rows("latest_alerts")} >= {"12:00:00", "11:59:59"}
+    shop.run("UPDATE fraud.fraud_alerts SET event_time = event_time - interval '1 day'")
+    assert {row["Time (UTC)"] for row in shop.rows("latest_alerts")} == {"28 Feb 12:00", "28 Feb 11:59"}
