@@ -2,8 +2,10 @@
 
     ./fraudctl bench backlog
     ./fraudctl bench backlog --events 100000 --out short.csv
+    ./fraudctl bench backlog -- --events 2000000 --customers 1000000 --purchases 20
 
-The simulated shop sends while no streaming job runs; then the job is started, once, and drains what waits. Kafka and
+The simulated shop sends while no streaming job runs; then the job is started, once, and drains what waits. With
+`--purchases` it begins with the profiles of all its customers, each with so many purchases (`made_profiles`). Kafka and
 Postgres lie in a folder and on ports of their own, so that a running platform isn't touched. Ends with 1 when a batch
 is larger than the setting allows, or a message is lost, repeated or not accounted for.
 """
@@ -21,6 +23,8 @@ from fraudstream.storage.connect import Postgres
 #: What the shop is asked for; a busy machine sends less.
 SEND_RATE = 20_000
 SAMPLE_SECONDS = 2.0
+#: The first micro-batches warm up: Java's compiler, and the workers' copy of the profiles.
+WARM_UP_BATCHES = 3
 DRAIN_SECONDS = 3600.0
 MIB = 2**20
 
@@ -33,11 +37,21 @@ LEDGER = f"""
           FROM fraud.stream_batches) AS batch
 """  # noqa: S608 (constants)
 
+STEADY = f"""
+    SELECT sum(messages) FILTER (WHERE number > %(warm_up)s)::bigint,
+        max(committed) FILTER (WHERE number = %(warm_up)s), max(committed)
+    FROM (SELECT {MESSAGES} AS messages, extract(epoch FROM committed_at)::float8 AS committed,
+              row_number() OVER (ORDER BY batch_id) AS number
+          FROM fraud.stream_batches) AS batch
+"""  # noqa: S608 (constants)
+
 
 def main() -> None:
     """Makes the backlog, lets the job drain it, and prints the figures."""
     arguments = _arguments()
     with fresh_stream() as stream, stream.connect() as database:
+        if arguments.purchases:
+            _make_profiles(stream, arguments.customers or stream.settings.producer.customers, arguments.purchases)
         _send(stream, arguments.events, arguments.customers)
         waiting = stream.lag(database)
         print(f"{waiting} messages wait; the job starts, samples go to {arguments.out}", flush=True)
@@ -51,6 +65,7 @@ def main() -> None:
         _summarise(sampler.samples, seconds)
         limit = stream.settings.stream.max_offsets_per_trigger
         largest = _tell_batches(database, sampler.samples, limit)
+        _tell_steady(database, sampler)
         _tell_servers(database, sampler.samples)
         found = list(differences(stream, database))
         print("accounting: " + ("; ".join(found) or "every message once, distinct ids sent = stored"))
@@ -62,8 +77,20 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=1_000_000, help="browse events and transactions (1000000)")
     parser.add_argument("--customers", type=int, help="of the shop (as many as it has by default)")
+    parser.add_argument("--purchases", type=int, default=0, help="of each customer, before the first event (0)")
     parser.add_argument("--out", type=Path, default=Path("backlog.csv"), help="the samples (backlog.csv)")
     return parser.parse_args()
+
+
+def _make_profiles(stream: Stream, customers: int, purchases: int) -> None:
+    begun = time.monotonic()
+    maker = stream.run(
+        "made-profiles",
+        *("benchmarks.measuring.made_profiles", "--customers", str(customers), "--purchases", str(purchases)),
+    )
+    if maker.process.wait():
+        raise BenchmarkError(f"no profiles were made: {maker.log.read_text()[-2000:]}")
+    print(f"made {customers} profiles of {purchases} purchases in {time.monotonic() - begun:.0f} s", flush=True)
 
 
 def _send(stream: Stream, events: int, customers: int | None) -> None:
@@ -96,6 +123,19 @@ def _tell_batches(database: Postgres, samples: list[Sample], limit: int) -> int:
         f"{cpu:.0f} CPU-s of the job with its start, {messages / cpu:.0f} messages a CPU-s ({parts})"
     )
     return int(largest)
+
+
+def _tell_steady(database: Postgres, sampler: Sampler) -> None:
+    """Prints how fast it was once it was warm."""
+    row = database.execute(STEADY, {"warm_up": WARM_UP_BATCHES}).fetchone()
+    if not row or not row[0]:  # so few micro-batches that it never was
+        return
+    messages, since, until = row
+    cpu = sampler.at(until, "cpu_job") - sampler.at(since, "cpu_job")
+    print(
+        f"  from batch {WARM_UP_BATCHES + 1} on: {messages / (until - since):.0f} messages/s, "
+        f"{messages / cpu:.0f} messages a CPU-s, {cpu / (until - since):.2f} processors busy"
+    )
 
 
 def _tell_servers(database: Postgres, samples: list[Sample]) -> None:

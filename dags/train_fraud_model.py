@@ -4,8 +4,8 @@ Trains a model on the newest history, compares it with the champion on a later p
 The running stream takes the new champion with its next micro-batch; nothing needs a restart.
 
 **Start**: every week, or *Trigger*. With `history` empty, the last `hours` are read from Kafka and Postgres, and all
-that Kafka retains from before, so that profiles and entity risk begin as the stream's did; else a folder that this
-machine can read, as `./fraudctl produce --out` writes it.
+that Kafka retains from before with a past that was imported, so that profiles and entity risk begin as the stream's
+did; else a folder that this machine can read, as `./fraudctl produce --out` writes it.
 
 **Decide**: *Required actions* shows the difference in average precision with its 95% interval. An interval that
 includes 0 shows no difference: reject, or wait for more labels. *Approve* promotes. *Reject*, or no answer for three

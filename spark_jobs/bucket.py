@@ -2,19 +2,18 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-import msgspec
-
-from fraudstream.messages.contracts import BrowseEvent, Event, Label, Topic, Transaction
+from fraudstream.messages.contracts import BrowseEvent, Label, Topic, Transaction
 from fraudstream.messages.refusal import Rejection
 from fraudstream.messages.validation import decode
 from fraudstream.static_data.currencies import CurrencyRates
-from model.features.observe import observe_browse, observe_transaction
-from model.features.profile import Profile, decode_profile, encode_profile
+from model.features.profile import decode_profile, encode_profile
+from model.features.remembered import Remembered, Retention
+from spark_jobs import change_log
+from spark_jobs.change_log import Change, Encoded, Head, Stored, decode_stored, encode_stored
 from spark_jobs.cutting import without_surplus
 
 
@@ -70,9 +69,10 @@ class Limits(NamedTuple):
     ingest_skew_ms: int  # between messages of two partitions that are read at the same time, at most
     resume: Mapping[tuple[str, int], int]  # messages before these offsets change profiles, and nothing comes out
 
-    def retention_ms(self, profile: Profile) -> int:
-        """Time for which `profile` is remembered after its customer's last message."""
-        return self.customer_retention_ms if profile.history else self.visitor_retention_ms
+    @property
+    def retention(self) -> Retention:
+        """For how long profiles are remembered."""
+        return Retention(self.customer_retention_ms, self.visitor_retention_ms)
 
     def clock_ms(self, known_ms: int, ingest_ms: int) -> int:
         """A bucket's clock after a message: it goes back when it is further ahead than Kafka's partitions can be.
@@ -86,63 +86,33 @@ class Limits(NamedTuple):
         return message.offset < self.resume.get((message.topic, message.partition), 0)
 
 
-class _Stored(msgspec.Struct, array_like=True, frozen=True):
-    """A customer in a bucket's state. `expires_ms` is in milliseconds since the epoch."""
-
-    expires_ms: int
-    profile: bytes
-
-
-class _State(msgspec.Struct, array_like=True):
-    """A bucket's state. `clock_ms` is the newest time at which Kafka appended a message that the bucket has seen.
-
-    `model.features.profile.STATE_LAYOUT` is of this encoding, too.
-    """
-
-    clock_ms: int = 0
-    customers: dict[str, _Stored] = {}
-
-
-@dataclass
-class _Open:
-    """A profile that a message touched."""
-
-    profile: Profile
-    expires_ms: int
-
-
-_decode_state = msgspec.msgpack.Decoder(_State).decode
-_encode_state = msgspec.msgpack.Encoder().encode
-
-
 class Bucket:
-    """The profiles of a bucket's customers, kept encoded until a message touches them.
+    """The profiles of a bucket's customers, encoded until a message touches them.
 
-    A customer who was silent for longer than the retention is a new one when the next message comes, and leaves the
+    A customer who was silent for longer than the retention is a new one when the next message comes, and may leave the
     state once no message from before that can still come: what a profile is doesn't depend on when it is swept out.
     """
 
-    def __init__(self, state: bytes | None, limits: Limits, rates: CurrencyRates) -> None:
-        self._state = _decode_state(state) if state else _State()
+    def __init__(self, known: Encoded, clock_ms: int, limits: Limits, rates: CurrencyRates) -> None:
+        """`known` are the customers before these messages; `clock_ms` is the bucket's clock (`Head`)."""
+        self._clock_ms = clock_ms
+        self._known = known
         self._rates = rates
-        self._open: dict[str, _Open] = {}
+        self._open: dict[str, Remembered] = {}  # the profiles that a message touched
         self._limits = limits
+        self._retention = limits.retention
 
-    def __len__(self) -> int:
-        """Number of customers that are remembered."""
-        return len(self._state.customers.keys() | self._open.keys())
-
-    def encode(self) -> bytes:
-        """The bucket's state after the messages handled so far, without expired customers."""
-        customers = self._state.customers
-        for customer, kept in self._open.items():
-            customers[customer] = _Stored(kept.expires_ms, encode_profile(kept.profile))
-        oldest = self._state.clock_ms - self._limits.ingest_skew_ms
-        self._state.customers = {
-            customer: stored for customer, stored in customers.items() if stored.expires_ms >= oldest
+    def change_of(self, head: Head) -> Change:
+        """The change of the bucket's log by the messages handled so far; `head` is that of the customers known."""
+        changed = {
+            customer: encode_stored(Stored(kept.expires_ms, encode_profile(kept.profile)))
+            for customer, kept in self._open.items()
         }
-        self._open.clear()
-        return _encode_state(self._state)
+        return change_log.change(head, self._known, changed, self._clock_ms, self.is_over)
+
+    def is_over(self, stored: bytes) -> bool:
+        """True for a customer, encoded, whom no message can meet any more."""
+        return decode_stored(stored).expires_ms < self._clock_ms - self._limits.ingest_skew_ms
 
     def handle(self, messages: Iterable[Message]) -> Iterator[Outcome]:
         """Validates the messages, applies them to the profiles as they arrived, and yields what became of each.
@@ -153,12 +123,12 @@ class Bucket:
         Browse events leave only a count for each topic partition. Messages before `Limits.resume` leave nothing.
         """
         used: Counter[int] = Counter()
-        events: list[tuple[int, float, int, int, int, Message, Event]] = []
-        limits, state = self._limits, self._state
+        events: list[tuple[int, float, int, int, int, Message, BrowseEvent | Transaction]] = []
+        limits = self._limits
         for message in messages:
             topic, _, _, ingest_ms, key, value, size, _ = message
             event = decode(topic, key, value, ingest_ms, limits.max_future, size)
-            state.clock_ms = limits.clock_ms(state.clock_ms, ingest_ms)
+            self._clock_ms = limits.clock_ms(self._clock_ms, ingest_ms)
             message = without_surplus(message, event)
             if isinstance(event, BrowseEvent | Transaction):
                 is_transaction = isinstance(event, Transaction)
@@ -168,12 +138,13 @@ class Bucket:
                 yield _refused_or_label(message, event)
         events.sort(key=lambda entry: entry[:5])
         for _, at, _, partition, _, message, event in events:
+            kept = self._customer(event.customer_id)
             if isinstance(event, BrowseEvent):
-                self._observe_browse(event, message)
+                kept.browse(event, message.ingest_ms, self._retention)
                 used[partition] += not limits.is_accounted(message)
-            elif isinstance(event, Transaction):
+            else:
                 rate = self._rates.at(event.currency, int(at * 1000))
-                features = self._observe_transaction(event, message, rate)
+                features = kept.purchase(event, rate, message.ingest_ms, self._retention)
                 if not limits.is_accounted(message):
                     late = message.ingest_ms - at * 1000 > limits.allowed_lateness_ms
                     yield _to_score(message, features, late, rate)
@@ -181,30 +152,13 @@ class Bucket:
             if count:
                 yield _browse_count(partition, count)
 
-    def _observe_browse(self, event: BrowseEvent, message: Message) -> None:
-        kept = self._customer(event.customer_id, message)
-        observe_browse(kept.profile, event)
-        self._prolong(kept, message)
-
-    def _observe_transaction(self, event: Transaction, message: Message, rate: float) -> list[float] | None:
-        kept = self._customer(event.customer_id, message)
-        features = observe_transaction(kept.profile, event, rate)
-        if features is None:  # a repeat changes nothing, not even how long the customer is remembered
-            return None
-        self._prolong(kept, message)
-        return features
-
-    def _prolong(self, kept: _Open, message: Message) -> None:
-        kept.expires_ms = max(kept.expires_ms, message.ingest_ms + self._limits.retention_ms(kept.profile))
-
-    def _customer(self, customer_id: str, message: Message) -> _Open:
+    def _customer(self, customer_id: str) -> Remembered:
         kept = self._open.get(customer_id)
         if kept is None:
-            stored = self._state.customers.get(customer_id)
-            kept = _Open(decode_profile(stored.profile), stored.expires_ms) if stored else _Open(Profile(), 0)
+            encoded = self._known.get(customer_id)
+            stored = decode_stored(encoded) if encoded else None
+            kept = Remembered(decode_profile(stored.profile), stored.expires_ms) if stored else Remembered()
             self._open[customer_id] = kept
-        if message.ingest_ms > kept.expires_ms:
-            kept.profile = Profile()
         return kept
 
 

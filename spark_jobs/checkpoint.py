@@ -5,7 +5,9 @@ query began to `sources/0/0`. Both start with a line that names the format's ver
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from py4j.java_gateway import JavaObject
@@ -13,13 +15,12 @@ from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
 from fraudstream.errors import FraudstreamError
+from spark_jobs.state_reader import damage, read_buckets
 
 Offsets = dict[tuple[str, int], int]
 
 #: The note of a driver that suspects the checkpoint; Spark passes it over.
 SUSPICION = "suspicion"
-#: The name of the profiles' state variable (`spark_jobs/profiles.py`).
-STATE_VARIABLE = "bucket"
 
 
 class CheckpointError(FraudstreamError):
@@ -68,6 +69,10 @@ class Checkpoint:
         planned = max(self._batches("offsets"), default=None)
         return None if planned is None else Planned(planned, planned in self._batches("commits"))
 
+    def last_ended(self) -> int | None:
+        """The newest micro-batch whose end Spark noted, and so its state; None without one."""
+        return max(self._batches("commits"), default=None)
+
     def _batches(self, folder: str) -> list[int]:
         path = self._path(folder)
         if not self._file_system().exists(path):
@@ -89,7 +94,8 @@ class Checkpoint:
         """Reads what a start of the query would, every byte of the state too, by Spark's own reader.
 
         Spark keeps a checksum of each file and verifies it as it reads; RocksDB does so for each block, changes of the
-        state end with a mark. Raises CheckpointError, Py4JJavaError or PySparkException.
+        state end with a mark, and each bucket's log has a hash. Raises CheckpointError, Py4JJavaError or
+        PySparkException.
         """
         self._read_json("metadata", header_lines=0)
         planned, committed = self._batches("offsets"), self._batches("commits")
@@ -100,9 +106,8 @@ class Checkpoint:
                 self._read_json(f"offsets/{batch_id}", header_lines=1)
         if committed:
             self._read_json(f"commits/{max(committed)}", header_lines=1)
-            _ = self._spark.streams  # makes the coordinator of state stores, to which their readers report
-            state = self._spark.read.format("statestore").option("stateVarName", STATE_VARIABLE)
-            state.load(self.location).write.format("noop").mode("overwrite").save()
+            if found := damage(read_buckets(self._spark, self.location)):
+                raise CheckpointError(f"{len(found)} buckets of {self.location} are damaged, such as {found[0]}")
 
     def _read_json(self, name: str, header_lines: int) -> None:
         lines = self._read(name).splitlines()
@@ -112,6 +117,18 @@ class Checkpoint:
             raise CheckpointError(f"{self.location}/{name} isn't a file of Spark's: {error}") from error
         if not documents or not all(line.startswith("v") for line in lines[:header_lines]):
             raise CheckpointError(f"{self.location}/{name} isn't a file of Spark's: it begins with {lines[:1]}")
+
+    def take(self, files: Sequence[Path], name: str) -> str:
+        """Copies local files into its folder `name`, anew, and returns the place. Raises Py4JJavaError."""
+        self.drop(name)
+        for file in files:
+            local = self._jvm.org.apache.hadoop.fs.Path(f"file://{file.resolve()}")  # which Hadoop itself encodes
+            self._file_system().copyFromLocalFile(False, True, local, self._path(f"{name}/{file.name}"))
+        return f"{self.location}/{name}"
+
+    def drop(self, name: str) -> None:
+        """Deletes what `take` made."""
+        self._file_system().delete(self._path(name), True)
 
     def suspicion(self) -> str | None:
         """An earlier driver's note; None when there is none."""

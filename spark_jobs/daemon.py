@@ -15,8 +15,10 @@ from pyspark.daemon import manager  # noqa: E402
 
 import spark_jobs.profiles  # noqa: E402
 import spark_jobs.scoring  # noqa: E402, F401
+from spark_jobs import columnwise  # noqa: E402
 
 if __name__ == "__main__":
+    columnwise.install()
     gc.collect()
     gc.freeze()
     manager()

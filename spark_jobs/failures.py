@@ -29,14 +29,14 @@ _LOST = re.compile(
 _SUSPICIOUS = re.compile(
     r"ChecksumException|Checksum error|CHECKPOINT_FILE_CHECKSUM|CANNOT_LOAD_STATE_STORE|STATE_STORE_|RocksDBException"
     r"|Incomplete log file|batch \d+ doesn't exist|FileNotFoundException|EOFException|JsonParseException"
-    r"|JsonMappingException|JsonEOFException|MappingException|No usable value|\[MALFORMED|malformed"
+    r"|JsonMappingException|JsonEOFException|MappingException|No usable value|\[MALFORMED|malformed|DamagedLogError"
 )
 #: What the reading of a damaged file itself ends with; those above may be of what was made of another failure.
 _DAMAGE = re.compile(
     r"Checksum|CHECKSUM|Corruption|corrupt|EOFException|FileNotFoundException|NoSuchFileException|ZipException"
     r"|CANNOT_READ_STREAMING_STATE_FILE|Error reading|Incomplete log file|doesn't exist|No such file"
     r"|Json|MappingException|No usable value|MALFORMED|malformed|isn't (?:a|an offset) file"
-    r"|LZ4|invalid record type|version mismatch|NegativeArraySize|UTFDataFormat|StringIndexOutOfBounds"
+    r"|LZ4|invalid record type|version mismatch|NegativeArraySize|UTFDataFormat|StringIndexOutOfBounds|are damaged"
 )
 
 

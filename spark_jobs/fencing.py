@@ -11,10 +11,11 @@ from fraudstream.errors import ReplacedError
 from fraudstream.ledger.gaps import KafkaView, breaks, positions
 from fraudstream.messages.contracts import QUERY
 from fraudstream.settings import Settings, StreamSettings
-from model.features.profile import STATE_LAYOUT
+from model.features.profile import READABLE_LAYOUTS, STATE_LAYOUT
 from spark_jobs.checkpoint import OffsetRange, Offsets, Planned
 from spark_jobs.ledger import LedgerError, Postgres
 
+_STREAM = "FRAUDSTREAM_STREAM__"
 _REBUILD = "Start the state anew, from Kafka and the ledger: ./fraudctl rebuild"
 
 
@@ -55,6 +56,7 @@ class Known:
     crashed_batch: int | None = None
     crashes: int = 0
     shop_currency: str | None = None
+    snapshot: str | None = None
 
     @property
     def resume(self) -> Offsets:
@@ -72,7 +74,7 @@ def known_query(connection: Postgres) -> Known:
         cursor.execute(
             """
             SELECT generation, first_batch, resume_offsets, state_buckets, state_partitions, state_layout,
-                crashed_batch, crashes, shop_currency
+                crashed_batch, crashes, shop_currency, snapshot
             FROM fraud.stream_queries WHERE query = %s FOR UPDATE
             """,
             (QUERY,),
@@ -180,12 +182,12 @@ def _check_kafka(connection: Postgres, view: KafkaView) -> None:
 
 
 def _check_fixed(stream: StreamSettings, known: Known) -> None:
-    for name, fixed, wanted in (
-        ("FRAUDSTREAM_STREAM__STATE_BUCKETS", known.state_buckets, stream.state_buckets),
-        ("FRAUDSTREAM_STREAM__STATE_PARTITIONS", known.state_partitions, stream.state_partitions),
-        ("the layout of profiles in this release", known.state_layout, STATE_LAYOUT),
+    for name, fixed, wanted, right in (
+        (f"{_STREAM}STATE_BUCKETS", known.state_buckets, stream.state_buckets, {stream.state_buckets}),
+        (f"{_STREAM}STATE_PARTITIONS", known.state_partitions, stream.state_partitions, {stream.state_partitions}),
+        ("the layout of profiles in this release", known.state_layout, STATE_LAYOUT, READABLE_LAYOUTS),
     ):
-        if fixed not in (None, wanted):
+        if fixed not in {None, *right}:
             raise LedgerError(
                 f"{name} is {wanted}, but the checkpoint was made with {fixed}. Go back to {fixed}; or: {_REBUILD}"
             )

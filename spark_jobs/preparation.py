@@ -15,12 +15,16 @@ from spark_jobs.scoring_data import ScoringDataCache
 
 @dataclass(frozen=True)
 class Preparation:
-    """The driver's parts that are ready before Spark is. `generation` is the checkpoint's; a rebuild starts another."""
+    """The driver's parts that are ready before Spark is.
+
+    `generation` is the checkpoint's, and `snapshot` what that begins with; a rebuild starts another.
+    """
 
     database: Database
     publisher: Publisher
     scoring_data: ScoringDataCache
     generation: int
+    snapshot: str | None
 
 
 def prepare(settings: Settings) -> Preparation:
@@ -33,7 +37,8 @@ def prepare(settings: Settings) -> Preparation:
         publisher = Publisher(settings.kafka)
         connection = database.now()
         scoring_data = ScoringDataCache.load(connection, settings.shop.currency, shadow=settings.stream.shadow)
-        return Preparation(database, publisher, scoring_data, known_query(connection).generation)
+        known = known_query(connection)
+        return Preparation(database, publisher, scoring_data, known.generation, known.snapshot)
     except PostgresUnavailableError:
         raise  # it says all
     except psycopg.OperationalError as error:

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
-from pyspark.sql import DataFrame, Row
+from pyspark.sql import DataFrame, GroupedData, Row
 from pyspark.sql.streaming.stateful_processor import StatefulProcessor, StatefulProcessorHandle
 
 from fraudstream import failpoints
@@ -12,16 +13,22 @@ from fraudstream.failpoints import Failpoint, reach
 from fraudstream.settings import Settings
 from model.durations import DAY_MS, HOUR_MS
 from spark_jobs.bucket import Bucket, Limits, Message
-from spark_jobs.checkpoint import STATE_VARIABLE, Offsets
+from spark_jobs.checkpoint import Offsets
 from spark_jobs.cutting import MAX_REFUSED_BYTES, Room
+from spark_jobs.profile_store import ProfileStore, cache_of_task
 from spark_jobs.rates import rates_on_worker
-from spark_jobs.schemas import BUCKET_STATE, OUTCOME
+from spark_jobs.schemas import BUCKET_HEAD, BUCKET_LOG, HEAD_VARIABLE, LOG_VARIABLE, OUTCOME
+
+MIB = 2**20
 
 
-def update_profiles(messages: DataFrame, settings: Settings, resume: Offsets) -> DataFrame:
+def update_profiles(
+    messages: DataFrame, settings: Settings, resume: Offsets, initial: GroupedData | None = None
+) -> DataFrame:
     """Applies messages (from `source.read_events`) to the profiles; what became of them, in schema `OUTCOME`.
 
-    Messages before the offsets `resume` change the profiles, and nothing comes out for them.
+    Messages before the offsets `resume` change the profiles, and nothing comes out for them. A new checkpoint begins
+    with the buckets of `initial` (from `beginning.initial_buckets`).
     """
     stream = settings.stream
     limits = Limits(
@@ -34,36 +41,50 @@ def update_profiles(messages: DataFrame, settings: Settings, resume: Offsets) ->
         resume=resume,
     )
     return messages.groupBy("bucket").transformWithState(
-        statefulProcessor=ProfileUpdater(limits, stream.failpoints, MAX_REFUSED_BYTES // stream.state_partitions),
+        statefulProcessor=ProfileUpdater(
+            limits,
+            stream.failpoints,
+            refused_bytes=MAX_REFUSED_BYTES // stream.state_partitions,
+            cache_bytes=stream.profile_cache_mb * MIB // stream.state_partitions,
+        ),
         outputStructType=OUTCOME,
         outputMode="Append",
         timeMode="None",
+        initialState=initial,
     )
 
 
 class ProfileUpdater(StatefulProcessor):
-    """Runs `Bucket.handle` on the messages of a bucket. One state value a bucket: few, larger reads and writes."""
+    """Runs `Bucket.handle` on the messages of a bucket, and keeps what they changed."""
 
-    def __init__(self, limits: Limits, armed: str, refused_bytes: int) -> None:
-        """`refused_bytes`: of refused values that a task hands on whole (`Room`)."""
+    def __init__(self, limits: Limits, armed: str, refused_bytes: int, cache_bytes: int) -> None:
+        """`refused_bytes`: of refused values that a task hands on whole (`Room`); `cache_bytes`: of a partition's."""
         self._limits = limits
         self._refused_bytes = refused_bytes
+        self._cache_bytes = cache_bytes
         self._failpoints = armed
 
     def init(self, handle: StatefulProcessorHandle) -> None:
         """Opens the state."""
         failpoints.arm(self._failpoints)
-        self._state = handle.getValueState(STATE_VARIABLE, BUCKET_STATE)
+        head, log = handle.getValueState(HEAD_VARIABLE, BUCKET_HEAD), handle.getListState(LOG_VARIABLE, BUCKET_LOG)
+        self._store = ProfileStore(head, log, partial(cache_of_task, self._cache_bytes))
         self._room = Room(self._refused_bytes)
 
     def handleInputRows(self, key: Any, rows: Any, timerValues: Any) -> Iterator[Row]:  # noqa: N802, N803
         """Updates one bucket."""
-        stored = self._state.get()
-        bucket = Bucket(stored[0] if stored else None, self._limits, rates_on_worker())
-        for outcome in bucket.handle(map(_message, rows)):
-            yield _OUTCOME_ROW(*self._room.fit(outcome))
-        reach(Failpoint.IN_STATE_UPDATE)
-        self._state.update((bucket.encode(),))
+        with self._store.bucket(key[0]) as state:
+            bucket = Bucket(state.customers, state.head.clock_ms, self._limits, rates_on_worker())
+            for outcome in bucket.handle(map(_message, rows)):
+                yield _OUTCOME_ROW(*self._room.fit(outcome))
+            reach(Failpoint.IN_STATE_UPDATE)
+            change = bucket.change_of(state.head)
+        self._store.keep(state, change)
+
+    def handleInitialState(self, key: Any, initialState: Any, timerValues: Any) -> None:  # noqa: N802, N803
+        """Takes over a bucket of a new checkpoint."""
+        _, head, chunks = initialState
+        self._store.begin(bytes(head), [bytes(chunk) for chunk in chunks])
 
     def close(self) -> None:
         """Nothing to release."""

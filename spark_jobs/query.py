@@ -4,6 +4,8 @@ import gc
 import logging
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from py4j.protocol import Py4JJavaError
@@ -19,10 +21,13 @@ from fraudstream.ledger import gaps
 from fraudstream.messages.contracts import QUERY
 from fraudstream.settings import Settings
 from fraudstream.settings.kafka import Role
+from fraudstream.snapshots.folders import Snapshot
+from spark_jobs import beginning
 from spark_jobs.batch_size import BatchSize
-from spark_jobs.checkpoint import Checkpoint, Offsets, location
+from spark_jobs.checkpoint import Checkpoint, location
 from spark_jobs.cluster import check_shared
 from spark_jobs.fencing import Found, become_driver
+from spark_jobs.pace import Pace
 from spark_jobs.preparation import Preparation
 from spark_jobs.processor import Processor
 from spark_jobs.profiles import update_profiles
@@ -42,7 +47,7 @@ def run_query(
     spark: SparkSession, settings: Settings, ready: Preparation, stop: threading.Event, starting_until: float
 ) -> None:
     """Runs the query until `stop` is set. Raises what made it fail; `starting_until` is as in `watch`."""
-    stream, kafka, heartbeat = settings.stream, settings.kafka.as_role(Role.STREAM), settings.paths.stream / HEARTBEAT
+    stream, kafka = settings.stream, settings.kafka.as_role(Role.STREAM)
     failpoints.arm(stream.failpoints)
     checkpoint = Checkpoint(spark, location(settings.checkpoint, ready.generation))
     if not str(spark.sparkContext.master).startswith("local"):
@@ -55,52 +60,90 @@ def run_query(
     reach(Failpoint.AFTER_FENCING)
     log.info("driver %s, epoch %s, on %s", driver.name, driver.epoch, spark.sparkContext.master)
     publish_left_over(ready.database.now(), ready.publisher)
-    processor = Processor(ready, checkpoint, driver, stream.failpoints)
-    recovery = Recovery(kafka, ready.database, driver, checkpoint, had_checkpoint=planned is not None)
+    recovery = Recovery(settings, ready.database, driver, checkpoint, had_checkpoint=planned is not None)
     recovery.check()
-    try:
-        query = start_query(spark, settings, processor, driver.resume, checkpoint.location)
-    except (Py4JJavaError, PySparkException) as error:
-        raise recovery.ended_by(error, batch_begun=processor.begun) from error
-    gc.freeze()  # what the libraries made isn't walked through by `watch`'s collections
-    if not watch(query, processor, heartbeat, stop, starting_until):
-        raise recovery.ended_by(processor.error or query.exception(), batch_begun=processor.begun)
-    beat(heartbeat, State.STOPPING)
-    stop_between_batches(query, processor)
+    run = Run(spark, settings, Processor(ready, checkpoint, driver, stream.failpoints), recovery, stop, starting_until)
+    if ready.snapshot and beginning.is_first(planned):
+        # Only the first micro-batch reads it; without it, the plan of each later one is shorter.
+        run.until(
+            lambda: not beginning.is_first(checkpoint.last_planned()), beginning.open_snapshot(settings, ready.snapshot)
+        )
+        checkpoint.drop(beginning.COPY)
+    if not stop.is_set():
+        run.until(lambda: False)
 
 
-def start_query(
-    spark: SparkSession, settings: Settings, processor: Processor, resume: Offsets, checkpoint: str
-) -> StreamingQuery:
-    """Both halves of the plan: the stateful one here, the stateless one in each micro-batch (`Processor`)."""
-    size = BatchSize(settings.stream.max_offsets_per_trigger)
-    outcomes = update_profiles(read_events(spark, settings, size), settings, resume)
-    query = (
-        outcomes.writeStream.queryName(QUERY)
-        .foreachBatch(processor)
-        .option("checkpointLocation", checkpoint)
-        .trigger(processingTime=f"{settings.stream.trigger_seconds} seconds")
-        .start()
-    )
-    size.follow(query)
-    return query
+@dataclass(frozen=True)
+class Run:
+    """The query of a driver, which may be stopped and started again. `starting_until` is as in `watch`."""
+
+    spark: SparkSession
+    settings: Settings
+    processor: Processor
+    recovery: Recovery
+    stop: threading.Event
+    starting_until: float
+
+    def until(self, done: Callable[[], bool], snapshot: Snapshot | None = None) -> None:
+        """Runs the query, on a new checkpoint from `snapshot` on, until it is `done` or told to stop.
+
+        Raises what made it fail.
+        """
+        processor, heartbeat = self.processor, self.settings.paths.stream / HEARTBEAT
+        pace = Pace(self.settings.stream.trigger_seconds, self.stop)
+        try:
+            query = self._start(pace, snapshot)
+        except (Py4JJavaError, PySparkException) as error:
+            raise self.recovery.ended_by(error, batch_begun=processor.begun) from error
+        gc.freeze()  # what the libraries made isn't walked through by `watch`'s collections
+        if not watch(query, processor, pace, heartbeat, self.stop, self.starting_until, done):
+            raise self.recovery.ended_by(processor.error or query.exception(), batch_begun=processor.begun)
+        if self.stop.is_set():
+            beat(heartbeat, State.STOPPING)
+        stop_between_batches(query, processor)
+
+    def _start(self, pace: Pace, snapshot: Snapshot | None) -> StreamingQuery:
+        """Both halves of the plan: the stateful one here, the stateless one in each micro-batch (`Processor`)."""
+        stream, checkpoint = self.settings.stream, self.recovery.checkpoint
+        size, first_from, initial = BatchSize(stream.max_offsets_per_trigger), None, None
+        if snapshot:
+            log.info("profiles begin with %s customers of snapshot %s", snapshot.manifest.customers, snapshot.name)
+            first_from = beginning.starting_offsets(gaps.look(self.recovery.kafka), snapshot.manifest.moment)
+            initial = beginning.initial_buckets(self.spark, checkpoint, snapshot, stream.state_buckets)
+        events = read_events(self.spark, self.settings, size, pace, first_from)
+        outcomes = update_profiles(events, self.settings, self.recovery.driver.resume, initial)
+        query = (
+            outcomes.writeStream.queryName(QUERY)
+            .foreachBatch(self.processor)
+            .option("checkpointLocation", checkpoint.location)
+            .trigger(processingTime="0 seconds")  # `pace` says when
+            .start()
+        )
+        size.follow(query)
+        return query
 
 
 def watch(
-    query: StreamingQuery, processor: Processor, heartbeat: Path, stop: threading.Event, starting_until: float
+    query: StreamingQuery,
+    processor: Processor,
+    pace: Pace,
+    heartbeat: Path,
+    stop: threading.Event,
+    starting_until: float,
+    done: Callable[[], bool],
 ) -> bool:
     """Beats while the query makes progress, or waits for data or Postgres; a batch that hangs lets the heartbeat age.
 
     The first micro-batch may take until `starting_until` (of `time.monotonic()`): it may be large, and nothing is warm.
-    Returns True once `stop` is set, False when the query has ended before.
+    Returns True once `stop` is set or it is `done`, False when the query has ended before.
     """
     seen_batch, said = -1, time.monotonic()
-    while not stop.is_set():
+    while not (stop.is_set() or done()):
         if not query.isActive:
             return False
         last = processor.last
         batch_id = last.batch_id if last else -1
-        idle = not query.status["isTriggerActive"] and query.lastProgress is not None
+        idle = pace.is_idle and query.lastProgress is not None
         if idle or batch_id != seen_batch or processor.is_waiting:
             state = State.IDLE if idle else State.RUNNING
             beat(heartbeat, state, batch_id, progress_line(query, processor), processor.problem)

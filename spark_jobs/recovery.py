@@ -8,6 +8,7 @@ read then is damaged, and the state is made anew; what can be read is gone on fr
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import psycopg
 from py4j.protocol import Py4JError, Py4JJavaError
@@ -15,8 +16,13 @@ from pyspark.errors import PySparkException
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.ledger import gaps, rebuild
+from fraudstream.ledger.gaps import KafkaView
+from fraudstream.ledger.rebuild import Find, Plan
 from fraudstream.messages.contracts import QUERY
-from fraudstream.settings.kafka import KafkaSettings
+from fraudstream.settings import Settings
+from fraudstream.settings.kafka import KafkaSettings, Role
+from fraudstream.snapshots.folders import newest_usable
+from model.features.profile import PROFILE_LAYOUT
 from spark_jobs import fencing
 from spark_jobs.checkpoint import Checkpoint, CheckpointError
 from spark_jobs.database import Database
@@ -28,13 +34,18 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Recovery:
-    """A driver's last acts. `kafka` signs in as the stream; `had_checkpoint` is False for a query that was new."""
+    """A driver's last acts. `had_checkpoint` is False for a query that was new."""
 
-    kafka: KafkaSettings
+    settings: Settings
     database: Database
     driver: Driver
     checkpoint: Checkpoint
     had_checkpoint: bool
+
+    @property
+    def kafka(self) -> KafkaSettings:
+        """Kafka, signed in as the stream."""
+        return self.settings.kafka.as_role(Role.STREAM)
 
     def check(self) -> None:
         """Reads the checkpoint whole when an earlier driver suspected it; what can be read is trusted again.
@@ -87,14 +98,21 @@ class Recovery:
         return "the next start reads it whole, and makes it anew if a file can't be read"
 
     def _rebuild_if_exact(self) -> str:
-        """Starts the state anew when Kafka still holds all that it was made of; returns words for what follows.
+        """Starts the state anew when snapshot and Kafka still hold all that it was made of; returns what follows.
 
         Raises FencedError when another driver has taken over: the checkpoint is its own.
         """
         self.database.patiently("a rebuild", lambda connection: fencing.beat(connection, self.driver))
-        view = gaps.look(self.kafka)
-        what = self.database.patiently("a rebuild", lambda connection: rebuild.plan(connection, view))
+        view, paths = gaps.look(self.kafka), self.settings.paths
+        find = partial(newest_usable, paths.snapshots, PROFILE_LAYOUT, self.settings.shop.currency)
+        what = self._planned(view, find)
+        if not what.exact and what.snapshot:
+            what = self._planned(view, None)
         if not what.exact:
-            return f"Kafka doesn't hold all {what.forgotten} messages that it was made of: ./fraudctl rebuild"
+            return "no snapshot and Kafka together hold all that it was made of: ./fraudctl rebuild"
         generation = rebuild.apply(self.database.now(), QUERY, what)
-        return f"the next start makes it anew (generation {generation}) from {what.reread} messages in Kafka"
+        begin = f"the snapshot {what.snapshot.name} and " if what.snapshot else ""
+        return f"the next start makes it anew (generation {generation}) from {begin}{what.reread} messages in Kafka"
+
+    def _planned(self, view: KafkaView, find: Find | None) -> Plan:
+        return self.database.patiently("a rebuild", lambda connection: rebuild.plan(connection, view, find))

@@ -18,8 +18,23 @@ def _struct(**fields: DataType) -> StructType:
     return StructType([StructField(name, type_) for name, type_ in fields.items()])
 
 
-#: One row a bucket of customers: its encoded profiles.
-BUCKET_STATE = _struct(profiles=BinaryType())
+#: The state's variables: of each bucket its log's head, and the log.
+HEAD_VARIABLE, LOG_VARIABLE = "bucket", "changes"
+
+#: One row a bucket of customers: `spark_jobs.change_log.Head`, encoded. Layout 2 kept all profiles there.
+BUCKET_HEAD = _struct(profiles=BinaryType())
+
+#: A row a chunk of a bucket's log.
+BUCKET_LOG = _struct(chunk=BinaryType())
+
+#: A bucket of a new checkpoint: the head and the chunks of its log.
+INITIAL_BUCKET = _struct(bucket=IntegerType(), head=BinaryType(), chunks=ArrayType(BinaryType()))
+
+#: A row of a snapshot: `spark_jobs.bucket_state.Kept`.
+KEPT = _struct(customer_id=StringType(), expires_ms=LongType(), profile=BinaryType())
+
+#: The same with the clock of its bucket.
+CLOCKED = StructType([*KEPT.fields, StructField("clock_ms", LongType())])
 
 #: `spark_jobs.bucket.Outcome`.
 OUTCOME = _struct(

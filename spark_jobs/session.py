@@ -36,12 +36,15 @@ PROCESS_VARIABLES = {
 LOGGING = Path(__file__).with_name("log4j2.properties")
 
 
-def build_session(settings: Settings, master: str | None) -> SparkSession:
+def build_session(settings: Settings, master: str | None, scratch_root: Path | None = None) -> SparkSession:
     """Starts Spark on `master`; None: in the JVM of spark-submit, which started this driver.
+
+    A program beside the stream has a `scratch_root` of its own: a start deletes what drivers left whose process is
+    gone, and in another container the stream's may seem to be.
 
     Raises FraudstreamError when it doesn't start, a setting that the cluster needs is missing, or the jars are.
     """
-    scratch = scratch_folder(settings.paths.stream / "scratch")
+    scratch = scratch_folder(scratch_root or settings.paths.stream / "scratch")
     local = master is not None and master.startswith("local")
     for name, value in (PROCESS_VARIABLES | {"SPARK_LOCAL_IP": LOOPBACK, "PYSPARK_PYTHON": sys.executable}).items():
         os.environ.setdefault(name, value)

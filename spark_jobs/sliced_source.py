@@ -9,6 +9,7 @@ less than a millisecond.
 import json
 import logging
 import time
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -19,6 +20,7 @@ from pyspark.sql import DataFrame, SparkSession
 from fraudstream.kafka.errors import KafkaUnavailableError
 from fraudstream.kafka.offsets import Place
 from fraudstream.messages.validation import CLOCK_TOLERANCE
+from spark_jobs.pace import Pace
 from spark_jobs.slices import Slicer
 
 log = logging.getLogger(__name__)
@@ -29,15 +31,23 @@ _CONNECTOR = "org.apache.spark.sql.connector"
 _TOLERANCE_MS = CLOCK_TOLERANCE // timedelta(milliseconds=1)
 
 
-def sliced(spark: SparkSession, source: DataFrame, slicer: Slicer) -> DataFrame:
-    """`source`, as `readStream.format("kafka").load()` made it without a limit, in micro-batches that `slicer` cuts."""
+@dataclass(frozen=True)
+class Plan:
+    """How micro-batches follow each other: where each ends, and when it may begin."""
+
+    slicer: Slicer
+    pace: Pace
+
+
+def sliced(spark: SparkSession, source: DataFrame, plan: Plan) -> DataFrame:
+    """`source`, as `readStream.format("kafka").load()` made it without a limit, in micro-batches of `plan`."""
     ensure_callback_server_started(spark.sparkContext._gateway)  # type: ignore[no-untyped-call]
     sql: Any = spark._jvm.org.apache.spark.sql  # type: ignore[union-attr]
     relation = source._jdf.queryExecution().analyzed()
     cut = sql.catalyst.streaming.StreamingRelationV2(
         relation.source(),
         relation.sourceName(),
-        _Table(relation.table(), slicer),
+        _Table(relation.table(), plan),
         relation.extraOptions(),
         relation.output(),
         relation.catalog(),
@@ -51,9 +61,9 @@ def sliced(spark: SparkSession, source: DataFrame, slicer: Slicer) -> DataFrame:
 class _Before:
     """An object that stands before one of Spark's, and hands calls on to it."""
 
-    def __init__(self, inner: JavaObject, slicer: Slicer) -> None:
+    def __init__(self, inner: JavaObject, plan: Plan) -> None:
         self._inner = inner
-        self._slicer = slicer
+        self._plan = plan
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -77,7 +87,10 @@ class _Stream(_Before):
     _unanswered = 0
 
     def latestOffset(self, start: JavaObject | None = None, limit: JavaObject | None = None) -> JavaObject | None:  # noqa: N802
-        """The end of the next micro-batch."""
+        """The end of the next micro-batch, once that may begin."""
+        pace = self._plan.pace
+        if not pace.take_turn() and start is not None:
+            return start
         latest = self._inner.latestOffset(start, limit)
         if latest is None or start is None:
             return latest
@@ -85,14 +98,16 @@ class _Stream(_Before):
         # Spark itself refuses a new partition that has lost its first messages.
         starts = {place: reached.get(place, 0) for place in ends}
         try:
-            planned = self._slicer.cut(starts, ends, int(time.time() * 1000) + _TOLERANCE_MS)
+            planned = self._plan.slicer.cut(starts, ends, int(time.time() * 1000) + _TOLERANCE_MS)
         except KafkaUnavailableError as error:
             self._unanswered += 1
             if self._unanswered >= MAX_UNANSWERED:
                 raise
             log.warning("the next micro-batch can't be planned yet, since Kafka doesn't say what came when: %s", error)
+            pace.planned(messages=False, more=True)
             return start
         self._unanswered = 0
+        pace.planned(messages=planned != starts, more=planned != ends)
         return latest if planned == ends else self._inner.deserializeOffset(_written(planned))
 
     class Java:
@@ -109,7 +124,7 @@ class _Scan(_Before):
 
     def toMicroBatchStream(self, checkpoint: str) -> _Stream:  # noqa: N802 (Java's name)
         """The stream of a query with this checkpoint."""
-        return _Stream(self._inner.toMicroBatchStream(checkpoint), self._slicer)
+        return _Stream(self._inner.toMicroBatchStream(checkpoint), self._plan)
 
     class Java:
         """For Py4J."""
@@ -122,7 +137,7 @@ class _ScanBuilder(_Before):
 
     def build(self) -> _Scan:
         """The scan."""
-        return _Scan(self._inner.build(), self._slicer)
+        return _Scan(self._inner.build(), self._plan)
 
     class Java:
         """For Py4J."""
@@ -135,7 +150,7 @@ class _Table(_Before):
 
     def newScanBuilder(self, options: JavaObject) -> _ScanBuilder:  # noqa: N802 (Java's name)
         """The builder of a scan."""
-        return _ScanBuilder(self._inner.newScanBuilder(options), self._slicer)
+        return _ScanBuilder(self._inner.newScanBuilder(options), self._plan)
 
     class Java:
         """For Py4J."""

@@ -73,6 +73,19 @@ class Slicer:
         self._reached_ms = at
 
 
+class FirstSlice(Slicer):
+    """Cuts one slice, and nothing after it: the query ends there, and another one goes on."""
+
+    _begun: Offsets | None = None
+
+    def cut(self, start: Offsets, end: Offsets, horizon_ms: int) -> dict[Place, int]:
+        """The end of the first micro-batch; of a later one, its start. A partition may be new meanwhile."""
+        self._begun = self._begun or start
+        if any(offset > self._begun.get(place, offset) for place, offset in start.items()):
+            return dict(start)
+        return super().cut(start, end, horizon_ms)
+
+
 class _Search:
     """The search for the time at which a slice ends, by as few questions as will do."""
 

@@ -19,8 +19,9 @@ from fraudstream.messages.validation import (
 from fraudstream.settings import Settings
 from fraudstream.settings.kafka import Role
 from spark_jobs.batch_size import BatchSize, observed
-from spark_jobs.sliced_source import sliced
-from spark_jobs.slices import Slicer
+from spark_jobs.pace import Pace
+from spark_jobs.sliced_source import Plan, sliced
+from spark_jobs.slices import FirstSlice, Slicer
 
 FETCH_WAIT_MS = 5
 #: What a task holds of Kafka's messages at a time. Kafka's default of 500, each of up to 1 MB, is half of the heap, and
@@ -30,13 +31,19 @@ POLLED_MESSAGES = 64
 SECRETS = "kafka.properties"
 
 
-def read_events(spark: SparkSession, settings: Settings, size: BatchSize) -> DataFrame:
+def read_events(
+    spark: SparkSession, settings: Settings, size: BatchSize, pace: Pace, first_from: str | None = None
+) -> DataFrame:
     """All input topics as one stream: bucket, topic, partition, offset, ingest_ms, key, value (bytes, nullable), size.
 
     Of a key or value that is too large, only the beginning; `size` is what the value was. So it is cut in the JVM that
     fetched it, before it is sorted, kept or sent anywhere.
 
-    A micro-batch has as many messages as `size` says; of a backlog, those that came first.
+    A micro-batch has as many messages as `size` says, and begins when `pace` does; of a backlog it has those that came
+    first.
+
+    `first_from` is for the query that begins a checkpoint with a snapshot: the offsets where it starts, in the form of
+    Spark's `startingOffsets`. It has one micro-batch. Any other one without a checkpoint begins with the first message.
 
     A lost offset fails the query (`failOnDataLoss`): going on in silence would break the accounting.
     """
@@ -46,7 +53,7 @@ def read_events(spark: SparkSession, settings: Settings, size: BatchSize) -> Dat
         spark.readStream.format("kafka")
         .options(**kafka_java.spark_options(kafka, secrets))
         .option("subscribe", ",".join(INPUT_TOPICS))
-        .option("startingOffsets", "earliest")
+        .option("startingOffsets", first_from or "earliest")
         .option("failOnDataLoss", True)
         # A consumer asks for offset limits behind its last fetch, which the broker keeps open for this long when no
         # message comes: Kafka's default of 500 ms went into every partition of every micro-batch.
@@ -55,8 +62,8 @@ def read_events(spark: SparkSession, settings: Settings, size: BatchSize) -> Dat
         .load()
     )
     append_times = AppendTimes(kafka, ANSWER_SECONDS)
-    slicer = Slicer(size, append_times.first_since)
-    return observed(sliced(spark, source, slicer), F.col("value")).select(
+    slicer = (FirstSlice if first_from else Slicer)(size, append_times.first_since)
+    return observed(sliced(spark, source, Plan(slicer, pace)), F.col("value")).select(
         bucket_of("key", settings.stream.state_buckets).alias("bucket"),
         "topic",
         "partition",

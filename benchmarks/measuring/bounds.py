@@ -54,6 +54,7 @@ BOUNDS = (
     Bound(r"rows/superset\.public\.logs", 3_000, Per.HOUR, _SUPERSET),
     Bound(r"bytes/var/(airflow|logs)(/.+)?", 20 * MIB, Per.HOUR, f"{_AIRFLOW}; the rotation of each log"),
     Bound(r"files/var/(airflow|logs)(/.+)?", 300, Per.HOUR, _AIRFLOW),
+    Bound(r"(bytes|files)/var/snapshots(/.+)?", 100 * MIB, Per.HOUR, f"`FRAUDSTREAM_RETENTION__SNAPSHOTS`; {_FULL}"),
     Bound(r"bytes/var(/stream(/.+)?)?", 1_200_000, Per.MESSAGES, f"those of the folders below; {_FULL}"),
     Bound(r"files/var(/stream(/.+)?)?", 2_000, Per.HOUR, f"those of the folders below; {_FULL}"),
     Bound(r"memory/stream-.+", 100 * MIB, Per.HOUR, _FULL),

@@ -93,6 +93,15 @@ class Sampler:
         self._write(sample)
         return sample
 
+    def at(self, moment: float, name: str) -> float:
+        """A figure at a time (seconds since the epoch), between the samples around it."""
+        seconds = moment - self._begun
+        before = [s for s in self.samples if s["seconds"] <= seconds][-1:] or self.samples[:1]
+        after = [s for s in self.samples if s["seconds"] > seconds][:1] or self.samples[-1:]
+        (first,), (last,) = before, after
+        span = last["seconds"] - first["seconds"]
+        return first[name] + (last[name] - first[name]) * ((seconds - first["seconds"]) / span if span else 0.0)
+
     def _write(self, sample: Sample) -> None:
         if self._writer is None:
             self._writer = csv.DictWriter(self._file, sample.keys())

@@ -17,6 +17,15 @@ def produce(context: typer.Context) -> None:
 
 
 @app.command(context_settings=PASS_THROUGH)
+def history(context: typer.Context) -> None:
+    """Begin with a past: a history becomes profiles, entity risk and rollups. Arguments go to it (--help lists them).
+
+    Example: ./fraudctl history import history
+    """
+    spark_python("-m", "model.past", *context.args)
+
+
+@app.command(context_settings=PASS_THROUGH)
 def train(context: typer.Context) -> None:
     """Train a model on a history that `produce --out` wrote. Arguments go to the training (--help lists them).
 

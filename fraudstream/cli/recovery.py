@@ -18,8 +18,11 @@ def rebuild(
     accept_loss: Annotated[
         bool, typer.Option("--accept-loss", help="Go on without messages that Kafka no longer holds.")
     ] = False,
+    from_kafka: Annotated[
+        bool, typer.Option("--from-kafka", help="Make profiles of what Kafka holds alone, without a snapshot.")
+    ] = False,
 ) -> None:
-    """Start the stream's state anew: profiles from Kafka, scoring from where the ledger stands.
+    """Start the stream's state anew: profiles from the newest snapshot and Kafka, scoring from where the ledger stands.
 
     For a lost or damaged checkpoint, a restored database, or topics that lost messages. Nothing is counted twice.
 
@@ -27,7 +30,7 @@ def rebuild(
     """
     from fraudstream.local.rebuild import run_rebuild
 
-    run_rebuild(load_settings(), yes=yes, accept_loss=accept_loss, tell=typer.echo)
+    run_rebuild(load_settings(), yes=yes, accept_loss=accept_loss, from_kafka=from_kafka, tell=typer.echo)
 
 
 @app.command()
@@ -94,7 +97,7 @@ def acknowledge(
 def backup(
     folder: Annotated[Path, typer.Argument(help="A new folder, which then holds customers' data.")],
 ) -> None:
-    """Back up the schema `fraud` of PostgreSQL and the models. The platform may run meanwhile.
+    """Back up the schema `fraud` of PostgreSQL, the models, and the snapshots of profiles. The platform may run.
 
     Example: ./fraudctl backup /backups/2026-11-23
     """

@@ -58,7 +58,13 @@ _UNPUBLISHED = f"""
         AND committed_at < now() - interval '{PUBLISHED_WITHIN}'
     ORDER BY batch_id LIMIT 20
 """  # noqa: S608 (constants)
-_DELETED = "SELECT max(deleted_until) FROM fraud.rollup_horizons"
+#: Until when windows may be gone for their age, or may be those of an imported past, which has no rows.
+_NOT_OURS = """
+    SELECT greatest(
+        (SELECT max(deleted_until) FROM fraud.rollup_horizons),
+        (SELECT max(rollups_until) FROM fraud.history_imports)
+    )
+"""
 _NEXT_TIME = """
     SELECT least(
         (SELECT min(event_time) FROM fraud.scored_transactions WHERE event_time >= %(since)s),
@@ -144,14 +150,14 @@ def unpublished(connection: Postgres) -> list[str]:
 
 
 def first_hour(connection: Postgres) -> datetime:
-    """The first hour of which neither a row nor a window can have been deleted for its age.
+    """The first hour of which neither a row nor a window can have been deleted for its age, nor a window imported.
 
     Rows go after their batch. An event may be dated a little after its arrival, never an hour. Windows that retention
     merged stay within their hour.
     """
     first, committed_at = _first_batch(connection)
-    ((deleted_until,),) = connection.execute(_DELETED).fetchall()
-    return max(deleted_until or BEGINNING, _hour_of(committed_at) + 2 * HOUR if first else BEGINNING)
+    ((until,),) = connection.execute(_NOT_OURS).fetchall()
+    return max(until or BEGINNING, _hour_of(committed_at) + 2 * HOUR if first else BEGINNING)
 
 
 def _first_batch(connection: Postgres) -> tuple[int, datetime]:

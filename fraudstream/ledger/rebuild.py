@@ -1,10 +1,12 @@
-"""Starts the stream's state anew: profiles from the messages that Kafka still holds, and scoring from the ledger on.
+"""Starts the stream's state anew: profiles from a snapshot and from Kafka, and scoring from the ledger on.
 
 For a checkpoint that is lost, damaged or of another time than the ledger, and for topics that lost messages. The next
-start of the stream uses a new checkpoint and reads Kafka from its first message: what lies before the ledger's position
-only rebuilds the customers' profiles, and what comes after it is scored. Nothing is counted twice.
+start of the stream uses a new checkpoint. It begins with the profiles of the newest usable snapshot and reads Kafka
+from that one's offsets, or else with no profile and Kafka's first message: what lies before the ledger's position only
+brings the customers' profiles up to date, and what comes after it is scored. Nothing is counted twice.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +15,12 @@ from psycopg.types.json import Jsonb
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.ledger.gaps import Break, Cause, KafkaView, Position, breaks, positions
+from fraudstream.snapshots.folders import Skipped, Snapshot
+from fraudstream.snapshots.manifest import Manifest, Moment, Place, by_topic
 
 Postgres = Connection[Any]
+#: Finds the newest usable snapshot, given what says why one doesn't fit: `folders.newest_usable` of a folder.
+Find = Callable[[Callable[[Manifest], str | None]], tuple[Snapshot | None, list[Skipped]]]
 
 
 class RebuildError(FraudstreamError):
@@ -28,6 +34,10 @@ class Plan:
     positions: list[Position]
     breaks: list[Break]
     view: KafkaView
+    snapshot: Snapshot | None = None  # what it begins with
+    skipped: Sequence[Skipped] = ()  # newer ones that can't be used
+    forsaken: str | None = None  # the snapshot that the profiles of now began with, when nothing replaces it
+    continues: bool = True  # whether the profiles of now were made of what it begins with
 
     @property
     def waiting(self) -> int:
@@ -37,17 +47,26 @@ class Plan:
     @property
     def reread(self) -> int:
         """Messages that are read once more, for the profiles."""
-        return sum(max(0, p.next_offset - self.view.begins.get(p.place, p.next_offset)) for p in self._whole)
+        starts = reading_starts(self.view, self._moment)
+        return sum(max(0, p.next_offset - starts.get(p.place, p.next_offset)) for p in self._whole)
 
     @property
     def forgotten(self) -> int:
-        """Messages that went into profiles before, and that Kafka holds no more."""
-        return sum(max(0, self.view.begins.get(p.place, p.next_offset) - p.first_offset) for p in self._whole)
+        """Messages that went into profiles before, aren't in the snapshot, and that Kafka holds no more."""
+        reached = still_valid(self.view, self._moment)
+        return sum(
+            max(0, self.view.begins.get(p.place, p.next_offset) - reached.get(p.place, p.first_offset))
+            for p in self._whole
+        )
 
     @property
     def exact(self) -> bool:
         """True when the profiles will be what they were."""
-        return not self.breaks and not self.forgotten
+        return not self.breaks and not self.forgotten and self.continues
+
+    @property
+    def _moment(self) -> Moment | None:
+        return self.snapshot.manifest.moment if self.snapshot else None
 
     @property
     def _whole(self) -> list[Position]:
@@ -55,10 +74,60 @@ class Plan:
         return [p for p in self.positions if p.place not in broken]
 
 
-def plan(connection: Postgres, view: KafkaView) -> Plan:
-    """Compares the ledger with Kafka, and changes nothing."""
-    found = positions(connection)
-    return Plan(found, list(breaks(found, view)), view)
+def plan(connection: Postgres, view: KafkaView, find: Find | None = None) -> Plan:
+    """Compares the ledger with Kafka and the snapshots that `find` finds (None: with none), and changes nothing."""
+    reached = positions(connection)
+    snapshot, skipped = find(lambda manifest: _too_new(manifest.moment, reached, view)) if find else (None, [])
+    generation, begun_with = _beginning(connection)
+    if snapshot:
+        moment = snapshot.manifest.moment
+        is_of_now = moment.generation == generation and still_valid(view, moment) == moment.reached
+        forsaken, continues = None, is_of_now or snapshot.name == begun_with
+    else:
+        forsaken, continues = begun_with, begun_with is None
+    return Plan(reached, list(breaks(reached, view)), view, snapshot, skipped, forsaken, continues)
+
+
+def reading_starts(view: KafkaView, moment: Moment | None) -> dict[Place, int]:
+    """The first offset of each partition that a checkpoint reads which begins with the profiles of `moment`."""
+    reached = still_valid(view, moment)
+    return {place: max(begin, reached.get(place, begin)) for place, begin in view.begins.items()}
+
+
+def still_valid(view: KafkaView, moment: Moment | None) -> dict[Place, int]:
+    """The offsets of `moment` in topics that are still the same ones: one that was made anew begins at 0 again."""
+    if moment is None:
+        return {}
+    return {
+        (topic, partition): offset
+        for (topic, partition), offset in moment.reached.items()
+        if _is_same(view.ids.get(topic), moment.topic_ids.get(topic))
+        and offset <= view.ends.get((topic, partition), offset)
+    }
+
+
+def _too_new(moment: Moment, reached: Sequence[Position], view: KafkaView) -> str | None:
+    """Why the profiles of `moment` don't fit the ledger: they have messages in them that it is going to score."""
+    ledger = {p.place: p.next_offset for p in reached}
+    for place, offset in still_valid(view, moment).items():
+        position = ledger.get(place, view.begins.get(place, offset))
+        if offset > position:
+            return (
+                f"is newer than the ledger: it has messages of {place[0]}/{place[1]} until offset {offset}, which "
+                f"are scored from {position} on"
+            )
+    return None
+
+
+def _is_same(now: str | None, then: str | None) -> bool:
+    """Whether a topic is the one that was read; a broker may not tell ids."""
+    return None in (now, then) or now == then
+
+
+def _beginning(connection: Postgres) -> tuple[int, str | None]:
+    """The generation of the checkpoint of now, and the snapshot that it began with."""
+    row = connection.execute("SELECT generation, snapshot FROM fraud.stream_queries").fetchone()
+    return (int(row[0]), row[1]) if row else (0, None)
 
 
 def apply(connection: Postgres, query: str, planned: Plan) -> int:
@@ -87,10 +156,11 @@ def apply(connection: Postgres, query: str, planned: Plan) -> int:
             UPDATE fraud.stream_queries
             SET generation = greatest(generation + 1, extract(epoch FROM clock_timestamp())::bigint),
                 epoch = epoch + 1, crashed_batch = NULL, crashes = 0, resume_offsets = %s, driver = 'fraudctl rebuild',
+                snapshot = %s,
                 first_batch = (SELECT coalesce(max(batch_id), -1) + 1 FROM fraud.stream_batches WHERE query = %s)
             WHERE query = %s RETURNING generation
             """,
-            (Jsonb(_by_topic(resume)), query, query),
+            (Jsonb(_as_json(resume)), planned.snapshot.name if planned.snapshot else None, query, query),
         ).fetchone()
     return int(row[0]) if row else 0
 
@@ -132,8 +202,6 @@ def _retire(connection: Postgres, query: str, position: Position) -> None:
         )
 
 
-def _by_topic(offsets: dict[tuple[str, int], int]) -> dict[str, dict[str, int]]:
-    by_topic: dict[str, dict[str, int]] = {}
-    for (topic, partition), offset in offsets.items():
-        by_topic.setdefault(topic, {})[str(partition)] = offset
-    return by_topic
+def _as_json(offsets: Mapping[Place, int]) -> dict[str, dict[str, int]]:
+    """`{topic: {partition: offset}}`, with JSON's keys."""
+    return {topic: {str(number): at for number, at in of.items()} for topic, of in by_topic(offsets).items()}

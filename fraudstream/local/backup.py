@@ -1,7 +1,7 @@
-"""`fraudctl backup` and `fraudctl restore`: the schema `fraud` and the models, as one folder.
+"""`fraudctl backup` and `fraudctl restore`: the schema `fraud`, models and profile snapshots, as one folder.
 
 Kafka and the checkpoint aren't in it. After a restore the ledger is older than both: the stream refuses to go on until
-`fraudctl rebuild` has its state made anew from Kafka, and then scores again what came after the backup.
+`fraudctl rebuild` has its state made anew from a snapshot and Kafka, and then scores again what came after the backup.
 """
 
 import shutil
@@ -17,11 +17,14 @@ from fraudstream.local.parts.postgres import binary
 from fraudstream.local.supervisor import Supervisor
 from fraudstream.local.up import Up, prepare_machine
 from fraudstream.settings import Settings
+from fraudstream.snapshots.folders import DRAFT, newest_first
+from fraudstream.snapshots.manifest import MANIFEST
 from fraudstream.storage.connect import connect
 from fraudstream.storage.tables import SCHEMA
 
 DUMP = "fraud.dump"
 MODELS = "models"
+SNAPSHOTS = "snapshots"
 #: A restore replaces every table, which somebody who reads one holds up.
 LOCK_TIMEOUT = "30s"
 STREAM_SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'fraud_scoring_stream'"
@@ -34,15 +37,18 @@ class BackupError(FraudstreamError):
 
 
 def back_up(settings: Settings, folder: Path, tell: Tell) -> None:
-    """Writes a new folder with one moment of the database, and the models that it names. The platform may run.
+    """Writes a new folder with one moment of the database, the models that it names, and the snapshots before it.
 
-    Raises BackupError when the folder exists, or PostgreSQL can't be read.
+    The platform may run. Raises BackupError when the folder exists, or PostgreSQL can't be read.
     """
     if folder.exists():
         raise BackupError(f"{folder} exists: name a new folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
         made = private_folder(Path(temporary) / folder.name)
+        tell("the snapshots of profiles")  # before the database: one that is newer than the ledger is of no use to it
+        for snapshot in newest_first(settings.paths.snapshots):
+            _copy_snapshot(snapshot.folder, made / SNAPSHOTS)
         tell(f"the schema {SCHEMA} of PostgreSQL")
         dsn = settings.dsn(settings.postgres.admin)
         _run("pg_dump", "--dbname", dsn, "--schema", SCHEMA, "--format", "custom", "--file", str(made / DUMP))
@@ -83,6 +89,25 @@ def _restore(settings: Settings, folder: Path, tell: Tell) -> None:
     for version in sorted((folder / MODELS).iterdir()):
         if not (settings.paths.models / version.name).exists():
             shutil.copytree(version, settings.paths.models / version.name)
+    tell("the snapshots of profiles")
+    for snapshot in newest_first(folder / SNAPSHOTS):
+        if not (settings.paths.snapshots / snapshot.name).exists():
+            _copy_snapshot(snapshot.folder, settings.paths.snapshots)
+
+
+def _copy_snapshot(folder: Path, root: Path) -> None:
+    """Copies a snapshot; one that the Dag `snapshot_profiles` deletes meanwhile is old, and left out."""
+    private_folder(root)
+    draft = root / f"{DRAFT}{folder.name}"
+    shutil.rmtree(draft, ignore_errors=True)  # of a copy that was interrupted
+    try:
+        shutil.copytree(folder, draft)
+    except (FileNotFoundError, shutil.Error):
+        if (folder / MANIFEST).is_file():
+            raise
+        shutil.rmtree(draft, ignore_errors=True)
+        return
+    draft.rename(root / folder.name)
 
 
 def replace_schema(settings: Settings, dump: Path) -> None:

@@ -1,19 +1,28 @@
 """`fraudctl rebuild` and `fraudctl retry`: a person's decision when the stream refuses to go on."""
 
 from collections.abc import Callable
+from functools import partial
 
 from fraudstream.ledger import gaps, rebuild
 from fraudstream.ledger.rebuild import Plan, RebuildError
 from fraudstream.messages.contracts import QUERY
 from fraudstream.settings import Settings
 from fraudstream.settings.kafka import Role
+from fraudstream.snapshots.folders import Snapshot, newest_usable
 from fraudstream.storage.connect import connect
+from model.features.profile import PROFILE_LAYOUT
 
 
-def run_rebuild(settings: Settings, *, yes: bool, accept_loss: bool, tell: Callable[[str], None]) -> None:
-    """Says what a rebuild would do, and does it with `yes`. Raises RebuildError for a loss that isn't accepted."""
+def run_rebuild(
+    settings: Settings, *, yes: bool, accept_loss: bool, tell: Callable[[str], None], from_kafka: bool = False
+) -> None:
+    """Says what a rebuild would do, and does it with `yes`. Raises RebuildError for a loss that isn't accepted.
+
+    `from_kafka`: without a snapshot.
+    """
+    find = partial(newest_usable, settings.paths.snapshots, PROFILE_LAYOUT, settings.shop.currency)
     with connect(settings, settings.postgres.writer, name="fraudctl rebuild", autocommit=True) as connection:
-        planned = rebuild.plan(connection, gaps.look(settings.kafka.as_role(Role.READER)))
+        planned = rebuild.plan(connection, gaps.look(settings.kafka.as_role(Role.READER)), None if from_kafka else find)
         for line in _describe(planned):
             tell(line)
         if planned.breaks and not accept_loss:
@@ -31,15 +40,33 @@ def run_retry(settings: Settings) -> None:
 
 
 def _describe(planned: Plan) -> list[str]:
+    lines = [f"The snapshot {skipped}." for skipped in planned.skipped]
+    if planned.snapshot:
+        lines.append(_of_snapshot(planned.snapshot))
     if not planned.positions:
-        return [f"The ledger is empty: all {planned.waiting} messages that Kafka holds are scored."]
-    lines = [found.text for found in planned.breaks]
+        return [*lines, f"The ledger is empty: all {planned.waiting} messages that Kafka holds are scored."]
+    lines += [found.text for found in planned.breaks]
+    since = " since then" if planned.snapshot else ""
     lines.append(
-        f"{planned.reread} messages in Kafka are read again for the customers' profiles, and not scored again."
+        f"{planned.reread} messages in Kafka{since} are read again for the customers' profiles, and not scored again."
     )
     if planned.forgotten:
+        which = f"{planned.forgotten} messages after it" if planned.snapshot else f"{planned.forgotten} older ones"
         lines.append(
-            f"{planned.forgotten} older ones have expired: what customers did then is missing in their profiles, so "
+            f"{which} have expired: what customers did then is missing in their profiles, so "
             "that scores differ until they have bought again."
         )
+    if planned.forsaken:
+        lines.append(
+            f"The profiles of now began with the snapshot {planned.forsaken}, which isn't used: what customers did "
+            "before Kafka's first message is missing in the new ones."
+        )
     return lines
+
+
+def _of_snapshot(snapshot: Snapshot) -> str:
+    manifest = snapshot.manifest
+    return (
+        f"Profiles begin with the snapshot {snapshot.name}: {manifest.customers} customers as of "
+        f"{manifest.made_at:%Y-%m-%d %H:%M} UTC ({manifest.moment.made_by})."
+    )

@@ -25,6 +25,7 @@ class Paths:
         self.stream = var / "stream"  # checkpoint, heartbeat, lock and identity of the streaming job
         self.producer = var / "producer"  # lock, identity and progress of the producer
         self.checkpoint = self.stream / "checkpoint"
+        self.snapshots = var / "snapshots"  # profiles of all customers, for checkpoints to begin with
         self.models = var / "models"
         self.training = var / "training"  # histories collected for training, and the challenger made of them
 
@@ -33,7 +34,7 @@ class Paths:
         """The folders that hold secrets or customers' data: mode 0700."""
         return (
             *(self.secrets, self.run, self.postgres, self.kafka, self.airflow, self.superset),
-            *(self.stream, self.producer, self.training, self.logs),
+            *(self.stream, self.producer, self.snapshots, self.training, self.logs),
         )
 
     def python(self, runtime: str) -> Path:

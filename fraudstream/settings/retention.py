@@ -1,6 +1,6 @@
 """Settings of retention: for how long what grows is kept."""
 
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -14,6 +14,9 @@ class RetentionSettings(Group):
 
     Parts of days are allowed, as 0.25.
     """
+
+    #: Imported transactions count in entity risk for as long: `fraudstream.static_data.entities.WINDOW_DAYS`.
+    past_days: ClassVar[int] = 30
 
     ledger_days: float = Field(30, gt=0, description="micro-batches in the ledger, days; at most the rows' days")
     transactions_days: float = Field(
@@ -31,6 +34,9 @@ class RetentionSettings(Group):
     rollups_fine_hours: float = Field(48, ge=2, description="rollups of 10, 30 and 60 s; older ones become minutes")
     rollups_minutes_days: float = Field(14, gt=0, description="rollups of a minute, days; older ones become hours")
     rollups_days: float = Field(800, gt=0, description="rollups of an hour, days")
+    snapshots: int = Field(
+        3, ge=1, le=1000, description="newest profile snapshots that the Dag `snapshot_profiles` keeps"
+    )
     airflow_days: float = Field(14, gt=0, description="Airflow's runs in its database, and its tasks' logs, days")
     superset_log_days: float = Field(90, gt=0, description="what people did in Superset, days")
     disk_free_percent: float = Field(

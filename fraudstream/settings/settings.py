@@ -51,10 +51,18 @@ class PostgresSettings(Group):
 class StreamSettings(Group):
     """The streaming job."""
 
-    trigger_seconds: float = Field(1.0, ge=0, le=10, description="micro-batch interval, seconds")
+    trigger_seconds: float = Field(
+        0.2,
+        ge=0,
+        le=10,
+        description="a micro-batch begins so long after the one before, seconds, or later; of a backlog at once",
+    )
     max_offsets_per_trigger: int = Field(20_000, ge=1, description="bound on a micro-batch, messages")
     state_partitions: int = Field(2, ge=1, le=1000, description="Spark's state partitions; fixed with the checkpoint")
     state_buckets: int = Field(128, ge=1, le=65536, description="hash buckets of customers; fixed with the checkpoint")
+    profile_cache_mb: int = Field(
+        8192, ge=64, description="the most that workers' copy of the profiles takes of an executor's disk, MiB"
+    )
     allowed_lateness_seconds: int = Field(600, ge=0, description="later events are scored and marked late")
     customer_retention_days: int = Field(400, ge=1, description="a customer who is silent for longer is forgotten")
     visitor_retention_days: int = Field(30, ge=1, description="the same for somebody who never bought anything")

@@ -1,4 +1,4 @@
-"""Computes `fraud.entity_risk` anew from scored transactions and their delayed labels, in one SQL transaction.
+"""Computes `fraud.entity_risk` anew from transactions and their delayed labels, in one SQL transaction.
 
 `python -m fraudstream.static_data.entity_risk`, as the Dag `refresh_entity_risk` runs it. What is counted, and when, is
 defined in `fraudstream.static_data.entities`; which entities are kept, and the formula of `risk`,
@@ -43,20 +43,31 @@ class Refreshed:
 # It may take its time, but not the stream's processors; hash tables in memory spare it sorting on disk.
 _CALM = ("SET LOCAL max_parallel_workers_per_gather = 0", "SET LOCAL work_mem = '64MB'")
 
-# A label older than `since` belongs to a transaction that is older still.
-_COUNTED = """
+_USED = "customer_id, device_id, card_token, shipping_latitude, shipping_longitude, items"
+# Of the stream's and of an imported past; an id in both counts once. A label older than `since` belongs to a
+# transaction that is older still. `known` is read twice rather than kept: it is as large as both tables' window.
+_COUNTED = f"""
 CREATE TEMPORARY TABLE counted ON COMMIT DROP AS
-WITH verdicts AS (
+WITH known AS NOT MATERIALIZED (
+    SELECT transaction_id, event_time, {_USED} FROM fraud.scored_transactions
+    WHERE event_time >= %(since)s AND event_time < %(as_of)s
+    UNION ALL
+    SELECT transaction_id, event_time, {_USED} FROM fraud.past_transactions p
+    WHERE event_time >= %(since)s AND event_time < %(as_of)s
+        AND NOT EXISTS (SELECT FROM fraud.scored_transactions t WHERE t.transaction_id = p.transaction_id)
+), labels AS NOT MATERIALIZED (
+    SELECT transaction_id, is_fraud, labelled_at, true AS live, label_id AS number FROM fraud.transaction_labels
+    UNION ALL
+    SELECT transaction_id, is_fraud, labelled_at, false, number FROM fraud.past_labels
+), verdicts AS (
     SELECT DISTINCT ON (l.transaction_id) l.transaction_id, l.is_fraud
-    FROM fraud.transaction_labels l JOIN fraud.scored_transactions t USING (transaction_id)
+    FROM labels l JOIN known t USING (transaction_id)
     WHERE l.labelled_at >= %(since)s AND l.labelled_at < %(as_of)s AND l.labelled_at >= t.event_time
-    ORDER BY l.transaction_id, l.labelled_at DESC, l.label_id DESC
+    ORDER BY l.transaction_id, l.labelled_at DESC, l.live DESC, l.number DESC
 )
-SELECT transaction_id, t.customer_id, t.device_id, t.card_token, t.shipping_latitude, t.shipping_longitude, t.items,
-    coalesce(v.is_fraud, false) AS is_fraud
-FROM fraud.scored_transactions t LEFT JOIN verdicts v USING (transaction_id)
-WHERE t.event_time >= %(since)s AND t.event_time < %(as_of)s
-"""
+SELECT transaction_id, {_USED}, coalesce(v.is_fraud, false) AS is_fraud
+FROM known LEFT JOIN verdicts v USING (transaction_id)
+"""  # noqa: S608 (constants)
 
 _TOTALS = "SELECT count(*), count(*) FILTER (WHERE is_fraud) FROM counted"
 

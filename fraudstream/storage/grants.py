@@ -69,6 +69,10 @@ WRITER: dict[str, WriterRights] = {
     "retired_totals": WriterRights(update=("total",)),
     "retired_transactions": WriterRights(delete=True),
     "rollup_horizons": WriterRights(update=("deleted_until", "thinned_until")),
+    # model.past; what goes with past_transactions, the foreign key deletes
+    "history_imports": WriterRights(delete=True),
+    "past_transactions": WriterRights(delete=True),
+    "past_labels": APPEND_ONLY,
 }
 
 #: Columns that the datasets under superset/assets read, of which nothing else reaches Superset.

@@ -95,9 +95,14 @@ class Profile(msgspec.Struct, array_like=True):
     history: bytes = b""
 
 
-#: Version of the encoding of profiles and of the stream's buckets of them. A checkpoint of another one is refused.
+#: Version of the encoding of profiles. A snapshot of another one can't be begun with.
 #: Fields may be added at the end of a struct, with a default, within a version: both ways, what is unknown is left out.
-STATE_LAYOUT = 2
+PROFILE_LAYOUT = 2
+#: Version of the encoding of the stream's state: profiles, and the buckets of them. A checkpoint of another one is
+#: refused, but one that can be READABLE_LAYOUTS becomes this one.
+STATE_LAYOUT = 3
+#: Of layout 2 each bucket is read, and written anew when its first message comes.
+READABLE_LAYOUTS = frozenset({2, STATE_LAYOUT})
 _encode = msgspec.msgpack.Encoder().encode
 _decode_profile = msgspec.msgpack.Decoder(Profile).decode
 _decode_history = msgspec.msgpack.Decoder(History).decode

@@ -3,9 +3,9 @@
 It has the same files as a simulated one: browsing events, transactions and labels as Kafka retains them, customers,
 products and exchange rates as in Postgres, and the simulation's truth where there is one. What the stream refuses is
 left out here, too.
-The folder `warm_up` in it has what Kafka retains from before: profiles and entity risk begin with that, as the stream's
-do. All events of the hours asked for are held in memory while they are sorted: about 1 GB for 5 million. Those of the
-warm-up are sorted a million at a time.
+The folder `warm_up` in it has what Kafka retains from before, and the past that was imported, if one was: profiles and
+entity risk begin with that, as the stream's do. All events of the hours asked for are held in memory while they are
+sorted: about 1 GB for 5 million. Those of the warm-up are sorted a million at a time.
 """
 
 import json
@@ -75,6 +75,7 @@ _DATASETS: dict[str, tuple[Topic, type[msgspec.Struct], str]] = {
     "truth": (Topic.SIMULATION_TRUTH, SimulationTruth, "event_time"),
 }
 _decode_truth = msgspec.json.Decoder(SimulationTruth).decode
+_PAST = "SELECT folder FROM fraud.history_imports"
 _MESSAGES = 10_000  # read at a time, at most
 _POLL_SECONDS = 0.2  # librdkafka waits so long for the last ones of them
 _CHUNK_ROWS = 100_000
@@ -98,7 +99,8 @@ class CollectError(FraudstreamError):
 def collect(settings: Settings, hours: float, out: Path, warm_up_hours: float | None = None) -> dict[str, int]:
     """Writes the last `hours` as a history in the folder `out`, which it replaces. Returns each dataset's rows.
 
-    What was appended in `warm_up_hours` before (None: all that Kafka retains) goes to the folder `warm_up` in it.
+    What was appended in `warm_up_hours` before goes to the folder `warm_up` in it; None: all that Kafka retains, and
+    the past that was imported.
 
     Raises CollectError when Kafka or Postgres can't be read, or when Kafka holds no transaction or label of that time.
     """
@@ -120,6 +122,8 @@ def collect(settings: Settings, hours: float, out: Path, warm_up_hours: float | 
         before = Period(max(warm_up_ms, 0), start_ms)
         for name in WARM_UP_DATASETS:
             rows[f"{name} before"] = _write_warm_up(settings, name, before, fresh / WARM_UP)
+        if warm_up_hours is None:
+            _begin_with_past(settings, fresh)
         shutil.rmtree(out, ignore_errors=True)
         fresh.rename(out)
     except KafkaException as error:
@@ -175,6 +179,18 @@ def _write_warm_up(settings: Settings, name: str, period: Period, out: Path) -> 
         pq.write_table(table, out / name / f"part-{number:05d}.parquet", row_group_size=_GROUP_ROWS)
         rows += len(table)
     return rows
+
+
+def _begin_with_past(settings: Settings, out: Path) -> None:
+    """Begins with the past that was imported, where this machine still has its files."""
+    with session(settings, settings.postgres.reader, name="training_collect") as connection:
+        for (folder,) in connection.execute(_PAST):
+            past = HistoryFolder(Path(folder))
+            if past.has("transactions"):
+                HistoryFolder(out).begin_with(past)
+                console.print(f"begins with the past in {folder}")
+            else:
+                console.print(f"the past in {folder} is gone: profiles begin with what Kafka retains")
 
 
 def _tables(events: Iterator[Any], schema: type[msgspec.Struct]) -> Iterator[pa.Table]:
@@ -264,7 +280,10 @@ def _progress() -> Progress:
 def main(
     hours: Annotated[float, typer.Option(help="how far back, hours", min=0.1)] = 6.0,
     warm_up_hours: Annotated[
-        float | None, typer.Option(help="how far before that profiles begin; default: all that Kafka retains", min=0)
+        float | None,
+        typer.Option(
+            help="how far before that profiles begin; default: all that Kafka retains, and an imported past", min=0
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="folder to replace; default: training/history in var")] = None,
     existing: Annotated[Path | None, typer.Option(help="take this history instead, after a look at it")] = None,

@@ -11,10 +11,12 @@ import pyarrow.parquet as pq
 
 from fraudstream.settings import EntityRiskSettings
 from fraudstream.static_data.currencies import CurrencyRates
+from fraudstream.static_data.entities import WINDOW_DAYS
 from model.features.columns import FEATURE_NAMES, STATEFUL_FEATURES, STATIC_FEATURES
 from model.features.static import StaticData
 from model.training.entity_history import entity_features_as_of
-from model.training.history import HistoryFolder, stateful_features
+from model.training.history import HistoryFolder
+from model.training.stateful import stateful_features
 
 LEGITIMATE = "legitimate"
 FRAUD = "fraud"  # the scenario, where nobody knows which
@@ -108,8 +110,16 @@ def _labels(folder: HistoryFolder) -> pd.DataFrame:
 
 
 def _with_warm_up(folder: HistoryFolder, transactions: pd.DataFrame) -> pd.DataFrame:
-    """The columns that entity risk needs, of the warm-up's transactions and `transactions`, by time."""
-    before = [_slim(pq.read_table(part, columns=_RISK_COLUMNS)) for part in folder.warm_up.parts_if_any("transactions")]
+    """The columns that entity risk needs, of the warm-up's transactions and `transactions`, by time.
+
+    Without those that no refresh of the period counts: a past may be years long.
+    """
+    since = transactions["event_time"].min() - pd.Timedelta(days=WINDOW_DAYS + 1)
+    counted = pc.field("event_time") >= pa.scalar(since.to_pydatetime(), pa.timestamp("ms", "UTC"))
+    before = [
+        _slim(pq.read_table(part, columns=_RISK_COLUMNS, filters=counted))
+        for part in folder.warm_up.parts_if_any("transactions")
+    ]
     if not before:
         return transactions
     past = pd.concat(before).drop_duplicates("transaction_id").set_index("transaction_id")

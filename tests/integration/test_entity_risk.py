@@ -9,12 +9,15 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 import psycopg
+import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
 from fraudstream.settings import PROJECT_DIR, EntityRiskSettings, Settings
 from fraudstream.static_data.entities import PRIOR_TRANSACTIONS
 from fraudstream.static_data.entity_risk import refresh
+from model.past.store import insert_transactions
+from model.past.transactions import MILLISECONDS, slim
 from model.serving.registry import ensure_pretrained
 from model.training.entity_history import entity_features_as_of
 from spark_jobs.scoring_data import ScoringDataCache
@@ -60,6 +63,15 @@ def shop(settings: Settings, writer: Postgres) -> Postgres:
     return writer
 
 
+def import_past(writer: Postgres, transactions: pd.DataFrame, known: pd.DataFrame) -> None:
+    """Puts transactions and labels where an import of history would have put them."""
+    table = pa.Table.from_pandas(transactions.rename_axis("transaction_id").reset_index(), preserve_index=False)
+    at = table.schema.get_field_index("event_time")
+    table = table.set_column(at, "event_time", table["event_time"].cast(MILLISECONDS))
+    named = known.reset_index(drop=True).rename_axis("number").reset_index()
+    insert_transactions(writer, [slim(table, 0)], pa.Table.from_pandas(named, preserve_index=False))
+
+
 @pytest.mark.parametrize("hours", [1, 30, 29 * 24 - 12, 45 * 24 + 5, 80 * 24])
 def test_the_stream_joins_what_training_computes(shop: Postgres, hours: int) -> None:
     transactions, known = random_history(hours, 120)
@@ -73,6 +85,27 @@ def test_the_stream_joins_what_training_computes(shop: Postgres, hours: int) -> 
     assert (risk.version, risk.transactions, risk.frauds) == (done.version, done.transactions, done.frauds)
     assert sum(map(len, risk.entities.values())) == done.entities
     assert np.isnan(expected).all() == (done.transactions == 0)
+    assert risk.features(asked, CATEGORIES).tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("hours", [10 * 24, 29 * 24 - 12, 45 * 24 + 5])
+def test_an_imported_past_counts_as_if_the_stream_had_scored_it(shop: Postgres, hours: int) -> None:
+    """With labels of it that came before and after it was imported, and transactions that the stream scored, too."""
+    transactions, known = random_history(hours, 120)
+    known = known.sort_values("labelled_at", kind="stable", ignore_index=True)
+    began = transactions["event_time"].sort_values().iloc[70]
+    past, live = transactions[transactions["event_time"] < began], transactions[transactions["event_time"] >= began]
+    live = pd.concat([past.iloc[:10], live])
+    of_past = known["transaction_id"].isin(past.index) & (known["labelled_at"] < began + timedelta(days=9))
+    import_past(shop, past, known[of_past])
+    store(shop, live, known[~of_past])
+    as_of = START + timedelta(hours=hours)
+    asked = transactions.assign(event_time=pd.Timestamp(as_of + timedelta(seconds=61)))
+    asked.index = "asked-" + asked.index
+    expected = entity_features_as_of(pd.concat([transactions, asked]), known, CATEGORIES, HOURLY)[len(transactions) :]
+    done = refresh(shop, as_of)
+    risk = ScoringDataCache.load(shop, "EUR", shadow=False).current.risk
+    assert done.transactions > 0
     assert risk.features(asked, CATEGORIES).tobytes() == expected.tobytes()
 
 

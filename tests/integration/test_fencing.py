@@ -1,17 +1,26 @@
 """Whether a driver may start: ledger, checkpoint, Kafka and settings must go on from each other. On a real Postgres."""
 
 import time
+from datetime import datetime
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from fraudstream.files import write_atomically
 from fraudstream.ledger import rebuild
 from fraudstream.ledger.gaps import KafkaView
 from fraudstream.ledger.rebuild import RebuildError
 from fraudstream.messages.contracts import QUERY
 from fraudstream.settings import Settings, ShopSettings
+from fraudstream.snapshots.folders import Snapshot, newest_usable
+from fraudstream.snapshots.manifest import MANIFEST, Moment, dump
+from fraudstream.snapshots.writing import write
+from model.features.profile import PROFILE_LAYOUT
 from spark_jobs import fencing
 from spark_jobs.checkpoint import OffsetRange, Planned
 from spark_jobs.fencing import Driver, Found
@@ -185,6 +194,53 @@ def test_a_rebuild_begins_a_new_checkpoint_behind_the_ledger(running: Postgres, 
 def test_a_rebuild_without_all_of_the_past_says_how_much_is_forgotten(running: Postgres, settings: Settings) -> None:
     what = rebuild.plan(running, KafkaView({PLACE: 2}, {PLACE: 10}, VIEW.ids))
     assert (what.reread, what.forgotten, what.breaks, what.exact) == (3, 2, [], False)
+
+
+def test_a_rebuild_begins_with_the_newest_snapshot_that_the_ledger_has_reached(
+    running: Postgres, settings: Settings, tmp_path: Path
+) -> None:
+    old = snapshot(tmp_path, "old", at=3, made_at="2026-11-26T00:00:00Z")
+    snapshot(tmp_path, "new", at=6, made_at="2026-11-27T00:00:00Z")
+    expired = KafkaView({PLACE: 2}, {PLACE: 10}, VIEW.ids)
+    find = partial(newest_usable, tmp_path, PROFILE_LAYOUT, "EUR")
+    what = rebuild.plan(running, expired, find)
+    assert what.snapshot == old
+    assert [str(skipped) for skipped in what.skipped] == [
+        "new is newer than the ledger: it has messages of transactions/0 until offset 6, which are scored from 5 on"
+    ]
+    assert (what.reread, what.forgotten, what.exact) == (2, 0, True)
+    generation = rebuild.apply(running, QUERY, what)
+    with running.transaction():
+        assert fencing.known_query(running).snapshot == "old"
+    assert start(running, settings, view=expired, generation=generation).resume == {PLACE: 5}
+    # Its own state began with that snapshot, too.
+    assert rebuild.plan(running, expired, find).exact
+    without = rebuild.plan(running, VIEW)
+    assert (without.forgotten, without.forsaken, without.exact) == (0, "old", False)
+    rebuild.apply(running, QUERY, without)
+    assert rebuild.plan(running, VIEW).exact
+    assert not rebuild.plan(running, VIEW, find).exact, "the profiles of now were made without it"
+
+
+def test_a_snapshot_of_topics_that_are_gone_is_begun_with_but_is_not_exact(running: Postgres, tmp_path: Path) -> None:
+    snapshot(tmp_path, "old", at=3, made_at="2026-11-26T00:00:00Z")
+    anew = KafkaView({PLACE: 0}, {PLACE: 0}, {"transactions": "topic-2"})
+    what = rebuild.plan(running, anew, partial(newest_usable, tmp_path, PROFILE_LAYOUT, "EUR"))
+    assert (what.snapshot is not None, len(what.breaks), what.exact) == (True, 1, False)
+    rebuild.apply(running, QUERY, what)
+    assert rebuild.plan(running, anew, partial(newest_usable, tmp_path, PROFILE_LAYOUT, "EUR")).exact, "as it is now"
+
+
+def snapshot(root: Path, name: str, *, at: int, made_at: str) -> Snapshot:
+    """A snapshot of generation 0, up to this offset."""
+    moment = Moment(
+        layout=PROFILE_LAYOUT, made_by=name, shop_currency="EUR", clock_ms=0, generation=0,
+        offsets={PLACE[0]: {PLACE[1]: at}}, topic_ids=dict(VIEW.ids),
+    )  # fmt: skip
+    made = write(root, name, [], moment)
+    manifest = msgspec.structs.replace(made.manifest, made_at=datetime.fromisoformat(made_at))
+    write_atomically(made.folder / MANIFEST, dump(manifest))
+    return Snapshot(made.folder, manifest)
 
 
 def test_messages_that_expired_unread_are_given_up_by_range(running: Postgres, settings: Settings) -> None:

@@ -5,20 +5,27 @@ On real Kafka, Postgres and Spark.
 
 import shutil
 import signal
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from fraudstream.files import write_atomically
 from fraudstream.kafka import offsets as kafka_offsets
 from fraudstream.ledger.rebuild import RebuildError
 from fraudstream.ledger.reconciliation import reconcile
 from fraudstream.local.rebuild import run_rebuild
 from fraudstream.messages.contracts import Topic, iso_milliseconds
-from fraudstream.settings import Settings
+from fraudstream.settings import PROJECT_DIR, Settings
+from fraudstream.snapshots.folders import Snapshot, newest_first
+from fraudstream.snapshots.manifest import MANIFEST, Place, dump
 from model.serving.registry import ensure_pretrained
+from spark_jobs.checkpoint import location
 from tests.emptying import make_topics_anew
 from tests.messages import as_bytes, label
 from tests.streaming import READY_SECONDS, Postgres, Shop, StartJob, count, read_all, refusal, scores
@@ -26,6 +33,7 @@ from tests.streaming import READY_SECONDS, Postgres, Shop, StartJob, count, read
 #: Of all purchases that are compared, so that their features may be equal.
 FIRST = datetime.now(UTC) - timedelta(minutes=3)
 SECOND = FIRST + timedelta(minutes=2)
+THIRD = FIRST + timedelta(minutes=3)
 
 
 @pytest.fixture(scope="module")
@@ -80,16 +88,98 @@ def test_a_lost_checkpoint_is_refused_and_rebuilt(
     assert found["tx-cut-2"] == found["tx-whole-2"], "the profile is what it was"
     assert found["tx-cut-2"] != found["tx-new-2"], "and it matters"
     assert count(database, "SELECT sum(duplicates) FROM fraud.stream_offsets") == 0
-    # The next test damages this state: a batch 0 that Spark didn't note as ended would be repeated without reading it.
-    checkpoint = settings.paths.stream / f"checkpoint-{count(database, 'SELECT generation FROM fraud.stream_queries')}"
-    job.until(lambda: batches(checkpoint / "commits") == batches(checkpoint / "offsets"), "Spark's note of the end")
     job.end(signal.SIGKILL)
+
+
+def test_a_snapshot_stands_in_for_what_kafka_forgot(
+    start_job: StartJob, settings: Settings, shop: Shop, database: Postgres
+) -> None:
+    """To the bit: twins who do the same are scored the same, one before the checkpoint was lost, one after it."""
+    job = start_job()
+    for twin in ("twin-a", "twin-b"):
+        buy(shop, f"{twin}-1", twin, FIRST)
+    read_all(job, shop, database)
+    job.until(lambda: is_level(settings, database), "Spark's note of the end")
+    made = snapshot(settings)
+    assert made.manifest.moment.reached == positions(database)
+    assert made.manifest.customers == count(
+        database, "SELECT count(DISTINCT customer_id) FROM fraud.scored_transactions"
+    )
+    for twin in ("twin-a", "twin-b"):
+        buy(shop, f"{twin}-2", twin, SECOND)
+    buy(shop, "twin-a-3", "twin-a", THIRD)
+    read_all(job, shop, database)
+    job.end(signal.SIGKILL)
+
+    shutil.rmtree(checkpoint_of(settings, database))
+    expire(settings, made.manifest.moment.reached)
+    damaged_copy(made, "newer")
+    said: list[str] = []
+    with pytest.raises(RebuildError, match="--yes"):
+        run_rebuild(settings, yes=False, accept_loss=False, from_kafka=True, tell=said.append)
+    assert "older ones have expired" in said[-1]
+    said.clear()
+    run_rebuild(settings, yes=True, accept_loss=False, tell=said.append)
+    assert said[0].startswith("The snapshot newer can't be used: ")
+    assert said[1].startswith(f"Profiles begin with the snapshot {made.name}: ")
+    assert said[2] == "9 messages in Kafka since then are read again for the customers' profiles, and not scored again."
+    assert len(said) == 4, "nothing is said to be missing"
+
+    job = start_job()
+    buy(shop, "twin-b-3", "twin-b", THIRD)
+    read_all(job, shop, database)
+    checkpoint = checkpoint_of(settings, database)
+    job.until(lambda: not (checkpoint / "beginning").exists(), "the query without its snapshot")
+    buy(shop, "new-3", "new-too", THIRD)
+    read_all(job, shop, database)
+    found = scores(database)
+    assert found["tx-twin-b-3"] == found["tx-twin-a-3"], "the profile is what it was"
+    assert found["tx-twin-b-3"] != found["tx-new-3"], "and it matters"
+    assert count(database, "SELECT sum(duplicates) FROM fraud.stream_offsets") == 0
+    # The next test damages this state: a batch that Spark didn't note as ended would be repeated.
+    job.until(lambda: is_level(settings, database), "Spark's note of the end")
+    job.end(signal.SIGKILL)
+
+
+def checkpoint_of(settings: Settings, database: Postgres) -> Path:
+    return Path(location(settings.checkpoint, count(database, "SELECT generation FROM fraud.stream_queries")))
+
+
+def is_level(settings: Settings, database: Postgres) -> bool:
+    """Whether Spark has noted the end of each micro-batch that it planned."""
+    checkpoint = checkpoint_of(settings, database)
+    return batches(checkpoint / "commits") == batches(checkpoint / "offsets")
+
+
+def positions(database: Postgres) -> dict[Place, int]:
+    rows = database.execute("SELECT topic, kafka_partition, next_offset FROM fraud.stream_offsets").fetchall()
+    return {(topic, partition): offset for topic, partition, offset in rows}
+
+
+def snapshot(settings: Settings) -> Snapshot:
+    """What the Dag `snapshot_profiles` runs."""
+    command = [sys.executable, "-m", "spark_jobs.snapshot_profiles"]
+    done = subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, text=True, timeout=READY_SECONDS, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (made,) = newest_first(settings.paths.snapshots)
+    return made
+
+
+def damaged_copy(made: Snapshot, name: str) -> None:
+    """A newer snapshot, of which a bit has changed."""
+    folder = made.folder.with_name(name)
+    shutil.copytree(made.folder, folder)
+    later = msgspec.structs.replace(made.manifest, made_at=made.manifest.made_at + timedelta(hours=1))
+    write_atomically(folder / MANIFEST, dump(later))
+    file = folder / later.parts[0].name
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
 
 
 def test_a_damaged_checkpoint_is_rebuilt_without_a_person(
     start_job: StartJob, settings: Settings, shop: Shop, database: Postgres
 ) -> None:
     before = count(database, "SELECT generation FROM fraud.stream_queries")
+    known = len(scores(database))
     for file in settings.paths.stream.glob(f"checkpoint-{before}/state/0/[0-9]*/[0-9]*.*"):  # changes and snapshots
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     shop.buy("after-damage")
@@ -101,20 +191,20 @@ def test_a_damaged_checkpoint_is_rebuilt_without_a_person(
     job = start_job()
     assert job.process.wait(READY_SECONDS) == 1
     assert "the checkpoint is damaged" in job.log.read_text()
+    assert "from the snapshot" in job.log.read_text(), "Kafka alone doesn't hold all"
     read_all(start_job(), shop, database)
-    assert len(scores(database)) == 6
+    assert len(scores(database)) == known + 1
     assert count(database, "SELECT generation FROM fraud.stream_queries") > before
 
 
 def test_what_kafka_lost_is_refused_until_somebody_accepts_it(
     start_job: StartJob, settings: Settings, shop: Shop, database: Postgres
 ) -> None:
-    run_id = count(database, "SELECT max(batch_id) FROM fraud.stream_batches")
+    run_id, known = count(database, "SELECT max(batch_id) FROM fraud.stream_batches"), len(scores(database))
     for _ in range(3):
         buy(shop, "unread", "unread", SECOND)  # three times the same purchase, of which the browse events expire
     shop.flush()
-    admin = AdminClient(settings.kafka.client_config())
-    expire(settings, admin, Topic.BROWSE_EVENTS)
+    expire(settings, kafka_offsets.latest(settings.kafka, [Topic.BROWSE_EVENTS], 10))
     make_topics_anew(settings, Topic.TRANSACTION_LABELS)
     problem = refusal(settings, start_job())
     assert "expired before they were read" in problem
@@ -125,7 +215,7 @@ def test_what_kafka_lost_is_refused_until_somebody_accepts_it(
     said: list[str] = []
     with pytest.raises(RebuildError, match="--accept-loss"):
         run_rebuild(settings, yes=True, accept_loss=False, tell=said.append)
-    assert "older ones have expired" in said[-1]
+    assert "messages after it have expired" in said[-1]
     run_rebuild(settings, yes=True, accept_loss=True, tell=lambda _: None)
     assert count(database, "SELECT sum(lost) FROM fraud.stream_offsets") == 6
     assert count(database, "SELECT sum(until_offset - from_offset) FROM fraud.stream_lost_ranges") == 6
@@ -133,7 +223,7 @@ def test_what_kafka_lost_is_refused_until_somebody_accepts_it(
     job = start_job()
     send_label(shop)
     read_all(job, shop, database)
-    assert len(scores(database)) == 7
+    assert len(scores(database)) == known + 1
     assert count(database, "SELECT sum(duplicates) FROM fraud.stream_offsets") == 2
     labels = database.execute("SELECT topic FROM fraud.transaction_labels WHERE batch_id <= %s", (run_id,)).fetchall()
     assert [str(topic).split("@")[0] for (topic,) in labels] == ["transaction-labels"]
@@ -146,8 +236,8 @@ def send_label(shop: Shop) -> None:
     shop.send(Topic.TRANSACTION_LABELS, b"tx-whole-1", as_bytes(label(transaction_id="tx-whole-1")))
 
 
-def expire(settings: Settings, admin: AdminClient, topic: Topic) -> None:
-    """Lets Kafka forget all that it holds of a topic, as after its retention."""
-    ends = kafka_offsets.latest(settings.kafka, [topic], 10)
-    for deleted in admin.delete_records([TopicPartition(*place, end) for place, end in ends.items()]).values():
+def expire(settings: Settings, until: dict[Place, int]) -> None:
+    """Lets Kafka forget all that lies before these offsets, as after its retention."""
+    admin = AdminClient(settings.kafka.client_config())
+    for deleted in admin.delete_records([TopicPartition(*place, end) for place, end in until.items()]).values():
         deleted.result(30)

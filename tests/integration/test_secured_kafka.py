@@ -321,8 +321,9 @@ def test_spark_signs_in_with_a_client_certificate(settings: Settings, broker: Se
     program = (
         "from fraudstream.settings import load_settings; from spark_jobs.session import build_session;"
         "from spark_jobs.source import read_events; from spark_jobs.batch_size import BatchSize;"
+        "from spark_jobs.pace import Pace; from threading import Event;"
         "s = load_settings(); spark = build_session(s, 'local[1]');"
-        "events = read_events(spark, s, BatchSize(20_000));"
+        "events = read_events(spark, s, BatchSize(20_000), Pace(0, Event()));"
         "read = [];"
         "query = events.writeStream.foreachBatch(lambda frame, _: read.append(frame.count())).start();"
         "query.processAllAvailable(); query.stop(); print('read', sum(read))"

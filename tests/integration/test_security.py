@@ -181,8 +181,9 @@ def test_sparks_kafka_source_does_not_tell_the_password(settings: Settings, guar
     program = (
         "from fraudstream.settings import load_settings; from spark_jobs.session import build_session;"
         "from spark_jobs.source import read_events; from spark_jobs.batch_size import BatchSize;"
+        "from spark_jobs.pace import Pace; from threading import Event;"
         "s = load_settings(); spark = build_session(s, 'local[1]');"
-        "frame = read_events(spark, s, BatchSize(20_000)); frame.explain(True);"
+        "frame = read_events(spark, s, BatchSize(20_000), Pace(0, Event())); frame.explain(True);"
         "query = frame.writeStream.format('console').start(); query.awaitTermination()"
     )
     account = account_of(guarded, WRONG)

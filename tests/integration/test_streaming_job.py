@@ -5,9 +5,10 @@ And its sockets don't pile up.
 
 import json
 import os
+import shutil
 import signal
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -33,7 +34,7 @@ from spark_jobs.batch_size import MAX_READ_BYTES
 from spark_jobs.checkpoint import SUSPICION
 from tests.messages import as_bytes, bad_messages, browse_event, label, transaction
 from tests.polling import poll
-from tests.streaming import Job, Postgres, Shop, accounted, count, read_all
+from tests.streaming import Job, Postgres, Shop, accounted, count, read_all, scores
 
 #: Less than the default, so that what just fits there is found.
 HEAP_MB = 640
@@ -333,6 +334,48 @@ def buy_one_by_one(number: int, name: str, job: Job, shop: Shop, database: Postg
     for index in range(number):
         shop.buy(f"{name}-{index}")
         read_all(job, shop, database)
+
+
+def garble(file: Path) -> None:
+    with file.open("r+b") as opened:
+        opened.seek(4 * 4096)
+        opened.write(b"\xa5" * (file.stat().st_size - 4 * 4096))
+
+
+def cut_off(file: Path) -> None:
+    os.truncate(file, 0)
+
+
+def remove(file: Path) -> None:
+    shutil.rmtree(file.parent)
+
+
+@pytest.mark.parametrize("harm", [garble, cut_off, remove])
+def test_the_workers_copy_of_the_profiles_is_but_a_copy(
+    job: list[Job], shop: Shop, database: Postgres, settings: Settings, harm: Callable[[Path], None]
+) -> None:
+    """What happens to it while the job runs changes no score, and ends no job."""
+    begun = datetime.now(UTC) - timedelta(minutes=8)
+    name = harm.__name__
+
+    def buy(customer: str, number: int) -> None:
+        at = iso_milliseconds(begun + timedelta(minutes=number))
+        shop.buy(f"{customer}-{number}", customer_id=customer, event_time=at, amount=10.0 + number)
+
+    for number in range(4):
+        for customer in (f"whole-{name}", f"harmed-{name}"):
+            buy(customer, number)
+    buy(f"whole-{name}", 4)
+    read_all(job[-1], shop, database)
+    files = list((settings.paths.stream / "scratch").rglob("profile-cache/*/data.mdb"))
+    assert len(files) == settings.stream.state_partitions
+    for file in files:
+        harm(file)
+    for customer in (f"harmed-{name}", f"new-{name}"):
+        buy(customer, 4)
+    read_all(job[-1], shop, database)
+    found = scores(database)
+    assert found[f"tx-harmed-{name}-4"] == found[f"tx-whole-{name}-4"] != found[f"tx-new-{name}-4"]
 
 
 def jvm(job: Job) -> psutil.Process:

@@ -20,8 +20,10 @@ from fraudstream.simulator.history_plan import HistoryPlan
 from fraudstream.simulator.recording import open_recording
 from fraudstream.static_data.currencies import CurrencyRates
 from model.durations import DAY_MS, HOUR_MS
-from spark_jobs.bucket import Bucket, Kind, Limits, Message, Outcome
+from spark_jobs.bucket import Kind, Limits, Message, Outcome
+from spark_jobs.bucket_state import Kept, state_of
 from spark_jobs.slices import Slicer
+from tests.unit.kept_log import KeptLog
 
 END = datetime(2026, 11, 1, tzinfo=UTC)
 HORIZON_MS = int(END.timestamp() * 1000) + DAY_MS
@@ -33,7 +35,7 @@ LIMITS = Limits(timedelta(minutes=5), 60_000, 400 * DAY_MS, 30 * DAY_MS, 7 * DAY
 EUROS = CurrencyRates("EUR")
 
 Cut = Callable[[dict[Place, int], dict[Place, int]], dict[Place, int]]
-State = dict[int, bytes]
+State = dict[int, KeptLog]
 
 
 @dataclass
@@ -134,9 +136,11 @@ def by_time(log: Log, limit: int) -> Cut:
     return lambda start, end: slicer.cut(start, end, HORIZON_MS)
 
 
-def micro_batches(log: Log, cut: Cut, visible: Iterable[dict[Place, int]]) -> Iterator[list[Message]]:
+def micro_batches(
+    log: Log, cut: Cut, visible: Iterable[dict[Place, int]], start: dict[Place, int] | None = None
+) -> Iterator[list[Message]]:
     """The log in micro-batches; `visible` are the partitions' ends at each plan, the last one until all is read."""
-    start = log.beginning
+    start = start or log.beginning
     for ends in visible:
         planned = cut(start, {place: max(end, start[place]) for place, end in ends.items()})
         yield log.read(start, planned)
@@ -152,14 +156,27 @@ def run_batch(state: State, messages: list[Message]) -> tuple[State, list[Outcom
     after, outcomes = dict(state), []
     ordered = sorted(messages, key=_bucket)
     for number, mine in groupby(ordered, _bucket):
-        bucket = Bucket(state.get(number), LIMITS, EUROS)
+        log = state.get(number, KeptLog())
+        bucket = log.bucket(LIMITS, EUROS)
         outcomes += bucket.handle(mine)
-        after[number] = bucket.encode()
+        after[number] = log.after(bucket)
     return after, outcomes
 
 
+def from_rows(rows: Iterable[Kept]) -> State:
+    """The state of a new checkpoint that begins with a snapshot's rows."""
+    ordered = sorted(rows, key=lambda row: bucket_of(row.customer_id.encode()))
+    buckets = groupby(ordered, lambda row: bucket_of(row.customer_id.encode()))
+    return {number: KeptLog.of(*state_of(mine)) for number, mine in buckets}
+
+
+def bucket_of(key: bytes | None) -> int:
+    """The bucket of a message's key."""
+    return crc32(key or b"") % BUCKETS
+
+
 def _bucket(message: Message) -> int:
-    return crc32(message.key or b"") % BUCKETS
+    return bucket_of(message.key)
 
 
 def fates(outcomes: Iterable[Outcome]) -> dict[Place | tuple[str, int, int], str]:

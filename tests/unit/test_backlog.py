@@ -4,18 +4,21 @@ Whatever the limit, with restarts, a repeated micro-batch, and a state that is m
 """
 
 from collections.abc import Iterable
+from itertools import islice
 from random import Random
 
-import msgspec
 import pytest
 
 from fraudstream.kafka.offsets import Place
+from spark_jobs.bucket_state import Kept, kept_in
+from spark_jobs.change_log import encode_head
 from tests.unit.backlog import (
     Cut,
     Log,
     State,
     by_time,
     fates,
+    from_rows,
     micro_batches,
     recorded_hour,
     run_batch,
@@ -70,8 +73,8 @@ def differing(one: dict[Place, str], other: dict[Place, str]) -> int:
 
 
 def profiles(state: State) -> dict[int, object]:
-    """The buckets' customers, whatever their order."""
-    return {number: msgspec.msgpack.decode(bucket) for number, bucket in state.items()}
+    """The buckets' customers, wherever their logs were put whole."""
+    return {number: log.customers for number, log in state.items()}
 
 
 def test_the_recording_is_one_that_could_show_a_difference(log: Log, live: tuple[State, dict[Place, str]]) -> None:
@@ -96,3 +99,25 @@ def test_outages_and_restarts_at_any_moment_change_nothing(log: Log, live: tuple
 
     _, found = read(log, cut, plans(log, 40, random), repeats=0.1)
     assert differing(found, live[1]) == 0
+
+
+def test_a_snapshot_and_what_came_after_it_are_as_good_as_all(log: Log, live: tuple[State, dict[Place, str]]) -> None:
+    """The state after a third of the hour, as a snapshot has it; and from there on a rebuild's slices."""
+    state: State = {}
+    reached = log.beginning
+    for messages in islice(micro_batches(log, by_time(log, LIMIT), ()), 2):
+        state, _ = run_batch(state, messages)
+        reached |= {(message.topic, message.partition): message.offset + 1 for message in messages}
+    assert log.beginning != reached != log.end
+    state, found = from_rows(rows(state)), {}
+    for messages in micro_batches(log, by_time(log, LIMIT // 3), (), reached):
+        state, outcomes = run_batch(state, messages)
+        found |= fates(outcomes)
+    assert len(found) > 1_000
+    assert differing(found, {place: live[1][place] for place in found}) == 0
+    assert sorted(rows(state)) == sorted(rows(live[0])), "every profile, to the bit"
+
+
+def rows(state: State) -> list[Kept]:
+    """The state as rows of a snapshot."""
+    return [row for log in state.values() for row in kept_in(encode_head(log.head), log.chunks)[1]]

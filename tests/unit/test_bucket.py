@@ -15,10 +15,13 @@ from fraudstream.messages.redaction import CUT_MARGIN, redact
 from fraudstream.messages.validation import MAX_MESSAGE_BYTES, TOO_LARGE_KEPT_BYTES
 from fraudstream.static_data.currencies import CurrencyRates, Rate
 from model.features.columns import STATEFUL_COLUMNS
-from spark_jobs.bucket import Bucket, Kind, Limits, Message
+from spark_jobs import change_log
+from spark_jobs.bucket import Kind, Limits, Message
+from spark_jobs.change_log import LEAST_APPENDED_BYTES
 from spark_jobs.cutting import Room
 from spark_jobs.sink import content_hash
 from tests.messages import NOW, as_bytes, browse_event, label, transaction
+from tests.unit.kept_log import KeptLog
 
 DAY_S = 86_400
 LIMITS = Limits(
@@ -58,7 +61,7 @@ def test_every_message_is_accounted_for() -> None:
         purchase(2, 10, transaction_id="tx-0"),
     ]
     counts: Counter[str] = Counter()
-    for outcome in Bucket(None, LIMITS, EUROS).handle(messages):
+    for outcome in KeptLog().bucket(LIMITS, EUROS).handle(messages):
         counts[outcome.kind] += outcome.messages
     assert counts == {
         Kind.BROWSE: 5,
@@ -71,7 +74,7 @@ def test_every_message_is_accounted_for() -> None:
 
 def test_a_refused_message_keeps_its_bytes_and_gets_its_reason() -> None:
     bad = message(Topic.TRANSACTIONS, 7, transaction(amount="much"))
-    (outcome,) = Bucket(None, LIMITS, EUROS).handle([bad])
+    (outcome,) = KeptLog().bucket(LIMITS, EUROS).handle([bad])
     assert (outcome.kind, outcome.offset, outcome.value) == (Kind.DEAD, 7, bad.value)
     assert outcome.reason == DeadLetterReason.NUMBER_AS_TEXT
     assert "amount" in str(outcome.detail)
@@ -79,7 +82,7 @@ def test_a_refused_message_keeps_its_bytes_and_gets_its_reason() -> None:
 
 def features(*batches: list[Message]) -> dict[object, object]:
     """The features of each purchase, to the bit."""
-    bucket = Bucket(None, LIMITS, EUROS)
+    bucket = KeptLog().bucket(LIMITS, EUROS)
     outcomes = [outcome for messages in batches for outcome in bucket.handle(messages)]
     return {o.offset: repr(o.features) for o in outcomes if o.kind == Kind.TRANSACTION}
 
@@ -98,22 +101,22 @@ def test_a_purchase_does_not_see_what_arrived_after_it_wherever_the_batch_ends()
 
 
 def test_a_duplicate_leaves_the_state_as_it_was() -> None:
-    first, repeated = Bucket(None, LIMITS, EUROS), Bucket(None, LIMITS, EUROS)
+    first, repeated = KeptLog().bucket(LIMITS, EUROS), KeptLog().bucket(LIMITS, EUROS)
     list(first.handle([browse(0, 0), purchase(0, 5)]))
     list(repeated.handle([browse(0, 0), purchase(0, 5), purchase(1, 6, transaction_id="tx-0", amount=999.0)]))
-    assert repeated.encode() == first.encode()
+    assert KeptLog().after(repeated) == KeptLog().after(first)
 
 
 def test_state_carries_over_to_the_next_batch() -> None:
-    whole, second = Bucket(None, LIMITS, EUROS), Bucket(None, LIMITS, EUROS)
+    whole, second = KeptLog().bucket(LIMITS, EUROS), KeptLog().bucket(LIMITS, EUROS)
     expected = [o.features for o in whole.handle([purchase(0, 0), purchase(1, 60)])][1]
     list(second.handle([purchase(0, 0)]))
-    (outcome,) = Bucket(second.encode(), LIMITS, EUROS).handle([purchase(1, 60)])
+    (outcome,) = KeptLog().after(second).bucket(LIMITS, EUROS).handle([purchase(1, 60)])
     assert repr(outcome.features) == repr(expected)
 
 
 def test_customers_of_a_bucket_do_not_share_history() -> None:
-    alone, among = Bucket(None, LIMITS, EUROS), Bucket(None, LIMITS, EUROS)
+    alone, among = KeptLog().bucket(LIMITS, EUROS), KeptLog().bucket(LIMITS, EUROS)
     (expected,) = alone.handle([purchase(0, 60)])
     outcomes = list(among.handle([purchase(1, 0, customer_id="c-2"), purchase(0, 60)]))
     assert repr(outcomes[1].features) == repr(expected.features)
@@ -122,7 +125,7 @@ def test_customers_of_a_bucket_do_not_share_history() -> None:
 def test_late_is_a_mark_on_a_scored_transaction() -> None:
     on_time = message(Topic.TRANSACTIONS, 0, transaction(transaction_id="tx-0"), delay_s=59)
     late = message(Topic.TRANSACTIONS, 1, transaction(transaction_id="tx-1"), delay_s=61)
-    assert [o.late for o in Bucket(None, LIMITS, EUROS).handle([on_time, late])] == [False, True]
+    assert [o.late for o in KeptLog().bucket(LIMITS, EUROS).handle([on_time, late])] == [False, True]
 
 
 def on_day(day: float, kind: str, offset: int, **fields: object) -> Message:
@@ -131,40 +134,47 @@ def on_day(day: float, kind: str, offset: int, **fields: object) -> Message:
     return make(offset, day * DAY_S, day * DAY_S, **fields)
 
 
-def test_state_does_not_grow_in_a_compressed_month() -> None:
-    """Each day 50 new visitors look and 5 new customers buy: only those within their retention are remembered."""
-    state, sizes = None, []
-    for day in range(30):
-        bucket = Bucket(state, LIMITS, EUROS)
-        messages = [on_day(day, "browse", 100 * day + n, customer_id=f"v-{day}-{n}") for n in range(50)]
-        messages += [on_day(day, "purchase", 100 * day + n, customer_id=f"c-{day}-{n}") for n in range(5)]
-        assert sum(outcome.messages for outcome in bucket.handle(messages)) == 55
-        state = bucket.encode()
-        sizes.append(len(bucket))
-    # Retention and the skew of a day: visitors of 4 days, customers of 12.
-    assert sizes[-1] == 4 * 50 + 12 * 5
-    assert max(sizes) == sizes[-1]
+def test_state_does_not_grow_in_a_compressed_quarter() -> None:
+    """Each day 200 new visitors look and 20 new customers buy: a log that is put whole has those within retention."""
+    log, sizes, wholes = KeptLog(), [], 0
+    for day in range(90):
+        bucket = log.bucket(LIMITS, EUROS)
+        messages = [on_day(day, "browse", 1000 * day + n, customer_id=f"v-{day}-{n}") for n in range(200)]
+        messages += [on_day(day, "purchase", 1000 * day + n, customer_id=f"c-{day}-{n}") for n in range(20)]
+        assert sum(outcome.messages for outcome in bucket.handle(messages)) == 220
+        is_whole = bucket.change_of(log.head).is_whole
+        log = log.after(bucket)
+        sizes.append(sum(map(len, log.chunks)))
+        if is_whole and day > 12:  # retention and the skew of a day: visitors of 4 days, customers of 12
+            assert len(log.customers) == 4 * 200 + 12 * 20
+            wholes += 1
+    assert wholes > 5
+    assert max(sizes[45:]) <= max(sizes[:45]) <= 2 * (log.head.whole_bytes + LEAST_APPENDED_BYTES)
 
 
 def test_a_customer_who_comes_back_after_the_retention_is_new_whether_swept_out_or_not() -> None:
-    (expected,) = Bucket(None, LIMITS, EUROS).handle([on_day(11, "purchase", 1)])
-    kept = Bucket(None, LIMITS, EUROS)
+    (expected,) = KeptLog().bucket(LIMITS, EUROS).handle([on_day(11, "purchase", 1)])
+    kept = KeptLog().bucket(LIMITS, EUROS)
     together = list(kept.handle([on_day(0, "purchase", 0), on_day(11, "purchase", 1)]))
-    swept = Bucket(None, LIMITS, EUROS)
-    list(swept.handle([on_day(0, "purchase", 0)]))
-    swept = Bucket(swept.encode(), LIMITS, EUROS)
-    list(swept.handle([on_day(12, "browse", 0, customer_id="c-2")]))
-    swept = Bucket(swept.encode(), LIMITS, EUROS)
-    assert len(swept) == 1
-    (apart,) = swept.handle([on_day(11, "purchase", 1)])
+    log = KeptLog()
+    for message_ in (on_day(0, "purchase", 0), on_day(12, "browse", 0, customer_id="c-2")):
+        swept = log.bucket(LIMITS, EUROS)
+        list(swept.handle([message_]))
+        log = log.after(swept)
+    head, chunks = change_log.whole(
+        {c: stored for c, stored in log.customers.items() if not swept.is_over(stored)}, log.head.clock_ms
+    )
+    log = KeptLog(head, tuple(chunks))
+    assert len(log.customers) == 1
+    (apart,) = log.bucket(LIMITS, EUROS).handle([on_day(11, "purchase", 1)])
     assert repr(together[1].features) == repr(apart.features) == repr(expected.features)
 
 
 def test_a_customer_who_comes_back_within_the_retention_is_known() -> None:
-    bucket = Bucket(None, LIMITS, EUROS)
+    bucket = KeptLog().bucket(LIMITS, EUROS)
     list(bucket.handle([on_day(0, "purchase", 0)]))
-    (outcome,) = Bucket(bucket.encode(), LIMITS, EUROS).handle([on_day(9, "purchase", 1)])
-    (unknown,) = Bucket(None, LIMITS, EUROS).handle([on_day(9, "purchase", 1)])
+    (outcome,) = KeptLog().after(bucket).bucket(LIMITS, EUROS).handle([on_day(9, "purchase", 1)])
+    (unknown,) = KeptLog().bucket(LIMITS, EUROS).handle([on_day(9, "purchase", 1)])
     assert repr(outcome.features) != repr(unknown.features)
 
 
@@ -173,26 +183,26 @@ FAR_AHEAD_MS = 1_795_000_000_000_000  # the year 58852
 
 def test_a_clock_that_was_far_ahead_comes_back_and_expels_nobody() -> None:
     """As in a state from before `spark_jobs.source` bounded times."""
-    poisoned, whole = Bucket(None, LIMITS, EUROS), Bucket(None, LIMITS, EUROS)
+    poisoned, whole = KeptLog().bucket(LIMITS, EUROS), KeptLog().bucket(LIMITS, EUROS)
     known = [on_day(0, "purchase", n, customer_id=f"c-{n}") for n in range(5)]
     far = on_day(0, "browse", 9, customer_id="c-0")._replace(ingest_ms=FAR_AHEAD_MS, value=b"{")
     list(poisoned.handle([*known[:4], far, known[4]]))
     list(whole.handle([*known, far._replace(ingest_ms=known[0].ingest_ms)]))
-    assert poisoned.encode() == whole.encode()
-    assert len(poisoned) == 5
+    assert KeptLog().after(poisoned) == KeptLog().after(whole)
+    assert len(KeptLog().after(poisoned).customers) == 5
 
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=5))
 def test_any_time_is_accounted_for(times_ms: list[int]) -> None:
-    bucket = Bucket(None, LIMITS, EUROS)
+    bucket = KeptLog().bucket(LIMITS, EUROS)
     messages = [purchase(n, n)._replace(ingest_ms=at) for n, at in enumerate(times_ms)]
     assert sum(outcome.messages for outcome in bucket.handle(messages)) == len(times_ms)
-    Bucket(bucket.encode(), LIMITS, EUROS)
+    KeptLog().after(bucket).bucket(LIMITS, EUROS)
 
 
 def test_what_nobody_reads_of_a_large_message_is_not_handed_on() -> None:
     padded = purchase(0, 0, note="x" * 100_000)
-    (outcome,) = Bucket(None, LIMITS, EUROS).handle([padded])
+    (outcome,) = KeptLog().bucket(LIMITS, EUROS).handle([padded])
     assert outcome.kind == Kind.TRANSACTION
     assert len(outcome.value or b"") < 1000
     assert outcome.cut
@@ -202,9 +212,9 @@ def test_what_nobody_reads_of_a_large_message_is_not_handed_on() -> None:
 
 def test_a_message_that_is_too_large_is_cut_where_it_is_refused() -> None:
     value = b"4111111111111111 " * 60_000
-    (outcome,) = Bucket(None, LIMITS, EUROS).handle([purchase(0, 0)._replace(value=value)])
+    (outcome,) = KeptLog().bucket(LIMITS, EUROS).handle([purchase(0, 0)._replace(value=value)])
     beginning = purchase(0, 0)._replace(value=value[: TOO_LARGE_KEPT_BYTES + CUT_MARGIN], size=len(value))
-    assert Bucket(None, LIMITS, EUROS).handle([beginning]).__next__() == outcome
+    assert KeptLog().bucket(LIMITS, EUROS).handle([beginning]).__next__() == outcome
     assert outcome.reason == DeadLetterReason.TOO_LARGE
     assert outcome.detail == f"{len(value)} bytes; at most {MAX_MESSAGE_BYTES}"
     assert (outcome.value, outcome.cut) == (redact(value, TOO_LARGE_KEPT_BYTES), True)
@@ -213,7 +223,7 @@ def test_a_message_that_is_too_large_is_cut_where_it_is_refused() -> None:
 def test_refused_values_beyond_a_tasks_room_are_cut() -> None:
     refused = [purchase(n, 0)._replace(value=b"{" + b" " * 100_000) for n in range(5)]
     room = Room(250_000)
-    found = [room.fit(outcome) for outcome in Bucket(None, LIMITS, EUROS).handle(refused)]
+    found = [room.fit(outcome) for outcome in KeptLog().bucket(LIMITS, EUROS).handle(refused)]
     assert [outcome.cut for outcome in found] == [False, False, True, True, True]
     assert sum(len(outcome.value or b"") for outcome in found) == 2 * 100_001 + 3 * TOO_LARGE_KEPT_BYTES
     assert {outcome.reason for outcome in found} == {DeadLetterReason.TRUNCATED_JSON}
@@ -222,22 +232,22 @@ def test_refused_values_beyond_a_tasks_room_are_cut() -> None:
 def test_accounted_messages_change_profiles_and_nothing_comes_out() -> None:
     first = [browse(0, 0), purchase(0, 5), message(Topic.TRANSACTIONS, 1, transaction(amount="much"))]
     first.append(message(Topic.TRANSACTION_LABELS, 0, label()))
-    whole = Bucket(None, LIMITS, EUROS)
+    whole = KeptLog().bucket(LIMITS, EUROS)
     list(whole.handle(first))
     resume = {(Topic.BROWSE_EVENTS, 0): 1, (Topic.TRANSACTIONS, 0): 2, (Topic.TRANSACTION_LABELS, 0): 1}
-    again = Bucket(None, LIMITS._replace(resume=resume), EUROS)
+    again = KeptLog().bucket(LIMITS._replace(resume=resume), EUROS)
     (outcome,) = again.handle([*first, purchase(2, 60)])
     (expected,) = whole.handle([purchase(2, 60)])
     assert repr(outcome) == repr(expected)
-    assert again.encode() == whole.encode()
+    assert KeptLog().after(again) == KeptLog().after(whole)
 
 
 def test_a_late_duplicate_does_not_prolong_the_memory_of_its_customer() -> None:
-    once, again = Bucket(None, LIMITS, EUROS), Bucket(None, LIMITS, EUROS)
+    once, again = KeptLog().bucket(LIMITS, EUROS), KeptLog().bucket(LIMITS, EUROS)
     other = on_day(9, "browse", 9, customer_id="c-2")
     list(once.handle([on_day(0, "purchase", 0), other]))
     list(again.handle([on_day(0, "purchase", 0), other, on_day(9, "purchase", 1, transaction_id="tx-0")]))
-    assert again.encode() == once.encode()
+    assert KeptLog().after(again) == KeptLog().after(once)
 
 
 def order(offset: int, seconds: float, **fields: object) -> Message:
@@ -249,7 +259,9 @@ def scored(rates: CurrencyRates, *messages: Message) -> list[dict[str, float | N
     """Features and exchange rate of each transaction, which all come in one micro-batch."""
     return [
         dict(zip(STATEFUL_COLUMNS, outcome.features or (), strict=True)) | {"exchange_rate": outcome.exchange_rate}
-        for outcome in Bucket(None, LIMITS._replace(customer_retention_ms=400 * DAY_S * 1000), rates).handle(messages)
+        for outcome in KeptLog()
+        .bucket(LIMITS._replace(customer_retention_ms=400 * DAY_S * 1000), rates)
+        .handle(messages)
     ]
 
 

@@ -50,6 +50,7 @@ PASSED_TO = {
     "train": ("model.training.train",),
     "evaluate": ("model.evaluate",),
     "models": ("model.serving.registry_cli",),
+    "history": ("model.past",),
 }
 #: Options of pytest itself that the docs use.
 PYTEST = frozenset({"-k"})

@@ -35,10 +35,11 @@ from model.features.entity_risk import EntityRisk
 from model.features.static import StaticData
 from model.training.dataset import build
 from model.training.history import HistoryFolder
-from spark_jobs.bucket import Bucket, Kind, Limits, Message, Outcome
+from spark_jobs.bucket import Kind, Limits, Message, Outcome
 from spark_jobs.schemas import OUTCOME
 from spark_jobs.scoring import ModelFiles, ScoringData, features_of
 from tests.unit.entity_refresh import refreshed, utc, with_items
+from tests.unit.kept_log import KeptLog
 
 CONFIG = EntityRiskSettings(refresh_minutes=30, publication_seconds=60)
 LIMITS = Limits(timedelta(minutes=5), 60_000, 400 * DAY_MS, 30 * DAY_MS, 7 * DAY_MS, resume={})
@@ -124,20 +125,21 @@ def micro_batches(shop: Shop, random: Random) -> Iterator[tuple[int, list[Messag
             del messages[:size]
 
 
-def run_batch(state: dict[int, bytes], messages: list[Message]) -> tuple[dict[int, bytes], list[Outcome]]:
+def run_batch(state: dict[int, KeptLog], messages: list[Message]) -> tuple[dict[int, KeptLog], list[Outcome]]:
     """The stateful stage on one micro-batch: the new state and what became of the messages."""
     after, outcomes = dict(state), []
     messages = sorted(messages, key=lambda message: crc32(message.key or b"") % BUCKETS)
     for number, mine in groupby(messages, lambda message: crc32(message.key or b"") % BUCKETS):
-        bucket = Bucket(state.get(number), LIMITS, RATES)
+        log = state.get(number, KeptLog())
+        bucket = log.bucket(LIMITS, RATES)
         outcomes += bucket.handle(mine)
-        after[number] = bucket.encode()
+        after[number] = log.after(bucket)
     return after, outcomes
 
 
 def streamed(shop: Shop, random: Random) -> pd.DataFrame:
     """The features of all transactions, as the stream scores them, with a kill in one of ten micro-batches."""
-    state: dict[int, bytes] = {}
+    state: dict[int, KeptLog] = {}
     identifiers: list[str] = []
     parts: list[np.ndarray] = []
     for refresh_ms, messages in micro_batches(shop, random):

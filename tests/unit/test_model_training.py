@@ -26,9 +26,10 @@ from model.serving.scorer import Scorer, calibrated
 from model.training.calibration import fit_calibration
 from model.training.dataset import Dataset, build
 from model.training.errors import HistoryError, TrainingError
-from model.training.history import RATES_FILE, WARM_UP_DATASETS, HistoryFolder, stateful_features
+from model.training.history import RATES_FILE, WARM_UP_DATASETS, HistoryFolder
 from model.training.metrics import card_precision, evaluate
 from model.training.split import split_by_time
+from model.training.stateful import stateful_features
 from model.training.thresholds import Period, ThresholdRule
 from model.training.train import app
 from tests.unit.model_events import START
@@ -139,7 +140,11 @@ def test_a_historys_features_are_those_of_the_feature_code(history: Path) -> Non
 
 @pytest.fixture(scope="module")
 def warmed(history: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The history's later half, with the first half as its warm-up, in several parts that overlap in time."""
+    """The history's later half, with the first half as its warm-up, in several parts that overlap in time.
+
+    One of them is a past that was imported.
+    """
+    past = HistoryFolder(tmp_path_factory.mktemp("past"))
     whole, later = HistoryFolder(history), HistoryFolder(tmp_path_factory.mktemp("warmed"))
     for name in ("customers", "products"):
         whole.table(name).to_parquet(later.path / f"{name}.parquet")
@@ -150,11 +155,13 @@ def warmed(history: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         parts = {later.path / name: [table.filter(pa.array(~early))]}
         if name != "truth":
             before = table.filter(pa.array(early))
-            parts[later.warm_up.path / name] = [before.take(list(range(n, len(before), 3))) for n in range(3)]
+            thirds = [before.take(list(range(n, len(before), 3))) for n in range(3)]
+            parts |= {later.warm_up.path / name: thirds[:2], past.path / name: thirds[2:]}
         for folder, tables in parts.items():
             folder.mkdir(parents=True)
             for number, part in enumerate(tables):
                 pq.write_table(part, folder / f"part-{number:05d}.parquet")
+    later.begin_with(past)
     return later.path
 
 

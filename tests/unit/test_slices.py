@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from fraudstream.messages.contracts import Topic
 from model.durations import DAY_MS
 from spark_jobs.bucket import Message
-from spark_jobs.slices import Slicer
+from spark_jobs.slices import FirstSlice, Slicer
 from tests.unit.backlog import HORIZON_MS, Log
 
 NOW_MS = HORIZON_MS - DAY_MS
@@ -93,3 +93,16 @@ def test_a_partition_that_is_ahead_of_the_others_waits_for_them() -> None:
     end = slicer.cut({browsed: 100, bought: 700}, log.end, HORIZON_MS)
     assert end[bought] == 700
     assert 400 < end[browsed] <= 500
+
+
+@given(logs, st.integers(1, 100))
+def test_a_query_of_one_slice_reads_the_same_one_and_nothing_after_it(partitions: list[list[int]], limit: int) -> None:
+    log = log_of(*partitions)
+    new = {(TOPICS[0].value, 99): 0}
+    cutter = FirstSlice(lambda _: limit, log.appended_since)
+    assert cutter.cut(log.beginning, log.beginning, HORIZON_MS) == log.beginning, "it waits for a first message"
+    end = cutter.cut(log.beginning, log.end, HORIZON_MS)
+    assert end == Slicer(lambda _: limit, log.appended_since).cut(log.beginning, log.end, HORIZON_MS)
+    if end != log.beginning:
+        assert cutter.cut(end, log.end, HORIZON_MS) == end
+        assert cutter.cut(end | new, log.end | new, HORIZON_MS) == end | new

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from model.features.profile import (
+    PROFILE_LAYOUT,
     STATE_LAYOUT,
     History,
     Profile,
@@ -13,28 +14,42 @@ from model.features.profile import (
     read_history,
     write_history,
 )
-from spark_jobs import bucket
+from spark_jobs import change_log
+from spark_jobs.change_log import Stored, decode_head, encode_head, encode_stored
 
-#: Encoded profile and bucket (below), in hexadecimal, by the layout that they have.
-GOLDEN = {
+#: An encoded profile (below), in hexadecimal, by its layout.
+PROFILES = {
     2: (
+        "92919da3732d3107cf0000019b76daa800cf0000019b76db9260950102030405cdea60ce6b49d200cd01f4cf800000000000"
+        "000101cd7530c3cd05dcc4b6dc001b02cf0000019b71b44c00cf0000019b76db9260cd3039cd2710cb4012000000000000cb"
+        "3fd0000000000000cb40238000000000000201cb404a400000000000cbc02a80000000000092ce69546780ce6955b93c92cd"
+        "0929cd271092cfffffffffffffffff0192cd4fe5cd4fe692010192cd0929cd27109407ce69546780ce6955b93c029408ce69"
+        "546780ce69546780019409ce6955b93cce6955b93c0191a2444591a2434892cd0929cd2710920b0c01920001"
+    ),
+}
+#: A bucket with it: the head and the chunk of its log.
+BUCKETS = {
+    3: (
+        "95cf0000019b76db964880c410a6f889b4f64384e4ccae4e523b4b6306cd010505",
         (
-            "92919da3732d3107cf0000019b76daa800cf0000019b76db9260950102030405cdea60ce6b49d200cd01f4cf8000000000000001"
-            "01cd7530c3cd05dcc4b6dc001b02cf0000019b71b44c00cf0000019b76db9260cd3039cd2710cb4012000000000000cb3fd00000"
-            "00000000cb40238000000000000201cb404a400000000000cbc02a80000000000092ce69546780ce6955b93c92cd0929cd271092"
-            "cfffffffffffffffff0192cd4fe5cd4fe692010192cd0929cd27109407ce69546780ce6955b93c029408ce69546780ce69546780"
-            "019409ce6955b93cce6955b93c0191a2444591a2434892cd0929cd2710920b0c01920001"
-        ),
-        (
-            "92cf0000019b76db964881a3632d3192cf0000019d46570000c4f492919da3732d3107cf0000019b76daa800cf0000019b76db92"
-            "60950102030405cdea60ce6b49d200cd01f4cf800000000000000101cd7530c3cd05dcc4b6dc001b02cf0000019b71b44c00cf00"
-            "00019b76db9260cd3039cd2710cb4012000000000000cb3fd0000000000000cb40238000000000000201cb404a400000000000cb"
-            "c02a80000000000092ce69546780ce6955b93c92cd0929cd271092cfffffffffffffffff0192cd4fe5cd4fe692010192cd0929cd"
-            "27109407ce69546780ce6955b93c029408ce69546780ce69546780019409ce6955b93cce6955b93c0191a2444591a2434892cd09"
+            "81a3632d3192cf0000019d46570000c4f492919da3732d3107cf0000019b76daa800cf0000019b76db9260950102030405cd"
+            "ea60ce6b49d200cd01f4cf800000000000000101cd7530c3cd05dcc4b6dc001b02cf0000019b71b44c00cf0000019b76db92"
+            "60cd3039cd2710cb4012000000000000cb3fd0000000000000cb40238000000000000201cb404a400000000000cbc02a8000"
+            "0000000092ce69546780ce6955b93c92cd0929cd271092cfffffffffffffffff0192cd4fe5cd4fe692010192cd0929cd2710"
+            "9407ce69546780ce6955b93c029408ce69546780ce69546780019409ce6955b93cce6955b93c0191a2444591a2434892cd09"
             "29cd2710920b0c01920001"
         ),
     ),
 }
+#: A bucket of layout 2, with the same customer.
+BUCKET_2 = (
+    "92cf0000019b76db964881a3632d3192cf0000019d46570000c4f492919da3732d3107cf0000019b76daa800cf0000019b76db92"
+    "60950102030405cdea60ce6b49d200cd01f4cf800000000000000101cd7530c3cd05dcc4b6dc001b02cf0000019b71b44c00cf00"
+    "00019b76db9260cd3039cd2710cb4012000000000000cb3fd0000000000000cb40238000000000000201cb404a400000000000cb"
+    "c02a80000000000092ce69546780ce6955b93c92cd0929cd271092cfffffffffffffffff0192cd4fe5cd4fe692010192cd0929cd"
+    "27109407ce69546780ce6955b93c029408ce69546780ce69546780019409ce6955b93cce6955b93c0191a2444591a2434892cd09"
+    "29cd2710920b0c01920001"
+)
 #: The profile as releases before exchange rates wrote it in layout 2: without the fields about what has none.
 BEFORE_RATES = (
     "92919da3732d3107cf0000019b76daa800cf0000019b76db9260950102030405cdea60ce6b49d200cd01f4cf8000000000000001"
@@ -66,9 +81,11 @@ def profile() -> Profile:
     return made
 
 
-def encoded_bucket(profile: Profile) -> bytes:
-    stored = bucket._Stored(1_775_001_600_000, encode_profile(profile))
-    return bucket._encode_state(bucket._State(1_767_225_661_000, {"c-1": stored}))
+def encoded_bucket(profile: Profile) -> tuple[bytes, bytes]:
+    """A bucket's head and the only chunk of its log."""
+    stored = encode_stored(Stored(1_775_001_600_000, encode_profile(profile)))
+    head, (chunk,) = change_log.whole({"c-1": stored}, 1_767_225_661_000)
+    return encode_head(msgspec.structs.replace(head, appended_bytes=5)), chunk
 
 
 @pytest.mark.parametrize("fixed", [SESSION, HISTORY])
@@ -79,15 +96,14 @@ def test_the_golden_profile_uses_each_field(fixed: msgspec.Struct) -> None:
 
 
 def test_the_encoding_is_that_of_its_layout(profile: Profile) -> None:
-    assert STATE_LAYOUT in GOLDEN, f"add the golden bytes of layout {STATE_LAYOUT}, and leave the older ones out"
-    golden = tuple(map(bytes.fromhex, GOLDEN[STATE_LAYOUT]))
-    changed = "encoding has changed: raise STATE_LAYOUT"
-    assert encode_profile(profile) == golden[0], f"the profile's {changed}"
-    assert encoded_bucket(profile) == golden[1], f"the bucket's {changed}"
+    for golden, layout in ((PROFILES, PROFILE_LAYOUT), (BUCKETS, STATE_LAYOUT)):
+        assert layout in golden, f"add the golden bytes of layout {layout}, and leave the older ones out"
+    assert encode_profile(profile).hex() == PROFILES[PROFILE_LAYOUT], "the encoding has changed: raise PROFILE_LAYOUT"
+    assert tuple(part.hex() for part in encoded_bucket(profile)) == BUCKETS[STATE_LAYOUT], "raise STATE_LAYOUT"
 
 
 def test_a_stored_profile_is_read_as_it_was(profile: Profile) -> None:
-    stored = decode_profile(bytes.fromhex(GOLDEN[STATE_LAYOUT][0]))
+    stored = decode_profile(bytes.fromhex(PROFILES[PROFILE_LAYOUT]))
     assert stored == profile
     assert read_history(stored) == HISTORY
 
@@ -95,3 +111,14 @@ def test_a_stored_profile_is_read_as_it_was(profile: Profile) -> None:
 def test_a_profile_from_before_exchange_rates_is_read_as_one_whose_amounts_are_all_known() -> None:
     history = read_history(decode_profile(bytes.fromhex(BEFORE_RATES)))
     assert history == msgspec.structs.replace(HISTORY, unpriced=0, day_unpriced=[])
+
+
+def test_a_bucket_of_the_layout_before_becomes_a_log() -> None:
+    head = decode_head(bytes.fromhex(BUCKET_2))
+    assert (head.clock_ms, head.token) == (1_767_225_661_000, b"")
+    known = {customer: encode_stored(stored) for customer, stored in head.customers.items()}
+    for changed in ({}, {"c-2": known["c-1"]}):
+        change = change_log.change(head, known, changed, head.clock_ms, lambda _: False)
+        assert change.is_whole
+        assert change_log.read(change.head, change.chunks) == known | changed
+        assert not decode_head(encode_head(change.head)).customers

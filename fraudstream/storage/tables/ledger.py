@@ -47,6 +47,7 @@ stream_queries = Table(
     Column("crashed_batch", BigInteger, comment="the batch that a driver left without an error of its own"),
     Column("crashes", Integer, nullable=False, server_default="0", comment="how many drivers in a row left it so"),
     Column("shop_currency", Text, comment="fixed with the tables: of all their sums"),
+    Column("snapshot", Text, comment="the profile snapshot that its checkpoint begins with; null: with no profile"),
     comment="The fence: which driver may write, and which checkpoint counts",
 )
 

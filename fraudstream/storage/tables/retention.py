@@ -10,7 +10,7 @@ retired_totals = Table(
     Column("table_name", Text, primary_key=True),
     Column("figure", Text, primary_key=True, comment="rows, or a column that was added up"),
     Column("total", Numeric, nullable=False),
-    comment="Sums of the rows that retention deleted: table and this are the sums of all time",
+    comment="Sums of the rows that retention deleted, less those of an imported past: with the table's, the stream's",
 )
 
 retired_transactions = Table(

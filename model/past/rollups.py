@@ -1,0 +1,114 @@
+"""The rollups of a past, by the hour: what the stream would hold of it after `apply_retention` thinned it.
+
+A transaction is flagged when its newest label says fraud, since no model decided on it; its session's sales don't
+count. Sums are of ten-thousandths of the shop currency, in whole numbers, so that their order doesn't matter.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from model.durations import HOUR_MS
+from model.past.transactions import times_ms
+
+#: So many units of what is added up are one of the shop currency: what `round(…, 4)` keeps in SQL.
+PER_UNIT = 10_000
+_PLACE = ["hour", "shipping_country", "shipping_city"]
+Frames = dict[str, pd.DataFrame]
+
+
+@dataclass
+class Rollups:
+    """The windows of `fraud_counts`, `fraud_locations` and `product_sales`, added up file by file."""
+
+    frauds: pd.Index
+    flagged_sessions: pd.MultiIndex  # (customer, session)
+    _parts: list[Frames] = field(default_factory=list)
+
+    def add(self, table: pa.Table, rates: np.ndarray) -> None:
+        """Adds the transactions of a file, each with its exchange rate."""
+        rows = table.drop_columns(["items"]).to_pandas()
+        rows["hour"] = times_ms(table) // HOUR_MS
+        rows["flagged"] = rows["transaction_id"].isin(self.frauds)
+        rows["unpriced"] = np.isnan(rates)
+        rows["amount"] = _ten_thousandths(rows["amount"].to_numpy(), rates)
+        session = pd.MultiIndex.from_frame(rows[["customer_id", "session_id"]])
+        counted = ~session.isin(self.flagged_sessions)
+        self._parts.append(
+            {"counts": _counts(rows), "locations": _locations(rows), "sales": _sales(table, rows, rates, counted)}
+        )
+
+    def windows(self) -> dict[str, pa.Table]:
+        """The rows of each table by its name, with `hour` (since 1970) for the window, and money in PER_UNIT parts."""
+        counts = self._summed("counts", ["hour"])
+        places = self._summed("locations", _PLACE)
+        for name in ("latitude", "longitude"):
+            places[name] /= places["flagged"]
+        sales = self._summed("sales", ["hour", "product_id"])
+        named = {"fraud_counts": counts, "fraud_locations": places, "product_sales": sales}
+        return {name: pa.Table.from_pandas(frame, preserve_index=False) for name, frame in named.items()}
+
+    def _summed(self, name: str, keys: list[str]) -> pd.DataFrame:
+        return pd.concat([part[name] for part in self._parts]).groupby(keys, sort=True).sum().reset_index()
+
+
+def flagged_sessions(tables: Iterable[pa.Table], frauds: pd.Index) -> pd.MultiIndex:
+    """The sessions, of (customer, session), in which there was a fraud."""
+    columns = ["customer_id", "session_id"]
+    found = [pd.DataFrame(columns=columns)]
+    for table in tables:
+        rows = table.select(["transaction_id", *columns]).to_pandas()
+        found.append(rows.loc[rows["transaction_id"].isin(frauds), columns])
+    return pd.MultiIndex.from_frame(pd.concat(found))
+
+
+def _ten_thousandths(amounts: np.ndarray, rates: np.ndarray) -> np.ndarray:
+    """0 where no rate is known."""
+    found: np.ndarray = np.rint(np.nan_to_num(amounts * rates) * PER_UNIT).astype(np.int64)
+    return found
+
+
+def _counts(rows: pd.DataFrame) -> pd.DataFrame:
+    flagged = rows["flagged"]
+    columns = {
+        "hour": rows["hour"],
+        "transactions": 1,
+        "flagged": flagged.astype(np.int64),
+        "amount": rows["amount"],
+        "flagged_amount": rows["amount"].where(flagged, 0),
+        "unpriced": rows["unpriced"].astype(np.int64),
+        "flagged_unpriced": (rows["unpriced"] & flagged).astype(np.int64),
+    }
+    return pd.DataFrame(columns).groupby("hour").sum().reset_index()
+
+
+def _locations(rows: pd.DataFrame) -> pd.DataFrame:
+    """Latitude and longitude are sums here."""
+    frauds = rows[rows["flagged"]]
+    columns = {
+        **{name: frauds[name] for name in _PLACE},
+        "latitude": frauds["shipping_latitude"],
+        "longitude": frauds["shipping_longitude"],
+        "flagged": frauds["flagged"].astype(np.int64),
+        "flagged_amount": frauds["amount"],
+    }
+    return pd.DataFrame(columns).groupby(_PLACE).sum().reset_index()
+
+
+def _sales(table: pa.Table, rows: pd.DataFrame, rates: np.ndarray, counted: np.ndarray) -> pd.DataFrame:
+    items = table["items"].combine_chunks()
+    row = np.repeat(np.arange(len(rows)), pc.list_value_length(items).to_numpy())
+    lines = items.flatten()
+    quantity = lines.field("quantity").to_numpy().astype(np.int64)
+    price = _ten_thousandths(lines.field("unit_price").to_numpy(), rates[row])
+    columns = {
+        "hour": rows["hour"].to_numpy()[row],
+        "product_id": lines.field("product_id").to_numpy(zero_copy_only=False),
+        "units": quantity,
+        "revenue": quantity * price,
+    }
+    return pd.DataFrame(columns)[counted[row]].groupby(["hour", "product_id"]).sum().reset_index()

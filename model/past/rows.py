@@ -1,0 +1,37 @@
+"""What Postgres gets of a past: what lies in entity risk's window, with its labels, and all rollups."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+import pyarrow as pa
+
+from fraudstream.static_data.currencies import CurrencyRates
+from fraudstream.static_data.entities import window_start
+from model.past.rollups import Rollups, flagged_sessions
+from model.past.transactions import Labels, Transactions, exchange_rates, slim
+from model.training.history import HistoryFolder
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows for Postgres, and how many transactions they are of: `read`, and `different` ones among them."""
+
+    transactions: list[pa.Table]
+    labels: pa.Table
+    windows: dict[str, pa.Table]
+    read: int
+    different: int
+    all_labels: int
+
+
+def read_rows(folder: HistoryFolder, rates: CurrencyRates, now_ms: int) -> Rows:
+    """Reads a history's transactions and labels, as known at `now_ms` (milliseconds since the epoch)."""
+    labels, transactions = Labels.read(folder), Transactions(folder)
+    frauds = labels.frauds(now_ms)
+    rollups = Rollups(frauds, flagged_sessions(transactions.tables(), frauds))
+    slimmed = []
+    for table in transactions.tables():
+        rollups.add(table, exchange_rates(table, rates))
+        slimmed.append(slim(table, window_start(now_ms)))
+    kept = pd.Index(pa.concat_tables(slimmed)["transaction_id"].to_pandas())
+    return Rows(slimmed, labels.of(kept), rollups.windows(), transactions.read, len(transactions), len(labels.table))
