@@ -64,7 +64,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _has_rows(database: Postgres) -> bool:
-    return bool(database.execute("SELECT FROM fraud.scored_transactions LIMIT 1").fetchone())
+    return database.execute("SELECT FROM fraud.scored_transactions LIMIT 1").fetchone() is not None
 
 
 def _watch(stream: Stream, job: Program, database: Postgres, arguments: argparse.Namespace) -> list[Sample]:
