@@ -7,6 +7,7 @@ query began to `sources/0/0`. Both start with a line that names the format's ver
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ Offsets = dict[tuple[str, int], int]
 
 #: The note of a driver that suspects the checkpoint; Spark passes it over.
 SUSPICION = "suspicion"
+#: The offsets where the query began.
+_FIRST = "sources/0/0"
 
 
 class CheckpointError(FraudstreamError):
@@ -63,6 +66,7 @@ class Checkpoint:
         self._spark = spark
         self._jvm: Any = spark._jvm
         self._session: Any = spark._jsparkSession
+        self._last_read: tuple[str, Offsets] | None = None  # an offset file is written once
 
     def last_planned(self) -> Planned | None:
         """The micro-batch that Spark planned last; None without a checkpoint, or before its first."""
@@ -75,16 +79,18 @@ class Checkpoint:
 
     def _batches(self, folder: str) -> list[int]:
         path = self._path(folder)
-        if not self._file_system().exists(path):
+        if not self._file_system.exists(path):
             return []
-        names = [status.getPath().getName() for status in self._file_system().listStatus(path)]
+        names = [status.getPath().getName() for status in self._file_system.listStatus(path)]
         return [int(name) for name in names if name.isdigit()]
 
     def ranges(self, batch_id: int) -> list[OffsetRange]:
         """The offset ranges of a micro-batch, by topic and partition. Raises CheckpointError."""
+        before = f"offsets/{batch_id - 1}" if batch_id else _FIRST
+        start = self._last_read[1] if self._last_read and self._last_read[0] == before else self._offsets(before)
         until = self._offsets(f"offsets/{batch_id}")
-        start = self._offsets(f"offsets/{batch_id - 1}" if batch_id else "sources/0/0")
-        first = self._offsets("sources/0/0") if batch_id else start
+        self._last_read = f"offsets/{batch_id}", until
+        first = {} if until.keys() <= start.keys() else self._offsets(_FIRST)
         return [
             OffsetRange(topic, partition, start.get((topic, partition), first.get((topic, partition), 0)), end)
             for (topic, partition), end in sorted(until.items())
@@ -100,6 +106,7 @@ class Checkpoint:
         self._read_json("metadata", header_lines=0)
         planned, committed = self._batches("offsets"), self._batches("commits")
         if planned:
+            self._offsets(_FIRST)
             newest = max(planned)
             self.ranges(newest)
             for batch_id in range(max(0, newest - 1), newest + 1):
@@ -122,21 +129,21 @@ class Checkpoint:
         """Copies local files into its folder `name`, anew, and returns the place. Raises Py4JJavaError."""
         self.drop(name)
         for file in files:
-            local = self._jvm.org.apache.hadoop.fs.Path(f"file://{file.resolve()}")  # which Hadoop itself encodes
-            self._file_system().copyFromLocalFile(False, True, local, self._path(f"{name}/{file.name}"))
+            local = self._path_class(f"file://{file.resolve()}")  # which Hadoop itself encodes
+            self._file_system.copyFromLocalFile(False, True, local, self._path(f"{name}/{file.name}"))
         return f"{self.location}/{name}"
 
     def drop(self, name: str) -> None:
         """Deletes what `take` made."""
-        self._file_system().delete(self._path(name), True)
+        self._file_system.delete(self._path(name), True)
 
     def suspicion(self) -> str | None:
         """An earlier driver's note; None when there is none."""
-        return self._read(SUSPICION) if self._file_system().exists(self._path(SUSPICION)) else None
+        return self._read(SUSPICION) if self._file_system.exists(self._path(SUSPICION)) else None
 
     def suspect(self, problem: str) -> None:
         """Leaves a note for the next driver. Raises Py4JJavaError."""
-        stream = self._file_system().create(self._path(SUSPICION), True)
+        stream = self._file_system.create(self._path(SUSPICION), True)
         try:
             stream.write(bytearray(problem, "utf-8"))
         finally:
@@ -144,7 +151,7 @@ class Checkpoint:
 
     def trust(self) -> None:
         """Takes the note back."""
-        self._file_system().delete(self._path(SUSPICION), False)
+        self._file_system.delete(self._path(SUSPICION), False)
 
     def _offsets(self, name: str) -> Offsets:
         lines = self._read(name).splitlines()
@@ -160,16 +167,26 @@ class Checkpoint:
 
     def _read(self, name: str) -> str:
         try:
-            stream = self._file_system().open(self._path(name))
+            stream = self._file_system.open(self._path(name))
             try:
-                return str(self._jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8"))
+                return str(self._io_utils.toString(stream, "UTF-8"))
             finally:
                 stream.close()
         except Py4JJavaError as error:
             raise CheckpointError(f"can't read {self.location}/{name}: {error.java_exception}") from error
 
     def _path(self, name: str) -> JavaObject:
-        return self._jvm.org.apache.hadoop.fs.Path(f"{self.location}/{name}")
+        return self._path_class(f"{self.location}/{name}")
 
+    @cached_property
+    def _path_class(self) -> Any:
+        """Java's class. Py4J asks for each part of its name, and looks at its members, whenever it is named in full."""
+        return self._jvm.org.apache.hadoop.fs.Path
+
+    @cached_property
+    def _io_utils(self) -> Any:
+        return self._jvm.org.apache.commons.io.IOUtils
+
+    @cached_property
     def _file_system(self) -> JavaObject:
         return self._path("offsets").getFileSystem(self._session.sessionState().newHadoopConf())
