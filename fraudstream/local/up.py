@@ -64,10 +64,11 @@ def steps(settings: Settings) -> list[Step]:
         Step("Spark's Kafka connector", run.connector, after=("spark environment",)),
         Step("schema", run.schema, after=("PostgreSQL",)),
         Step("static data", run.static_data, after=("schema", "spark environment")),
+        Step("past", run.past, after=("static data", "Kafka")),
         Step("model", run.model, after=("schema",)),
         Step("Airflow", run.airflow, after=("PostgreSQL", "airflow environment")),
         Step("Superset", run.superset, after=("PostgreSQL", "superset environment")),
-        Step("Dags", run.dags, after=("Airflow", "Kafka", "Spark's Kafka connector", "static data", "model")),
+        Step("Dags", run.dags, after=("Airflow", "Kafka", "Spark's Kafka connector", "past", "model")),
         Step("scored transactions", run.scored, after=("Dags",)),
         Step("Dag processor", run.dag_processor, after=("Airflow",)),
         Step("dashboards", run.dashboards, after=("Superset", "static data", "Dags")),
@@ -141,12 +142,25 @@ class Up:
         if not self._settings.producer.enabled or self._exists("SELECT FROM fraud.static_versions"):
             return
         tell("publishing customers and products")
-        log = self._settings.paths.logs / "static-data.log"
+        self._run("the static data can't be published", "static-data", "fraudstream.simulator", "static")
+
+    def past(self, tell: Tell) -> None:
+        """What happened in the simulated shop before it opened, in a platform that knows nothing yet."""
+        if not self._settings.producer.enabled or not self._settings.producer.past_days:
+            return
+        if self._exists("SELECT FROM fraud.history_imports") or self._exists("SELECT FROM fraud.stream_offsets"):
+            return
+        tell(f"making {self._settings.producer.past_days:g} days of the simulated shop's past")
+        self._run("the simulated shop's past can't be made", "past", "model.past", "simulate")
+
+    def _run(self, problem: str, log_name: str, module: str, *arguments: str) -> None:
+        """Runs a program of the Spark environment to its end. Raises UpError."""
+        log = self._settings.paths.logs / f"{log_name}.log"
+        command = [str(self._settings.paths.python("spark")), "-m", module, *arguments]
         with log.open("a") as output:
-            command = [str(self._settings.paths.python("spark")), "-m", "fraudstream.simulator", "static"]
             done = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False)
         if done.returncode:
-            raise UpError(f"the static data can't be published: read {log}, then run ./fraudctl up again")
+            raise UpError(f"{problem}: read {log}, then run ./fraudctl up again")
 
     def model(self, _: Tell) -> None:
         """The model that ships becomes the champion when there is none yet, or when it is a newer one that ships."""

@@ -1,4 +1,4 @@
-"""The commands of `./fraudctl history`: `python -m model.past import DIR`."""
+"""The commands of `./fraudctl history`: `python -m model.past import DIR`, and `python -m model.past simulate`."""
 
 import os
 from pathlib import Path
@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 from fraudstream.errors import told_in_one_line
-from fraudstream.settings import load_settings
+from fraudstream.settings import Settings, load_settings
 from fraudstream.storage.connect import session
 from model.past import store
 from model.past.importing import Options, import_history
+from model.past.simulated import begin_with_simulated_past
 
 app = typer.Typer(
     add_completion=False,
@@ -20,6 +21,7 @@ app = typer.Typer(
     epilog="Example: ./fraudctl history import var/history",
 )
 
+_PROCESSES = typer.Option(help="processes that compute profiles; 0: one a core", min=0)
 _EXAMPLES = """
 Examples:
 
@@ -31,15 +33,10 @@ Examples:
 """
 
 
-@app.callback()
-def history() -> None:
-    """Without this, Typer takes an only command for the program itself."""
-
-
 @app.command(name="import", epilog=_EXAMPLES)
 def import_(
     folder: Annotated[Path, typer.Argument(help="history, as ./fraudctl produce --out writes it")],
-    processes: Annotated[int, typer.Option(help="processes that compute profiles; 0: one a core", min=0)] = 0,
+    processes: Annotated[int, _PROCESSES] = 0,
     replace: Annotated[
         bool, typer.Option("--replace", help="put it in the place of another past, or of the profiles of now")
     ] = False,
@@ -56,8 +53,26 @@ def import_(
         settings = load_settings()
         options = Options(processes or os.cpu_count() or 1, replace, accept_loss)
         new = import_history(settings, folder, options)
-        with session(settings, settings.postgres.reader, name="history import") as connection:
-            typer.echo(f"{'imported' if new else 'already imported, nothing is changed'}: {store.summary(connection)}")
+        _tell("imported" if new else "already imported, nothing is changed", settings)
+
+
+@app.command()
+def simulate(processes: Annotated[int, _PROCESSES] = 0) -> None:
+    """Begin with the simulated shop's own past, as `up` does; where there is anything already, nothing is changed.
+
+    FRAUDSTREAM_PRODUCER__PAST_DAYS and …PAST_TRANSACTIONS say how much of it.
+    """
+    with told_in_one_line():
+        settings = load_settings()
+        if begin_with_simulated_past(settings, processes or os.cpu_count() or 1):
+            _tell("simulated and imported", settings)
+        else:
+            typer.echo("nothing is changed: the platform isn't empty, or is to begin without a past")
+
+
+def _tell(what: str, settings: Settings) -> None:
+    with session(settings, settings.postgres.reader, name="history") as connection:
+        typer.echo(f"{what}: {store.summary(connection)}")
 
 
 if __name__ == "__main__":
