@@ -189,10 +189,11 @@ def test_a_run_by_hand_shares_no_file_with_the_dags_producer(settings: Settings,
     identity, _ = slot.launch(arguments, environment=os.environ, directory=PROJECT_DIR, log=slot.folder / "log")
     try:
         assert len(reader.read(20)) >= 20
-        by_hand = [subprocess.Popen([*SIMULATOR, "produce", "--rate", "3000"], cwd=PROJECT_DIR) for _ in range(2)]
+        often = [*SIMULATOR, "produce", "--rate", "3000", "--fraud-rate", "0.3"]  # so that there are many labels
+        by_hand = [subprocess.Popen(often, cwd=PROJECT_DIR) for _ in range(2)]
         folders = [slot.folder / f"by-hand-{number}" for number in (1, 2)]
         poll(lambda: all((folder / HEARTBEAT).exists() for folder in folders), 60, "both runs by hand")
-        assert len(reader.read(20_000)) >= 20_000  # of hundreds of them a label, or a repeat, is due later
+        assert len(reader.read(20_000)) >= 20_000  # each leaves hundreds of labels that are due later
         for process in by_hand:
             process.send_signal(signal.SIGTERM)
         assert [process.wait(60) for process in by_hand] == [0, 0]
