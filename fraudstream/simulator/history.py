@@ -4,6 +4,7 @@ Each part of the plan is a file of each dataset. Its worker also generates the c
 overlap, and each is sorted by time, without any talk between the workers.
 """
 
+import gc
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -67,7 +68,13 @@ def write_history(directory: Path, plan: HistoryPlan, workers: int) -> Iterator[
     with ProcessPoolExecutor(
         workers, mp_context=get_context("fork"), initializer=_worker.adopt, initargs=handed_over
     ) as pool:
-        pending = [pool.submit(_write_part, directory, part) for part in parts]
+        # The workers are forked here. One that collected garbage of this process would end Kafka's clients, whose
+        # threads it doesn't have, and crash.
+        gc.freeze()
+        try:
+            pending = [pool.submit(_write_part, directory, part) for part in parts]
+        finally:
+            gc.unfreeze()
         for done in as_completed(pending):
             yield done.result()
 

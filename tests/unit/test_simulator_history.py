@@ -1,5 +1,7 @@
 """A history has what was asked for, in the contracts' form and in order."""
 
+import gc
+import os
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -155,3 +157,30 @@ def test_a_strangers_folder_is_left_alone(tmp_path: Path) -> None:
 def test_a_span_too_short_is_refused() -> None:
     with pytest.raises(HistoryError, match="--days"):
         plan(100, 0.1)
+
+
+class Client:
+    """Garbage that a process must not end for its parent, as a client of Kafka: it notes the process that did."""
+
+    def __init__(self, folder: Path) -> None:
+        self.cycle = self
+        self.folder = folder
+
+    def __del__(self) -> None:
+        (self.folder / str(os.getpid())).touch()
+
+
+def test_a_worker_collects_no_garbage_of_the_process_that_forked_it(tmp_path: Path) -> None:
+    ended, begun = tmp_path / "ended", [True]
+    ended.mkdir()
+    os.register_at_fork(after_in_child=lambda: begun and gc.collect())  # as sooner or later each worker does
+    gc.collect()
+    gc.disable()
+    try:
+        Client(ended)
+        written(tmp_path / "history", plan(200, 1))
+        gc.collect()
+    finally:
+        begun.clear()
+        gc.enable()
+    assert [file.name for file in ended.iterdir()] == [str(os.getpid())]
