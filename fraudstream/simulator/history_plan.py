@@ -11,6 +11,7 @@ from itertools import pairwise
 import numpy as np
 
 from fraudstream.errors import FraudstreamError
+from fraudstream.settings import Settings
 from fraudstream.simulator.columns import Array
 from fraudstream.simulator.generator import WINDOW_SHOPPERS, Cell
 from fraudstream.simulator.mix import SCENARIOS, FraudMix
@@ -43,6 +44,25 @@ class HistoryPlan:
     mix: FraudMix = field(default_factory=FraudMix)
     label_delay_days: float = LABEL_DELAY_DAYS
     currency: str = DEFAULT_CURRENCY
+
+    @classmethod
+    def of(
+        cls, settings: Settings, *, transactions: int, days: float, end: datetime, label_delay_days: float
+    ) -> "HistoryPlan":
+        """A history of the settings' shop. Raises HistoryError and ScenarioError."""
+        producer = settings.producer
+        return cls(
+            seed=producer.seed,
+            customers=producer.customers,
+            products=producer.products,
+            transactions=transactions,
+            fraud_rate=producer.fraud_rate,
+            days=days,
+            end=end,
+            mix=FraudMix.of(producer),
+            label_delay_days=label_delay_days,
+            currency=settings.shop.currency,
+        )
 
     def __post_init__(self) -> None:
         if self.transactions < 1:

@@ -16,7 +16,6 @@ from fraudstream.settings import Settings
 from fraudstream.settings.kafka import Role
 from fraudstream.simulator.history import write_history
 from fraudstream.simulator.history_plan import HistoryPlan
-from fraudstream.simulator.mix import FraudMix
 from fraudstream.storage.connect import session
 from model.durations import DAY_SECONDS
 from model.past import store
@@ -46,17 +45,12 @@ def is_empty(settings: Settings) -> bool:
 def plan(settings: Settings, end: datetime) -> HistoryPlan:
     """The history of the settings' shop until `end`. Its labels take as long as the live shop's."""
     producer = settings.producer
-    return HistoryPlan(
-        seed=producer.seed,
-        customers=producer.customers,
-        products=producer.products,
+    return HistoryPlan.of(
+        settings,
         transactions=producer.past_transactions,
-        fraud_rate=producer.fraud_rate,
         days=producer.past_days,
         end=end,
-        mix=FraudMix.of(producer),
         label_delay_days=producer.label_delay_seconds / DAY_SECONDS,
-        currency=settings.shop.currency,
     )
 
 

@@ -10,24 +10,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from fraudstream.settings import Settings
 from fraudstream.simulator.history import write_history
 from fraudstream.simulator.history_plan import HistoryPlan
-from fraudstream.simulator.mix import FraudMix
 from fraudstream.simulator.produce.options import ProduceOptions, utc
 
 
 def produce_history(settings: Settings, options: ProduceOptions, out: Path) -> None:
     """Writes the history that the options describe into the folder `out`. Raises HistoryError and ScenarioError."""
-    producer = settings.producer
-    plan = HistoryPlan(
-        seed=producer.seed,
-        customers=producer.customers,
-        products=producer.products,
+    plan = HistoryPlan.of(
+        settings,
         transactions=options.transactions,
-        fraud_rate=producer.fraud_rate,
         days=options.days,
         end=utc(options.end),
-        mix=FraudMix.of(producer),
         label_delay_days=options.label_delay_days,
-        currency=settings.shop.currency,
     )
     _write(out, plan, options.workers or os.cpu_count() or 1)
 
