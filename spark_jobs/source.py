@@ -78,11 +78,11 @@ def read_events(
 def _ingest_ms() -> Column:
     """`fraudstream.messages.validation.bounded`: by the time at which Spark planned the batch, which a repeat has, too.
 
-    That time is kept in an array: as a number it would stand in the stage's generated code, which would have to be
-    compiled for every batch.
+    Spark puts that time into the plan as a number, which would stand in the stage's generated code: every batch would
+    be compiled anew. What a higher-order function is given is evaluated without code.
     """
-    latest = F.unix_millis(F.current_timestamp()) + F.lit(CLOCK_TOLERANCE // timedelta(milliseconds=1))
-    return F.greatest(F.lit(0), F.array_min(F.concat(F.array(latest), F.array(F.unix_millis("timestamp")))))
+    latest = F.transform(F.array(F.current_timestamp()), F.unix_millis)[0]
+    return F.greatest(F.lit(0), F.least(latest + CLOCK_TOLERANCE // timedelta(milliseconds=1), F.unix_millis("timestamp")))
 
 
 def _beginning(name: str, limit: int, kept: int) -> Column:

@@ -42,6 +42,9 @@ WARM_UP_BATCHES = 4
 BATCHES = 15
 #: Pools may open a few; a socket a task (SPARK-58932) would be two a micro-batch.
 SOCKETS_MORE = 10
+#: A plan of another shape may come late; code with a batch's own time in it would be two classes a micro-batch.
+CLASSES_MORE = 6
+LOADED_CLASSES = "loaded-classes.log"
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +59,7 @@ def job(settings: Settings, database: Postgres) -> Iterator[list[Job]]:
     ensure_pretrained(database, settings.paths.models)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(f"{ENV_PREFIX}STREAM__DRIVER_MEMORY_MB", str(HEAP_MB))
+        patch.setenv("JAVA_TOOL_OPTIONS", f"-Xlog:class+load:file={settings.paths.logs / LOADED_CLASSES}")
         running = [Job(settings)]
         yield running
         running[-1].end(signal.SIGKILL)
@@ -321,12 +325,16 @@ def test_a_suspicion_alone_makes_nothing_anew(job: list[Job], database: Postgres
     assert count(database, "SELECT generation FROM fraud.stream_queries") == 0
 
 
-def test_sockets_do_not_pile_up(job: list[Job], shop: Shop, database: Postgres) -> None:
+def test_neither_sockets_nor_classes_pile_up(
+    job: list[Job], shop: Shop, database: Postgres, settings: Settings
+) -> None:
     buy_one_by_one(WARM_UP_BATCHES, "warm", job[-1], shop, database)
-    before = sockets(job[-1])
+    before, known = sockets(job[-1]), generated_classes(settings)
     buy_one_by_one(BATCHES, "more", job[-1], shop, database)
-    after = sockets(job[-1])
+    after, all_known = sockets(job[-1]), generated_classes(settings)
     assert after - before < SOCKETS_MORE, f"{before} open sockets, and {after} after {BATCHES} more micro-batches"
+    assert known, "Spark generates code for its plans, and the JVM tells of it"
+    assert all_known - known < CLASSES_MORE, f"{all_known - known} classes compiled in {BATCHES} more micro-batches"
 
 
 def buy_one_by_one(number: int, name: str, job: Job, shop: Shop, database: Postgres) -> None:
@@ -380,6 +388,12 @@ def test_the_workers_copy_of_the_profiles_is_but_a_copy(
 
 def jvm(job: Job) -> psutil.Process:
     return next(child for child in psutil.Process(job.process.pid).children() if child.name() == "java")
+
+
+def generated_classes(settings: Settings) -> int:
+    """Classes that the job's JVM has loaded of code that Spark generated."""
+    lines = (settings.paths.logs / LOADED_CLASSES).read_text().splitlines()
+    return sum("catalyst.expressions.GeneratedClass" in line for line in lines)
 
 
 def sockets(job: Job) -> int:
