@@ -1,0 +1,146 @@
+"""What a mapping makes of a sample: each field's source, share and examples, and each reason of refusal."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from fraudstream.mappings.files import Row, Unreadable
+from fraudstream.messages.contracts import iso_milliseconds
+from fraudstream.messages.mapping.compiled import MappedRecords, MappingRefusal
+from fraudstream.messages.mapping.decoding import as_event
+from fraudstream.messages.mapping.fields import FIELDS, REQUIRED
+from fraudstream.messages.mapping.file import Mapping
+from fraudstream.messages.refusal import Rejection
+
+EXAMPLES = 3
+_SHOWN = 40
+_UNREADABLE = "unreadable"
+
+
+@dataclass
+class FieldReport:
+    """What came of one field. `examples` are its first different values."""
+
+    name: str
+    source: str
+    required: bool
+    found: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def add(self, value: Any) -> None:
+        """Counts a value."""
+        self.found += 1
+        if len(self.examples) < EXAMPLES and (text := shown(value)) not in self.examples:
+            self.examples.append(text)
+
+
+@dataclass
+class Refusals:
+    """Rows that were refused for one reason of one field; `first` is the first row's number, and `detail` what it has."""
+
+    reason: str
+    first: int
+    detail: str
+    count: int = 0
+
+
+@dataclass
+class Report:
+    """A sample, seen through a mapping."""
+
+    fields: dict[str, FieldReport]
+    unmapped: tuple[str, ...]
+    rows: int = 0
+    skipped: int = 0
+    mapped: int = 0
+    refusals: dict[tuple[str, str], Refusals] = field(default_factory=dict)
+
+    @property
+    def missing(self) -> list[str]:
+        """Required fields that no row has."""
+        return [*self.unmapped, *(each.name for each in self.fields.values() if each.required and not each.found)]
+
+    def refuse(self, reason: str, where: str, row: int, detail: str) -> None:
+        """Counts a refusal."""
+        self.refusals.setdefault((reason, where), Refusals(reason, row, detail)).count += 1
+
+
+def check(mapping: Mapping, rows: Iterable[Row]) -> Report:
+    """Maps all rows, and says what came of them. Raises MappingError and DataError."""
+    records = MappedRecords(mapping)
+    report = Report(_field_reports(mapping), records.unmapped)
+    for number, record in rows:
+        report.rows += 1
+        if isinstance(record, Unreadable):
+            report.refuse("MAPPING_FAILED", _UNREADABLE, number, record)
+            continue
+        try:
+            event = records.event(record, number)
+        except MappingRefusal as refusal:
+            report.refuse("MAPPING_FAILED", refusal.field, number, str(refusal))
+            continue
+        if event is None:
+            report.skipped += 1
+            continue
+        _count(report, event)
+        judged = as_event(mapping.source.kind, event)
+        if isinstance(judged, Rejection):
+            report.refuse(judged.reason.value, judged.detail.rpartition(" - at ")[2], number, judged.detail)
+        else:
+            report.mapped += 1
+    return report
+
+
+def lines(report: Report, mapping: Mapping) -> Iterator[str]:
+    """The report for people."""
+    seen = report.rows - report.skipped
+    skipped = f", {report.skipped:,} left out by [where]" if report.skipped else ""
+    yield f"{report.rows:,} rows{skipped}: {report.mapped:,} can be used, {seen - report.mapped:,} are refused"
+    yield ""
+    width = max((len(each.name) for each in report.fields.values()), default=0)
+    sources = max((len(each.source) for each in report.fields.values()), default=0)
+    for each in report.fields.values():
+        share = f"{each.found / seen:7.1%}" if seen else "      -"
+        yield f"{each.name:<{width}}  {each.source:<{sources}}  {share}  {', '.join(each.examples) or '-'}"
+    rest = [name for name in FIELDS[mapping.source.kind] if name not in report.fields and name not in report.unmapped]
+    yield f"not mapped: {', '.join(rest)}" if rest else "all fields are mapped"
+    if report.refusals:
+        yield ""
+        yield "refused:"
+    for refused in sorted(report.refusals.values(), key=lambda each: -each.count):
+        yield f"  {refused.count:,} rows, {refused.reason}, first row {refused.first}: {refused.detail}"
+    for name in report.missing:
+        yield f"missing: {name}, which a {mapping.source.kind} must have: {_remedy(name, report)}"
+
+
+def shown(value: Any) -> str:
+    """A value for people, short."""
+    if isinstance(value, datetime):
+        return iso_milliseconds(value)
+    if isinstance(value, list):
+        return f"{len(value)} items: " + shown(value[0]) if value else "no items"
+    text = str(value) if isinstance(value, str | dict) else repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def _remedy(name: str, report: Report) -> str:
+    return f"no row has a value at {report.fields[name].source}" if name in report.fields else f"add it under [fields]"
+
+
+def _count(report: Report, event: dict[str, Any]) -> None:
+    for name, value in event.items():
+        if name in report.fields:
+            report.fields[name].add(value)
+
+
+def _field_reports(mapping: Mapping) -> dict[str, FieldReport]:
+    required = REQUIRED[mapping.source.kind]
+    found = {
+        name: FieldReport(name, each.told, name in required)
+        for name in FIELDS[mapping.source.kind]
+        if (each := mapping.field(name))
+    }
+    if mapping.items:
+        found["items"] = FieldReport("items", f"`{mapping.items.path}`" if mapping.items.path else "the row itself", False)
+    return found

@@ -1,0 +1,194 @@
+"""Records of files: JSON, CSV or Parquet, compressed or not, or a folder of parts."""
+
+import codecs
+import csv
+import io
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fraudstream.errors import FraudstreamError
+from fraudstream.files import encoding_by_mark
+from fraudstream.messages.mapping.file import Mapping, Source
+from fraudstream.messages.mapping.paths import first_names
+
+#: A cell of CSV, with its quoted line breaks, may be as long.
+MAX_CELL = 1 << 23
+_BATCH_ROWS = 10_000
+_CHUNK_BYTES = 1 << 20
+
+
+class DataError(FraudstreamError):
+    """A file can't be read; the message names it, and the row."""
+
+
+class Row(NamedTuple):
+    """A record with its place. `record` is a text that says what is wrong where a row can't be read by itself."""
+
+    number: int
+    record: Any
+
+
+class Unreadable(str):
+    """Stands for a record that can't be read, and says why."""
+
+    __slots__ = ()
+
+
+def read_rows(path: Path, mapping: Mapping) -> Iterator[Row]:
+    """The records of a file, or of a folder's parts in the order of their names, numbered from 1 through all of them.
+
+    Raises DataError when a file can't be read at all.
+    """
+    number = 0
+    for part in parts(path):
+        try:
+            for number, record in enumerate(_records(part, mapping), start=number + 1):  # noqa: B020 - it goes on
+                yield Row(number, record)
+        except (OSError, EOFError, zlib.error, csv.Error, pa.ArrowException) as error:
+            raise DataError(f"can't read {part} after row {number}: {' '.join(str(error).split())}") from error
+        except UnicodeError as error:
+            raise DataError(
+                f"{part}, after row {number}: {_not_decoded(error, mapping.source)}: say its encoding under [source], "
+                'such as encoding = "cp1252"'
+            ) from None
+
+
+def parts(path: Path) -> list[Path]:
+    """The files of a folder, by name, or the file itself. Raises DataError where there are none."""
+    if not path.exists():
+        raise DataError(f"{path}: there is no such file or folder")
+    if not path.is_dir():
+        return [path]
+    files = sorted(
+        file
+        for file in path.rglob("*")
+        if file.is_file() and not any(name.startswith(("_", ".")) for name in file.relative_to(path).parts)
+    )
+    if not files:
+        raise DataError(f"the folder {path} has no part, such as part-00000.parquet")
+    return files
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[io.BufferedReader]:
+    """The bytes of a file, unzipped."""
+    with pa.input_stream(str(path), compression="detect") as file:
+        yield io.BufferedReader(file, _CHUNK_BYTES)  # type: ignore[type-var] # has what a RawIOBase needs
+
+
+def columns(path: Path, source: Source) -> list[str]:
+    """The columns of a CSV or Parquet file, as it names them; of a file of JSON, none. Raises DataError."""
+    if source.format == "parquet":
+        return list(pq.ParquetFile(path).schema_arrow.names)
+    if source.format == "json":
+        return []
+    with _csv_rows(path, source) as rows:
+        return list(source.header) or [name.strip() for name in next(rows, [])]
+
+
+def _records(path: Path, mapping: Mapping) -> Iterator[Any]:
+    if mapping.source.format == "parquet":
+        return _parquet(path, mapping)
+    return _csv(path, mapping.source) if mapping.source.format == "csv" else _json(path)
+
+
+def _csv(path: Path, source: Source) -> Iterator[Any]:
+    with _csv_rows(path, source) as rows:
+        names = list(source.header) or [name.strip() for name in next(rows, [])]
+        width = len(names)
+        for row in rows:
+            if len(row) == width:
+                yield dict(zip(names, row, strict=True))
+            elif row:
+                yield Unreadable(f"has {len(row)} cells, and there are {width} columns")
+
+
+@contextmanager
+def _csv_rows(path: Path, source: Source) -> Iterator[Iterator[list[str]]]:
+    csv.field_size_limit(MAX_CELL)
+    with opened(path) as file:
+        encoding = encoding_by_mark(file.peek(4)[:4]) or source.encoding
+        text = io.TextIOWrapper(file, encoding, newline="")
+        yield csv.reader(text, delimiter=source.separator, quotechar=source.quote)
+
+
+def _json(path: Path) -> Iterator[Any]:
+    """An object a line, or one list of them."""
+    decode = msgspec.json.Decoder().decode
+    with opened(path) as file:
+        head = file.peek(64)[:64]
+        encoding = encoding_by_mark(head)
+        if encoding not in {None, "utf-8-sig"}:
+            yield from _json_texts(io.TextIOWrapper(file, encoding).read().encode(), decode)
+        elif head.removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"[":
+            yield from _json_texts(file.read().removeprefix(codecs.BOM_UTF8), decode)
+        else:
+            for line in file:
+                if line.strip():
+                    yield _json_record(line.removeprefix(codecs.BOM_UTF8), decode)
+
+
+def _json_texts(content: bytes, decode: Any) -> Iterator[Any]:
+    whole = _json_record(content, decode) if content.lstrip()[:1] == b"[" else None
+    if isinstance(whole, list):
+        yield from whole
+    elif whole is not None:
+        yield whole
+    else:
+        yield from (_json_record(line, decode) for line in content.splitlines() if line.strip())
+
+
+def _json_record(text: bytes, decode: Any) -> Any:
+    try:
+        text.decode()
+        return decode(text)
+    except UnicodeDecodeError as error:
+        return Unreadable(f"byte {error.start + 1}, 0x{text[error.start]:02x}, is not UTF-8, which JSON is")
+    except (msgspec.DecodeError, RecursionError) as error:
+        return Unreadable(f"is no JSON: {error}")
+
+
+def _parquet(path: Path, mapping: Mapping) -> Iterator[Any]:
+    with pq.ParquetFile(path) as file:
+        names = file.schema_arrow.names
+        wanted = _needed(mapping)
+        needed = [name for name in names if not wanted or name in wanted]
+        for batch in file.iter_batches(_BATCH_ROWS, columns=needed):
+            table = pa.Table.from_batches([batch])
+            yield from _writable(table).to_pylist()
+
+
+def _writable(table: pa.Table) -> pa.Table:
+    """Times as text where Python has no such year, so that they are refused by their value."""
+    for at, column in enumerate(table.columns):
+        if pa.types.is_timestamp(column.type):
+            try:
+                column.to_pylist()
+            except (ValueError, OverflowError):
+                table = table.set_column(at, table.column_names[at], column.cast(pa.string()))
+    return table
+
+
+def _needed(mapping: Mapping) -> set[str]:
+    """Names of all columns that a mapping may read; empty: all."""
+    if mapping.source.record or (mapping.items and not mapping.fields):
+        return set()
+    paths = [path for name in mapping.fields if (field := mapping.field(name)) for path in field.paths]
+    paths += list(mapping.where)
+    if mapping.items:
+        inner = [path for field in mapping.items.fields.values() for path in field.paths]
+        paths += [mapping.items.path] if mapping.items.path else inner
+    return {name for path in paths for name in first_names(path)}
+
+
+def _not_decoded(error: UnicodeError, source: Source) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return f"the byte 0x{error.object[error.start]:02x} isn't {source.encoding}"
+    return str(error)

@@ -1,0 +1,256 @@
+"""A mapping, compiled once: from a record of a shop's own form to the fields of the platform's event."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from fraudstream.messages.mapping import values
+from fraudstream.messages.mapping.fields import FIELDS, ITEM_FIELDS, REQUIRED, Kind, ValueType
+from fraudstream.messages.mapping.file import Field, Mapping, MappingError
+from fraudstream.messages.mapping.paths import Getter, getter, getter_of_columns
+from fraudstream.messages.mapping.times import ISO, time_reader
+from fraudstream.messages.money import MINOR_UNITS
+
+#: A record as it is decoded, by the shop's own names; and an event's fields, by the platform's.
+Record = dict[str, Any]
+Fields = dict[str, Any]
+_Reader = Callable[[Any], Any]
+_HUNDREDTHS = 2
+
+
+class MappingRefusal(Exception):
+    """A value of a record can't be mapped. `field` is the event's; `str()` says where it stands and what was expected."""
+
+    def __init__(self, field: str, source: str, problem: str) -> None:
+        super().__init__(f"{field} (from {source}): {problem}" if source else f"{field}: {problem}")
+        self.field = field
+        self.problem = problem
+
+
+class _CompiledField:
+    """One field: how its value is found, and read. `read` takes a record and the row's number."""
+
+    def __init__(self, name: str, field: Field, kind: ValueType, mapping: Mapping) -> None:
+        self.name, self.field = name, field
+        self._convert = _converter(field, kind, mapping)
+        self._get = _found(field, mapping)
+        self._missing = frozenset(mapping.source.missing if field.missing is None else field.missing)
+        self._map = {key: self._fixed("map", value) for key, value in field.map.items()}
+        self._other = None if field.other is None else self._fixed("other", field.other)
+        self._default = None if field.default is None else self._fixed("default", field.default)
+        self._constant = None if field.constant is None else self._fixed("constant", field.constant)
+        self._is_label = kind is ValueType.LABEL
+
+    def read(self, record: Record, row: int) -> Any:
+        """The value, None where there is none. Raises MappingRefusal."""
+        if self._constant is not None:
+            return self._constant
+        try:
+            value = f"{self.field.prefix}{row}" if self.field.row else self._get(record)
+            if value is None or value in self._missing or value != value:  # noqa: PLR0124 - NaN, of Parquet
+                return self._of_nothing()
+            if self._map:
+                found = self._map.get(values.text(value), self._other)
+                if found is not None:
+                    return found
+            return self._convert(value)
+        except (ValueError, OverflowError, TypeError) as error:
+            raise MappingRefusal(self.name, self.field.told, str(error)) from None
+
+    def raw(self, record: Record) -> Any:
+        """The value as it stands in the record."""
+        return self._get(record)
+
+    def _of_nothing(self) -> Any:
+        if self._default is not None or not self._is_label:
+            return self._default
+        try:
+            return self._convert("")  # in many exports, what isn't said to be fraud has nothing in the column
+        except ValueError:
+            return None
+
+    def _fixed(self, key: str, value: Any) -> Any:
+        try:
+            return self._convert(value)
+        except (ValueError, TypeError) as error:
+            raise MappingError(f"mapping, fields.{self.name}.{key} = {value!r}: {error}") from None
+
+
+class MappedRecords:
+    """Maps records of one source. Raises MappingError for a constant, default or map that its field can't hold."""
+
+    def __init__(self, mapping: Mapping) -> None:
+        source, types = mapping.source, FIELDS[mapping.source.kind]
+        self.mapping = mapping
+        self.unmapped = tuple(name for name in REQUIRED[source.kind] if name not in mapping.fields)
+        self.fields = tuple(
+            _CompiledField(name, field, types[name], mapping)
+            for name in mapping.fields
+            if (field := mapping.field(name)) is not None
+        )
+        self._required = REQUIRED[source.kind]
+        self._record = getter(source.record) if source.record else None
+        self._where = [(_getter(path, mapping), frozenset(map(values.text, is_in))) for path, is_in in mapping.where.items()]
+        self._items = _CompiledItems(mapping) if mapping.items else None
+        self._in_minor_units = [each.name for each in self.fields if each.field.unit == "minor"]
+        self._amount = next((each for each in self.fields if each.name == "amount"), None)
+        self._fixed: Fields = {"shop": source.shop} if source.shop else {}
+        if source.kind is Kind.LABEL:
+            self._fixed["source"] = mapping.labels.source
+        needs_currency = bool(self._in_minor_units) or bool(self._items and self._items.in_minor_units)
+        if needs_currency and "currency" not in mapping.fields:
+            raise MappingError("mapping, unit = 'minor': needs fields.currency, whose minor unit it is; or say 'cents'")
+
+    def event(self, record: Any, row: int = 0) -> Fields | None:
+        """The event's fields; None for a record that `[where]` leaves out. Raises MappingRefusal.
+
+        `row` is the record's number in its file, from 1.
+        """
+        if self._record is not None:
+            record = self._record(record)
+        if not isinstance(record, dict):
+            raise MappingRefusal("record", self.mapping.source.record or "", "is no object")
+        for get, accepted in self._where:
+            value = get(record)
+            if ("" if value is None else values.text(value)) not in accepted:
+                return None
+        event = self._fixed.copy()
+        for field in self.fields:
+            value = field.read(record, row)
+            if value is not None:
+                event[field.name] = value
+        for name in self._required:
+            if name not in event:
+                mapped = self.mapping.field(name)
+                raise MappingRefusal(name, mapped.told if mapped else "", "has no value" if mapped else "isn't mapped")
+        self._settle_money(event, record)
+        return event
+
+    def _settle_money(self, event: Fields, record: Record) -> None:
+        if self._items is not None:
+            event["items"] = self._items.read(record)
+        if self._amount is not None and (said := values.currency_of(self._amount.raw(record))):
+            if event.setdefault("currency", said) != said:
+                problem = f"is in {said}, and the currency is {event['currency']}"
+                raise MappingRefusal("amount", self._amount.field.told, problem)
+        if self._in_minor_units or (self._items is not None and self._items.in_minor_units):
+            self._divide(event)
+
+    def _divide(self, event: Fields) -> None:
+        currency = event.get("currency")
+        if currency is None:
+            raise MappingRefusal("currency", "", "has no value, and amounts are in its minor units")
+        parts = 10 ** MINOR_UNITS.get(currency, _HUNDREDTHS)
+        for name in self._in_minor_units:
+            if name in event:
+                event[name] /= parts
+        if self._items is not None and self._items.in_minor_units:
+            for item in event["items"]:
+                if "unit_price" in item:
+                    item["unit_price"] /= parts
+
+
+class _CompiledItems:
+    """The lines of a transaction."""
+
+    def __init__(self, mapping: Mapping) -> None:
+        items = mapping.items
+        assert items is not None
+        self._path = items.path
+        self._lines: Getter = getter(items.path) if items.path else lambda record: [record]
+        self._fields = [_CompiledField(name, field, ITEM_FIELDS[name], mapping) for name, field in items.fields.items()]
+        self.in_minor_units = any(each.field.unit == "minor" for each in self._fields)
+
+    def read(self, record: Record) -> list[Fields]:
+        """The items. Raises MappingRefusal."""
+        lines = self._lines(record)
+        if lines is None:
+            return []
+        if not isinstance(lines, list):
+            raise MappingRefusal("items", f"`{self._path}`", "is no list")
+        return [self._item(line) for line in lines]
+
+    def _item(self, line: Any) -> Fields:
+        if not isinstance(line, dict):
+            raise MappingRefusal("items", f"`{self._path}`", f"{str(line)[:60]!r} is no object")
+        read = ((field.name, field.read(line, 0)) for field in self._fields)
+        return {name: value for name, value in read if value is not None}
+
+
+def label_of(event: Fields, mapping: Mapping) -> Fields | None:
+    """The label that a transaction's fields bring along, if they do: known after `delay_days`, if they don't say when."""
+    if "is_fraud" not in event:
+        return None
+    at = event.get("labelled_at") or event["event_time"] + timedelta(days=mapping.labels.delay_days)
+    label = {"transaction_id": event["transaction_id"], "is_fraud": event["is_fraud"], "labelled_at": at}
+    shop = {"shop": event["shop"]} if "shop" in event else {}
+    return label | {"source": event.get("source", mapping.labels.source)} | shop
+
+
+def _found(field: Field, mapping: Mapping) -> Getter:
+    getters = [_getter(path, mapping) for path in field.paths]
+    if field.join is not None:
+        return _joined(getters, field.join)
+    if len(getters) == 1:
+        return getters[0]
+    missing = frozenset(mapping.source.missing if field.missing is None else field.missing)
+    return _first(getters, missing)
+
+
+def _getter(path: str, mapping: Mapping) -> Getter:
+    if mapping.source.format == "csv":
+        return getter(path, whole=True)
+    return getter_of_columns(path) if mapping.source.format == "parquet" else getter(path)
+
+
+def _first(getters: list[Getter], missing: frozenset[str]) -> Getter:
+    def first(record: Record) -> Any:
+        for get in getters:
+            value = get(record)
+            if value is not None and (type(value) is not str or value not in missing):
+                return value
+        return None
+
+    return first
+
+
+def _joined(getters: list[Getter], separator: str) -> Getter:
+    def join(record: Record) -> str | None:
+        parts = [get(record) for get in getters]
+        if any(part is None or part == "" for part in parts):
+            return None
+        return separator.join(map(values.text, parts))
+
+    return join
+
+
+def _converter(field: Field, kind: ValueType, mapping: Mapping) -> _Reader:
+    source = mapping.source
+    decimal = field.decimal or source.decimal
+    if kind is ValueType.TEXT:
+        return _text(field)
+    if kind is ValueType.TIME:
+        return time_reader(field.time or ISO, field.zone or source.zone)
+    if kind is ValueType.MONEY:
+        return _money(field, decimal)
+    if kind is ValueType.NUMBER:
+        return lambda value: values.number(value, decimal)
+    if kind is ValueType.COUNT:
+        return values.count
+    return values.label_reader(mapping.labels.fraud, mapping.labels.legitimate, mapping.labels.other)
+
+
+def _text(field: Field) -> _Reader:
+    if field.row or not (field.prefix or field.case):
+        return values.text
+    change: Callable[[str], str] = {"upper": str.upper, "lower": str.lower}.get(field.case or "", str)
+    return lambda value: field.prefix + change(values.text(value))
+
+
+def _money(field: Field, decimal: str) -> _Reader:
+    parts = 100 if field.unit == "cents" else 1
+    if field.absolute:
+        return lambda value: abs(values.number(value, decimal)) / parts
+    if parts == 1:
+        return lambda value: values.number(value, decimal)
+    return lambda value: values.number(value, decimal) / parts
