@@ -37,10 +37,10 @@ class FieldReport:
 
 @dataclass
 class Refusals:
-    """Rows that were refused for one reason of one field; `first` is the first row's number, and `detail` what it has."""
+    """Rows that were refused for one reason of one field; `first` is the first row, and `detail` what it has."""
 
     reason: str
-    first: int
+    first: str
     detail: str
     count: int = 0
 
@@ -61,24 +61,26 @@ class Report:
         """Required fields that no row has."""
         return [*self.unmapped, *(each.name for each in self.fields.values() if each.required and not each.found)]
 
-    def refuse(self, reason: str, where: str, row: int, detail: str) -> None:
+    def refuse(self, reason: str, where: str, row: Row, detail: str) -> None:
         """Counts a refusal."""
-        self.refusals.setdefault((reason, where), Refusals(reason, row, detail)).count += 1
+        self.refusals.setdefault((reason, where), Refusals(reason, row.told, detail)).count += 1
 
 
 def check(mapping: Mapping, rows: Iterable[Row]) -> Report:
     """Maps all rows, and says what came of them. Raises MappingError and DataError."""
     records = MappedRecords(mapping)
     report = Report(_field_reports(mapping), records.unmapped)
-    for number, record in rows:
+    for row in rows:
         report.rows += 1
+        number, record = row.number, row.record
         if isinstance(record, Unreadable):
-            report.refuse("MAPPING_FAILED", _UNREADABLE, number, record)
+            report.refuse("MAPPING_FAILED", _UNREADABLE, row, record)
             continue
         try:
             event = records.event(record, number)
         except MappingRefusal as refusal:
-            report.refuse("MAPPING_FAILED", refusal.field, number, str(refusal))
+            report.refuse("MAPPING_FAILED", refusal.field, row, str(refusal))
+            _count(report, records.readable(record, number))
             continue
         if event is None:
             report.skipped += 1
@@ -86,7 +88,7 @@ def check(mapping: Mapping, rows: Iterable[Row]) -> Report:
         _count(report, event)
         judged = as_event(mapping.source.kind, event)
         if isinstance(judged, Rejection):
-            report.refuse(judged.reason.value, judged.detail.rpartition(" - at ")[2], number, judged.detail)
+            report.refuse(judged.reason.value, judged.detail.rpartition(" - at ")[2], row, judged.detail)
         else:
             report.mapped += 1
     return report
@@ -109,7 +111,7 @@ def lines(report: Report, mapping: Mapping) -> Iterator[str]:
         yield ""
         yield "refused:"
     for refused in sorted(report.refusals.values(), key=lambda each: -each.count):
-        yield f"  {refused.count:,} rows, {refused.reason}, first row {refused.first}: {refused.detail}"
+        yield f"  {refused.count:,} rows, {refused.reason}, first {refused.first}: {refused.detail}"
     for name in report.missing:
         yield f"missing: {name}, which a {mapping.source.kind} must have: {_remedy(name, report)}"
 
@@ -125,7 +127,7 @@ def shown(value: Any) -> str:
 
 
 def _remedy(name: str, report: Report) -> str:
-    return f"no row has a value at {report.fields[name].source}" if name in report.fields else f"add it under [fields]"
+    return f"no row has a value at {report.fields[name].source}" if name in report.fields else "add it under [fields]"
 
 
 def _count(report: Report, event: dict[str, Any]) -> None:
@@ -142,5 +144,7 @@ def _field_reports(mapping: Mapping) -> dict[str, FieldReport]:
         if (each := mapping.field(name))
     }
     if mapping.items:
-        found["items"] = FieldReport("items", f"`{mapping.items.path}`" if mapping.items.path else "the row itself", False)
+        found["items"] = FieldReport(
+            "items", f"`{mapping.items.path}`" if mapping.items.path else "the row itself", False
+        )
     return found

@@ -28,17 +28,23 @@ class DataError(FraudstreamError):
     """A file can't be read; the message names it, and the row."""
 
 
-class Row(NamedTuple):
-    """A record with its place. `record` is a text that says what is wrong where a row can't be read by itself."""
-
-    number: int
-    record: Any
-
-
 class Unreadable(str):
     """Stands for a record that can't be read, and says why."""
 
     __slots__ = ()
+
+
+class Row(NamedTuple):
+    """A record, or what is wrong with it, and its number from 1; `place` where that says more."""
+
+    number: int
+    record: Any
+    place: str = ""
+
+    @property
+    def told(self) -> str:
+        """Where it stands, for people."""
+        return self.place or f"row {self.number}"
 
 
 def read_rows(path: Path, mapping: Mapping) -> Iterator[Row]:
@@ -80,7 +86,7 @@ def parts(path: Path) -> list[Path]:
 def opened(path: Path) -> Iterator[io.BufferedReader]:
     """The bytes of a file, unzipped."""
     with pa.input_stream(str(path), compression="detect") as file:
-        yield io.BufferedReader(file, _CHUNK_BYTES)  # type: ignore[type-var] # has what a RawIOBase needs
+        yield io.BufferedReader(file, _CHUNK_BYTES)
 
 
 def columns(path: Path, source: Source) -> list[str]:

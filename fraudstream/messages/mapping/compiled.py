@@ -1,12 +1,13 @@
 """A mapping, compiled once: from a record of a shop's own form to the fields of the platform's event."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 from fraudstream.messages.mapping import values
 from fraudstream.messages.mapping.fields import FIELDS, ITEM_FIELDS, REQUIRED, Kind, ValueType
-from fraudstream.messages.mapping.file import Field, Mapping, MappingError
+from fraudstream.messages.mapping.file import Field, Items, Mapping, MappingError
 from fraudstream.messages.mapping.paths import Getter, getter, getter_of_columns
 from fraudstream.messages.mapping.times import ISO, time_reader
 from fraudstream.messages.money import MINOR_UNITS
@@ -19,7 +20,7 @@ _HUNDREDTHS = 2
 
 
 class MappingRefusal(Exception):
-    """A value of a record can't be mapped. `field` is the event's; `str()` says where it stands and what was expected."""
+    """A value of a record can't be mapped: `field` of the event. `str()` says where it stands and what was expected."""
 
     def __init__(self, field: str, source: str, problem: str) -> None:
         super().__init__(f"{field} (from {source}): {problem}" if source else f"{field}: {problem}")
@@ -47,7 +48,7 @@ class _CompiledField:
             return self._constant
         try:
             value = f"{self.field.prefix}{row}" if self.field.row else self._get(record)
-            if value is None or value in self._missing or value != value:  # noqa: PLR0124 - NaN, of Parquet
+            if value is None or value in self._missing or value != value:
                 return self._of_nothing()
             if self._map:
                 found = self._map.get(values.text(value), self._other)
@@ -90,8 +91,10 @@ class MappedRecords:
         )
         self._required = REQUIRED[source.kind]
         self._record = getter(source.record) if source.record else None
-        self._where = [(_getter(path, mapping), frozenset(map(values.text, is_in))) for path, is_in in mapping.where.items()]
-        self._items = _CompiledItems(mapping) if mapping.items else None
+        self._where = [
+            (_getter(path, mapping), frozenset(map(values.text, is_in))) for path, is_in in mapping.where.items()
+        ]
+        self._items = _CompiledItems(mapping.items, mapping) if mapping.items else None
         self._in_minor_units = [each.name for each in self.fields if each.field.unit == "minor"]
         self._amount = next((each for each in self.fields if each.name == "amount"), None)
         self._fixed: Fields = {"shop": source.shop} if source.shop else {}
@@ -126,13 +129,22 @@ class MappedRecords:
         self._settle_money(event, record)
         return event
 
+    def readable(self, record: Any, row: int) -> Fields:
+        """The fields that can be read by themselves, of a record that `event` refuses."""
+        inner = self._record(record) if self._record is not None else record
+        found: Fields = {}
+        for field in self.fields if isinstance(inner, dict) else ():
+            with suppress(MappingRefusal):
+                found[field.name] = field.read(inner, row)
+        return {name: value for name, value in found.items() if value is not None}
+
     def _settle_money(self, event: Fields, record: Record) -> None:
         if self._items is not None:
             event["items"] = self._items.read(record)
-        if self._amount is not None and (said := values.currency_of(self._amount.raw(record))):
-            if event.setdefault("currency", said) != said:
-                problem = f"is in {said}, and the currency is {event['currency']}"
-                raise MappingRefusal("amount", self._amount.field.told, problem)
+        said = self._amount and values.currency_of(self._amount.raw(record))
+        if self._amount and said and event.setdefault("currency", said) != said:
+            problem = f"is in {said}, and the currency is {event['currency']}"
+            raise MappingRefusal("amount", self._amount.field.told, problem)
         if self._in_minor_units or (self._items is not None and self._items.in_minor_units):
             self._divide(event)
 
@@ -153,9 +165,7 @@ class MappedRecords:
 class _CompiledItems:
     """The lines of a transaction."""
 
-    def __init__(self, mapping: Mapping) -> None:
-        items = mapping.items
-        assert items is not None
+    def __init__(self, items: Items, mapping: Mapping) -> None:
         self._path = items.path
         self._lines: Getter = getter(items.path) if items.path else lambda record: [record]
         self._fields = [_CompiledField(name, field, ITEM_FIELDS[name], mapping) for name, field in items.fields.items()]
@@ -178,7 +188,7 @@ class _CompiledItems:
 
 
 def label_of(event: Fields, mapping: Mapping) -> Fields | None:
-    """The label that a transaction's fields bring along, if they do: known after `delay_days`, if they don't say when."""
+    """The label that a transaction's fields bring along, if any: known after `delay_days`, if they don't say when."""
     if "is_fraud" not in event:
         return None
     at = event.get("labelled_at") or event["event_time"] + timedelta(days=mapping.labels.delay_days)

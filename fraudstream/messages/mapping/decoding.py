@@ -52,10 +52,14 @@ def as_event(kind: Kind, fields: Fields) -> Event | Rejection:
     return event
 
 
-#: What a mapping needn't fill: null, but for money that nobody spoke of.
+def _nothing(struct: type[msgspec.Struct]) -> Fields:
+    required = [field.name for field in msgspec.structs.fields(struct) if field.required]
+    return dict.fromkeys(required) | dict.fromkeys(_EXTRA_MONEY.intersection(required), 0.0)
+
+
+#: Money that nobody spoke of wasn't charged.
+_EXTRA_MONEY = frozenset({"promo_amount", "shipping_fee"})
+#: What a mapping needn't fill.
 _NOTHING: dict[Kind, Fields] = {
-    kind: {field.name: None for field in msgspec.structs.fields(struct) if field.required}
-    | {"schema_version": SCHEMA_VERSION}
-    | {field.name: 0.0 for field in msgspec.structs.fields(struct) if field.name in {"promo_amount", "shipping_fee"}}
-    for kind, struct in STRUCTS.items()
+    kind: _nothing(struct) | {"schema_version": SCHEMA_VERSION} for kind, struct in STRUCTS.items()
 }

@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from msgspec import Struct
+
 from fraudstream.messages.contracts import BrowseEvent, Label, Transaction
 
 
@@ -54,4 +56,4 @@ REQUIRED = {
     Kind.BROWSE: ("event_time", "customer_id", "event_type"),
     Kind.LABEL: ("transaction_id", "is_fraud", "labelled_at"),
 }
-STRUCTS = {Kind.TRANSACTION: Transaction, Kind.BROWSE: BrowseEvent, Kind.LABEL: Label}
+STRUCTS: dict[Kind, type[Struct]] = {Kind.TRANSACTION: Transaction, Kind.BROWSE: BrowseEvent, Kind.LABEL: Label}

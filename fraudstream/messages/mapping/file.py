@@ -127,8 +127,7 @@ def of(content: dict[str, Any], name: str = "mapping") -> Mapping:
     except msgspec.ValidationError as error:
         problem = next(_field_types(content), None) or _told(str(error), content)
         raise MappingError(f"{name}, {problem}") from None
-    problem = next(_problems(mapping), None)
-    if problem:
+    for problem in _problems(mapping):
         raise MappingError(f"{name}, {problem}")
     return mapping
 
@@ -152,7 +151,7 @@ _APPLY = {
 
 
 def _told(message: str, content: dict[str, Any]) -> str:
-    """msgspec's complaint with the key and its value first, and the keys that are known."""
+    """Msgspec's complaint with the key and its value first, and the keys that are known."""
     problem, _, path = message.partition(" - at `$")
     keys = [key for key in re.split(r"[.\[\]`]+", path) if key and key != "..."]
     value: Any = content
@@ -174,7 +173,8 @@ def _field_types(content: dict[str, Any]) -> Iterator[str]:
         except msgspec.ValidationError as error:
             problem, _, path = str(error).partition(" - at `$")
             known = _known(["fields"]) if "unknown field" in problem else ""
-            yield f"fields.{name}{path.rstrip('`')} = {value!r}: {problem[0].lower()}{problem[1:]}{known} (docs/mapping.md)"
+            key = f"fields.{name}{path.rstrip('`')}"
+            yield f"{key} = {value!r}: {problem[0].lower()}{problem[1:]}{known} (docs/mapping.md)"
 
 
 def _known(keys: list[str]) -> str:

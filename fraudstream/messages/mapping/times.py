@@ -65,7 +65,7 @@ def time_reader(form: str, zone: str) -> Reader:
         if isinstance(value, datetime):
             moment = value
         elif isinstance(value, date):
-            moment = datetime(value.year, value.month, value.day)  # noqa: DTZ001 - of the clock of `zone`
+            moment = datetime(value.year, value.month, value.day)
         elif isinstance(value, str):
             moment = parse(value, expected)
         else:
@@ -121,7 +121,7 @@ def _pattern_parser(form: str) -> Callable[[str, str], datetime]:
 
     def parse(text: str, expected: str) -> datetime:
         try:
-            return strptime(text.strip(), form)  # noqa: DTZ007 - the zone is looked at after it
+            return strptime(text.strip(), form)
         except ValueError:
             if text.startswith("0000"):
                 raise ValueError(_placeholder(text)) from None
@@ -133,7 +133,7 @@ def _pattern_parser(form: str) -> Callable[[str, str], datetime]:
 def _check_pattern(form: str) -> None:
     try:
         text = _MOMENT.strftime(form)
-        found = datetime.strptime(text, form)  # noqa: DTZ007 - only its date counts
+        found = datetime.strptime(text, form)
     except (ValueError, re.error) as error:
         raise TimeFormError(f"is no pattern of strptime: {error}; such as '%d.%m.%Y %H:%M'") from None
     if found.date() != _MOMENT.date():

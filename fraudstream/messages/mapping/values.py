@@ -1,4 +1,4 @@
-"""Values as shops write them: texts and ids, money, numbers, labels. Each reader raises ValueError with what is wrong."""
+"""Values as shops write them: texts, ids, money, numbers, labels. Readers raise ValueError with what is wrong."""
 
 import math
 import re
@@ -102,7 +102,9 @@ def word(value: object) -> str:
 
 def _written(value: str, decimal: str) -> float:
     """A number as people write it."""
-    bare = "".join(each for each in _BEFORE_DOLLAR.sub("", value.translate(_IGNORED)) if unicodedata.category(each) != "Sc")
+    bare = "".join(
+        each for each in _BEFORE_DOLLAR.sub("", value.translate(_IGNORED)) if unicodedata.category(each) != "Sc"
+    )
     bare = _CODE.sub(r"\1", bare.replace("\N{MINUS SIGN}", "-").strip())
     bare = _IN_PARENTHESES.sub(r"-\1", bare) if bare.startswith("(") else bare
     if behind := _MINUS_BEHIND.fullmatch(bare):

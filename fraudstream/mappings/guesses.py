@@ -1,0 +1,167 @@
+"""What the columns of exports are called, and the forms that their values have."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from fraudstream.messages.mapping import values
+from fraudstream.messages.mapping.times import EPOCHS, ISO, time_reader
+
+#: Names of each field in exports and events, the surest first; without capitals and other characters.
+NAMES: dict[str, tuple[str, ...]] = {
+    "transaction_id": (
+        "transactionid", "txid", "txnid", "transnum", "transid", "transactionnumber", "paymentid", "chargeid",
+        "orderid", "ordernumber", "orderno", "order", "bestellnr", "bestellnummer", "auftragsnr", "commandeid",
+        "pspreference", "id", "eventid", "number", "nr",
+    ),
+    "event_time": (
+        "eventtime", "txdatetime", "transdatetranstime", "transactiondatetime", "transactiontime", "transactiondt",
+        "transactiondate", "eventtimestamp", "purchasetime", "orderdate", "ordertime", "createdat", "datecreatedgmt",
+        "datecreated", "created", "eventdate", "timestamp", "datetime", "unixtime", "bestelldatum", "datum", "date",
+        "zeitpunkt", "time", "step",
+    ),
+    "customer_id": (
+        "customerid", "custid", "customer", "clientid", "client", "userid", "user", "userpseudoid", "shopperreference",
+        "accountid", "nameorig", "entityid", "kundennr", "kundennummer", "kundenid", "kunde", "memberid", "buyerid",
+        "ccnum", "cardid", "card", "card1", "email", "buyer", "acct",
+    ),
+    "terminal_id": ("terminalid", "terminal", "merchantid", "merchantname", "merchant", "namedest", "haendler"),
+    "amount": (
+        "amount", "amt", "txamount", "transactionamt", "transactionamount", "orderamount", "totalprice", "ordertotal",
+        "ordervalue", "total", "grandtotal", "purchasevalue", "betrag", "summe", "gesamt", "montant", "value", "price",
+        "amountcents", "amountminor", "totalcents",
+    ),
+    "currency": ("currency", "currencycode", "waehrung", "wahrung", "devise"),
+    "is_fraud": (
+        "isfraud", "fraud", "txfraud", "fraudlabel", "eventlabel", "fraudflag", "isfraudulent", "betrug", "label",
+        "class", "chargeback", "outcome", "status",
+    ),
+    "labelled_at": ("labelledat", "labeledat", "labeltimestamp", "chargebackdate", "reportedat"),
+    "session_id": ("sessionid", "session", "gasessionid", "visitid"),
+    "device_id": ("deviceid", "device", "devicefingerprint", "fingerprint"),
+    "payment_method": ("paymentmethod", "gateway", "paymenttype", "zahlart", "zahlungsart", "usechip"),
+    "card_token": ("cardtoken", "paymentmethodid", "cardfingerprint"),
+    "promo_code": ("promocode", "coupon", "couponcode", "discountcode", "voucher", "gutschein"),
+    "promo_amount": ("promoamount", "totaldiscounts", "discounttotal"),
+    "shipping_fee": ("shippingfee", "shippingtotal", "versandkosten"),
+    "shipping_city": ("shippingcity", "shippingaddresscity", "city", "ort", "merchantcity"),
+    "shipping_country": ("shippingcountry", "shippingaddresscountrycode", "shippingcountrycode", "countrycode"),
+    "shipping_latitude": ("shippinglatitude", "shippingaddresslatitude", "latitude", "lat"),
+    "shipping_longitude": ("shippinglongitude", "shippingaddresslongitude", "longitude", "long", "lon", "lng"),
+    "ip_country": ("ipcountry", "ipcountrycode"),
+    "event_id": ("eventid", "hitid"),
+    "event_type": ("eventtype", "eventname", "event", "action", "type"),
+    "product_id": ("productid", "itemid", "sku", "variantid", "product", "id"),
+    "traffic_source": ("trafficsource", "source", "utmsource", "referrer"),
+    "device_type": ("devicetype", "devicecategory", "platform"),
+    "source": ("labelsource", "source", "reason"),
+    "quantity": ("quantity", "qty", "count", "menge"),
+    "unit_price": ("unitprice", "price", "einzelpreis", "amount"),
+}  # fmt: skip
+ITEM_LISTS = ("items", "lineitems", "lines", "orderitems", "orderlines", "products", "positions", "basket")
+#: Columns that hold a time of day beside a date.
+TIMES_OF_DAY = ("time", "uhrzeit", "hour", "zeit", "heure", "ordertime")
+#: Values that mean fraud, where labels are words.
+FRAUD_WORDS = frozenset(
+    {
+        "fraud",
+        "fraudulent",
+        "chargeback",
+        "chargedback",
+        "disputed",
+        "confirmedfraud",
+        "betrug",
+        "stolen",
+        "charged_back",
+    }
+)
+_DAYS = (
+    "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%d.%m.%y", "%m/%d/%y", "%d/%m/%y",
+    "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%d-%b-%Y", "%d-%b-%y", "%a, %d %b %Y", "%Y.%m.%d", "%Y%m%d",
+    "%Y-%m-%d",
+)  # fmt: skip
+_CLOCKS = (
+    "", " %H:%M:%S", " %H:%M", " %I:%M:%S %p", " %I:%M %p", " %H:%M:%S.%f", ", %H:%M:%S", ", %H:%M", ", %I:%M %p",
+    " %I:%M%p", " %H.%M", " %H:%M:%S %z", " %H:%M %z", "T%H:%M:%S", ":%H:%M:%S",
+)  # fmt: skip
+#: Counted from a start that no file says.
+START = "2026-01-01"
+
+
+def plain(name: str) -> str:
+    """A name without capitals, accents of none, and other characters."""
+    return re.sub(r"[^a-z0-9]", "", name.lower().replace("ä", "ae").replace("ü", "ue").replace("ö", "oe"))
+
+
+def by_name(field: str, paths: Sequence[str]) -> str | None:
+    """The path that is called most like `field`; of equal ones the shortest."""
+    ranked = [(rank, path.count("."), len(path), path) for path in paths if (rank := _rank(field, path)) is not None]
+    return min(ranked)[-1] if ranked else None
+
+
+def _rank(field: str, path: str) -> int | None:
+    known = NAMES[field]
+    spellings = (plain(path), plain(".".join(path.split(".")[-2:])), plain(path.rpartition(".")[2]))
+    ranks = [known.index(each) * len(spellings) + place for place, each in enumerate(spellings) if each in known]
+    return min(ranks) if ranks else None
+
+
+def time_form(found: Sequence[Any], zone: str) -> str | None:
+    """The form that all of these values have; None when there is none."""
+    if all(isinstance(each, datetime) for each in found):
+        return ISO
+    if all(_is_count(each) for each in found):
+        return _counted(found, zone)
+    forms = [form for form in _forms(found) if _fits(form, found, zone)]
+    return min(forms, key=lambda form: (form != ISO, _span(form, found, zone))) if forms else None
+
+
+def _forms(found: Sequence[Any]) -> Iterator[str]:
+    yield ISO
+    yield from (day + clock for day in _DAYS for clock in _CLOCKS if _fits(day + clock, found[:1], "UTC"))
+
+
+def _counted(found: Sequence[Any], zone: str) -> str:
+    """Seconds since 1970 and their parts, else a count from a start that has to be said."""
+    if all(len(str(each)) == 8 for each in found) and _fits("%Y%m%d", [str(each) for each in found], zone):
+        return "%Y%m%d"
+    numbers = [float(each) for each in found]
+    for form, size in EPOCHS.items():
+        if all(9e8 <= number / size < 4.1e9 for number in numbers) and _fits(form, found, zone):
+            return form
+    return f"{'seconds' if max(numbers) > 20_000 else 'hours'} since {START}"
+
+
+def _is_count(value: Any) -> bool:
+    return re.fullmatch(r"\d+(\.\d+)?", str(value).strip()) is not None and not isinstance(value, bool)
+
+
+def _fits(form: str, found: Iterable[Any], zone: str) -> bool:
+    read = time_reader(form, zone)
+    try:
+        for value in found:
+            read(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _span(form: str, found: Sequence[Any], zone: str) -> timedelta:
+    """From the first to the last: of two orders of day and month, the one with the shorter span is likelier."""
+    moments = [time_reader(form, zone)(value) for value in found]
+    return max(moments) - min(moments)
+
+
+def decimal_mark(found: Iterable[Any]) -> str | None:
+    """What begins the cents in these amounts; None when some are none."""
+    texts = [each for each in found if isinstance(each, str)]
+    return next((mark for mark in (".", ",") if all(_is_amount(each, mark) for each in texts)), None)
+
+
+def _is_amount(text: str, decimal: str) -> bool:
+    try:
+        values.number(text, decimal)
+    except ValueError:
+        return False
+    return True
