@@ -1,4 +1,4 @@
-"""The commands of `./fraudctl mapping`: `python -m fraudstream.mappings check FILE --sample DATA`, and `suggest DATA`."""
+"""The commands of `./fraudctl mapping`: `python -m fraudstream.mappings check FILE --sample DATA`, `suggest DATA`."""
 
 from collections.abc import Iterator
 from itertools import islice

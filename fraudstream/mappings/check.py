@@ -7,7 +7,7 @@ from typing import Any
 
 from fraudstream.mappings.files import Row, Unreadable
 from fraudstream.messages.contracts import iso_milliseconds
-from fraudstream.messages.mapping.compiled import MappedRecords, MappingRefusal
+from fraudstream.messages.mapping.compiled import MappedRecords, UnmappableError
 from fraudstream.messages.mapping.decoding import as_event
 from fraudstream.messages.mapping.fields import FIELDS, REQUIRED
 from fraudstream.messages.mapping.file import Mapping
@@ -78,7 +78,7 @@ def check(mapping: Mapping, rows: Iterable[Row]) -> Report:
             continue
         try:
             event = records.event(record, number)
-        except MappingRefusal as refusal:
+        except UnmappableError as refusal:
             report.refuse("MAPPING_FAILED", refusal.field, row, str(refusal))
             _count(report, records.readable(record, number))
             continue

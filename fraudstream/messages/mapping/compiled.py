@@ -19,7 +19,7 @@ _Reader = Callable[[Any], Any]
 _HUNDREDTHS = 2
 
 
-class MappingRefusal(Exception):
+class UnmappableError(Exception):
     """A value of a record can't be mapped: `field` of the event. `str()` says where it stands and what was expected."""
 
     def __init__(self, field: str, source: str, problem: str) -> None:
@@ -43,12 +43,12 @@ class _CompiledField:
         self._is_label = kind is ValueType.LABEL
 
     def read(self, record: Record, row: int) -> Any:
-        """The value, None where there is none. Raises MappingRefusal."""
+        """The value, None where there is none. Raises UnmappableError."""
         if self._constant is not None:
             return self._constant
         try:
             value = f"{self.field.prefix}{row}" if self.field.row else self._get(record)
-            if value is None or value in self._missing or value != value:
+            if value is None or (type(value) is str and value in self._missing) or value != value:
                 return self._of_nothing()
             if self._map:
                 found = self._map.get(values.text(value), self._other)
@@ -56,7 +56,7 @@ class _CompiledField:
                     return found
             return self._convert(value)
         except (ValueError, OverflowError, TypeError) as error:
-            raise MappingRefusal(self.name, self.field.told, str(error)) from None
+            raise UnmappableError(self.name, self.field.told, str(error)) from None
 
     def raw(self, record: Record) -> Any:
         """The value as it stands in the record."""
@@ -105,14 +105,14 @@ class MappedRecords:
             raise MappingError("mapping, unit = 'minor': needs fields.currency, whose minor unit it is; or say 'cents'")
 
     def event(self, record: Any, row: int = 0) -> Fields | None:
-        """The event's fields; None for a record that `[where]` leaves out. Raises MappingRefusal.
+        """The event's fields; None for a record that `[where]` leaves out. Raises UnmappableError.
 
         `row` is the record's number in its file, from 1.
         """
         if self._record is not None:
             record = self._record(record)
         if not isinstance(record, dict):
-            raise MappingRefusal("record", self.mapping.source.record or "", "is no object")
+            raise UnmappableError("record", self.mapping.source.record or "", "is no object")
         for get, accepted in self._where:
             value = get(record)
             if ("" if value is None else values.text(value)) not in accepted:
@@ -125,7 +125,7 @@ class MappedRecords:
         for name in self._required:
             if name not in event:
                 mapped = self.mapping.field(name)
-                raise MappingRefusal(name, mapped.told if mapped else "", "has no value" if mapped else "isn't mapped")
+                raise UnmappableError(name, mapped.told if mapped else "", "has no value" if mapped else "isn't mapped")
         self._settle_money(event, record)
         return event
 
@@ -134,7 +134,7 @@ class MappedRecords:
         inner = self._record(record) if self._record is not None else record
         found: Fields = {}
         for field in self.fields if isinstance(inner, dict) else ():
-            with suppress(MappingRefusal):
+            with suppress(UnmappableError):
                 found[field.name] = field.read(inner, row)
         return {name: value for name, value in found.items() if value is not None}
 
@@ -144,14 +144,14 @@ class MappedRecords:
         said = self._amount and values.currency_of(self._amount.raw(record))
         if self._amount and said and event.setdefault("currency", said) != said:
             problem = f"is in {said}, and the currency is {event['currency']}"
-            raise MappingRefusal("amount", self._amount.field.told, problem)
+            raise UnmappableError("amount", self._amount.field.told, problem)
         if self._in_minor_units or (self._items is not None and self._items.in_minor_units):
             self._divide(event)
 
     def _divide(self, event: Fields) -> None:
         currency = event.get("currency")
         if currency is None:
-            raise MappingRefusal("currency", "", "has no value, and amounts are in its minor units")
+            raise UnmappableError("currency", "", "has no value, and amounts are in its minor units")
         parts = 10 ** MINOR_UNITS.get(currency, _HUNDREDTHS)
         for name in self._in_minor_units:
             if name in event:
@@ -172,17 +172,17 @@ class _CompiledItems:
         self.in_minor_units = any(each.field.unit == "minor" for each in self._fields)
 
     def read(self, record: Record) -> list[Fields]:
-        """The items. Raises MappingRefusal."""
+        """The items. Raises UnmappableError."""
         lines = self._lines(record)
         if lines is None:
             return []
         if not isinstance(lines, list):
-            raise MappingRefusal("items", f"`{self._path}`", "is no list")
+            raise UnmappableError("items", f"`{self._path}`", "is no list")
         return [self._item(line) for line in lines]
 
     def _item(self, line: Any) -> Fields:
         if not isinstance(line, dict):
-            raise MappingRefusal("items", f"`{self._path}`", f"{str(line)[:60]!r} is no object")
+            raise UnmappableError("items", f"`{self._path}`", f"{str(line)[:60]!r} is no object")
         read = ((field.name, field.read(line, 0)) for field in self._fields)
         return {name: value for name, value in read if value is not None}
 

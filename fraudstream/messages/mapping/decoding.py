@@ -6,7 +6,7 @@ import msgspec
 
 from fraudstream.messages.card_numbers import field_with_card_number
 from fraudstream.messages.contracts import SCHEMA_VERSION, Event
-from fraudstream.messages.mapping.compiled import Fields, MappedRecords, MappingRefusal
+from fraudstream.messages.mapping.compiled import Fields, MappedRecords, UnmappableError
 from fraudstream.messages.mapping.fields import STRUCTS, Kind
 from fraudstream.messages.mapping.file import Mapping
 from fraudstream.messages.reasons import DeadLetterReason
@@ -35,7 +35,7 @@ def mapped(records: MappedRecords, record: Any, row: int = 0) -> Fields | Reject
     """As `records.event`, with a refusal as a value."""
     try:
         return records.event(record, row)
-    except MappingRefusal as refusal:
+    except UnmappableError as refusal:
         return Rejection(DeadLetterReason.MAPPING_FAILED, str(refusal))
 
 
