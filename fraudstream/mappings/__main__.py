@@ -75,7 +75,8 @@ def suggest(
 ) -> None:
     """Writes a first mapping: format, separator, encoding and fields are guessed from names and values."""
     with told_in_one_line():
-        content = guess(data, kind)
+        found = guess(data, kind)
+        content = found.content
         missing = [name for name in _required(content) if name not in content["fields"]]
         to_mapping(content)
         text = f"# Guessed from {data.name}: look it over, then ./fraudctl mapping check\n" + to_toml(content)
@@ -85,6 +86,8 @@ def suggest(
             raise UsageError(f"{out} exists: delete it, or choose another --out")
         else:
             out.write_text(text)
+    for name, doubt in found.doubts.items():
+        typer.echo(f"{name} is doubtful: {doubt}", err=True)
     for name in missing:
         typer.echo(f"nothing is called like {name}, which must be there: add it under [fields]", err=True)
 

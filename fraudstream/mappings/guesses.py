@@ -1,6 +1,7 @@
 """What the columns of exports are called, and the forms that their values have."""
 
 import re
+from contextlib import suppress
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -85,6 +86,9 @@ _CLOCKS = (
     "", " %H:%M:%S", " %H:%M", " %I:%M:%S %p", " %I:%M %p", " %H:%M:%S.%f", ", %H:%M:%S", ", %H:%M", ", %I:%M %p",
     " %I:%M%p", " %H.%M", " %H:%M:%S %z", " %H:%M %z", "T%H:%M:%S", ":%H:%M:%S",
 )  # fmt: skip
+_NEARLY_ALL = 0.9
+#: Seconds since 1970: 2001 to 2030; dates and hours written as 2030010112 are above.
+_FIRST, _LAST = 1_000_000_000, 1_900_000_000
 #: Counted from a start that no file says.
 START = "2026-01-01"
 
@@ -114,12 +118,14 @@ def time_form(found: Sequence[Any], zone: str) -> str | None:
     if all(_is_count(each) for each in found):
         return _counted(found, zone)
     forms = [form for form in _forms(found) if _fits(form, found, zone)]
-    return min(forms, key=lambda form: (form != ISO, _span(form, found, zone))) if forms else None
+    if not forms:
+        return None
+    return min(forms, key=lambda form: (form != ISO, -len(_read(form, found, zone)), _span(form, found, zone)))
 
 
 def _forms(found: Sequence[Any]) -> Iterator[str]:
     yield ISO
-    yield from (day + clock for day in _DAYS for clock in _CLOCKS if _fits(day + clock, found[:1], "UTC"))
+    yield from (day + clock for day in _DAYS for clock in _CLOCKS if _read(day + clock, found[:5], "UTC"))
 
 
 def _counted(found: Sequence[Any], zone: str) -> str:
@@ -128,29 +134,52 @@ def _counted(found: Sequence[Any], zone: str) -> str:
         return "%Y%m%d"
     numbers = [float(each) for each in found]
     for form, size in EPOCHS.items():
-        if all(9e8 <= number / size < 4.1e9 for number in numbers) and _fits(form, found, zone):
+        if all(_FIRST <= number / size < _LAST for number in numbers) and _fits(form, found, zone):
             return form
     return f"{'seconds' if max(numbers) > 20_000 else 'hours'} since {START}"
+
+
+def time_doubt(form: str, found: Sequence[Any]) -> str | None:
+    """What is doubtful about this form of these times."""
+    if " since " in form:
+        return f"a number from a start that no file says: say time = '{form}' with the right unit and start"
+    other = form.replace("%d/%m", "%m/%d") if "%d/%m" in form else form.replace("%m/%d", "%d/%m")
+    if other != form and _fits(other, found, "UTC"):
+        return f"the day or the month may come first: say time = '{form}' or '{other}'"
+    return None
+
+
+def decimal_doubt(found: Iterable[Any]) -> str | None:
+    """What is doubtful about these amounts: that a comma begins the cents in some is as possible as that a point does."""
+    texts = [each for each in found if isinstance(each, str)]
+    commas = [each for each in texts if "," in each]
+    if commas and all(_is_amount(each, mark) for mark in ".," for each in texts):
+        return f", and . may each begin the cents, as in {commas[0]!r}: say decimal = '.' or ','"
+    return None
 
 
 def _is_count(value: Any) -> bool:
     return re.fullmatch(r"\d+(\.\d+)?", str(value).strip()) is not None and not isinstance(value, bool)
 
 
-def _fits(form: str, found: Iterable[Any], zone: str) -> bool:
-    read = time_reader(form, zone)
-    try:
-        for value in found:
-            read(value)
-    except ValueError:
-        return False
-    return True
+def _fits(form: str, found: Sequence[Any], zone: str) -> bool:
+    """Nearly all are of this form: some may be placeholders."""
+    return len(_read(form, found, zone)) >= _NEARLY_ALL * len(found)
 
 
 def _span(form: str, found: Sequence[Any], zone: str) -> timedelta:
     """From the first to the last: of two orders of day and month, the one with the shorter span is likelier."""
-    moments = [time_reader(form, zone)(value) for value in found]
+    moments = _read(form, found, zone)
     return max(moments) - min(moments)
+
+
+def _read(form: str, found: Sequence[Any], zone: str) -> list[datetime]:
+    read = time_reader(form, zone)
+    moments = []
+    for value in found:
+        with suppress(ValueError):
+            moments.append(read(value))
+    return moments
 
 
 def decimal_mark(found: Iterable[Any]) -> str | None:

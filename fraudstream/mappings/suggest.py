@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as Table
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,26 @@ _NOTHING = ("", "NULL", "null", "\\N", "None", "nan", "NaN", "N/A", "n/a", "-")
 Columns = dict[str, list[Any]]
 
 
-def suggest(path: Path, kind: Kind | None = None, names: Table[str, Sequence[str]] | None = None) -> dict[str, Any]:
-    """The content of a mapping file for `path`. Raises DataError.
+@dataclass(frozen=True)
+class Suggestion:
+    """The content of a mapping file, and what is doubtful about a field, by its name."""
 
-    `names`: the only columns that a field may have, instead of all that it may be called like.
+    content: dict[str, Any]
+    doubts: dict[str, str]
+
+
+def suggest(
+    path: Path,
+    kind: Kind | None = None,
+    names: Table[str, Sequence[str]] | None = None,
+    source: dict[str, Any] | None = None,
+) -> Suggestion:
+    """The first mapping of `path`. Raises DataError.
+
+    `names`: the only columns that a field may have, instead of all that it may be called like. `source`: how the file
+    is written, where that is known.
     """
-    source = detect(path)
+    source = source or detect(path)
     blank = of({"source": {"kind": "transaction", **source}, "fields": {}})
     records = [row.record for row in islice(read_rows(path, blank), SAMPLE_ROWS)]
     records = [record for record in records if isinstance(record, dict) and not isinstance(record, Unreadable)]
@@ -37,7 +52,8 @@ def suggest(path: Path, kind: Kind | None = None, names: Table[str, Sequence[str
         raise DataError(f"{path} has no record that can be read, to guess a mapping from")
     columns, lists = _columns(records, nested=source["format"] != "csv")
     kind = kind or _kind(columns)
-    return _Guess(kind, source, columns, lists, names).content()
+    guess = _Guess(kind, source, columns, lists, names)
+    return Suggestion(guess.content(), guess.doubts)
 
 
 def to_mapping(content: dict[str, Any]) -> Mapping:
@@ -64,6 +80,7 @@ class _Guess:
         self._kind, self._source, self._columns, self._lists, self._names = kind, source, columns, lists, names
         self._decimal = "."
         self._labels: dict[str, Any] = {}
+        self.doubts: dict[str, str] = {}
 
     def content(self) -> dict[str, Any]:
         fields = dict(self._fields())
@@ -80,7 +97,7 @@ class _Guess:
     def _fields(self) -> Iterator[tuple[str, Any]]:
         used: set[str] = set()
         for name, kind in FIELDS[self._kind].items():
-            free = [path for path in self._columns if path not in used]
+            free = [path for path in self._columns if path not in used or self._names is not None]
             path = self._named(name, free)
             value = self._value(name, kind, path) if path else None
             if value is not None and path:
@@ -101,7 +118,7 @@ class _Guess:
         if not found:
             return None
         if kind is ValueType.TIME:
-            return self._time(path, found)
+            return self._time(name, path, found)
         if kind is ValueType.MONEY:
             return self._money(name, path, found)
         if kind is ValueType.NUMBER:
@@ -116,11 +133,13 @@ class _Guess:
             return {"path": path, "case": "upper"}
         return path
 
-    def _time(self, path: str, found: list[Any]) -> Any:
+    def _time(self, name: str, path: str, found: list[Any]) -> Any:
         looked_at = found[:: max(1, len(found) // _TIMES_LOOKED_AT)]
         form = guesses.time_form(looked_at, "UTC")
         if form is None:
             return path if self._names is not None else None
+        if doubt := guesses.time_doubt(form, looked_at):
+            self.doubts[name] = doubt
         days_only = all(isinstance(value, str) and ":" not in value for value in looked_at)
         if days_only and (clock := self._time_of_day(path)):
             values_of_both = [f"{day} {time}" for day, time in zip(*map(self._columns.get, (path, clock)), strict=True)]
@@ -141,6 +160,8 @@ class _Guess:
             return None
         if name == "amount" and mark:
             self._decimal = mark
+        if doubt := guesses.decimal_doubt(found):
+            self.doubts[name] = doubt
         spelled = guesses.plain(path)
         unit = next((unit for word, unit in (("cents", "cents"), ("minor", "minor")) if spelled.endswith(word)), None)
         if unit:

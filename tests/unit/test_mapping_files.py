@@ -135,7 +135,7 @@ EXPORTS = {
 
 def mapping_for(export: Export, path: Path) -> Mapping:
     """What a person makes of what `suggest` writes: nothing but what no program can know."""
-    content = suggest(path)
+    content = suggest(path).content
     if "header" in content["source"]:
         content["fields"] |= {
             "event_time": "column1", "customer_id": "column2", "amount": "column3", "is_fraud": "column4",
@@ -198,7 +198,7 @@ def test_quoted_line_breaks_in_a_large_file(tmp_path: Path) -> None:
     path = tmp_path / "large.csv"
     path.write_bytes(text("id,note,date,customer,amount", *rows))
     assert path.stat().st_size > 2**21
-    mapping = of(suggest(path))
+    mapping = of(suggest(path).content)
     assert sum(1 for _ in read_rows(path, mapping)) == len(rows)
     assert mapping.source.separator == ","
 
