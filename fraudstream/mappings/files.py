@@ -91,12 +91,15 @@ def opened(path: Path) -> Iterator[io.BufferedReader]:
 
 def columns(path: Path, source: Source) -> list[str]:
     """The columns of a CSV or Parquet file, as it names them; of a file of JSON, none. Raises DataError."""
-    if source.format == "parquet":
-        return list(pq.ParquetFile(path).schema_arrow.names)
     if source.format == "json":
         return []
-    with _csv_rows(path, source) as rows:
-        return list(source.header) or [name.strip() for name in next(rows, [])]
+    try:
+        if source.format == "parquet":
+            return list(pq.ParquetFile(path).schema_arrow.names)
+        with _csv_rows(path, source) as rows:
+            return list(source.header) or [name.strip() for name in next(rows, [])]
+    except (OSError, EOFError, UnicodeError, csv.Error, pa.ArrowException) as error:
+        raise DataError(f"can't read {path}: {' '.join(str(error).split())}") from error
 
 
 def _records(path: Path, mapping: Mapping) -> Iterator[Any]:

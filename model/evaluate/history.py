@@ -112,7 +112,7 @@ class _Columns:
             self._refuse(error.field, row, str(error))
             return
         if event is not None and self._is_complete(event, row):
-            self._append(event)
+            self._append(event, row)
 
     def refuse(self) -> None:
         """Raises HistoryFileError for what was refused, or when nothing is left."""
@@ -123,7 +123,10 @@ class _Columns:
 
     def exchange_rates(self, rates: CurrencyRates, times: np.ndarray) -> np.ndarray:
         """Units of the shop currency for one of each row's, float64 [n]; 1 when all rows are in one currency."""
-        if len(set(self.currencies)) == 1:
+        different = set(self.currencies)
+        if "currency" not in self._mapping.fields:
+            different.discard("")  # amounts with and without their sign
+        if len(different) <= 1:
             return np.ones(len(times))
         found = rates.column(np.array(self.currencies, object), times)
         missing = np.flatnonzero(np.isnan(found))
@@ -136,14 +139,14 @@ class _Columns:
             )
         return found
 
-    def _append(self, event: Fields) -> None:
+    def _append(self, event: Fields, row: Row) -> None:
         self.times.append((event["event_time"] - _EPOCH) // _MILLISECOND)
         self.customers.append(self._customers.of(event["customer_id"]))
         if self.terminal:
             self.terminals.append(self._terminals.of(event[self.terminal]))
         self.amounts.append(event["amount"])
         self.frauds.append(event[_LABEL])
-        self.currencies.append(event.get("currency", ""))
+        self.currencies.append(event.get("currency") or self._records.sign(row.record) or "")
 
     def _is_complete(self, event: Fields, row: Row) -> bool:
         first = self._rows.setdefault(event["transaction_id"], row.number)

@@ -129,6 +129,11 @@ class MappedRecords:
         self._settle_money(event, record)
         return event
 
+    def sign(self, record: Any) -> str | None:
+        """The currency's code or sign in the text of the amount, if there is one."""
+        inner = self._record(record) if self._record is not None else record
+        return None if self._amount is None else values.sign_of(self._amount.raw(inner))
+
     def readable(self, record: Any, row: int) -> Fields:
         """The fields that can be read by themselves, of a record that `event` refuses."""
         inner = self._record(record) if self._record is not None else record

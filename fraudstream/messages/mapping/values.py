@@ -76,6 +76,13 @@ def currency_of(value: Any) -> str | None:
     return next((code for sign, code in _SIGNS.items() if sign in value), None)
 
 
+def sign_of(value: Any) -> str | None:
+    """As `currency_of`, or the sign itself where several currencies have it, such as $."""
+    if type(value) is not str or _PLAIN.fullmatch(value):
+        return None
+    return currency_of(value) or next((each for each in value if unicodedata.category(each) == "Sc"), None)
+
+
 def label_reader(fraud: Iterable[object], legitimate: Iterable[object], other: str) -> Callable[[Any], bool | None]:
     """A function from a value to the truth; None where it is unknown."""
     meanings = dict.fromkeys(map(word, legitimate), False) | dict.fromkeys(map(word, fraud), True) or WORDS
