@@ -5,17 +5,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from fraudstream.mappings.files import Row, Unreadable
+from fraudstream.mappings.files import Row
+from fraudstream.mappings.refused import Refused, event_of, fields_of
 from fraudstream.messages.contracts import iso_milliseconds
-from fraudstream.messages.mapping.compiled import MappedRecords, UnmappableError
-from fraudstream.messages.mapping.decoding import as_event
+from fraudstream.messages.mapping.compiled import MappedRecords
 from fraudstream.messages.mapping.fields import FIELDS, REQUIRED
 from fraudstream.messages.mapping.file import Mapping
-from fraudstream.messages.refusal import Rejection
 
 EXAMPLES = 3
 _SHOWN = 40
-_UNREADABLE = "unreadable"
 
 
 @dataclass
@@ -36,16 +34,6 @@ class FieldReport:
 
 
 @dataclass
-class Refusals:
-    """Rows that were refused for one reason of one field; `first` is the first row, and `detail` what it has."""
-
-    reason: str
-    first: str
-    detail: str
-    count: int = 0
-
-
-@dataclass
 class Report:
     """A sample, seen through a mapping."""
 
@@ -54,16 +42,12 @@ class Report:
     rows: int = 0
     skipped: int = 0
     mapped: int = 0
-    refusals: dict[tuple[str, str], Refusals] = field(default_factory=dict)
+    refused: Refused = field(default_factory=Refused)
 
     @property
     def missing(self) -> list[str]:
         """Required fields that no row has."""
         return [*self.unmapped, *(each.name for each in self.fields.values() if each.required and not each.found)]
-
-    def refuse(self, reason: str, where: str, row: Row, detail: str) -> None:
-        """Counts a refusal."""
-        self.refusals.setdefault((reason, where), Refusals(reason, row.told, detail)).count += 1
 
 
 def check(mapping: Mapping, rows: Iterable[Row]) -> Report:
@@ -72,25 +56,15 @@ def check(mapping: Mapping, rows: Iterable[Row]) -> Report:
     report = Report(_field_reports(mapping), records.unmapped)
     for row in rows:
         report.rows += 1
-        number, record = row.number, row.record
-        if isinstance(record, Unreadable):
-            report.refuse("MAPPING_FAILED", _UNREADABLE, row, record)
-            continue
-        try:
-            event = records.event(record, number)
-        except UnmappableError as refusal:
-            report.refuse("MAPPING_FAILED", refusal.field, row, str(refusal))
-            _count(report, records.readable(record, number))
-            continue
-        if event is None:
+        before = report.refused.count
+        fields = fields_of(records, row, report.refused)
+        if fields is not None:
+            _count(report, fields)
+            report.mapped += event_of(records, fields, row, report.refused) is not None
+        elif report.refused.count == before:
             report.skipped += 1
-            continue
-        _count(report, event)
-        judged = as_event(mapping.source.kind, event)
-        if isinstance(judged, Rejection):
-            report.refuse(judged.reason.value, judged.detail.rpartition(" - at ")[2], row, judged.detail)
         else:
-            report.mapped += 1
+            _count(report, records.readable(row.record, row.number))
     return report
 
 
@@ -107,11 +81,8 @@ def lines(report: Report, mapping: Mapping) -> Iterator[str]:
         yield f"{each.name:<{width}}  {each.source:<{sources}}  {share}  {', '.join(each.examples) or '-'}"
     rest = [name for name in FIELDS[mapping.source.kind] if name not in report.fields and name not in report.unmapped]
     yield f"not mapped: {', '.join(rest)}" if rest else "all fields are mapped"
-    if report.refusals:
-        yield ""
-        yield "refused:"
-    for refused in sorted(report.refusals.values(), key=lambda each: -each.count):
-        yield f"  {refused.count:,} rows, {refused.reason}, first {refused.first}: {refused.detail}"
+    if report.refused.found:
+        yield from ("", "refused:", *(f"  {line}" for line in report.refused.lines()))
     for name in report.missing:
         yield f"missing: {name}, which a {mapping.source.kind} must have: {_remedy(name, report)}"
 

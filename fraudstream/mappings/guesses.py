@@ -1,8 +1,8 @@
 """What the columns of exports are called, and the forms that their values have."""
 
 import re
-from contextlib import suppress
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 

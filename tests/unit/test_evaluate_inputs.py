@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from fraudstream.errors import FraudstreamError
-from fraudstream.mappings.files import DataError
 from fraudstream.mappings.suggest import to_toml
 from fraudstream.messages.mapping.file import MappingError
 from fraudstream.static_data.currencies import CurrencyRates, Rate

@@ -145,7 +145,9 @@ class MappedRecords:
 
     def _settle_money(self, event: Fields, record: Record) -> None:
         if self._items is not None:
-            event["items"] = self._items.read(record)
+            items = self._items.read(record)
+            if items:
+                event["items"] = items
         said = self._amount and values.currency_of(self._amount.raw(record))
         if self._amount and said and event.setdefault("currency", said) != said:
             problem = f"is in {said}, and the currency is {event['currency']}"
@@ -162,7 +164,7 @@ class MappedRecords:
             if name in event:
                 event[name] /= parts
         if self._items is not None and self._items.in_minor_units:
-            for item in event["items"]:
+            for item in event.get("items", ()):
                 if "unit_price" in item:
                     item["unit_price"] /= parts
 

@@ -53,7 +53,7 @@ FIELDS: dict[Kind, dict[str, ValueType]] = {
 ITEM_FIELDS = {"product_id": _T.TEXT, "quantity": _T.COUNT, "unit_price": _T.MONEY}
 REQUIRED = {
     Kind.TRANSACTION: ("transaction_id", "event_time", "customer_id", "amount"),
-    Kind.BROWSE: ("event_time", "customer_id", "event_type"),
+    Kind.BROWSE: ("event_id", "session_id", "customer_id", "event_type", "event_time"),
     Kind.LABEL: ("transaction_id", "is_fraud", "labelled_at"),
 }
 STRUCTS: dict[Kind, type[Struct]] = {Kind.TRANSACTION: Transaction, Kind.BROWSE: BrowseEvent, Kind.LABEL: Label}
