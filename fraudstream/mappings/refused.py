@@ -1,5 +1,6 @@
 """What was refused of a source: each reason with its count, and its first row."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -9,6 +10,11 @@ from fraudstream.messages.mapping.compiled import Fields, MappedRecords, Unmappa
 from fraudstream.messages.mapping.decoding import as_event
 from fraudstream.messages.reasons import DeadLetterReason
 from fraudstream.messages.refusal import Rejection
+
+#: What differs between rows that have the same fault.
+_VALUE = re.compile(r"'[^']*'|\"[^\"]*\"|-?\d[\d.]*")
+#: Beyond, all of a reason and a field count as the same fault.
+_DIFFERENT = 100
 
 
 @dataclass
@@ -23,13 +29,14 @@ class Refusals:
 
 @dataclass
 class Refused:
-    """All refusals, by reason and field."""
+    """All refusals, by reason, field and what is wrong with it."""
 
-    found: dict[tuple[str, str], Refusals] = field(default_factory=dict)
+    found: dict[tuple[str, str, str], Refusals] = field(default_factory=dict)
 
     def add(self, reason: DeadLetterReason, where: str, row: Row, detail: str) -> None:
         """Counts a refusal."""
-        self.found.setdefault((reason.value, where), Refusals(reason.value, row.told, detail)).count += 1
+        problem = _VALUE.sub("", detail) if len(self.found) < _DIFFERENT else ""
+        self.found.setdefault((reason.value, where, problem), Refusals(reason.value, row.told, detail)).count += 1
 
     @property
     def count(self) -> int:
