@@ -76,7 +76,7 @@ def _is_number(text: str) -> bool:
 
 
 def _encoding(path: Path) -> str:
-    """UTF-8 where the whole file is that; else Windows' Latin-1, unless it lacks a byte; else Latin-1, which has all."""
+    """UTF-8 where the whole file is that; else Windows' Latin-1, unless it lacks a byte; else Latin-1."""
     for encoding in ("utf-8", "cp1252"):
         decoder = codecs.getincrementaldecoder(encoding)()
         try:

@@ -150,7 +150,7 @@ def time_doubt(form: str, found: Sequence[Any]) -> str | None:
 
 
 def decimal_doubt(found: Iterable[Any]) -> str | None:
-    """What is doubtful about these amounts: that a comma begins the cents in some is as possible as that a point does."""
+    """What is doubtful about these amounts: whether a comma begins the cents, or a point does."""
     texts = [each for each in found if isinstance(each, str)]
     commas = [each for each in texts if "," in each]
     if commas and all(_is_amount(each, mark) for mark in ".," for each in texts):

@@ -1,4 +1,4 @@
-"""The mapping of a labelled history: a mapping file, or the well-known names and the forms that the file's values have."""
+"""The mapping of a labelled history: a mapping file, or well-known names and what is found out of the values."""
 
 import tomllib
 from collections.abc import Mapping as Table

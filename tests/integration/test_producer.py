@@ -246,8 +246,10 @@ def test_a_shops_own_file_is_replayed_with_its_mapping_and_its_topic_checked(rea
         "nr;at;who;chf;fraud\no2;01.11.2026 11:00;c2;1.234,50;1\no1;01.11.2026 10:00;c1;9,90;0\no3;?;c;1;0\n"
     )
     content = {"transaction_id": "nr", "customer_id": "who", "amount": "chf", "is_fraud": "fraud"}
-    constants = {"session_id": "-", "payment_method": "card", "device_id": "-", "shipping_city": "Bern", "currency": "CHF",
-                 "shipping_country": "CH", "ip_country": "CH", "shipping_latitude": 46.9, "shipping_longitude": 7.4}  # fmt: skip
+    constants = {
+        "session_id": "-", "payment_method": "card", "device_id": "-", "shipping_city": "Bern", "currency": "CHF",
+        "shipping_country": "CH", "ip_country": "CH", "shipping_latitude": 46.9, "shipping_longitude": 7.4,
+    }  # fmt: skip
     toml.write_text(to_toml({
         "source": {"kind": "transaction", "format": "csv", "separator": ";", "decimal": ","},
         "fields": content | {"event_time": {"path": "at", "time": "%d.%m.%Y %H:%M"}}

@@ -102,14 +102,16 @@ EXPORTS = {
     "American, with a 12-hour clock": Export(
         "report.csv",
         text(
-            "Transaction ID,Transaction Date,Customer ID,Amount,Is Fraud", '0001,03/01/2026 01:05:00 PM,c1,"$1,234.50",No',
+            "Transaction ID,Transaction Date,Customer ID,Amount,Is Fraud",
+            '0001,03/01/2026 01:05:00 PM,c1,"$1,234.50",No',
             "0002,03/14/2026 12:30:00 AM,c2,$9.90,Yes",
         ),
     ),
     "chargeback or nothing": Export(
         "disputes.csv",
         text(
-            "payment_id,created,email,amount,outcome", "0001,1772370300,c1,1234.50,", "0002,1773448200,c2,9.90,chargeback",
+            "payment_id,created,email,amount,outcome", "0001,1772370300,c1,1234.50,",
+            "0002,1773448200,c2,9.90,chargeback",
         ),
     ),
     "nested JSON, zipped": Export("orders.jsonl.gz", gzip.compress(b"\n".join(map(msgspec.json.encode, _NESTED)))),
@@ -120,7 +122,8 @@ EXPORTS = {
     "numbers in minor units": Export(
         "ledger.csv",
         text(
-            "trans_num,unix_time,cc_num,amount_cents,is_fraud", "0001,1772370300,c1,123450,0", "0002,1773448200,c2,990,1"
+            "trans_num,unix_time,cc_num,amount_cents,is_fraud", "0001,1772370300,c1,123450,0",
+            "0002,1773448200,c2,990,1",
         ),
     ),
     "Parquet with times of a zone": Export(
@@ -238,7 +241,8 @@ def changed(**order: Any) -> dict[str, Any]:
 
 def test_a_webhook_becomes_an_event() -> None:
     assert MappedRecords(of(WEBHOOK)).event(ORDER) == {
-        "transaction_id": "42", "event_time": FIRST, "customer_id": "a@example.org", "amount": 1250.0, "currency": "JPY",
+        "transaction_id": "42", "event_time": FIRST, "customer_id": "a@example.org", "amount": 1250.0,
+        "currency": "JPY",
         "device_id": "d1", "payment_method": "other", "session_id": "none", "promo_code": "-", "shop": "tokyo",
         "items": [{"product_id": "p", "quantity": 1, "unit_price": 1250.0}],
     }  # fmt: skip
@@ -315,7 +319,8 @@ def test_browse_events_and_labels_are_mapped_too() -> None:
     }  # fmt: skip
     decoder = MappedDecoder(of({"source": {"kind": "browse", "format": "json"}, "fields": browse}))
     message = {
-        "id": 1, "event_params": [{"key": "ga_session_id", "value": {"int_value": 77}}], "user": "u", "at": 1772370300000000,
+        "id": 1, "event_params": [{"key": "ga_session_id", "value": {"int_value": 77}}], "user": "u",
+        "at": 1772370300000000,
         "event_name": "view_item", "device": {"category": "mobile"},
     }  # fmt: skip
     event = decoder.decode(msgspec.json.encode(message))
