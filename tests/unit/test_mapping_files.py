@@ -440,11 +440,11 @@ def test_a_check_counts_each_field_and_tells_the_first_row_of_each_refusal(tmp_p
     assert found["transaction_id"] == (4, ["1", "2", "3"])
     assert found["customer_id"] == (3, ["c1", "c3", "c4"])
     assert found["amount"] == (3, ["1.0", "2.0", "4.0"])
-    refused = {
-        key[1]: (each.count, each.first) for key, each in report.refused.found.items() if key[0] == "MAPPING_FAILED"
-    }
-    assert refused == {"event_time": (3, "row 2"), "": (1, "row 5")}
-    assert any("3 rows, MAPPING_FAILED, first row 2: event_time (from `t`): 'soon' is no time" in line for line in told)
+    refused = [(*key[:2], each.count, each.first) for key, each in report.refused.found.items()]
+    assert [each[1:] for each in refused if each[0] == "MAPPING_FAILED"] == [
+        ("event_time", 2, "row 2"), ("event_time", 1, "row 3"), ("", 1, "row 5"),
+    ]  # fmt: skip
+    assert any("2 rows, MAPPING_FAILED, first row 2: event_time (from `t`): 'soon' is no time" in line for line in told)
     assert report.missing == []
 
 

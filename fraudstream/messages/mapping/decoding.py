@@ -44,12 +44,13 @@ def as_event(kind: Kind, fields: Fields) -> Event | Rejection:
     struct = STRUCTS[kind]
     complete = _NOTHING[kind] | fields
     try:
-        event: Event = msgspec.convert(complete, struct)
+        event: Any = msgspec.convert(complete, struct)
     except msgspec.ValidationError as error:
         return explain_fields(str(error))
     if name := field_with_card_number(event):
         return Rejection(DeadLetterReason.CARD_NUMBER, f"`{name}` holds what passes for a card number")
-    return event
+    decoded: Event = event
+    return decoded
 
 
 def _nothing(struct: type[msgspec.Struct]) -> Fields:
