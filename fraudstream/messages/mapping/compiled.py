@@ -29,46 +29,61 @@ class UnmappableError(Exception):
 
 
 class _CompiledField:
-    """One field: how its value is found, and read. `read` takes a record and the row's number."""
+    """One field: how its value is found, and read.
+
+    `read` takes a record and the row's number, and gives the value, None where there is none. It raises
+    UnmappableError.
+    """
 
     def __init__(self, name: str, field: Field, kind: ValueType, mapping: Mapping) -> None:
         self.name, self.field = name, field
         self._convert = _converter(field, kind, mapping)
-        self._get = _found(field, mapping)
-        self._missing = frozenset(mapping.source.missing if field.missing is None else field.missing)
-        self._map = {key: self._fixed("map", value) for key, value in field.map.items()}
-        self._other = None if field.other is None else self._fixed("other", field.other)
-        self._default = None if field.default is None else self._fixed("default", field.default)
-        self._constant = None if field.constant is None else self._fixed("constant", field.constant)
-        self._is_label = kind is ValueType.LABEL
+        self.raw = _found(field, mapping)
+        self._nothing = self._of_nothing(kind)
+        self.read = self._reader(frozenset(mapping.source.missing if field.missing is None else field.missing))
 
-    def read(self, record: Record, row: int) -> Any:
-        """The value, None where there is none. Raises UnmappableError."""
-        if self._constant is not None:
-            return self._constant
-        try:
-            value = f"{self.field.prefix}{row}" if self.field.row else self._get(record)
-            if value is None or (type(value) is str and value in self._missing) or value != value:
-                return self._of_nothing()
-            if self._map:
-                found = self._map.get(values.text(value), self._other)
-                if found is not None:
-                    return found
-            return self._convert(value)
-        except (ValueError, OverflowError, TypeError) as error:
-            raise UnmappableError(self.name, self.field.told, str(error)) from None
+    def _reader(self, missing: frozenset[str]) -> Callable[[Record, int], Any]:
+        if self.field.constant is not None:
+            constant = self._fixed("constant", self.field.constant)
+            return lambda _record, _row: constant
+        if self.field.row:
+            return lambda _record, row: f"{self.field.prefix}{row}"
+        get, convert, nothing = self.raw, self._converted(), self._nothing
 
-    def raw(self, record: Record) -> Any:
-        """The value as it stands in the record."""
-        return self._get(record)
+        def read(record: Record, _row: int) -> Any:
+            try:
+                value = get(record)
+                if value is None:
+                    return nothing
+                if type(value) is str:
+                    return nothing if value in missing else convert(value)
+                return convert(value) if value == value else nothing  # noqa: PLR0124 - NaN, of Parquet
+            except (ValueError, OverflowError, TypeError) as error:
+                raise UnmappableError(self.name, self.field.told, str(error)) from None
 
-    def _of_nothing(self) -> Any:
-        if self._default is not None or not self._is_label:
-            return self._default
-        try:
-            return self._convert("")  # in many exports, what isn't said to be fraud has nothing in the column
-        except ValueError:
-            return None
+        return read
+
+    def _converted(self) -> _Reader:
+        """The reader of a value that is there: its other name, if it has one, or itself."""
+        convert = self._convert
+        if not self.field.map:
+            return convert
+        names = {key: self._fixed("map", value) for key, value in self.field.map.items()}
+        other = None if self.field.other is None else self._fixed("other", self.field.other)
+
+        def look_up(value: Any) -> Any:
+            found = names.get(values.text(value), other)
+            return convert(value) if found is None else found
+
+        return look_up
+
+    def _of_nothing(self, kind: ValueType) -> Any:
+        if self.field.default is not None:
+            return self._fixed("default", self.field.default)
+        if kind is ValueType.LABEL:
+            with suppress(ValueError):
+                return self._convert("")  # in many exports, what isn't said to be fraud has nothing in the column
+        return None
 
     def _fixed(self, key: str, value: Any) -> Any:
         try:
@@ -208,8 +223,8 @@ def _found(field: Field, mapping: Mapping) -> Getter:
     getters = [_getter(path, mapping) for path in field.paths]
     if field.join is not None:
         return _joined(getters, field.join)
-    if len(getters) == 1:
-        return getters[0]
+    if len(getters) <= 1:
+        return getters[0] if getters else lambda _record: None
     missing = frozenset(mapping.source.missing if field.missing is None else field.missing)
     return _first(getters, missing)
 

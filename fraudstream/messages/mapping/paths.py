@@ -51,6 +51,8 @@ def getter(path: str, *, whole: bool = False) -> Getter:
     if len(steps) == 1 and isinstance(steps[0], str):
         name = steps[0]
         return lambda record: record.get(name)
+    if all(isinstance(step, str) for step in steps):
+        return _through_objects(steps)
     return lambda record: _follow(record, steps)
 
 
@@ -70,6 +72,20 @@ def first_names(path: str) -> set[str]:
     except PathError:
         return {path}
     return {path, first} if isinstance(first, str) else {path}
+
+
+def _through_objects(names: tuple[Any, ...]) -> Getter:
+    first, *others = names
+
+    def get(record: Any) -> Any:
+        value = record.get(first)
+        for name in others:
+            if type(value) is not dict:
+                return None
+            value = value.get(name)
+        return value
+
+    return get
 
 
 def _follow(value: Any, steps: tuple[Step, ...]) -> Any:

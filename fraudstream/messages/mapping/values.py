@@ -46,7 +46,10 @@ def text(value: Any) -> str:
 
 def number(value: Any, decimal: str = ".") -> float:
     """A finite number, or text of one: `1.50`, `$1,234.50`, `($3.00)`, `1.234,50 €` with `decimal` a comma."""
-    if type(value) is str:
+    kind = type(value)
+    if kind is int:
+        return float(value)
+    if kind is str:
         if decimal == "." and _PLAIN.fullmatch(value):
             return float(value)
         found = _written(value, decimal)
@@ -61,6 +64,8 @@ def number(value: Any, decimal: str = ".") -> float:
 
 def count(value: Any) -> int:
     """A whole number."""
+    if type(value) is int:
+        return value
     found = number(value)
     if not found.is_integer():
         raise ValueError(f"{value!r} is not a whole number")
