@@ -47,7 +47,11 @@ def getter(path: str, *, whole: bool = False) -> Getter:
 
     `whole`: the path is a name, whatever it contains, as of a column.
     """
-    steps: tuple[Step, ...] = (path,) if whole else parse(path)
+    return getter_of_steps((path,) if whole else parse(path))
+
+
+def getter_of_steps(steps: tuple[Step, ...]) -> Getter:
+    """As `getter`, for a path that is parsed."""
     if len(steps) == 1 and isinstance(steps[0], str):
         name = steps[0]
         return lambda record: record.get(name)
@@ -90,11 +94,11 @@ def _through_objects(names: tuple[Any, ...]) -> Getter:
 
 def _follow(value: Any, steps: tuple[Step, ...]) -> Any:
     for step in steps:
-        if isinstance(step, str):
-            value = value.get(step) if isinstance(value, dict) else None
-        elif not isinstance(value, list):
+        if type(value) is dict:
+            value = value.get(step)  # a place or an object of a list is no name
+        elif type(value) is not list or type(step) is str:
             return None
-        elif isinstance(step, int):
+        elif type(step) is int:
             value = value[step] if -len(value) <= step < len(value) else None
         else:
             key, wanted = step

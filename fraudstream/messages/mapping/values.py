@@ -37,7 +37,7 @@ def text(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    if isinstance(value, int | float | Decimal):
+    if isinstance(value, int | float | Decimal) and value == value:
         return str(value)
     if isinstance(value, date):
         return value.isoformat()
