@@ -378,6 +378,10 @@ def _set(section: str, **keys: Any) -> Callable[[], dict[str, Any]]:
         (_set("fields", event_time={"path": "a", "time": "%s"}), "fields.event_time.time = '%s': is no pattern"),
         (_set("fields", event_time={"path": "a", "join": " "}), "fields.event_time.join"),
         (_set("fields", currency={"path": "a", "other": "EUR"}), "fields.currency.other = 'EUR': needs a map"),
+        (
+            lambda: _set("source", topic="t")() | {"fields": {"transaction_id": {"row": True}}},
+            "fields.transaction_id.row = true: messages of a topic have no row",
+        ),
         (_set("labels", other="maybe"), "labels.other = 'maybe'"),
         (_set("items", sku="x"), "[items]: object contains unknown field `sku`"),
     ],

@@ -52,7 +52,7 @@ class _CompiledField:
             return None
         path = self.field.paths[0]
         *parent, key = (path,) if mapping.source.format == "csv" else parse(path)
-        if not isinstance(key, str):
+        if isinstance(key, tuple):
             return None
         convert = None if self._read_there is values.text else self._read_there
         changes = self.field.map or self.field.absolute or self.field.unit == "cents"

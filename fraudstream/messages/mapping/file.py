@@ -187,6 +187,8 @@ def _problems(mapping: Mapping) -> Iterator[str]:
     yield from _source_problems(mapping.source)
     types = FIELDS[mapping.source.kind]
     for name in mapping.fields:
+        if (field := mapping.field(name)) and field.row and mapping.source.topic:
+            yield f"fields.{name}.row = true: messages of a topic have no row; say the path of an id"
         if name not in types:
             known = ", ".join(types)
             yield f"fields.{name}: a {mapping.source.kind} has no such field; known: {known}"

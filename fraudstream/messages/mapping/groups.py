@@ -11,10 +11,10 @@ _NUMBERS = (float, int)
 
 
 class Simple(NamedTuple):
-    """A field whose value is named `key` in an object."""
+    """A field whose value is named `key` in an object, or is in that place of a list."""
 
     name: str
-    key: str
+    key: str | int
     convert: Any  # None: a text, as it is
     is_number: bool  # numbers stay as they are, and `convert` is for texts
     missing: frozenset[str]
@@ -31,7 +31,7 @@ class Group:
     def fill(self, event: dict[str, Any], record: Any) -> None:
         """Adds the fields that have a value. Raises ValueError, TypeError or OverflowError where one can't be read."""
         inner = record if self.parent is None else self.parent(record)
-        get = inner.get if type(inner) is dict else {}.get
+        get = inner.get if type(inner) is dict else _getter_of(inner)
         for name, key, convert, is_number, missing, nothing in self.fields:
             value = get(key)
             if value is None:
@@ -47,6 +47,13 @@ class Group:
                 value = values.text(value) if convert is None else convert(value)
             if value is not None:
                 event[name] = value
+
+
+def _getter_of(inner: Any) -> Any:
+    if type(inner) is not list:
+        return {}.get
+    size = len(inner)
+    return lambda place: inner[place] if type(place) is int and -size <= place < size else None
 
 
 def grouped(fields: Iterable[tuple[tuple[Step, ...], Simple]]) -> tuple[Group, ...]:
