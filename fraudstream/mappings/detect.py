@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fraudstream.files import encoding_by_mark
-from fraudstream.mappings.files import DataError, opened, parts
+from fraudstream.mappings.files import DataError, is_excels, opened, parts
 from fraudstream.messages.mapping import values
 
 SEPARATORS = ",;\t|"
@@ -36,6 +36,9 @@ def detect(path: Path) -> dict[str, Any]:
 
 
 def _csv(text: str, found: dict[str, Any]) -> dict[str, Any]:
+    first_line, _, rest = text.lstrip("\ufeff").partition("\n")
+    if is_excels([first_line.strip()]):
+        text = rest
     separator = max(SEPARATORS, key=lambda each: _steadiness(text, each))
     found |= {} if separator == "," else {"separator": separator}
     first, *others = _rows(text, separator)[:2]

@@ -3,9 +3,11 @@
 import codecs
 import csv
 import io
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -125,7 +127,14 @@ def _csv_rows(path: Path, source: Source) -> Iterator[Iterator[list[str]]]:
     with opened(path) as file:
         encoding = encoding_by_mark(file.peek(4)[:4]) or source.encoding
         text = io.TextIOWrapper(file, encoding, newline="")
-        yield csv.reader(text, delimiter=source.separator, quotechar=source.quote)
+        rows = csv.reader(text, delimiter=source.separator, quotechar=source.quote)
+        first = next(rows, [])
+        yield rows if is_excels(first) else chain([first], rows)
+
+
+def is_excels(row: list[str]) -> bool:
+    """Whether a file's first row is that by which Excel says its separator, such as `sep=;`."""
+    return bool(row) and re.fullmatch(r"(?i)sep=.?", row[0].lstrip("\ufeff")) is not None and not any(row[1:])
 
 
 def _json(path: Path) -> Iterator[Any]:

@@ -13,8 +13,9 @@ from fraudstream.messages.mapping.times import EPOCHS, ISO, time_reader
 NAMES: dict[str, tuple[str, ...]] = {
     "transaction_id": (
         "transactionid", "txid", "txnid", "transnum", "transid", "transactionnumber", "paymentid", "chargeid",
-        "orderid", "ordernumber", "orderno", "order", "bestellnr", "bestellnummer", "auftragsnr", "commandeid",
-        "pspreference", "id", "eventid", "number", "nr",
+        "charge", "orderid", "id", "ordernumber", "orderno", "order", "bestellnr", "bestellnummer",
+        "auftragsnr", "commandeid",
+        "pspreference", "eventid", "number", "nr",
     ),
     "event_time": (
         "eventtime", "txdatetime", "transdatetranstime", "transactiondatetime", "transactiontime", "transactiondt",
@@ -38,7 +39,10 @@ NAMES: dict[str, tuple[str, ...]] = {
         "isfraud", "fraud", "txfraud", "fraudlabel", "eventlabel", "fraudflag", "isfraudulent", "betrug", "label",
         "class", "chargeback", "outcome", "status",
     ),
-    "labelled_at": ("labelledat", "labeledat", "labeltimestamp", "chargebackdate", "reportedat"),
+    "labelled_at": (
+        "labelledat", "labeledat", "labeltimestamp", "chargebackdate", "reportedat",
+        "disputecreated", "disputedate", "createdat", "created", "date",
+    ),
     "session_id": ("sessionid", "session", "gasessionid", "visitid"),
     "device_id": ("deviceid", "device", "devicefingerprint", "fingerprint"),
     "payment_method": ("paymentmethod", "gateway", "paymenttype", "zahlart", "zahlungsart", "usechip"),
@@ -89,6 +93,8 @@ _CLOCKS = (
 _NEARLY_ALL = 0.9
 #: Seconds since 1970: 2001 to 2030; dates and hours written as 2030010112 are above.
 _FIRST, _LAST = 1_000_000_000, 1_900_000_000
+#: Of year, month and day in columns of their own, with the time of day.
+DATE_PARTS = ("%Y %m %d %H:%M:%S", "%Y %m %d %H:%M", "%Y %m %d")
 #: Counted from a start that no file says.
 START = "2026-01-01"
 
@@ -117,7 +123,7 @@ def time_form(found: Sequence[Any], zone: str) -> str | None:
         return ISO
     if all(_is_count(each) for each in found):
         return _counted(found, zone)
-    forms = [form for form in _forms(found) if _fits(form, found, zone)]
+    forms = [form for form in _forms(found) if fits(form, found, zone)]
     if not forms:
         return None
     return min(forms, key=lambda form: (form != ISO, -len(_read(form, found, zone)), _span(form, found, zone)))
@@ -130,11 +136,11 @@ def _forms(found: Sequence[Any]) -> Iterator[str]:
 
 def _counted(found: Sequence[Any], zone: str) -> str:
     """Seconds since 1970 and their parts, else a count from a start that has to be said."""
-    if all(len(str(each)) == 8 for each in found) and _fits("%Y%m%d", [str(each) for each in found], zone):
+    if all(len(str(each)) == 8 for each in found) and fits("%Y%m%d", [str(each) for each in found], zone):
         return "%Y%m%d"
     numbers = [float(each) for each in found]
     for form, size in EPOCHS.items():
-        if all(_FIRST <= number / size < _LAST for number in numbers) and _fits(form, found, zone):
+        if all(_FIRST <= number / size < _LAST for number in numbers) and fits(form, found, zone):
             return form
     return f"{'seconds' if max(numbers) > 20_000 else 'hours'} since {START}"
 
@@ -144,7 +150,7 @@ def time_doubt(form: str, found: Sequence[Any]) -> str | None:
     if " since " in form:
         return f"a number from a start that no file says: say time = '{form}' with the right unit and start"
     other = form.replace("%d/%m", "%m/%d") if "%d/%m" in form else form.replace("%m/%d", "%d/%m")
-    if other != form and _fits(other, found, "UTC"):
+    if other != form and fits(other, found, "UTC"):
         return f"the day or the month may come first: say time = '{form}' or '{other}'"
     return None
 
@@ -162,7 +168,7 @@ def _is_count(value: Any) -> bool:
     return re.fullmatch(r"\d+(\.\d+)?", str(value).strip()) is not None and not isinstance(value, bool)
 
 
-def _fits(form: str, found: Sequence[Any], zone: str) -> bool:
+def fits(form: str, found: Sequence[Any], zone: str) -> bool:
     """Nearly all are of this form: some may be placeholders."""
     return len(_read(form, found, zone)) >= _NEARLY_ALL * len(found)
 

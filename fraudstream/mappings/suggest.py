@@ -103,12 +103,35 @@ class _Guess:
             if value is not None and path:
                 used.add(path)
                 yield name, value
-            elif name == "transaction_id" and self._kind is Kind.TRANSACTION and self._source["format"] != "json":
-                yield name, {"row": True}
+            elif (value := self._without_column(name)) is not None:
+                yield name, value
+
+    def _without_column(self, name: str) -> Any:
+        """The source of a field for which no single column will do."""
+        if name == "transaction_id" and self._kind is Kind.TRANSACTION and self._source["format"] != "json":
+            return {"row": True}
+        if name == "is_fraud" and self._kind is Kind.LABEL:
+            self.doubts[name] = "no column says it: each row counts as fraud"
+            return {"constant": True}
+        return self._date_parts() if name == "event_time" and self._names is None else None
+
+    def _date_parts(self) -> Any:
+        """A time in columns of year, month and day, and one of the time of day if there is one."""
+        called = {guesses.plain(path): path for path in self._columns}
+        parts = [called[part] for part in ("year", "month", "day") if part in called]
+        if len(parts) < 3:
+            return None
+        clock = next((called[name] for name in guesses.TIMES_OF_DAY if name in called), None)
+        values_of_all = zip(*(self._columns[path] for path in (*parts, *([clock] if clock else []))), strict=True)
+        texts = [" ".join(map(str, each)) for each in islice(values_of_all, _TIMES_LOOKED_AT)]
+        form = next((each for each in guesses.DATE_PARTS if guesses.fits(each, texts, "UTC")), None)
+        return form and {"path": [*parts, *([clock] if clock else [])], "join": " ", "time": form}
 
     def _named(self, name: str, paths: Sequence[str]) -> str | None:
         if self._names is None:
-            return guesses.by_name(name, paths) if name in guesses.NAMES else None
+            # of a transaction, "source" is where the shopper came from
+            unlikely = name == "source" and self._kind is Kind.TRANSACTION
+            return guesses.by_name(name, paths) if name in guesses.NAMES and not unlikely else None
         known = self._names.get(name, ())
         return next((path for path in paths if path.strip() in known), None)
 
@@ -160,6 +183,8 @@ class _Guess:
             return None
         if name == "amount" and mark:
             self._decimal = mark
+        if self._names is None and name == "amount" and all(type(value) is int for value in found):
+            self.doubts[name] = "whole numbers: say unit = 'minor' where they are cents"
         if doubt := guesses.decimal_doubt(found):
             self.doubts[name] = doubt
         spelled = guesses.plain(path)
@@ -190,12 +215,14 @@ class _Guess:
 
 def _kind(columns: Columns) -> Kind:
     paths = list(columns)
-    has = {name: guesses.by_name(name, paths) for name in ("amount", "is_fraud", "event_type", "session_id")}
+    has = {name: guesses.by_name(name, paths) for name in ("amount", "is_fraud", "event_type", "customer_id")}
     if has["amount"]:
         return Kind.TRANSACTION
     if has["is_fraud"]:
         return Kind.LABEL
-    return Kind.BROWSE if has["event_type"] else Kind.TRANSACTION
+    if has["event_type"]:
+        return Kind.BROWSE
+    return Kind.TRANSACTION if has["customer_id"] else Kind.LABEL
 
 
 def _columns(records: list[dict[str, Any]], *, nested: bool) -> tuple[Columns, dict[str, Columns]]:

@@ -71,6 +71,21 @@ EXPORTS = {
         ),
         kind='fraud = ["ja"]\nlegitimate = ["nein"]',
     ),
+    "German, with Excel's line of the separator": Export(
+        "auftraege.csv",
+        text(
+            "sep=;", "Auftragsnr;Bestelldatum;Kundennr;Summe;Fraud", "0001;01.03.2026 13:05:00;c1;1.234,50;0",
+            "0002;14.03.2026 00:30:00;c2;9,90;1", end="\r\n",
+        ),
+    ),
+    "a date in parts": Export(
+        "card_transactions.csv",
+        text(
+            "User,Card,Year,Month,Day,Time,Amount,Is Fraud?", "c1,0,2026,3,1,13:05,$1234.50,No",
+            "c2,0,2026,3,14,00:30,$9.90,Yes",
+        ),
+        ids=("1", "2"),
+    ),
     "tabs": Export(
         "orders.tsv",
         text(
@@ -463,6 +478,40 @@ def test_a_field_that_no_row_has_is_missing(tmp_path: Path) -> None:
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "fraudstream.mappings", *map(str, arguments)]
     return subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, text=True, check=False)
+
+
+def test_what_no_file_says_is_told_as_doubtful(tmp_path: Path) -> None:
+    contents = {
+        "steps.csv": ("step,customer,amount", "1,c,2.5", "2,c,3.5"),
+        "american.csv": ("date,customer,amount", "03/04/2026,c,2.5", "04/05/2026,c,3.5"),
+        "cents.jsonl": ('{"created": "2026-03-01", "customer": "c", "amount": 250}',),
+        "marks.csv": ("date,customer,amount", '2026-03-01,c,"1,234"'),
+        "disputes.csv": ("charge_id,created", "ch_1,2026-03-01"),
+    }
+    found = {}
+    for name, rows in contents.items():
+        (tmp_path / name).write_bytes(text(*rows))
+        found[name] = suggest(tmp_path / name).doubts
+    assert {name: list(doubts) for name, doubts in found.items()} == {
+        "steps.csv": ["event_time"], "american.csv": ["event_time"], "cents.jsonl": ["amount"], "marks.csv": ["amount"],
+        "disputes.csv": ["is_fraud"],
+    }  # fmt: skip
+    assert "say time = '%m/%d/%Y' or '%d/%m/%Y'" in found["american.csv"]["event_time"]
+
+
+def test_every_mapping_of_the_page_can_be_used() -> None:
+    page = (PROJECT_DIR / "docs" / "mapping.md").read_text()
+    blocks = [tomllib.loads(block.split("```")[0]) for block in page.split("```toml\n")[1:]]
+    whole = [block for block in blocks if "source" in block]
+    assert [bool(MappedRecords(of(block)).unmapped) for block in whole] == [False, False]
+    german = MappedRecords(of(whole[0]))
+    record = {"Bestellnr": "7", "Datum": "01.03.2026", "Uhrzeit": "14:05", "Kunde": "k", "Betrag": "1.234,50 €"}
+    with pytest.raises(UnmappableError, match=r"amount .*is in EUR, and the currency is CHF"):
+        german.event(record)
+    event = german.event(record | {"Betrag": "1.234,50", "Zahlart": "Rechnung"})
+    assert event is not None
+    assert (event["event_time"], event["amount"], event["payment_method"]) == (FIRST, 1234.5, "invoice")
+    assert event["is_fraud"] is False
 
 
 def test_the_commands_suggest_and_check(tmp_path: Path) -> None:
