@@ -81,6 +81,9 @@ FRAUD_WORDS = frozenset(
         "charged_back",
     }
 )
+#: Yes and no in other languages than `values.WORDS`.
+YES_WORDS = frozenset({"j", "ja", "o", "oui", "s", "si", "sí", "sim", "tak", "vrai", "wahr"})
+NO_WORDS = frozenset({"n", "nein", "non", "no", "não", "nao", "nie", "nee", "faux", "falsch"})
 _DAYS = (
     "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%d.%m.%y", "%m/%d/%y", "%d/%m/%y",
     "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%d-%b-%Y", "%d-%b-%y", "%a, %d %b %Y", "%Y.%m.%d", "%Y%m%d",

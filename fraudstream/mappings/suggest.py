@@ -197,7 +197,8 @@ class _Guess:
         words = {values.word("" if value is None else value) for value in self._columns[path]}
         if words <= values.WORDS.keys() or (self._names is not None and self._names.get("is_fraud")):
             return path
-        fraud = sorted(word for word in words if guesses.plain(word) in guesses.FRAUD_WORDS)
+        known = guesses.YES_WORDS if words <= guesses.YES_WORDS | guesses.NO_WORDS else guesses.FRAUD_WORDS
+        fraud = sorted(word for word in words if word in known or guesses.plain(word) in known)
         if not fraud or len(words) > _LABEL_WORDS:
             return None
         self._labels = {"fraud": fraud, "legitimate": sorted(words - set(fraud))}
@@ -215,14 +216,17 @@ class _Guess:
 
 def _kind(columns: Columns) -> Kind:
     paths = list(columns)
-    has = {name: guesses.by_name(name, paths) for name in ("amount", "is_fraud", "event_type", "customer_id")}
+    has = {
+        name: guesses.by_name(name, paths)
+        for name in ("amount", "is_fraud", "event_type", "transaction_id", "customer_id")
+    }
     if has["amount"]:
         return Kind.TRANSACTION
     if has["is_fraud"]:
         return Kind.LABEL
     if has["event_type"]:
         return Kind.BROWSE
-    return Kind.TRANSACTION if has["customer_id"] else Kind.LABEL
+    return Kind.LABEL if has["transaction_id"] and not has["customer_id"] else Kind.TRANSACTION
 
 
 def _columns(records: list[dict[str, Any]], *, nested: bool) -> tuple[Columns, dict[str, Columns]]:

@@ -74,8 +74,8 @@ EXPORTS = {
     "German, with Excel's line of the separator": Export(
         "auftraege.csv",
         text(
-            "sep=;", "Auftragsnr;Bestelldatum;Kundennr;Summe;Fraud", "0001;01.03.2026 13:05:00;c1;1.234,50;0",
-            "0002;14.03.2026 00:30:00;c2;9,90;1", end="\r\n",
+            "sep=;", "Auftragsnr;Bestelldatum;Kundennr;Summe;Chargeback", "0001;01.03.2026 13:05:00;c1;1.234,50;N",
+            "0002;14.03.2026 00:30:00;c2;9,90;J", end="\r\n",
         ),
     ),
     "a date in parts": Export(
@@ -496,7 +496,7 @@ def test_what_no_file_says_is_told_as_doubtful(tmp_path: Path) -> None:
         "steps.csv": ["event_time"], "american.csv": ["event_time"], "cents.jsonl": ["amount"], "marks.csv": ["amount"],
         "disputes.csv": ["is_fraud"],
     }  # fmt: skip
-    assert "say time = '%m/%d/%Y' or '%d/%m/%Y'" in found["american.csv"]["event_time"]
+    assert "say time = '%d/%m/%Y' or '%m/%d/%Y'" in found["american.csv"]["event_time"]
 
 
 def test_every_mapping_of_the_page_can_be_used() -> None:
