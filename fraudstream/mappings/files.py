@@ -7,6 +7,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -179,19 +180,20 @@ def _parquet(path: Path, mapping: Mapping) -> Iterator[Any]:
         wanted = _needed(mapping)
         needed = [name for name in names if not wanted or name in wanted]
         for batch in file.iter_batches(_BATCH_ROWS, columns=needed):
-            table = pa.Table.from_batches([batch])
-            yield from _writable(table).to_pylist()
+            columns = [_python_values(column) for column in batch.columns]
+            yield from (dict(zip(needed, row, strict=True)) for row in zip(*columns, strict=True))
 
 
-def _writable(table: pa.Table) -> pa.Table:
-    """Times as text where Python has no such year, so that they are refused by their value."""
-    for at, column in enumerate(table.columns):
-        if pa.types.is_timestamp(column.type):
-            try:
-                column.to_pylist()
-            except (ValueError, OverflowError):
-                table = table.set_column(at, table.column_names[at], column.cast(pa.string()))
-    return table
+def _python_values(column: pa.Array) -> list[Any]:
+    """As `to_pylist`, several times as fast for times, and with those as text that Python has no year for."""
+    kind = column.type
+    if not pa.types.is_timestamp(kind):
+        return list(column.to_pylist())
+    in_microseconds = column.cast(pa.timestamp("us", kind.tz), safe=False).to_numpy(zero_copy_only=False)
+    moments = in_microseconds.astype("datetime64[us]").tolist()
+    if any(type(moment) is int for moment in moments):
+        return list(column.cast(pa.string()).to_pylist())
+    return [moment and moment.replace(tzinfo=UTC) for moment in moments] if kind.tz else list(moments)
 
 
 def _needed(mapping: Mapping) -> set[str]:

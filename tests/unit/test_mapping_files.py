@@ -314,7 +314,7 @@ def test_a_message_becomes_the_contracts_event_or_a_rejection() -> None:
     decoder = MappedDecoder(of(COMPLETE))
     event = decoder.decode(msgspec.json.encode(ORDER))
     assert isinstance(event, Transaction)
-    assert (event.transaction_id, event.event_time, event.card_token, event.promo_amount) == ("42", FIRST, None, 0.0)
+    assert (event.transaction_id, event.event_time, event.amount, event.card_token) == ("42", FIRST, 1250.0, None)
     assert decoder.decode(msgspec.json.encode(ORDER | {"type": "refund"})) is None
     rejections = [decoder.decode(value) for value in (
         msgspec.json.encode(changed(total="abc")), b'{"a":', msgspec.json.encode(changed(total=-5)),

@@ -48,15 +48,17 @@ class _CompiledField:
 
     def _simple(self, missing: frozenset[str], mapping: Mapping) -> tuple[tuple[Step, ...], Simple] | None:
         """How the fast path reads it, and the path of its object; None where it can't."""
-        if len(self.field.paths) != 1 or mapping.source.format == "parquet":
+        source = mapping.source.format
+        if len(self.field.paths) != 1:
             return None
         path = self.field.paths[0]
-        *parent, key = (path,) if mapping.source.format == "csv" else parse(path)
-        if isinstance(key, tuple):
+        *parent, key = (path,) if source == "csv" else parse(path)
+        if isinstance(key, tuple) or (source == "parquet" and key != path):
             return None
         convert = None if self._read_there is values.text else self._read_there
         changes = self.field.map or self.field.absolute or self.field.unit == "cents"
-        is_number = self._kind in {ValueType.MONEY, ValueType.NUMBER} and not changes
+        # Parquet's numbers may be NaN, which only the slow path takes for nothing
+        is_number = self._kind in {ValueType.MONEY, ValueType.NUMBER} and not changes and source != "parquet"
         return tuple(parent), Simple(self.name, key, convert, is_number, missing, self._nothing)
 
     def _reader(self, missing: frozenset[str]) -> Callable[[Record, int], Any]:
