@@ -25,6 +25,7 @@ from fraudstream.messages.mapping.paths import first_names
 MAX_CELL = 1 << 23
 _BATCH_ROWS = 10_000
 _CHUNK_BYTES = 1 << 20
+_WHOLE_BYTES = 1 << 24  # one object of JSON over several lines
 
 
 class DataError(FraudstreamError):
@@ -139,7 +140,7 @@ def is_excels(row: list[str]) -> bool:
 
 
 def _json(path: Path) -> Iterator[Any]:
-    """An object a line, or one list of them."""
+    """An object a line; or a whole file that is one list of them, or one object over several lines."""
     decode = msgspec.json.Decoder().decode
     with opened(path) as file:
         head = file.peek(64)[:64]
@@ -149,9 +150,18 @@ def _json(path: Path) -> Iterator[Any]:
         elif head.removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"[":
             yield from _json_texts(file.read().removeprefix(codecs.BOM_UTF8), decode)
         else:
-            for line in file:
+            first = file.readline().removeprefix(codecs.BOM_UTF8)
+            if isinstance(_json_record(first, decode), Unreadable):
+                # One object over several lines is small; a line that is broken may begin a file that isn't.
+                rest = file.read(_WHOLE_BYTES)
+                whole = _json_record(first + rest, decode)
+                if not isinstance(whole, Unreadable):
+                    yield whole
+                    return
+                first += rest + file.readline()
+            for line in chain(first.splitlines(), file):
                 if line.strip():
-                    yield _json_record(line.removeprefix(codecs.BOM_UTF8), decode)
+                    yield _json_record(line, decode)
 
 
 def _json_texts(content: bytes, decode: Any) -> Iterator[Any]:
@@ -178,7 +188,7 @@ def _parquet(path: Path, mapping: Mapping) -> Iterator[Any]:
     with pq.ParquetFile(path) as file:
         names = file.schema_arrow.names
         wanted = _needed(mapping)
-        needed = [name for name in names if not wanted or name in wanted]
+        needed = [name for name in names if name in wanted] or names
         for batch in file.iter_batches(_BATCH_ROWS, columns=needed):
             columns = [_python_values(column) for column in batch.columns]
             yield from (dict(zip(needed, row, strict=True)) for row in zip(*columns, strict=True))

@@ -200,6 +200,18 @@ def test_the_items_of_nested_json_come_along(tmp_path: Path) -> None:
     assert "items" not in second
 
 
+def test_one_object_of_json_may_have_several_lines_and_a_broken_line_is_one_row(tmp_path: Path) -> None:
+    path = tmp_path / "webhook.json"
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(_NESTED[0]), indent=2))
+    mapping = of(suggest(path).content)
+    assert [event["transaction_id"] for event in read(path, mapping)] == ["0001"]
+    good = msgspec.json.encode(_NESTED[0])
+    path.write_bytes(b'{"order": \n' + good + b"\n\n" + good)
+    report = check(mapping, read_rows(path, mapping))
+    assert (report.rows, report.fields["amount"].found) == (3, 2)
+    assert "row 1" in {each.first for each in report.refused.found.values()}
+
+
 def test_a_folder_of_parts_is_one_file_and_rows_are_counted_through(tmp_path: Path) -> None:
     for part in ("part-1.csv.gz", "part-0.csv.gz"):
         (tmp_path / part).write_bytes(gzip.compress(text("t,c,a", f"2026-03-01,{part},1")))
