@@ -96,9 +96,9 @@ def _follow(value: Any, steps: tuple[Step, ...]) -> Any:
     for step in steps:
         if type(value) is dict:
             value = value.get(step)  # a place or an object of a list is no name
-        elif type(value) is not list or type(step) is str:
+        elif type(value) is not list or isinstance(step, str):
             return None
-        elif type(step) is int:
+        elif isinstance(step, int):
             value = value[step] if -len(value) <= step < len(value) else None
         else:
             key, wanted = step
