@@ -14,6 +14,8 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fraudstream.mappings.check import Report, check, lines
 from fraudstream.mappings.files import DataError, read_rows
@@ -272,6 +274,72 @@ def test_a_webhook_becomes_an_event() -> None:
         "currency": "JPY",
         "device_id": "d1", "payment_method": "other", "session_id": "none", "promo_code": "-", "shop": "tokyo",
         "items": [{"product_id": "p", "quantity": 1, "unit_price": 1250.0}],
+    }  # fmt: skip
+
+
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(-(2**40), 2**40), st.floats(), st.text(max_size=5),
+    st.sampled_from(["", "1.50", "$2", "2026-03-01", "1772370300", "a\0b", 1772370300, "yes"]),
+    st.lists(st.integers(), max_size=2), st.dictionaries(st.text(max_size=2), st.integers(), max_size=1),
+)  # fmt: skip
+AWKWARD = {
+    "transaction_id": """o."it's \\ a\nname".x""",
+    "customer_id": {"path": "o.c", "default": "nobody", "missing": ["-"]},
+    "event_time": {"path": "o.t", "time": "epoch_s"},
+    "amount": "o.l[0]",
+    "promo_amount": {"path": "o.l[-1]", "absolute": True},
+    "shipping_latitude": "o.y",
+    "device_id": {"path": "o.d", "map": {"1": "one"}, "other": "many"},
+    "card_token": {"path": "o.k", "case": "lower", "prefix": "x-"},
+    "is_fraud": "o.f",
+}
+
+
+#: A value for each of these fields that can be read.
+READABLE = ("t-1", "c-1", 1772370300, 5, "($3.50)", 46.5, 1, "TOK", "yes")
+
+
+@given(
+    values=st.tuples(*(st.just(value) | st.just(value) | VALUES for value in READABLE)),
+    inner=st.sampled_from(["object", "object", "list", "nothing"]),
+)
+def test_the_generated_path_reads_what_each_field_reads_by_itself(values: tuple[Any, ...], inner: str) -> None:
+    """Or fails where a field does, which then is named."""
+    first, second, third, lat, lon, *others = values
+    name = "it's \\ a\nname"
+    record: dict[str, Any] = {"o": {name: {"x": first}, "c": second, "t": third, "l": [lat, lon]}}
+    record["o"] |= dict(zip("ydkf", others, strict=True))
+    record |= {"object": {}, "list": {"o": [record]}, "nothing": {"o": None}}[inner]
+    records = MappedRecords(of({"source": {"kind": "transaction", "format": "json"}, "fields": AWKWARD}))
+    by_itself: dict[str, Any] = {}
+    fault = None
+    for field in records.fields:
+        try:
+            value = field.read(record, 0)
+        except UnmappableError as error:
+            fault = error
+            break
+        if value is not None:
+            by_itself[field.name] = value
+    try:
+        event = records.event(record)
+    except UnmappableError as error:
+        assert str(error) == str(fault) if fault else error.field not in by_itself or error.field == "amount"
+    else:
+        assert fault is None
+        assert event is not None
+        event.pop("currency", None)  # said by the amount's text
+        assert event == by_itself
+
+
+def test_awkward_names_are_read() -> None:
+    record = {
+        "o": {"it's \\ a\nname": {"x": "t-1"}, "c": "-", "t": 1772370300, "l": [5, "($3.50)"], "d": 2, "k": "TOK"}
+    }
+    records = MappedRecords(of({"source": {"kind": "transaction", "format": "json"}, "fields": AWKWARD}))
+    assert records.event(record) == {
+        "transaction_id": "t-1", "customer_id": "nobody", "event_time": FIRST, "amount": 5, "promo_amount": 3.5,
+        "device_id": "many", "card_token": "x-tok",
     }  # fmt: skip
 
 

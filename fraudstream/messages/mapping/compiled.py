@@ -8,7 +8,7 @@ from typing import Any
 from fraudstream.messages.mapping import values
 from fraudstream.messages.mapping.fields import FIELDS, ITEM_FIELDS, REQUIRED, Kind, ValueType
 from fraudstream.messages.mapping.file import Field, Items, Mapping, MappingError
-from fraudstream.messages.mapping.groups import Simple, grouped
+from fraudstream.messages.mapping.generated import Simple, fill_function
 from fraudstream.messages.mapping.paths import Getter, Step, getter, getter_of_columns, parse
 from fraudstream.messages.mapping.times import ISO, time_reader
 from fraudstream.messages.money import MINOR_UNITS
@@ -123,7 +123,7 @@ class MappedRecords:
             for name in mapping.fields
             if (field := mapping.field(name)) is not None
         )
-        self._groups = grouped(field.simple for field in self.fields if field.simple)
+        self._fill_simple = fill_function(field.simple for field in self.fields if field.simple)
         self._others = tuple(field for field in self.fields if not field.simple)
         self._required = REQUIRED[source.kind]
         self._record = getter(source.record) if source.record else None
@@ -155,8 +155,7 @@ class MappedRecords:
                 return None
         event = self._fixed.copy()
         try:
-            for group in self._groups:
-                group.fill(event, record)
+            self._fill_simple(event, record)
         except (ValueError, OverflowError, TypeError):
             self._fill(event, record, row, self.fields)  # which says what is wrong, or knows better
         else:
@@ -221,7 +220,7 @@ class _CompiledItems:
         self._path = items.path
         self._lines: Getter = getter(items.path) if items.path else lambda record: [record]
         self._fields = [_CompiledField(name, field, ITEM_FIELDS[name], mapping) for name, field in items.fields.items()]
-        self._groups = grouped(field.simple for field in self._fields if field.simple)
+        self._fill_simple = fill_function(field.simple for field in self._fields if field.simple)
         self._others = [field for field in self._fields if not field.simple]
         self.in_minor_units = any(each.field.unit == "minor" for each in self._fields)
 
@@ -240,8 +239,7 @@ class _CompiledItems:
         item: Fields = {}
         fields = self._others
         try:
-            for group in self._groups:
-                group.fill(item, line)
+            self._fill_simple(item, line)
         except (ValueError, OverflowError, TypeError):
             fields = self._fields
         for field in fields:
