@@ -309,7 +309,8 @@ def test_the_generated_path_reads_what_each_field_reads_by_itself(values: tuple[
     name = "it's \\ a\nname"
     record: dict[str, Any] = {"o": {name: {"x": first}, "c": second, "t": third, "l": [lat, lon]}}
     record["o"] |= dict(zip("ydkf", others, strict=True))
-    record |= {"object": {}, "list": {"o": [record]}, "nothing": {"o": None}}[inner]
+    changes: dict[str, dict[str, Any]] = {"object": {}, "list": {"o": [record]}, "nothing": {"o": None}}
+    record |= changes[inner]
     records = MappedRecords(of({"source": {"kind": "transaction", "format": "json"}, "fields": AWKWARD}))
     by_itself: dict[str, Any] = {}
     fault = None
