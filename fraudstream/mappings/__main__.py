@@ -10,6 +10,7 @@ import typer
 from fraudstream.errors import UsageError, told_in_one_line
 from fraudstream.mappings import check as checks
 from fraudstream.mappings.files import Row, read_rows
+from fraudstream.mappings.history import write_history
 from fraudstream.mappings.suggest import suggest as guess
 from fraudstream.mappings.suggest import to_mapping, to_toml
 from fraudstream.mappings.topic import newest
@@ -39,6 +40,13 @@ Examples:
   ./fraudctl mapping suggest orders.csv > orders.toml
 
   ./fraudctl mapping suggest disputes.jsonl.gz --kind label --out disputes.toml
+"""
+_CONVERT_EXAMPLES = """
+Examples:
+
+  ./fraudctl mapping convert orders.csv --mapping orders.toml --out history
+
+  ./fraudctl mapping convert orders.csv disputes.jsonl --mapping orders.toml --mapping disputes.toml --out history
 """
 #: Messages that are looked at of a topic.
 MESSAGES = 1_000
@@ -90,6 +98,26 @@ def suggest(
         typer.echo(f"{name} is doubtful: {doubt}", err=True)
     for name in missing:
         typer.echo(f"nothing is called like {name}, which must be there: add it under [fields]", err=True)
+
+
+@app.command(epilog=_CONVERT_EXAMPLES)
+def convert(
+    data: Annotated[list[Path], typer.Argument(help="a shop's own files: of transactions, and of labels and browsing")],
+    mapping: Annotated[list[Path], typer.Option(help="mapping of each, in the same order")],
+    out: Annotated[Path, typer.Option(help="folder of the history; it must be new")],
+) -> None:
+    """Writes a shop's own files as a history in the platform's form, such as for ./fraudctl train --history."""
+    with told_in_one_line():
+        if len(data) != len(mapping):
+            raise UsageError(
+                f"{len(data)} files and {len(mapping)} mappings: say one --mapping for each, in their order"
+            )
+        if out.exists():
+            raise UsageError(f"--out {out} exists: delete it, or choose another folder")
+        written = write_history(out, list(zip(data, map(read_mapping, mapping), strict=True)))
+        typer.echo(written.told)
+        for path, refused in written.refused.items():
+            typer.echo("".join(f"refused of {path}: {line}\n" for line in refused.lines()), nl=False)
 
 
 def _rows(sample: Path, mapping: Mapping, rows: int) -> Iterator[Row]:

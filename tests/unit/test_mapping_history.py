@@ -1,5 +1,8 @@
 """A shop's own files as a history: in the order of time, the same bytes each time, with what was refused told."""
 
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,8 +13,10 @@ import pytest
 
 from fraudstream.mappings.files import DataError
 from fraudstream.mappings.history import write_history
+from fraudstream.mappings.suggest import to_toml
 from fraudstream.messages.contracts import Label, Topic, Transaction
 from fraudstream.messages.mapping.file import Mapping, of
+from fraudstream.settings import PROJECT_DIR
 from fraudstream.simulator.recording import open_recording
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -96,6 +101,34 @@ def test_files_of_which_no_row_can_be_used_are_refused(tmp_path: Path) -> None:
     orders.write_text("nr,at,who,eur,sku,state\no1,soon,c,1,p,\n")
     with pytest.raises(DataError, match=r"no row can be used: 1 rows, MAPPING_FAILED, first row 1: event_time"):
         write_history(tmp_path / "history", [(orders, mapping)])
+
+
+def test_the_command_converts_files_with_a_mapping_for_each(tmp_path: Path) -> None:
+    files(tmp_path)
+    for name, content in (("orders.toml", ORDERS), ("disputes.toml", DISPUTES)):
+        (tmp_path / name).write_text(to_toml(content))
+    command = [
+        sys.executable,
+        "-m",
+        "fraudstream.mappings",
+        "convert",
+        "orders.csv",
+        "disputes.jsonl",
+        "--out",
+        "history",
+    ]
+    mappings = ["--mapping", "orders.toml", "--mapping", "disputes.toml"]
+    environment = os.environ | {"PYTHONPATH": str(PROJECT_DIR)}
+    done, again, short = (
+        subprocess.run([*command, *options], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        for options in (mappings, mappings, mappings[:2])
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("9 rows: 4 transactions, 4 labels; 1 left out by [where], 2 refused\n")
+    assert "refused of orders.csv: 1 rows, MAPPING_FAILED, first row 5: amount" in done.stdout
+    assert (again.returncode, short.returncode) == (1, 1)
+    assert "--out history exists" in again.stderr
+    assert "2 files and 1 mappings" in short.stderr
 
 
 def test_a_mapped_history_is_a_recording_in_the_platforms_own_form(tmp_path: Path) -> None:
