@@ -46,6 +46,7 @@ MADE_LATER = frozenset(
         "compose.env",
         "docker-compose.override.yaml",
         "fraudstream.env",
+        "disputes.toml",
         "orders.toml",
         "pg_hba.conf",
     }
