@@ -57,7 +57,7 @@ def _steadiness(text: str, separator: str) -> tuple[float, int]:
 def _rows(text: str, separator: str) -> list[list[str]]:
     """The first rows; the last, which may be cut off, is left out where there are others."""
     try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
         rows = [row for row, _ in zip(reader, range(_SAMPLE_ROWS), strict=False) if row]
     except csv.Error:
         return []

@@ -129,7 +129,7 @@ def _csv_rows(path: Path, source: Source) -> Iterator[Iterator[list[str]]]:
     with opened(path) as file:
         encoding = encoding_by_mark(file.peek(4)[:4]) or source.encoding
         text = io.TextIOWrapper(file, encoding, newline="")
-        rows = csv.reader(text, delimiter=source.separator, quotechar=source.quote)
+        rows = csv.reader(text, delimiter=source.separator, quotechar=source.quote, skipinitialspace=True)
         first = next(rows, [])
         yield rows if is_excels(first) else chain([first], rows)
 

@@ -96,6 +96,8 @@ _CLOCKS = (
 _NEARLY_ALL = 0.9
 #: Seconds since 1970: 2001 to 2030; dates and hours written as 2030010112 are above.
 _FIRST, _LAST = 1_000_000_000, 1_900_000_000
+#: Beginnings of times that stand for none.
+PLACEHOLDERS = ("9999", "0000", "0001", "1900-01-01", "1970-01-01", "31.12.9999", "01.01.0001", "01.01.1900")
 #: Of year, month and day in columns of their own, with the time of day.
 DATE_PARTS = ("%Y %m %d %H:%M:%S", "%Y %m %d %H:%M", "%Y %m %d")
 #: Counted from a start that no file says.

@@ -141,9 +141,10 @@ class _Guess:
         if not found:
             return None
         if kind is ValueType.TIME:
-            return self._time(name, path, found)
+            real = [value for value in found if not str(value).startswith(guesses.PLACEHOLDERS)]
+            return self._with_missing(path, self._time(name, path, real or found))
         if kind is ValueType.MONEY:
-            return self._money(name, path, found)
+            return self._with_missing(path, self._money(name, path, found))
         if kind is ValueType.NUMBER:
             return path if guesses.decimal_mark(found) == "." else None
         if kind is ValueType.LABEL:
@@ -155,6 +156,13 @@ class _Guess:
         if name == "currency" and any(str(value) != str(value).upper() for value in found):
             return {"path": path, "case": "upper"}
         return path
+
+    def _with_missing(self, path: str, value: Any) -> Any:
+        """The field's source, with the words that stand for nothing in its column."""
+        words = sorted({each for each in self._columns[path] if isinstance(each, str) and each in _NOTHING} - {""})
+        if value is None or not words:
+            return value
+        return ({"path": value} if isinstance(value, str) else value) | {"missing": ["", *words]}
 
     def _time(self, name: str, path: str, found: list[Any]) -> Any:
         looked_at = found[:: max(1, len(found) // _TIMES_LOOKED_AT)]

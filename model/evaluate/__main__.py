@@ -29,7 +29,7 @@ Examples:
 
   ./fraudctl evaluate --transactions history.parquet
 
-  ./fraudctl evaluate --transactions orders.csv --mapping columns.toml --train-start 2026-03-01 --train-days 28
+  ./fraudctl evaluate --transactions orders.csv --mapping orders.toml --train-start 2026-03-01 --train-days 28
 
   ./fraudctl evaluate --transactions history.csv --json | jq .average_precision
 

@@ -42,7 +42,6 @@ IMAGES = frozenset({"fraudstream/platform", "fraudstream/superset", "fraudstream
 MADE_LATER = frozenset(
     {
         ".env",
-        "columns.toml",
         "compose.env",
         "docker-compose.override.yaml",
         "fraudstream.env",

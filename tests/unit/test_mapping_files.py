@@ -561,6 +561,21 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, text=True, check=False)
 
 
+def test_holes_placeholders_and_spaces_keep_nothing_from_being_guessed(tmp_path: Path) -> None:
+    path = tmp_path / "holes.csv"
+    rows = ("1, 2026-03-01, c, 12.50", '2,9999-12-31, "c",3.00', "3,2026-03-02,c,NULL", "4,NULL,c,1")
+    path.write_bytes(text("id, date, customer, amount", *rows))
+    content = suggest(path).content
+    assert content["fields"]["event_time"] == {"path": "date", "missing": ["", "NULL"]}
+    report = check(of(content), read_rows(path, of(content)))
+    assert {name: each.found for name, each in report.fields.items()} == {
+        "transaction_id": 4, "customer_id": 4, "event_time": 2, "amount": 3,
+    }  # fmt: skip
+    assert report.fields["customer_id"].examples == ["c"]
+    details = [each.detail for each in report.refused.found.values()]
+    assert any("'9999-12-31' is a placeholder" in detail for detail in details)
+
+
 def test_what_no_file_says_is_told_as_doubtful(tmp_path: Path) -> None:
     contents = {
         "steps.csv": ("step,customer,amount", "1,c,2.5", "2,c,3.5"),
