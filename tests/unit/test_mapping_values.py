@@ -72,6 +72,8 @@ def test_times_of_every_form(value: Any, form: str, zone: str, expected: datetim
         ("soon", "epoch_s", "'soon' is no number"),
         (float("nan"), "epoch_s", "nan is no number"),
         (True, "epoch_s", "True is no number"),
+        (1e22, "epoch_s", "beyond all years"),
+        ("1e999999", "epoch_ns", "beyond all years"),
         ("9" * 30, "hours since 2026-03-01", "beyond all years"),
     ],
 )

@@ -26,6 +26,7 @@ _ZONE_NAME = re.compile(r"\[[^\]]*\]$")
 _UTC_NAME = re.compile(r"\s*(?:UTC|GMT|Z|z)$")
 _SPACE_BEFORE_OFFSET = re.compile(r"\s+(?=[+-]\d\d(?::?\d\d)?$)")
 _DATE = re.compile(r"\d{4}-?(?:\d\d-?\d\d|W\d\d)")
+_MOST = 10**20  # nanoseconds of more than all years; Decimal divides no number of more than 28 digits
 _MOMENT = datetime(2026, 11, 27, 22, 33, 44, tzinfo=UTC)  # no two of its parts are alike
 
 
@@ -198,4 +199,6 @@ def _number(value: Any, form: str) -> Any:
         number = Decimal("nan")
     if not number.is_finite():
         raise ValueError(f"{_shown(value)} is no number, and the form is {form}")
+    if abs(number) >= _MOST:
+        raise ValueError(f"{_shown(value)} as {form} is beyond all years")
     return number
