@@ -1,5 +1,6 @@
 """Values as shops write them: each form is read, and what is none is refused with what was expected."""
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -179,6 +180,23 @@ def test_ids_stay_as_they_are_written(value: Any, expected: str) -> None:
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
 def test_a_text_stays_what_it_is(text: str) -> None:
     assert values.text(text) == text
+
+
+ANYTHING = (
+    st.text(max_size=12) | st.floats() | st.integers() | st.decimals() | st.none() | st.booleans() | st.dates()
+    | st.datetimes() | st.from_regex(r"[-+]?\d{0,30}[.eE]?\d{0,6}") | st.lists(st.none(), max_size=1)
+)  # fmt: skip
+
+
+@given(ANYTHING, st.sampled_from(["iso", *EPOCHS, "hours since 2026-03-01", "%d.%m.%Y"]), st.sampled_from([".", ","]))
+def test_no_value_fails_in_another_way_than_a_refusal(value: Any, form: str, decimal: str) -> None:
+    readers = (
+        time_reader(form, "Europe/Zurich"), values.text, values.count, values.sign_of,
+        lambda each: values.number(each, decimal), values.label_reader((), (), "refuse"),
+    )  # fmt: skip
+    for read in readers:
+        with suppress(ValueError, ArithmeticError, TypeError):
+            read(value)
 
 
 def test_labels_of_any_words() -> None:

@@ -77,7 +77,7 @@ class _CompiledField:
                 if type(value) is str:
                     return nothing if value in missing else convert(value)
                 return convert(value) if value == value else nothing
-            except (ValueError, OverflowError, TypeError) as error:
+            except (ValueError, ArithmeticError, TypeError) as error:
                 raise UnmappableError(self.name, self.field.told, str(error)) from None
 
         return read
@@ -156,7 +156,7 @@ class MappedRecords:
         event = self._fixed.copy()
         try:
             self._fill_simple(event, record)
-        except (ValueError, OverflowError, TypeError):
+        except (ValueError, ArithmeticError, TypeError):
             self._fill(event, record, row, self.fields)  # which says what is wrong, or knows better
         else:
             self._fill(event, record, row, self._others)
@@ -240,7 +240,7 @@ class _CompiledItems:
         fields = self._others
         try:
             self._fill_simple(item, line)
-        except (ValueError, OverflowError, TypeError):
+        except (ValueError, ArithmeticError, TypeError):
             fields = self._fields
         for field in fields:
             value = field.read(line, 0)

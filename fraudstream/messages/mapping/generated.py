@@ -11,7 +11,7 @@ from fraudstream.messages.mapping import values
 from fraudstream.messages.mapping.paths import Step, getter_of_steps
 
 #: A function that adds to an event's fields those that a record has.
-#: It raises ValueError, TypeError or OverflowError where one can't be read.
+#: It raises ValueError, TypeError or ArithmeticError where one can't be read.
 Fill = Callable[[dict[str, Any], Any], None]
 _NUMBERS = (float, int)
 
