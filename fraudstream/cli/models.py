@@ -26,6 +26,15 @@ def history(context: typer.Context) -> None:
 
 
 @app.command(context_settings=PASS_THROUGH)
+def mapping(context: typer.Context) -> None:
+    """Check or suggest a mapping of a shop's own messages and files. Arguments go to it (--help lists them).
+
+    Example: ./fraudctl mapping check orders.toml --sample orders.csv
+    """
+    spark_python("-m", "fraudstream.mappings", *context.args)
+
+
+@app.command(context_settings=PASS_THROUGH)
 def train(context: typer.Context) -> None:
     """Train a model on a history that `produce --out` wrote. Arguments go to the training (--help lists them).
 

@@ -137,6 +137,13 @@ class DeadLetterReason(StrEnum):
         "Look for two steps that both add the field.",
     )
 
+    MAPPING_FAILED = (
+        "MAPPING_FAILED",
+        "A value of a shop's own form can't be read as its mapping says; the detail names the field and its place.",
+        "amount (from `total`): 'abc' is not an amount",
+        "Try `./fraudctl mapping check`; mend the mapping, then replay.",
+    )
+
     # --- which event it is ----------------------------------------------------------------------------------------
     MISSING_VERSION = (
         "MISSING_VERSION",

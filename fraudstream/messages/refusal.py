@@ -122,11 +122,17 @@ def explain_key(key: bytes, expected: str) -> Rejection:
 def explain(topic: str, value: bytes, error: Exception, decoders: Mapping[str, EventDecoder[Event]]) -> Rejection:
     """Names the reason of a failed decode. `decoders` are those of all topics."""
     if not isinstance(error, msgspec.ValidationError):
-        return _explain_syntax(value, str(error))
+        return explain_syntax(value, str(error))
     return _explain_version(value) or _explain_field(topic, value, _complaint(str(error)), str(error), decoders)
 
 
-def _explain_syntax(value: bytes, message: str) -> Rejection:
+def explain_fields(message: str) -> Rejection:
+    """Names the reason why fields aren't those of an event. `message` is msgspec's complaint."""
+    return Rejection(_reason(_complaint(message)), message)
+
+
+def explain_syntax(value: bytes, message: str) -> Rejection:
+    """Names the reason why `value` isn't JSON. `message` is msgspec's complaint."""
     for beginnings, reason in _BEGINNINGS:
         if value.startswith(beginnings):
             return Rejection(reason, f"the value begins with the bytes {value[:4].hex(' ').upper()}")
@@ -150,7 +156,7 @@ def _explain_version(value: bytes) -> Rejection | None:
     except msgspec.ValidationError:
         return Rejection(Reason.NOT_AN_OBJECT, "the value is JSON, but not an object")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return _explain_syntax(value, str(error))  # after the field that the decoder stopped at
+        return explain_syntax(value, str(error))  # after the field that the decoder stopped at
     if version is msgspec.UNSET:
         return Rejection(Reason.MISSING_VERSION, "no schema_version")
     if type(version) not in (int, float) or version != SCHEMA_VERSION:

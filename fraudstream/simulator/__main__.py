@@ -50,9 +50,13 @@ def produce(options: ProduceOptions) -> None:
       ./fraudctl produce --out history --transactions 1000000      60 days of Parquet files for training
 
       ./fraudctl produce --replay history --speed 0 --shift-times  a history into Kafka at once, as if it were now
+
+      ./fraudctl produce --replay orders.csv --mapping orders.toml --speed 0 --shift-times
     """
     if options.out and options.recording:
         raise UsageError(f"--out {options.out} and --replay {options.recording} don't go together: choose one")
+    if options.mapping and not options.recording:
+        raise UsageError(f"--mapping {options.mapping} needs --replay FILE, whose mapping it is")
     settings = load_settings()
     settings = settings.model_copy(update={"producer": with_options(settings.producer, options)})
     if options.out:

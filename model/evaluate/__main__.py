@@ -17,7 +17,7 @@ from fraudstream.static_data.currencies import rates_of
 from model.evaluate import classifier
 from model.evaluate.features import build
 from model.evaluate.history import History, read
-from model.evaluate.mapping import Mapping, read_mapping
+from model.evaluate.mapping import mapping_of
 from model.evaluate.metrics import Metrics, measure
 from model.evaluate.protocol import Protocol, Split, split
 
@@ -29,15 +29,15 @@ Examples:
 
   ./fraudctl evaluate --transactions history.parquet
 
-  ./fraudctl evaluate --transactions orders.csv --mapping columns.toml --train-start 2026-03-01 --train-days 28
+  ./fraudctl evaluate --transactions orders.csv --mapping orders.toml --train-start 2026-03-01 --train-days 28
 
   ./fraudctl evaluate --transactions history.csv --json | jq .average_precision
 
-A mapping file, for other column names than the platform's and the Fraud Detection Handbook's (docs/evaluate.md):
+A mapping (docs/mapping.md) says what other names than the platform's and the Fraud Detection Handbook's mean:
 
-  [columns]
+  ./fraudctl mapping suggest orders.csv --out orders.toml
 
-  customer_id = "card"
+  ./fraudctl evaluate --transactions orders.csv --mapping orders.toml
 """
 
 
@@ -82,8 +82,8 @@ def _table(history: History, parts: Split, metrics: Metrics) -> Table:
 
 @app.command(epilog=_EXAMPLES)
 def main(
-    transactions: Annotated[Path, typer.Option(help="labelled history: .csv, .csv.gz, .parquet, or a folder of them")],
-    mapping: Annotated[Path | None, typer.Option(help="TOML file that names the columns")] = None,
+    transactions: Annotated[Path, typer.Option(help="labelled history: JSON, CSV or Parquet, or a folder of parts")],
+    mapping: Annotated[Path | None, typer.Option(help="mapping (docs/mapping.md); else well-known names")] = None,
     train_start: Annotated[
         datetime | None,
         typer.Option(formats=["%Y-%m-%d"], help="first day of training; else the latest that fits"),
@@ -97,7 +97,7 @@ def main(
     """Trains and tests on your own labelled history, as time would have gone, and says how well frauds are found."""
     with told_in_one_line():
         rates = rates_of(load_settings().shop)
-        history = read(transactions, read_mapping(mapping) if mapping else Mapping(), rates)
+        history = read(transactions, mapping_of(transactions, mapping), rates)
         console.print(f"read {len(history):,} transactions with {int(history.frauds.sum()):,} frauds")
         for remark in history.remarks:
             console.print(remark)

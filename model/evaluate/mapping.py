@@ -1,16 +1,18 @@
-"""The roles of a file's columns: by well-known names, or by a mapping file in TOML."""
+"""The mapping of a labelled history: a mapping file, or well-known names and what is found out of the values."""
 
 import tomllib
+from collections.abc import Mapping as Table
 from datetime import date, datetime
-from enum import StrEnum
 from pathlib import Path
-from zoneinfo import ZoneInfo
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from fraudstream.mappings.detect import detect
+from fraudstream.mappings.files import columns, parts
+from fraudstream.mappings.suggest import Suggestion, suggest
+from fraudstream.messages.mapping.fields import Kind
+from fraudstream.messages.mapping.file import Mapping, MappingError, of, read_mapping
 
-from fraudstream.errors import FraudstreamError
-
-#: Each role's names that need no mapping: the platform's own and those of the Fraud Detection Handbook.
+#: Each field's names that need no mapping: the platform's own and those of the Fraud Detection Handbook.
 WELL_KNOWN = {
     "transaction_id": ("transaction_id", "TRANSACTION_ID"),
     "event_time": ("event_time", "TX_DATETIME"),
@@ -20,109 +22,100 @@ WELL_KNOWN = {
     "currency": ("currency",),
     "is_fraud": ("is_fraud", "TX_FRAUD"),
 }
-#: Roles that a file may lack, and what comes of it.
+#: What a history may lack, and what comes of it.
 OPTIONAL = {
     "transaction_id": "the row's number is the id, so that a repeated transaction isn't noticed",
     "terminal_id": "evaluated without the terminal's features",
 }
-#: Without a currency, which needs no remark, all amounts are in one.
-_MAY_LACK = (*OPTIONAL, "currency")
-NO_COLUMN = ""
+_MAY_LACK = (*OPTIONAL, "currency")  # without a currency, all amounts are in one
+#: Keys of the short form of a mapping file, which names columns and leaves the rest to be found out.
+_SHORT_KEYS = (
+    "encoding", "separator", "decimal", "time_format", "time_unit", "time_start", "time_zone", "fraud_values",
+    "legitimate_values", "columns",
+)  # fmt: skip
+_UNITS = ("days", "hours", "minutes", "seconds", "milliseconds")
 
 
-class MappingError(FraudstreamError):
-    """A column is missing, or a mapping file can't be used; the message names the role or the key."""
+def mapping_of(path: Path, file: Path | None = None) -> Mapping:
+    """The mapping of the history at `path`: of `file`, in its full or short form, or found out.
 
-
-class TimeUnit(StrEnum):
-    """Units of times that are numbers; the values are pandas' names."""
-
-    DAYS = "days"
-    HOURS = "hours"
-    MINUTES = "minutes"
-    SECONDS = "seconds"
-    MILLISECONDS = "milliseconds"
-    MICROSECONDS = "microseconds"
-    NANOSECONDS = "nanoseconds"
-
-
-class Columns(BaseModel):
-    """The file's column for each role; None: the well-known name; NO_COLUMN: none, where the role is optional.
-
-    One column may have several roles. `terminal_id` may be a device.
+    Raises MappingError, and DataError for a file that can't be read.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    transaction_id: str | None = None
-    event_time: str | None = None
-    customer_id: str | None = None
-    terminal_id: str | None = None
-    amount: str | None = None
-    currency: str | None = None
-    is_fraud: str | None = None
-
-
-class Mapping(BaseModel):
-    """A mapping file: columns, and how the file writes texts, times, numbers and labels. None: found out."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    encoding: str | None = None
-    separator: str | None = Field(None, min_length=1, max_length=1)
-    decimal: str | None = Field(None, pattern=r"^[.,]$")
-    time_format: str | None = None
-    time_unit: TimeUnit | None = None
-    time_start: date | datetime = date(1970, 1, 1)
-    time_zone: str = "UTC"
-    fraud_values: tuple[str, ...] = ()
-    legitimate_values: tuple[str, ...] = ()
-    columns: Columns = Columns()
-
-    @field_validator("encoding")
-    @classmethod
-    def _known_encoding(cls, name: str | None) -> str | None:
-        try:
-            "".encode(name or "utf-8")
-        except LookupError:
-            raise ValueError(f"{name!r} is no encoding of Python's, such as latin-1, cp1252 or utf-16") from None
-        return name
-
-    @field_validator("time_zone")
-    @classmethod
-    def _known_zone(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (OSError, ValueError, KeyError):
-            raise ValueError(f"{name!r} is no time zone, such as Europe/Zurich or UTC") from None
-        return name
-
-
-def read_mapping(path: Path) -> Mapping:
-    """Reads a mapping file. Raises MappingError with the key that is wrong."""
+    if file is None:
+        return _found_out(path, {}, "")
     try:
-        return Mapping.model_validate(tomllib.loads(path.read_text(encoding="utf-8-sig")))
+        content = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise MappingError(f"can't read the mapping {path}: {error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        keys = [name for name in Mapping.model_fields if name != "columns"]
-        known = ", ".join((*keys, *(f"columns.{role}" for role in WELL_KNOWN)))
-        raise MappingError(f"mapping {path}, key {key}: {first['msg']}; known keys: {known}") from error
+        raise MappingError(f"can't read the mapping {file}: {error}") from error
+    if "source" in content or "fields" in content:
+        mapping = read_mapping(file)
+        if mapping.source.kind is not Kind.TRANSACTION or mapping.field("is_fraud") is None:
+            raise MappingError(f"mapping {file}: a labelled history needs kind = 'transaction' and fields.is_fraud")
+        return mapping
+    return _found_out(path, content, f"mapping {file}, ")
 
 
-def choose(mapping: Mapping, present: list[str], path: Path) -> dict[str, str]:
-    """The column of `present` for each role; an optional role that has none is left out.
+def _found_out(path: Path, short: dict[str, Any], where: str) -> Mapping:
+    for key in short:
+        if key not in _SHORT_KEYS:
+            raise MappingError(f"{where}key {key}: unknown; known: {', '.join(_SHORT_KEYS)}, or [source] and [fields]")
+    named = short.get("columns", {})
+    if not isinstance(named, dict) or not named.keys() <= WELL_KNOWN.keys():
+        unknown = next(iter(named.keys() - WELL_KNOWN.keys())) if isinstance(named, dict) else named
+        raise MappingError(f"{where}key columns.{unknown}: unknown; known: {', '.join(WELL_KNOWN)}")
+    source = detect(path) | {key: short[key] for key in ("encoding", "separator") if key in short}
+    chosen = _choose(path, source, named)
+    found = suggest(path, Kind.TRANSACTION, {role: (name,) for role, name in chosen.items()}, source)
+    return of(_settled(found, short, chosen, path, where), f"{where}of {path}" if where else f"{path}")
 
-    Spaces around a name in the file don't count. Raises MappingError when a column is missing or two would do.
-    """
-    chosen = {role: _column(role, getattr(mapping.columns, role), present, path) for role in WELL_KNOWN}
+
+def _settled(
+    found: Suggestion, short: dict[str, Any], chosen: Table[str, str], path: Path, where: str
+) -> dict[str, Any]:
+    """What was found out, with what the short form says in its place."""
+    content = found.content
+    doubts = dict(found.doubts)
+    fields = content["fields"]
+    fields.update((role, name) for role, name in chosen.items() if role not in fields)
+    if "decimal" in short:
+        content["source"]["decimal"] = short["decimal"]
+        fields["amount"] = chosen["amount"]
+        doubts.pop("amount", None)
+    if "time_zone" in short:
+        content["source"]["zone"] = short["time_zone"]
+    if form := _time_form(short, where):
+        fields["event_time"] = {"path": chosen["event_time"], "time": form}
+        doubts.pop("event_time", None)
+    if "fraud_values" in short or "legitimate_values" in short:
+        lists = {"fraud": short.get("fraud_values", []), "legitimate": short.get("legitimate_values", [])}
+        content["labels"] = lists
+    for name, doubt in doubts.items():
+        raise MappingError(f"{path}, {name} (from `{chosen[name]}`): {doubt}")
+    return content
+
+
+def _time_form(short: dict[str, Any], where: str) -> str | None:
+    if "time_unit" not in short:
+        form: str | None = short.get("time_format")
+        return form
+    unit, start = short["time_unit"], short.get("time_start", date(1970, 1, 1))
+    if unit not in _UNITS or not isinstance(start, date | datetime):
+        raise MappingError(f"{where}key time_unit: {unit!r} since {start!r}: one of {', '.join(_UNITS)}, since a date")
+    return f"{unit} since {start.isoformat()}"
+
+
+def _choose(path: Path, source: dict[str, Any], named: dict[str, str]) -> dict[str, str]:
+    """The column of each role; an optional role that has none is left out. Raises MappingError."""
+    blank = of({"source": {"kind": "transaction", **source}, "fields": {}})
+    present = columns(parts(path)[0], blank.source)
+    if source["format"] == "json":
+        return {role: named.get(role) or names[0] for role, names in WELL_KNOWN.items() if named.get(role) != ""}
+    chosen = {role: _column(role, named.get(role), present, path) for role in WELL_KNOWN}
     return {role: name for role, name in chosen.items() if name is not None}
 
 
 def _column(role: str, named: str | None, present: list[str], path: Path) -> str | None:
-    if named == NO_COLUMN and role in _MAY_LACK and NO_COLUMN not in present:
+    if named == "" and role in _MAY_LACK and "" not in present:
         return None
     candidates = WELL_KNOWN[role] if named is None else (named,)
     found = [name for name in present if name.strip() in candidates]
@@ -130,12 +123,12 @@ def _column(role: str, named: str | None, present: list[str], path: Path) -> str
         return found[0]
     if found:
         raise MappingError(
-            f"{path} has several columns for {role} ({', '.join(found)}): "
-            f"name one in a mapping file, as {role} under [columns]"
+            f"{path} has several columns for {role} ({', '.join(found)}): name one in a mapping file, as {role} under "
+            "[columns]"
         )
     if named is None and role in _MAY_LACK:
         return None
     raise MappingError(
-        f"{path} has no column {' or '.join(candidates)} for {role}; it has {', '.join(present)}: "
-        f"name the right one in a mapping file, as {role} under [columns]"
+        f"{path} has no column {' or '.join(candidates)} for {role}; it has {', '.join(present)}: name the right one "
+        f"in a mapping file, as {role} under [columns], or begin with ./fraudctl mapping suggest {path}"
     )

@@ -6,11 +6,14 @@ from typing import Annotated
 
 import typer
 
-from fraudstream.errors import told_in_one_line
+from fraudstream.errors import UsageError, told_in_one_line
+from fraudstream.mappings.history import Written
+from fraudstream.messages.mapping.fields import Kind
 from fraudstream.settings import Settings, load_settings
 from fraudstream.storage.connect import session
 from model.past import store
 from model.past.importing import Options, import_history
+from model.past.mapped import Files, import_mapped
 from model.past.simulated import begin_with_simulated_past
 
 app = typer.Typer(
@@ -30,12 +33,21 @@ Examples:
   ./fraudctl history import var/history --processes 2
 
   ./fraudctl history import var/history --replace
+
+  ./fraudctl history import orders.csv --mapping orders.toml --labels disputes.jsonl --labels-mapping disputes.toml
 """
 
 
 @app.command(name="import", epilog=_EXAMPLES)
 def import_(
-    folder: Annotated[Path, typer.Argument(help="history, as ./fraudctl produce --out writes it")],
+    data: Annotated[
+        Path, typer.Argument(help="history, as ./fraudctl produce --out writes it; with --mapping: a shop's own files")
+    ],
+    mapping: Annotated[Path | None, typer.Option(help="mapping of DATA (docs/mapping.md)")] = None,
+    labels: Annotated[Path | None, typer.Option(help="with --mapping: a shop's own file of labels")] = None,
+    labels_mapping: Annotated[Path | None, typer.Option(help="mapping of the labels")] = None,
+    browse: Annotated[Path | None, typer.Option(help="with --mapping: a shop's own browsing events")] = None,
+    browse_mapping: Annotated[Path | None, typer.Option(help="mapping of the browsing events")] = None,
     processes: Annotated[int, _PROCESSES] = 0,
     replace: Annotated[
         bool, typer.Option("--replace", help="put it in the place of another past, or of the profiles of now")
@@ -52,7 +64,18 @@ def import_(
     with told_in_one_line():
         settings = load_settings()
         options = Options(processes or os.cpu_count() or 1, replace, accept_loss)
-        new = import_history(settings, folder, options)
+        if mapping is None and (labels or labels_mapping or browse or browse_mapping):
+            raise UsageError("--labels and --browse are files of a shop's own form: say --mapping FILE of DATA, too")
+        if mapping is None:
+            new = import_history(settings, data, options)
+        else:
+            files = (
+                Files("--mapping", data, mapping, Kind.TRANSACTION),
+                Files("--labels", labels, labels_mapping, Kind.LABEL),
+                Files("--browse", browse, browse_mapping, Kind.BROWSE),
+            )
+            new, written = import_mapped(settings, files, options)
+            _tell_of(written)
         _tell("imported" if new else "already imported, nothing is changed", settings)
 
 
@@ -68,6 +91,12 @@ def simulate(processes: Annotated[int, _PROCESSES] = 0) -> None:
             _tell("simulated and imported", settings)
         else:
             typer.echo("nothing is changed: the platform isn't empty, or is to begin without a past")
+
+
+def _tell_of(written: Written) -> None:
+    typer.echo(written.told)
+    for path, refused in written.refused.items():
+        typer.echo("".join(f"refused of {path}: {line}\n" for line in refused.lines()), nl=False)
 
 
 def _tell(what: str, settings: Settings) -> None:

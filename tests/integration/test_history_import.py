@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import pandas as pd
 import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,7 +15,9 @@ import pytest
 from fraudstream.files import delete
 from fraudstream.ledger import figures, reconciliation, rotation
 from fraudstream.ledger.gaps import KafkaView
-from fraudstream.messages.contracts import Topic, iso_milliseconds
+from fraudstream.mappings.suggest import to_toml
+from fraudstream.messages.contracts import BrowseEvent, Topic, Transaction, iso_milliseconds
+from fraudstream.messages.mapping.fields import Kind
 from fraudstream.retention import tables, thinning
 from fraudstream.settings import Settings
 from fraudstream.settings.retention import RetentionSettings
@@ -24,6 +28,7 @@ from fraudstream.static_data.entities import WINDOW_DAYS
 from model.features.profile import PROFILE_LAYOUT
 from model.past.folder import PastError
 from model.past.importing import Options, import_history
+from model.past.mapped import Files, import_mapped
 from model.training.history import HistoryFolder
 from spark_jobs import fencing, sink, statements
 from spark_jobs.fencing import Found
@@ -145,6 +150,69 @@ def test_a_history_becomes_profiles_entity_risk_and_rollups(
         assert rows == writer.execute((EXPECTED + query).encode()).fetchall(), table
     assert one(writer, "SELECT sum(transactions) FROM fraud.fraud_counts") == 1_500
     assert differences(writer) == []
+
+
+def test_a_shops_own_files_become_the_same_past(
+    settings: Settings, writer: Postgres, owner: Postgres, history: Path, tmp_path: Path
+) -> None:
+    """The history's transactions as JSON by other names, its labels as CSV, its browsing as it is."""
+    import_history(settings, history, Options())
+    expected = contents(writer)
+    delete_past(owner)
+    files = own_files(history, tmp_path)
+    new, written = import_mapped(settings, files, Options())
+    assert new
+    assert written.events["transactions"] == 1_500
+    assert sum(refused.count for refused in written.refused.values()) == 0
+    found = contents(writer)
+    for table in ("past_transactions", "past_labels", "fraud_counts", "fraud_locations", "product_sales"):
+        assert found[table] == expected[table], table
+    assert not import_mapped(settings, files, Options())[0], "a repeat makes the same history"
+    assert [HistoryFolder(folder).rows("transactions") for folder in settings.paths.mapped.iterdir()] == [1_500]
+
+
+def own_files(history: Path, folder: Path) -> list[Files]:
+    """A shop's own files of `history`, with their mappings."""
+    orders, labels = folder / "orders.jsonl", folder / "labels.csv"
+    rows = HistoryFolder(history).table("transactions").to_dict("records")
+    with orders.open("wb") as file:
+        for row in rows:
+            row = {
+                name: None if value is pd.NaT or value != value else value
+                for name, value in row.items()
+                if name != "items"
+            } | {"items": [dict(item) for item in row["items"]]}
+            row["event_time"] = round(row["event_time"].timestamp() * 1000)
+            file.write(msgspec.json.encode({"order": {f"my_{name}": value for name, value in row.items()}}) + b"\n")
+    HistoryFolder(history).table("labels").to_csv(labels, index=False)
+    fields: dict[str, Any] = {
+        name: f"order.my_{name}" for name in Transaction.__struct_fields__ if name not in {"schema_version", "items"}
+    }
+    fields["event_time"] = {"path": fields["event_time"], "time": "epoch_ms"}
+    browse_names = [name for name in BrowseEvent.__struct_fields__ if name != "schema_version"]
+    mappings: dict[str, dict[str, Any]] = {
+        "orders": {
+            "source": {"kind": "transaction", "format": "json"},
+            "fields": {name: path for name, path in fields.items() if name != "shop"},
+            "items": {"path": "order.my_items", "product_id": "product_id", "quantity": "quantity",
+                      "unit_price": "unit_price"},
+        },
+        "labels": {
+            "source": {"kind": "label", "format": "csv"},
+            "fields": {name: name for name in ("transaction_id", "is_fraud", "labelled_at", "source")},
+        },
+        "browse": {
+            "source": {"kind": "browse", "format": "parquet"},
+            "fields": {name: name for name in browse_names if name != "shop"},
+        },
+    }  # fmt: skip
+    for name, content in mappings.items():
+        (folder / f"{name}.toml").write_text(to_toml(content))
+    return [
+        Files("--mapping", orders, folder / "orders.toml", Kind.TRANSACTION),
+        Files("--labels", labels, folder / "labels.toml", Kind.LABEL),
+        Files("--browse", history / "browse_events", folder / "browse.toml", Kind.BROWSE),
+    ]
 
 
 def test_a_repeat_changes_nothing(settings: Settings, writer: Postgres, history: Path) -> None:

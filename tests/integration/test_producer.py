@@ -20,7 +20,8 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from fraudstream.jobs.heartbeat import HEARTBEAT
 from fraudstream.jobs.slot import Slot
-from fraudstream.messages.contracts import SCHEMAS, Fault, FaultTruth, SimulationTruth, Topic, Transaction
+from fraudstream.mappings.suggest import to_toml
+from fraudstream.messages.contracts import SCHEMAS, Fault, FaultTruth, Label, SimulationTruth, Topic, Transaction
 from fraudstream.settings import PROJECT_DIR, Settings
 from tests.polling import poll
 
@@ -236,6 +237,47 @@ def test_a_history_can_be_written_and_replayed(reader: Reader, tmp_path: Path) -
     truth = [msgspec.json.decode(m[2], type=SimulationTruth) for m in messages if m[0] == Topic.SIMULATION_TRUTH]
     assert len(bought) == len({each.transaction_id for each in bought}) == 300
     assert sum(each.is_fraud for each in truth) == 3
+
+
+def test_a_shops_own_file_is_replayed_with_its_mapping_and_its_topic_checked(reader: Reader, tmp_path: Path) -> None:
+    """What is refused of the file is told and left out; a check of the topic changes nothing there."""
+    orders, toml = tmp_path / "orders.csv", tmp_path / "orders.toml"
+    orders.write_text(
+        "nr;at;who;chf;fraud\no2;01.11.2026 11:00;c2;1.234,50;1\no1;01.11.2026 10:00;c1;9,90;0\no3;?;c;1;0\n"
+    )
+    content = {"transaction_id": "nr", "customer_id": "who", "amount": "chf", "is_fraud": "fraud"}
+    constants = {
+        "session_id": "-", "payment_method": "card", "device_id": "-", "shipping_city": "Bern", "currency": "CHF",
+        "shipping_country": "CH", "ip_country": "CH", "shipping_latitude": 46.9, "shipping_longitude": 7.4,
+    }  # fmt: skip
+    toml.write_text(to_toml({
+        "source": {"kind": "transaction", "format": "csv", "separator": ";", "decimal": ","},
+        "fields": content | {"event_time": {"path": "at", "time": "%d.%m.%Y %H:%M"}}
+        | {name: {"constant": value} for name, value in constants.items()},
+        "items": {"product_id": "nr", "quantity": {"constant": 1}, "unit_price": "chf"},
+    }))  # fmt: skip
+    done = simulator("produce", "--replay", str(orders), "--mapping", str(toml), "--speed", "0")
+    assert done.returncode == 0, done.stderr
+    assert "refused: 1 rows, MAPPING_FAILED, first row 3: event_time (from `at`): '?' is no time" in done.stderr
+    messages = reader.read(4)
+    bought = [msgspec.json.decode(m[2], type=Transaction) for m in messages if m[0] == Topic.TRANSACTIONS]
+    assert {(each.transaction_id, each.amount) for each in bought} == {("o1", 9.9), ("o2", 1234.5)}
+    labels = [msgspec.json.decode(m[2], type=Label) for m in messages if m[0] == Topic.TRANSACTION_LABELS]
+    assert {(each.transaction_id, each.is_fraud) for each in labels} == {("o1", False), ("o2", True)}
+
+    own = tmp_path / "own.toml"
+    fields = dict.fromkeys(("transaction_id", "customer_id", "event_time"))
+    own.write_text(to_toml({
+        "source": {"kind": "transaction", "format": "json"},
+        "fields": {name: name for name in fields} | {"amount": "total"},
+    }))  # fmt: skip
+    checked = subprocess.run(
+        [sys.executable, "-m", "fraudstream.mappings", "check", str(own), "--topic", Topic.TRANSACTIONS],
+        capture_output=True, text=True, timeout=120, check=False, cwd=PROJECT_DIR,
+    )  # fmt: skip
+    assert checked.returncode == 1, checked.stderr
+    assert "missing: amount, which a transaction must have: no row has a value at `total`" in checked.stdout
+    assert "first partition " in checked.stdout
 
 
 def test_a_missing_topic_is_named(tmp_path: Path) -> None:

@@ -40,7 +40,15 @@ CELL = 200
 IMAGES = frozenset({"fraudstream/platform", "fraudstream/superset", "fraudstream/airflow", "fraudstream/spark"})
 #: Files that whoever runs the platform makes, or PostgreSQL does.
 MADE_LATER = frozenset(
-    {".env", "columns.toml", "compose.env", "docker-compose.override.yaml", "fraudstream.env", "pg_hba.conf"}
+    {
+        ".env",
+        "compose.env",
+        "docker-compose.override.yaml",
+        "fraudstream.env",
+        "disputes.toml",
+        "orders.toml",
+        "pg_hba.conf",
+    }
 )
 FILE_NAME = re.compile(r"[\w.-]*\.(?:py|yaml|md|toml|lock|properties|env|conf|in)")
 
@@ -51,6 +59,7 @@ PASSED_TO = {
     "evaluate": ("model.evaluate",),
     "models": ("model.serving.registry_cli",),
     "history": ("model.past",),
+    "mapping": ("fraudstream.mappings",),
 }
 #: Options of pytest itself that the docs use.
 PYTEST = frozenset({"-k"})

@@ -13,11 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fraudstream.mappings.files import DataError
+from fraudstream.messages.mapping.file import MappingError
 from fraudstream.settings import PROJECT_DIR
 from model.durations import DAY_MS
 from model.evaluate.features import build
 from model.evaluate.history import History, HistoryFileError, read
-from model.evaluate.mapping import Mapping, MappingError, read_mapping
+from model.evaluate.mapping import mapping_of
 from model.evaluate.metrics import Metrics, card_precision, measure
 from model.evaluate.protocol import Protocol, ProtocolError, split
 
@@ -226,21 +228,25 @@ def written(folder: Path, suffix: str = ".csv", **columns: object) -> Path:
     [
         (
             {"TX_DATETIME": ["2026-01-01T00:00:00Z", "2026-13-01", "soon"]},
-            "TX_DATETIME, row 2: '2026-13-01' is not an ISO",
+            "row 2: event_time (from `TX_DATETIME`): '2026-13-01' is no time of ISO",
         ),
-        ({"TX_DATETIME": ["2026-01-01", "2026-01-01", None]}, "TX_DATETIME, row 3: None is not an ISO 8601 time"),
-        ({"TX_DATETIME": ["now", "2026-01-01", "today"]}, "TX_DATETIME, row 1: 'now' is not an ISO 8601 time"),
-        ({"TX_AMOUNT": ["1", "2", "three"]}, "TX_AMOUNT, row 3: 'three' is not a number"),
-        ({"TX_FRAUD": ["0", "1", "maybe"]}, "TX_FRAUD, row 3: 'maybe' is not 0, 1, true or false"),
-        ({"CUSTOMER_ID": ["a", None, "b"]}, "CUSTOMER_ID, row 2: None is missing"),
-        ({"TRANSACTION_ID": ["x", "y", "x"]}, "TRANSACTION_ID, row 3: 'x' is already in row 1"),
+        ({"TX_DATETIME": ["2026-01-01", "2026-01-01", None]}, "row 3: event_time (from `TX_DATETIME`): has no value"),
+        (
+            {"TX_DATETIME": ["now", "2026-01-01", "today"]},
+            "row 1: event_time (from `TX_DATETIME`): 'now' is no time of ISO 8601",
+        ),
+        ({"TX_AMOUNT": ["1", "2", "three"]}, "row 3: amount (from `TX_AMOUNT`): 'three' is not an amount"),
+        ({"TX_FRAUD": ["0", "1", "maybe"]}, "row 3: is_fraud (from `TX_FRAUD`): 'maybe' is none of '0', '1'"),
+        ({"CUSTOMER_ID": ["a", None, "b"]}, "row 2: customer_id (from `CUSTOMER_ID`): has no value"),
+        ({"TRANSACTION_ID": ["x", "y", "x"]}, "row 3: transaction_id: 'x' is already in row 1"),
     ],
 )
 def test_what_cannot_be_used_is_refused_by_column_and_row(
     tmp_path: Path, suffix: str, columns: dict[str, object], said: str
 ) -> None:
     with pytest.raises(HistoryFileError) as refused:
-        read(written(tmp_path, suffix, **columns), Mapping())
+        path = written(tmp_path, suffix, **columns)
+        read(path, mapping_of(path))
     assert said in str(refused.value)
 
 
@@ -249,7 +255,7 @@ def test_a_missing_column_is_named(tmp_path: Path, missing: str) -> None:
     path = written(tmp_path)
     pd.read_csv(path).drop(columns=missing).to_csv(path, index=False)
     with pytest.raises(MappingError, match=f"has no column .*{missing}"):
-        read(path, Mapping())
+        mapping_of(path)
 
 
 def test_a_mapping_names_columns_and_the_form_of_time(tmp_path: Path) -> None:
@@ -257,7 +263,7 @@ def test_a_mapping_names_columns_and_the_form_of_time(tmp_path: Path) -> None:
     pd.read_csv(path).rename(columns={"CUSTOMER_ID": "card"}).to_csv(path, index=False)
     mapping = tmp_path / "columns.toml"
     mapping.write_text('time_format = "%d.%m.%Y %H:%M"\n[columns]\ncustomer_id = "card"\n')
-    history = read(path, read_mapping(mapping))
+    history = read(path, mapping_of(path, mapping))
     assert np.diff(history.times).tolist() == [DAY_MS, DAY_MS]
     assert history.amounts.tolist() == purchases(days=1)["TX_AMOUNT"].head(3).tolist()[::-1]
 
@@ -266,30 +272,32 @@ def test_times_with_a_zone_and_parquets_own_are_the_same_instants(tmp_path: Path
     zoned = written(
         tmp_path, TX_DATETIME=["2026-01-01T01:00:00+01:00", "2026-01-01 00:00:01", "2026-01-01T00:00:02.5Z"]
     )
-    assert (read(zoned, Mapping()).times - 1_767_225_600_000).tolist() == [0, 1000, 2500]
+    assert (read(zoned, mapping_of(zoned)).times - 1_767_225_600_000).tolist() == [0, 1000, 2500]
     stamps = pd.Timestamp("2026-01-01") + pd.to_timedelta([0, 1, 2.5], unit="s")
     columnar = written(tmp_path, ".parquet", TX_DATETIME=stamps)
-    assert (read(columnar, Mapping()).times == read(zoned, Mapping()).times).all()
+    assert (read(columnar, mapping_of(columnar)).times == read(zoned, mapping_of(zoned)).times).all()
 
 
 def test_two_columns_for_one_role_need_a_mapping(tmp_path: Path) -> None:
     path = written(tmp_path, device_id=["a", "b", "c"])
     with pytest.raises(MappingError, match="several columns for terminal_id"):
-        read(path, Mapping())
-    assert len(read(path, Mapping.model_validate({"columns": {"terminal_id": "device_id"}}))) == 3
+        mapping_of(path)
+    toml = tmp_path / "columns.toml"
+    toml.write_text('[columns]\nterminal_id = "device_id"\n')
+    assert len(read(path, mapping_of(path, toml))) == 3
 
 
 def test_an_unknown_key_of_a_mapping_is_named(tmp_path: Path) -> None:
     mapping = tmp_path / "columns.toml"
     mapping.write_text('[columns]\ncard = "x"\n')
     with pytest.raises(MappingError, match=r"key columns\.card"):
-        read_mapping(mapping)
+        mapping_of(written(tmp_path), mapping)
 
 
 @pytest.mark.parametrize("name", ["history.pkl", "absent.csv", "absent.parquet"])
 def test_other_files_are_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(HistoryFileError, match=name.replace(".", r"\.")):
-        read(tmp_path / name, Mapping())
+    with pytest.raises(DataError, match=name.replace(".", r"\.")):
+        mapping_of(tmp_path / name)
 
 
 def test_every_feature_is_documented() -> None:

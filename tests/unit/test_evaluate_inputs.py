@@ -1,6 +1,7 @@
 """`fraudctl evaluate` on exports as people have them: made-up rows in the shapes of well-known data sets."""
 
 import gzip
+import json
 from collections.abc import Callable
 from datetime import date, timedelta
 from decimal import Decimal
@@ -12,12 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fraudstream.errors import FraudstreamError
+from fraudstream.mappings.suggest import to_toml
+from fraudstream.messages.mapping.file import MappingError
 from fraudstream.static_data.currencies import CurrencyRates, Rate
 from model.durations import DAY_MS, HOUR_MS
 from model.evaluate.classifier import scores
 from model.evaluate.features import build
 from model.evaluate.history import History, HistoryFileError, read
-from model.evaluate.mapping import Mapping, MappingError, read_mapping
+from model.evaluate.mapping import mapping_of
 from model.evaluate.windows import Entity
 
 HEADER = "transaction_id,event_time,customer_id,terminal_id,amount,is_fraud"
@@ -30,6 +34,14 @@ def file_of(folder: Path, *rows: str, header: str = HEADER, name: str = "history
     return path
 
 
+def read_file(path: Path, rates: CurrencyRates | None = None, **short: object) -> History:
+    """The history of a file, with a mapping file in its short form."""
+    toml = path.parent.parent / f"{path.parent.name}.toml"
+    tables = {"columns": short.pop("columns", {})}
+    toml.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in short.items()) + to_toml(tables))
+    return read(path, mapping_of(path, toml), rates or CurrencyRates(""))
+
+
 def column(folder: Path, name: str, values: list[str], **mapping: object) -> History:
     """The history of a file whose column `name` has `values`, which are quoted, a second apart."""
     rows = []
@@ -37,7 +49,7 @@ def column(folder: Path, name: str, values: list[str], **mapping: object) -> His
         row = {"transaction_id": f"t{number}", "event_time": f"2026-03-01T00:00:0{number}", "customer_id": "c"}
         row |= {"terminal_id": "m", "amount": "1", "is_fraud": "0", name: f'"{value}"'}
         rows.append(",".join(row.values()))
-    return read(file_of(folder, *rows), Mapping.model_validate(mapping))
+    return read_file(file_of(folder, *rows), **mapping)
 
 
 def test_paysims_step_is_hours_and_one_column_has_two_roles(tmp_path: Path) -> None:
@@ -54,12 +66,12 @@ terminal_id = "nameDest"
 is_fraud = "isFraud"
 """
     toml.write_text(text)
-    history = read(path, read_mapping(toml))
+    history = read(path, mapping_of(path, toml))
     assert (history.times - MARCH_MS).tolist() == [HOUR_MS, 3 * HOUR_MS]
     assert (history.customers.tolist(), history.frauds.tolist()) == ([0, 1], [False, True])
     assert history.remarks == ()
     toml.write_text(text.replace('transaction_id = "nameOrig"\n', ""))
-    assert "no column for transaction_id" in read(path, read_mapping(toml)).remarks[0]
+    assert "no column for transaction_id" in read(path, mapping_of(path, toml)).remarks[0]
 
 
 def test_without_a_terminal_its_features_are_left_out(tmp_path: Path) -> None:
@@ -69,7 +81,7 @@ def test_without_a_terminal_its_features_are_left_out(tmp_path: Path) -> None:
     )  # fmt: skip
     columns = {"transaction_id": "TransactionID", "event_time": "TransactionDT", "customer_id": "card1"}
     columns |= {"amount": "TransactionAmt", "is_fraud": "isFraud"}
-    history = read(path, Mapping.model_validate({"columns": columns, "time_unit": "seconds"}))
+    history = read_file(path, columns=columns, time_unit="seconds")
     assert history.times.tolist() == [DAY_MS, DAY_MS + 2_400_000]
     assert history.terminals is None
     features = build(history, np.array([0, 1]), timedelta(days=1))
@@ -84,13 +96,13 @@ def test_seconds_since_1970_and_their_parts_are_recognised(tmp_path: Path, facto
 
 
 def test_hours_written_as_digits_are_not_taken_for_seconds(tmp_path: Path) -> None:
-    with pytest.raises(HistoryFileError, match=r"'2026030110' is not an ISO 8601 time.*time_unit"):
+    with pytest.raises(MappingError, match=r"event_time .*: a number from a start that no file says: say time = "):
         column(tmp_path, "event_time", ["2026030110", "2026030111"])
 
 
 @pytest.mark.parametrize("time_format", ["%s", "%Q", "%", "%d.%d.%Y"])
 def test_an_impossible_form_of_time_is_refused_by_name(tmp_path: Path, time_format: str) -> None:
-    with pytest.raises(MappingError, match=f"time_format '{time_format}'"):
+    with pytest.raises(MappingError, match=f"fields.event_time.time = '{time_format}'"):
         column(tmp_path, "event_time", ["1772323800"], time_format=time_format)
 
 
@@ -114,7 +126,7 @@ def test_times_without_a_zone_are_in_the_mappings(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["9999-12-31", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59+00:00"])
 def test_placeholders_for_a_time_are_refused_by_row(tmp_path: Path, text: str) -> None:
-    with pytest.raises(HistoryFileError, match=r"event_time, row 2: .*placeholder: remove the row"):
+    with pytest.raises(HistoryFileError, match=r"row 2: event_time .*placeholder"):
         column(tmp_path, "event_time", ["2026-03-01", text])
 
 
@@ -122,8 +134,8 @@ def test_parquets_placeholders_are_refused_too(tmp_path: Path) -> None:
     table = pd.DataFrame({"transaction_id": [1, 2], "customer_id": 1, "terminal_id": 1, "amount": 1.0, "is_fraud": 0})
     micros = pa.array([MARCH_MS * 1000, 253_402_300_799_000_000], pa.timestamp("us"))
     pq.write_table(pa.Table.from_pandas(table).append_column("event_time", micros), tmp_path / "h.parquet")
-    with pytest.raises(HistoryFileError, match=r"event_time, row 2: .*9999.*placeholder"):
-        read(tmp_path / "h.parquet", Mapping())
+    with pytest.raises(HistoryFileError, match=r"row 2: event_time .*9999.*placeholder"):
+        read_file(tmp_path / "h.parquet")
 
 
 @pytest.mark.parametrize("name", ["NA", "null", "None", "nan", "N/A", "007", "7.0", "-"])
@@ -143,7 +155,7 @@ def test_labels_are_words_too(tmp_path: Path, words: list[str], frauds: list[boo
 
 
 def test_labels_of_ones_own_are_told_by_the_mapping(tmp_path: Path) -> None:
-    with pytest.raises(HistoryFileError, match=r"'chargeback' is not 0, .*fraud_values"):
+    with pytest.raises(HistoryFileError, match=r"'chargeback' is none of '0', .*fraud or legitimate"):
         column(tmp_path, "is_fraud", ["ok", "chargeback"][::-1])
     mapping = {"fraud_values": ["Chargeback"], "legitimate_values": ["ok"]}
     assert column(tmp_path, "is_fraud", ["ok", "chargeback"], **mapping).frauds.tolist() == [False, True]
@@ -167,7 +179,7 @@ def test_amounts_are_read_as_people_write_them(tmp_path: Path, texts: list[str],
 
 def test_amounts_that_could_be_two_numbers_are_refused_until_one_says_which(tmp_path: Path) -> None:
     texts = ["1,234", "2"]
-    with pytest.raises(HistoryFileError, match=r'column amount: .*say decimal = "\."'):
+    with pytest.raises(MappingError, match=r"amount .*: , and . may each begin the cents, as in '1,234'"):
         column(tmp_path, "amount", texts)
     assert column(tmp_path, "amount", texts, decimal=",").amounts.tolist() == [1.234, 2]
     assert column(tmp_path, "amount", texts, decimal=".").amounts.tolist() == [1234, 2]
@@ -182,15 +194,15 @@ def test_amounts_in_several_currencies_are_converted_as_of_their_time(tmp_path: 
         "2026-03-03T00:00:00Z,c,m,5,EUR,1",
     ]
     header = "event_time,customer_id,terminal_id,amount,currency,is_fraud"
-    assert read(file_of(tmp_path, *rows, header=header), Mapping(), rates).amounts.tolist() == [10, 20, 5]
-    assert read(file_of(tmp_path, *rows[:2], header=header), Mapping()).amounts.tolist() == [10, 10], "of one currency"
+    assert read_file(file_of(tmp_path, *rows, header=header), rates).amounts.tolist() == [10, 20, 5]
+    assert read_file(file_of(tmp_path, *rows[:2], header=header)).amounts.tolist() == [10, 10], "of one currency"
     rows.append("2026-02-28T00:00:00Z,c,m,10,JPY,0")
-    with pytest.raises(HistoryFileError, match=r"column currency, row 4: 'JPY' has no exchange rate into EUR"):
-        read(file_of(tmp_path, *rows, header=header), Mapping(), rates)
+    with pytest.raises(HistoryFileError, match=r"row 4: the currency 'JPY' has no exchange rate into EUR"):
+        read_file(file_of(tmp_path, *rows, header=header), rates)
 
 
 def test_currencies_are_not_added_up(tmp_path: Path) -> None:
-    with pytest.raises(HistoryFileError, match=r"column amount has amounts in \$, €"):
+    with pytest.raises(HistoryFileError, match=r"the currency .* has no exchange rate"):
         column(tmp_path, "amount", ["$1.50", "€2"])
 
 
@@ -216,14 +228,14 @@ def zipped(text: bytes) -> bytes:
 def test_encodings_and_separators_are_found_out(tmp_path: Path, name: str, written: Callable[[str], bytes]) -> None:
     text = f"{HEADER}\nt1,2026-03-01,Zoë,m,1.5,0\nt2,2026-03-02,Zoé,m,2,1\n"
     (tmp_path / name).write_bytes(written(text))
-    history = read(tmp_path / name, Mapping())
+    history = read_file(tmp_path / name)
     assert (history.customers.tolist(), history.amounts.tolist()) == ([0, 1], [1.5, 2])
 
 
 def test_quoted_line_breaks_are_read_in_files_above_the_block(tmp_path: Path) -> None:
     note = '"' + "line\n" * 2_000 + '"'
     rows = [f"t{number},2026-03-01,c{number},m,1,0,{note}" for number in range(1_000)]
-    history = read(file_of(tmp_path, *rows, header=f"{HEADER},note"), Mapping())
+    history = read_file(file_of(tmp_path, *rows, header=f"{HEADER},note"))
     assert len(history) == 1_000
     assert history.customers.max() == 999
 
@@ -236,10 +248,10 @@ def test_a_folder_of_parts_is_one_history(tmp_path: Path) -> None:
     frame = frame.assign(terminal_id="m", amount=[1.0, 2.0], is_fraud=[0, 1])
     frame[:1].to_parquet(folder / "part-0.parquet", index=False)
     frame[1:].astype({"amount": int}).to_parquet(folder / "part-1.parquet", index=False)
-    assert read(tmp_path / "parts", Mapping()).amounts.tolist() == [1, 2]
-    frame.drop(columns="terminal_id").to_parquet(folder / "part-2.parquet", index=False)
-    with pytest.raises(HistoryFileError, match="different columns"):
-        read(tmp_path / "parts", Mapping())
+    assert read_file(tmp_path / "parts").amounts.tolist() == [1, 2]
+    frame[:1].assign(transaction_id="c").drop(columns="terminal_id").to_parquet(folder / "part-2.parquet", index=False)
+    with pytest.raises(HistoryFileError, match=r"row 3: terminal_id .*: has no value"):
+        read_file(tmp_path / "parts")
 
 
 @pytest.mark.parametrize(
@@ -254,19 +266,26 @@ def test_a_folder_of_parts_is_one_history(tmp_path: Path) -> None:
 )
 def test_broken_files_are_refused_in_one_line(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(HistoryFileError, match=name.replace(".", r"\.")) as refused:
-        read(tmp_path / name, Mapping())
+    with pytest.raises(FraudstreamError, match=name.replace(".", r"\.")) as refused:
+        read_file(tmp_path / name)
     assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("encoding", "klingon"), ("time_zone", "Mars"), ("time_unit", "fortnights")]
+    ("key", "value", "said"),
+    [
+        ("encoding", "klingon", "source.encoding = 'klingon'"),
+        ("time_zone", "Mars", "source.zone = 'Mars'"),
+        ("time_unit", "fortnights", "key time_unit: 'fortnights'"),
+        ("colour", "red", "key colour: unknown"),
+    ],
 )
-def test_a_wrong_value_of_the_mapping_is_named(tmp_path: Path, key: str, value: str) -> None:
+def test_a_wrong_value_of_the_mapping_is_named(tmp_path: Path, key: str, value: str, said: str) -> None:
+    path = file_of(tmp_path, "t1,2026-03-01,c,m,1,0")
     toml = tmp_path / "columns.toml"
     toml.write_text(f'{key} = "{value}"\n')
-    with pytest.raises(MappingError, match=f"key {key}"):
-        read_mapping(toml)
+    with pytest.raises(MappingError, match=said):
+        mapping_of(path, toml)
 
 
 def test_customers_who_never_come_back_can_be_learned_from() -> None:

@@ -106,7 +106,10 @@ def test_bad_messages_are_refused_with_their_reason(bad: Bad) -> None:
 
 def test_every_reason_has_a_bad_message() -> None:
     # The sink finds conflicts, in what was scored before.
-    assert {bad.reason for bad in BAD.values()} | {DeadLetterReason.ID_CONFLICT} == set(DeadLetterReason)
+    assert {bad.reason for bad in BAD.values()} | {
+        DeadLetterReason.ID_CONFLICT,
+        DeadLetterReason.MAPPING_FAILED,
+    } == set(DeadLetterReason)
 
 
 ANY_INT64 = st.integers(-(2**63), 2**63 - 1)

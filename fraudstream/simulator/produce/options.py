@@ -64,6 +64,10 @@ class ProduceOptions:
     recording: Annotated[
         Path | None, typer.Option("--replay", help='A history\'s folder, or a file of {"topic","key","value"} lines.')
     ] = None
+    mapping: Annotated[
+        Path | None,
+        typer.Option(help="With --replay: mapping of a shop's own file, as docs/mapping.md describes it."),
+    ] = None
     speed: Annotated[
         float, typer.Option(min=0, help="With --replay or --start: 1 is the original pace; with --replay, 0: at once.")
     ] = 1.0

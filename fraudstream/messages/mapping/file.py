@@ -1,0 +1,255 @@
+"""A mapping file: TOML, read into frozen structs. docs/mapping.md describes each key."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec import Struct, convert
+
+from fraudstream.errors import FraudstreamError
+from fraudstream.messages.mapping.fields import FIELDS, ITEM_FIELDS, Kind, ValueType
+from fraudstream.messages.mapping.paths import PathError, parse
+from fraudstream.messages.mapping.times import TimeFormError, check_form
+
+Scalar = str | int | float | bool
+
+
+class MappingError(FraudstreamError):
+    """A mapping can't be used; the message names the file, the key and its value."""
+
+
+class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[source]`: what is read, and how it is written."""
+
+    kind: Kind
+    format: Literal["json", "csv", "parquet"]
+    topic: str | None = None
+    shop: str | None = None
+    record: str | None = None
+    zone: str = "UTC"
+    decimal: Literal[".", ","] = "."
+    missing: tuple[str, ...] = ("",)
+    encoding: str = "utf-8"
+    separator: str = ","
+    quote: str = '"'
+    header: tuple[str, ...] = ()
+
+
+class Field(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A field's source: where its value stands, and how it is written."""
+
+    path: str | tuple[str, ...] | None = None
+    join: str | None = None
+    constant: Scalar | None = None
+    row: bool = False
+    prefix: str = ""
+    default: Scalar | None = None
+    missing: tuple[str, ...] | None = None
+    map: dict[str, Scalar] = {}
+    other: Scalar | None = None
+    case: Literal["upper", "lower"] | None = None
+    time: str | None = None
+    zone: str | None = None
+    unit: Literal["minor", "cents"] | None = None
+    decimal: Literal[".", ","] | None = None
+    absolute: bool = False
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """All paths, in the order in which they are tried or joined."""
+        return (self.path,) if isinstance(self.path, str) else self.path or ()
+
+    @property
+    def told(self) -> str:
+        """Where the value comes from, for people."""
+        if self.row:
+            return "the row's number"
+        if self.constant is not None:
+            return f"always {self.constant!r}"
+        return (" + " if self.join is not None else " or ").join(f"`{path}`" for path in self.paths)
+
+
+class Items(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[items]`: the lines of a transaction. Without a path, the record itself is the one line."""
+
+    path: str | None = None
+    product_id: str | Field | None = None
+    quantity: str | Field | None = None
+    unit_price: str | Field | None = None
+
+    @property
+    def fields(self) -> dict[str, Field]:
+        """The fields that are mapped, by name."""
+        return {name: _field(value) for name in ITEM_FIELDS if (value := getattr(self, name)) is not None}
+
+
+class Labels(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[labels]`: what means fraud."""
+
+    fraud: tuple[Scalar, ...] = ()
+    legitimate: tuple[Scalar, ...] = ()
+    other: Literal["refuse", "legitimate", "fraud", "unknown"] = "refuse"
+    delay_days: float = 30.0
+    source: str = "chargeback"
+
+
+class Mapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A whole mapping. `fields` has a Field for each name, also where the file has only a path."""
+
+    source: Source
+    fields: dict[str, str | Field]
+    where: dict[str, tuple[Scalar, ...]] = {}
+    items: Items | None = None
+    labels: Labels = Labels()
+
+    def field(self, name: str) -> Field | None:
+        """The field's source, if it is mapped."""
+        value = self.fields.get(name)
+        return None if value is None else _field(value)
+
+
+def read_mapping(path: Path) -> Mapping:
+    """Reads a mapping file. Raises MappingError."""
+    try:
+        return of(tomllib.loads(path.read_text(encoding="utf-8-sig")), f"mapping {path}")
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise MappingError(f"can't read the mapping {path}: {error}") from error
+
+
+def of(content: dict[str, Any], name: str = "mapping") -> Mapping:
+    """The mapping that `content`, as TOML is parsed, describes. Raises MappingError, which begins with `name`."""
+    try:
+        mapping = convert(content, Mapping)
+    except msgspec.ValidationError as error:
+        problem = next(_field_types(content), None) or _told(str(error), content)
+        raise MappingError(f"{name}, {problem}") from None
+    for problem in _problems(mapping):
+        raise MappingError(f"{name}, {problem}")
+    return mapping
+
+
+def _field(value: str | Field) -> Field:
+    return Field(path=value) if isinstance(value, str) else value
+
+
+# --- what is wrong with a mapping -----------------------------------------------------------------------------------
+
+_SECTIONS: dict[str, type[Struct]] = {"source": Source, "items": Items, "labels": Labels}
+_APPLY = {
+    "time": (ValueType.TIME,),
+    "zone": (ValueType.TIME,),
+    "unit": (ValueType.MONEY,),
+    "absolute": (ValueType.MONEY,),
+    "decimal": (ValueType.MONEY, ValueType.NUMBER),
+    "case": (ValueType.TEXT,),
+    "prefix": (ValueType.TEXT,),
+}
+
+
+def _told(message: str, content: dict[str, Any]) -> str:
+    """Msgspec's complaint with the key and its value first, and the keys that are known."""
+    problem, _, path = message.partition(" - at `$")
+    keys = [key for key in re.split(r"[.\[\]`]+", path) if key and key != "..."]
+    value: Any = content
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    unknown = re.search(r"unknown field `(.*)`", problem)
+    shown = "" if unknown or value is None or isinstance(value, dict) else f" = {value!r}"
+    known = _known(keys) if unknown else ""
+    where = f"[{keys[0]}]" if len(keys) == 1 and keys[0] in _SECTIONS else ".".join(keys) or "the file"
+    return f"{where}{shown}: {problem[0].lower()}{problem[1:]}{known} (docs/mapping.md)"
+
+
+def _field_types(content: dict[str, Any]) -> Iterator[str]:
+    """Complaints about fields by their names, which msgspec leaves out."""
+    fields = content.get("fields")
+    for name, value in fields.items() if isinstance(fields, dict) else ():
+        try:
+            convert(value, str | Field)
+        except msgspec.ValidationError as error:
+            problem, _, path = str(error).partition(" - at `$")
+            known = _known(["fields"]) if "unknown field" in problem else ""
+            key = f"fields.{name}{path.rstrip('`')}"
+            yield f"{key} = {value!r}: {problem[0].lower()}{problem[1:]}{known} (docs/mapping.md)"
+
+
+def _known(keys: list[str]) -> str:
+    struct = Mapping if not keys else _SECTIONS.get(keys[0], Field) if len(keys) == 1 else Field
+    return f"; known: {', '.join(struct.__struct_fields__)}"
+
+
+def _problems(mapping: Mapping) -> Iterator[str]:
+    """What the types of the keys don't say. The first is told."""
+    yield from _source_problems(mapping.source)
+    types = FIELDS[mapping.source.kind]
+    for name in mapping.fields:
+        if (field := mapping.field(name)) and field.row and mapping.source.topic:
+            yield f"fields.{name}.row = true: messages of a topic have no row; say the path of an id"
+        if name not in types:
+            known = ", ".join(types)
+            yield f"fields.{name}: a {mapping.source.kind} has no such field; known: {known}"
+        elif field := mapping.field(name):
+            yield from (f"fields.{name}{problem}" for problem in _field_problems(field, types[name]))
+    if mapping.items:
+        if mapping.source.kind is not Kind.TRANSACTION:
+            yield f"[items]: only a transaction has items, not a {mapping.source.kind}"
+        if mapping.items.path is not None:
+            yield from _path_problems("items.path", mapping.items.path)
+        for name, field in mapping.items.fields.items():
+            yield from (f"items.{name}{problem}" for problem in _field_problems(field, ITEM_FIELDS[name]))
+    for path in mapping.where:
+        yield from _path_problems("where", path)
+
+
+def _source_problems(source: Source) -> Iterator[str]:
+    try:
+        "".encode(source.encoding)
+    except LookupError:
+        yield f"source.encoding = {source.encoding!r}: no encoding of Python's, such as latin-1, cp1252 or utf-16"
+    yield from _zone_problems("source.zone", source.zone)
+    for key in ("separator", "quote"):
+        if len(getattr(source, key)) != 1:
+            yield f"source.{key} = {getattr(source, key)!r}: must be one character"
+    if source.record is not None:
+        yield from _path_problems("source.record", source.record)
+
+
+def _field_problems(field: Field, kind: ValueType) -> Iterator[str]:
+    given = [key for key, value in (("path", field.paths), ("row", field.row)) if value]
+    given += ["constant"] if field.constant is not None else []
+    if len(given) != 1:
+        yield f": say exactly one of path, constant and row, not {' and '.join(given) or 'none'}"
+    for path in field.paths:
+        yield from _path_problems(".path", path)
+    if field.join is not None and len(field.paths) < 2:
+        yield f".join = {field.join!r}: path must be a list of at least two"
+    for key, kinds in _APPLY.items():
+        if getattr(field, key) and kind not in kinds:
+            yield f".{key} = {getattr(field, key)!r}: for a {' or '.join(kinds)}, and this field is a {kind}"
+    if field.other is not None and not field.map:
+        yield f".other = {field.other!r}: needs a map"
+    if field.zone:
+        yield from _zone_problems(".zone", field.zone)
+    if field.time:
+        try:
+            check_form(field.time)
+        except TimeFormError as error:
+            yield f".time = {field.time!r}: {error}"
+
+
+def _path_problems(key: str, path: str) -> Iterator[str]:
+    try:
+        parse(path)
+    except PathError as error:
+        yield f"{key} = {path!r}: {error}"
+
+
+def _zone_problems(key: str, name: str) -> Iterator[str]:
+    try:
+        ZoneInfo(name)
+    except (OSError, ValueError, KeyError):
+        yield f"{key} = {name!r}: no time zone, such as Europe/Zurich or UTC"
