@@ -125,8 +125,11 @@ class ClusterSettings(Group):
 
 
 class ShopSettings(Group):
-    """The shop's money. Amounts in another currency are converted before they are compared or added up."""
+    """The shop and its money. Amounts in another currency are converted before they are compared or added up."""
 
+    name: str = Field(
+        "main", min_length=1, max_length=64, description="the shop of a message that names none (its field `shop`)"
+    )
     currency: str = Field(
         "EUR", pattern="^[A-Z]{3}$", description="ISO 4217: of features, sums and list prices; fixed with the tables"
     )

@@ -6,7 +6,7 @@ its customers and products, entity risk, and the features that the stream's own 
 
 import gzip
 import json
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
