@@ -161,7 +161,8 @@ _LIMITS = {
 }  # fmt: skip
 _WORDS = ("event_type", "payment_method", "source")
 _TEXTS = (
-    "event_type", "card_token", "promo_code", "shipping_city", "payment_method", "traffic_source", "device_type", "source",
+    "event_type", "card_token", "promo_code", "shipping_city", "payment_method", "traffic_source", "device_type",
+    "source",
 )  # fmt: skip
 _PATTERNS = {"currency": r"[A-Z]{3}", "shipping_country": r"[A-Z]{2}", "ip_country": r"[A-Z]{2}"}
 _TEMPLATES = {

@@ -149,6 +149,10 @@ class EntityRiskSettings(Group):
     )
 
 
+#: Parts of its messages that the simulated shop may lack (`fraudstream.simulator.lacking`).
+LACKS = ("browsing", "device", "card", "place", "ip", "items", "promo", "payment", "fee")
+
+
 class ProducerSettings(Group):
     """The simulated shop. The rate's default lies in the middle of 500 to 1,000 events every 5 s."""
 
@@ -169,6 +173,11 @@ class ProducerSettings(Group):
     scenario_difficulty: dict[str, float] = Field(
         {}, description='the same for some scenarios, as JSON: {"card_testing": 0.8}'
     )
+    without: str = Field(
+        "",
+        pattern=rf"^((?:{'|'.join(LACKS)})(?:,(?:{'|'.join(LACKS)}))*)?$",
+        description=f"parts that the shop lacks, with commas between: {', '.join(LACKS)}",
+    )
     drift: float = Field(0.5, ge=0, le=3, description="how much the scenarios' shares change over 8 weeks; 0: not")
     late_rate: float = Field(0.0, ge=0, le=0.25, description="share of events sent after the allowed lateness")
     duplicate_rate: float = Field(0.0, ge=0, le=0.25, description="share of events sent twice")
@@ -176,6 +185,11 @@ class ProducerSettings(Group):
     malformed_rate: float = Field(
         0.0, ge=0, le=0.25, description="share of events that a broken copy, with no value of its own, precedes"
     )
+
+    @property
+    def lacks(self) -> frozenset[str]:
+        """The parts of `without`."""
+        return frozenset(filter(None, self.without.split(",")))
 
 
 class AirflowSettings(Group):
