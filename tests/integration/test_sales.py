@@ -184,12 +184,12 @@ def test_a_purchase_that_lacks_things_is_kept_with_nulls_and_counted_where_it_ca
 
 
 def test_shops_have_windows_of_their_own_and_a_product_is_published_as_one(books: Books) -> None:
-    books.commit(order("a"), order("b", "c-2", shop="berlin"), order("c", "c-2", "s-3", shop="berlin", is_fraud=True))
+    books.commit(order("x"), order("y", "c-2", shop="berlin"), order("z", "c-2", "s-3", shop="berlin", is_fraud=True))
     shops = "SELECT jsonb_object_agg(shop, {}) FROM fraud.{}"
     assert books.value(shops.format("units", "product_sales")) == {"main": 2, "berlin": 2}
     assert books.value(shops.format("transactions", "fraud_counts")) == {"main": 1, "berlin": 2}
     assert books.value(shops.format("flagged", "fraud_locations")) == {"berlin": 1}
-    books.commit(order("d", "c-4", shop="berlin"))
+    books.commit(order("w", "c-4", shop="berlin"))
     assert books.published(1) == [("p-1", 6, 120)]
 
 
