@@ -75,7 +75,7 @@ LABEL_SOURCES = ("chargeback", "analyst", "customer")
 
 
 def _open(known: tuple[str, ...]) -> Meta:
-    return Meta(description=f"printable; known: {', '.join(known)}; others are taken, too")
+    return Meta(description=f"known: {', '.join(known)}")
 
 
 BrowseEventType = Annotated[Identifier, _open(BROWSE_EVENT_TYPES)]
