@@ -5,6 +5,7 @@ import random
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, NamedTuple
 
 from fraudstream.messages.contracts import BROWSE_EVENT_TYPES, PAYMENT_METHODS, Topic, iso_milliseconds
@@ -175,7 +176,6 @@ _REQUIRED = {
     Topic.TRANSACTIONS: {"schema_version", "transaction_id", "customer_id", "event_time", "amount"},
     Topic.TRANSACTION_LABELS: set(label()),
 }
-_ALWAYS = set.union(*_REQUIRED.values())
 
 
 def valid_event(sent: Sent, appended_ms: int, max_future: timedelta) -> dict[str, Any] | None:
@@ -186,7 +186,9 @@ def valid_event(sent: Sent, appended_ms: int, max_future: timedelta) -> dict[str
     try:
         # Unknown fields may hold any bytes and any number.
         event = json.loads(
-            sent.value.decode(errors="surrogateescape"), parse_constant=_refuse, object_pairs_hook=_checked
+            sent.value.decode(errors="surrogateescape"),
+            parse_constant=_refuse,
+            object_pairs_hook=partial(_checked, sent.topic),
         )
     except (ValueError, RecursionError):
         return None
@@ -194,7 +196,7 @@ def valid_event(sent: Sent, appended_ms: int, max_future: timedelta) -> dict[str
         return None
     if not _REQUIRED[sent.topic] <= event.keys():
         return None
-    if not all(_is_valid(name, event[name]) for name in template if name in event):
+    if not all(_may_be(sent.topic, name, event[name]) for name in template if name in event):
         return None
     if any(str(event.get(name)).startswith("4111") for name in _TEXTS):
         return None
@@ -209,18 +211,23 @@ def _refuse(constant: str) -> None:
     raise ValueError(constant)
 
 
-def _checked(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _may_be(topic: Topic, name: str, value: Any) -> bool:
+    if value is None:
+        return name not in {*_REQUIRED[topic], "quantity", "unit_price"}
+    return _is_valid(name, value)
+
+
+def _checked(topic: Topic, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object, if none of its values is wrong, also of those that a later one of the same name replaces."""
     names = [name for name, _ in pairs]
     for name, value in pairs:
-        if names.count(name) > 1 and any(name in known for known in _TEMPLATES.values()) and not _is_valid(name, value):
+        known = any(name in template for template in _TEMPLATES.values())
+        if names.count(name) > 1 and known and not _may_be(topic, name, value):
             raise ValueError(name)
     return dict(pairs)
 
 
 def _is_valid(name: str, value: Any) -> bool:
-    if value is None:
-        return name not in _ALWAYS | {"quantity", "unit_price"}
     if name == "schema_version":
         return type(value) in (int, float) and value == 1
     if name == "is_fraud":
