@@ -2,7 +2,8 @@
 
 import pyarrow as pa
 
-#: Columns of browse events and transactions that go with each part (`settings.LACKS`); without `browsing` there are no browse events.
+#: Columns of browse events and transactions that go with each part (`settings.LACKS`). Without `browsing` there are no
+#: browse events.
 COLUMNS = {
     "browsing": ("session_id",),
     "device": ("device_id", "device_type"),
@@ -14,6 +15,7 @@ COLUMNS = {
     "payment": ("payment_method",),
     "fee": ("shipping_fee",),
 }
+
 
 def browse_events_without(table: pa.Table, lacks: frozenset[str]) -> pa.Table:
     """Browse events of a shop that lacks these parts."""

@@ -70,7 +70,9 @@ def books(settings: Settings, writer: Postgres) -> Books:
 RATES = {"b": 0.0061, "c": float("nan"), "d": 2.812345678901}
 
 
-def order(name: str, customer: str = "c-1", session: str | None = "s-1", *, is_fraud: bool = False, **fields: Any) -> Row:
+def order(
+    name: str, customer: str = "c-1", session: str | None = "s-1", *, is_fraud: bool = False, **fields: Any
+) -> Row:
     row = scored(0, is_fraud=is_fraud, transaction_id=name, customer_id=customer, session_id=session, **fields)
     return row | {"exchange_rate": RATES.get(name[0], 1.0)}
 
