@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from fraudstream.messages.contracts import OPEN_WORDS, BrowseEvent, Event, Item, Label, Transaction
+from fraudstream.messages.contracts import BrowseEvent, Event, Item, Label, Transaction
 from fraudstream.messages.redaction import is_card_number
 
 _SEPARATOR = "[ \\t\\xa0\\u2000-\\u2015-]"
@@ -34,13 +34,13 @@ _TOKEN = "card_token"  # noqa: S105 (a name)
 
 
 def _names(struct: type[Struct], *, ids: bool) -> tuple[str, ...]:
-    """The fields of any text but the token and the open word: either the ids or the others."""
+    """The fields of any text but the token: either the ids or the others."""
     schema = msgspec.json.schema(struct)["$defs"][struct.__name__]["properties"]
     choices = {name: (field, *field.get("anyOf", ())) for name, field in schema.items()}
     return tuple(
         name
         for name, kinds in choices.items()
-        if name not in (_TOKEN, OPEN_WORDS.get(struct.__name__))
+        if name != _TOKEN
         and name.endswith("_id") is ids
         and any(kind.get("type") == "string" and not kind.keys() & {"pattern", "format"} for kind in kinds)
     )

@@ -81,8 +81,12 @@ def _open(known: tuple[str, ...]) -> Meta:
 BrowseEventType = Annotated[Identifier, _open(BROWSE_EVENT_TYPES)]
 PaymentMethod = Annotated[Identifier, _open(PAYMENT_METHODS)]
 LabelSource = Annotated[Identifier, _open(LABEL_SOURCES)]
-#: The field of each event that is such a word.
-OPEN_WORDS = {"BrowseEvent": "event_type", "Transaction": "payment_method", "Label": "source"}
+#: The field of each event that is such a word, and the known ones.
+OPEN_WORDS = {
+    "BrowseEvent": ("event_type", frozenset(BROWSE_EVENT_TYPES)),
+    "Transaction": ("payment_method", frozenset(PAYMENT_METHODS)),
+    "Label": ("source", frozenset(LABEL_SOURCES)),
+}
 
 Shop = Annotated[Identifier, Meta(description="which of several shops; none: `FRAUDSTREAM_SHOP__NAME`")]
 
