@@ -74,13 +74,13 @@ def decode(
         expected, event_time = event.customer_id, event.event_time
     if key != expected.encode():
         return explain_key(key, expected)
+    if field := field_with_card_number(event):
+        return Rejection(DeadLetterReason.CARD_NUMBER, f"`{field}` holds what passes for a card number")
     name, known = _OPEN_WORDS[type(event)]
     word = getattr(event, name)
     if word is not None and word not in known and not _is_word(word):
         detail = f"`{name}` {word!r} isn't a word: characters that can't be shown, or spaces around it"
         return Rejection(DeadLetterReason.INVALID_VALUE, detail)
-    if field := field_with_card_number(event):
-        return Rejection(DeadLetterReason.CARD_NUMBER, f"`{field}` holds what passes for a card number")
     return _check_time(event_time.timestamp() * 1000, appended_ms, max_future) or event
 
 

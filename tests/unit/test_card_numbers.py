@@ -28,7 +28,8 @@ def found(struct: type, make: object, **fields: object) -> str:
 
 def test_all_fields_of_text_are_tried() -> None:
     assert {name for _, _, name in FREE} == {
-        "event_type", "traffic_source", "device_type", "payment_method", "card_token", "promo_code", "shipping_city", "source",
+        "event_type", "traffic_source", "device_type", "payment_method", "card_token", "promo_code", "shipping_city",
+        "source",
     }  # fmt: skip
     assert {name for _, _, name in IDS} == {"event_id", "session_id", "customer_id", "product_id", "device_id",
                                             "transaction_id"}  # fmt: skip
