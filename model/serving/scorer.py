@@ -128,9 +128,10 @@ class Scorer:
 
 
 def _check_width(model: "HistGradientBoostingClassifier", metadata: Metadata) -> None:
-    if model.n_features_in_ != len(metadata.features):
+    trained = getattr(model, "n_features_in_", 0)
+    if trained != len(metadata.features):
         raise ArtifactError(
-            f"model {metadata.version} was trained with {model.n_features_in_} features, and {METADATA_FILE} names "
+            f"model {metadata.version} was trained with {trained} features, and {METADATA_FILE} names "
             f"{len(metadata.features)}: restore it or train the model again"
         )
 
