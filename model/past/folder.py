@@ -16,7 +16,7 @@ from fraudstream.snapshots.folders import sha256_of
 from model.training.history import BROWSE, LABELS, TRANSACTIONS, HistoryFolder
 
 #: Each dataset's schema and the column of its time.
-DATASETS = {
+DATASETS: dict[str, tuple[type[msgspec.Struct], str]] = {
     BROWSE: (BrowseEvent, "event_time"),
     TRANSACTIONS: (Transaction, "event_time"),
     LABELS: (Label, "labelled_at"),

@@ -4,6 +4,8 @@ No table is written anew. A rollup's key gets one more column, for which its ind
 `product_sales`, the largest, that is a few seconds for each million of windows.
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -13,7 +15,7 @@ down_revision = "0015"
 branch_labels = None
 depends_on = None
 
-_TRANSACTION = {
+_TRANSACTION: dict[str, sa.types.TypeEngine[Any]] = {
     "session_id": sa.Text(),
     "items": postgresql.JSONB(),
     "payment_method": sa.Text(),
