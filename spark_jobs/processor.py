@@ -9,6 +9,7 @@ from pyspark.sql import DataFrame
 
 from fraudstream import failpoints
 from fraudstream.failpoints import Failpoint, reach
+from fraudstream.settings import ShopSettings
 from spark_jobs import fencing, sink
 from spark_jobs.checkpoint import Checkpoint
 from spark_jobs.fencing import Driver
@@ -25,7 +26,9 @@ class Processor:
     Spark calls it in a thread of its own; `error`, `last`, `begun` and `batch_lock` are for the thread that watches.
     """
 
-    def __init__(self, ready: Preparation, checkpoint: Checkpoint, driver: Driver, armed: str) -> None:
+    def __init__(
+        self, ready: Preparation, checkpoint: Checkpoint, driver: Driver, shop: ShopSettings, armed: str
+    ) -> None:
         """`armed` are the failpoints, driver's and workers'."""
         self._database = ready.database
         self._publisher = ready.publisher
@@ -33,6 +36,7 @@ class Processor:
         self._checkpoint = checkpoint
         self._driver = driver
         self._armed = armed
+        self._shop = shop
         self.error: Exception | None = None
         self.last: BatchRecord | None = None
         self.begun = False  # whether Spark has come to a micro-batch, and so could read its checkpoint
@@ -78,7 +82,14 @@ class Processor:
         model, shadow = current.champion.model, current.challenger
         shadow_version = shadow.model.version if shadow else None
         batch = sink.Batch(
-            batch_id, ranges, model.version, model.threshold, current.static.version, started, shadow_version
+            batch_id,
+            ranges,
+            model.version,
+            model.threshold,
+            current.static.version,
+            started,
+            shadow_version,
+            self._shop,
         )
         record = patiently(name, lambda connection: sink.commit(connection, driver, batch, table))
         reach(Failpoint.AFTER_COMMIT)

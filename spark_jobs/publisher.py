@@ -104,9 +104,9 @@ def _messages(connection: Postgres, batch_id: int) -> Iterator[_Outgoing]:
 
 
 def _scored(row: dict[str, Any]) -> ScoredTransaction:
-    money: dict[str, float | None] = {name: float(row[name]) for name in statements.MONEY_FIELDS}
-    money["shop_amount"] = None if row["shop_amount"] is None else float(row["shop_amount"])
-    items = msgspec.convert(row["items"], list[Item])
+    names = (*statements.MONEY_FIELDS, "shop_amount")
+    money = {name: None if row[name] is None else float(row[name]) for name in names}
+    items = msgspec.convert(row["items"], list[Item] | None)
     reasons = msgspec.convert(row["reasons"], list[Reason])
     return ScoredTransaction(**(row | money | {"items": items, "reasons": reasons}), schema_version=SCHEMA_VERSION)
 

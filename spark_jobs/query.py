@@ -62,7 +62,8 @@ def run_query(
     publish_left_over(ready.database.now(), ready.publisher)
     recovery = Recovery(settings, ready.database, driver, checkpoint, had_checkpoint=planned is not None)
     recovery.check()
-    run = Run(spark, settings, Processor(ready, checkpoint, driver, stream.failpoints), recovery, stop, starting_until)
+    processor = Processor(ready, checkpoint, driver, settings.shop, stream.failpoints)
+    run = Run(spark, settings, processor, recovery, stop, starting_until)
     if ready.snapshot and beginning.is_first(planned):
         # Only the first micro-batch reads it; without it, the plan of each later one is shorter.
         run.until(

@@ -166,5 +166,6 @@ def _transactions(batch: pa.RecordBatch) -> pd.DataFrame:
     frame = pd.DataFrame({name: [getattr(event, name) for event in events] for name in names})
     frame["exchange_rate"] = batch.column("exchange_rate").to_numpy(zero_copy_only=False)
     frame["event_time"] = pd.to_datetime([event.event_time for event in events], utc=True)
-    frame["items"] = [msgspec.to_builtins(event.items) for event in events]
+    items = [msgspec.to_builtins(event.items) for event in events]
+    frame["items"] = pd.Series(items, frame.index, object)
     return frame

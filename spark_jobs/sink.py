@@ -3,7 +3,7 @@
 import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from hashlib import blake2b
@@ -20,6 +20,7 @@ from fraudstream.messages.money import in_minor_units
 from fraudstream.messages.reasons import DeadLetterReason
 from fraudstream.messages.redaction import redact, redact_text
 from fraudstream.messages.validation import LABELS, MAX_KEY_BYTES, MAX_MESSAGE_BYTES, TRANSACTIONS
+from fraudstream.settings import ShopSettings
 from spark_jobs import fencing, ledger, statements
 from spark_jobs.bucket import Kind
 from spark_jobs.checkpoint import OffsetRange
@@ -52,6 +53,7 @@ class Batch:
     static_version: int
     started_at: float
     challenger_version: str | None = None  # the model that scored in shadow
+    shop: ShopSettings = field(default_factory=ShopSettings)  # of a message that names neither shop nor currency
 
 
 def prepare(connection: Postgres) -> None:
@@ -117,8 +119,8 @@ def _copy_transactions(cursor: Cursor[Any], batch: Batch, rows: Sequence[dict[st
             t = _decode_transaction(row["value"])
             copy.write_row(
                 (
-                    *(_kept(t, name) for name in statements.TRANSACTION_FIELDS),
-                    msgspec.json.encode(t.items).decode(),
+                    *(_kept(t, name, batch.shop) for name in statements.TRANSACTION_FIELDS),
+                    None if t.items is None else msgspec.json.encode(t.items).decode(),
                     row["fraud_score"],
                     row["is_fraud"],
                     batch.threshold,
@@ -139,10 +141,12 @@ def _copy_transactions(cursor: Cursor[Any], batch: Batch, rows: Sequence[dict[st
             )
 
 
-def _kept(transaction: Transaction, field: str) -> Any:
+def _kept(transaction: Transaction, field: str, shop: ShopSettings) -> Any:
     """The field's value as it is stored; money in whole minor units of its currency."""
     value = getattr(transaction, field)
-    return in_minor_units(value, transaction.currency) if field in statements.MONEY_FIELDS else value
+    if value is None:
+        return shop.name if field == "shop" else shop.currency if field == "currency" else None
+    return in_minor_units(value, transaction.currency or shop.currency) if field in statements.MONEY_FIELDS else value
 
 
 def _stored_rate(rate: float) -> Decimal | None:

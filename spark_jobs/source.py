@@ -81,8 +81,9 @@ def _ingest_ms() -> Column:
     Spark puts that time into the plan as a number, which would stand in the stage's generated code: every batch would
     be compiled anew. What a higher-order function is given is evaluated without code.
     """
-    latest = F.transform(F.array(F.current_timestamp()), F.unix_millis)[0]
-    return F.greatest(F.lit(0), F.least(latest + CLOCK_TOLERANCE // timedelta(milliseconds=1), F.unix_millis("timestamp")))
+    planned = F.transform(F.array(F.current_timestamp()), F.unix_millis)[0]
+    latest = planned + CLOCK_TOLERANCE // timedelta(milliseconds=1)
+    return F.greatest(F.lit(0), F.least(latest, F.unix_millis("timestamp")))
 
 
 def _beginning(name: str, limit: int, kept: int) -> Column:

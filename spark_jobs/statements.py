@@ -1,6 +1,6 @@
 """The sink's SQL. Every statement of `APPLY` runs once a micro-batch, in this order, with the parameter `batch_id`."""
 
-from fraudstream.storage.expressions import ID_HASH, SHOP_AMOUNT, SHOP_PRICE, VERDICT
+from fraudstream.storage.expressions import ID_HASH, PLACED, SHOP_AMOUNT, SHOP_PRICE, VERDICT
 
 #: The transaction's own columns, copied as they are.
 TRANSACTION_FIELDS = (
@@ -21,6 +21,7 @@ TRANSACTION_FIELDS = (
     "shipping_longitude",
     "ip_country",
     "device_id",
+    "shop",
 )
 #: Those that are money, in the transaction's currency.
 MONEY_FIELDS = frozenset({"amount", "promo_amount", "shipping_fee"})
@@ -86,7 +87,7 @@ CREATE_STAGING = (
     _staging("dead_letters", _DEAD_LETTER_COLUMNS),
     """
     CREATE TEMPORARY TABLE IF NOT EXISTS turned_sessions
-        (customer_id text, session_id text, flagged boolean) ON COMMIT DELETE ROWS
+        (customer_id text, session_id text, transaction_id text, flagged boolean) ON COMMIT DELETE ROWS
     """,
     """
     CREATE TEMPORARY TABLE IF NOT EXISTS staged_repeats
@@ -131,15 +132,16 @@ _VERDICT = VERDICT.format(of="t")
 _TURN_SESSIONS = f"""
 WITH touched AS (
     SELECT t.customer_id, t.session_id, {_VERDICT} AS fraud, false AS labelled
-    FROM fraud.scored_transactions t WHERE batch_id = %(batch_id)s
+    FROM fraud.scored_transactions t WHERE batch_id = %(batch_id)s AND session_id IS NOT NULL
     UNION ALL
     SELECT t.customer_id, t.session_id, {_VERDICT}, true
     FROM (SELECT DISTINCT transaction_id FROM staged_transaction_labels) labelled
     JOIN fraud.scored_transactions t USING (transaction_id)
+    WHERE session_id IS NOT NULL
 ), sessions AS (
     SELECT customer_id, session_id, bool_or(fraud) AS fraud, bool_or(labelled) AS labelled FROM touched GROUP BY 1, 2
 )
-INSERT INTO turned_sessions
+INSERT INTO turned_sessions (customer_id, session_id, flagged)
 SELECT s.customer_id, s.session_id, s.fraud
 FROM sessions s LEFT JOIN fraud.flagged_sessions f USING (customer_id, session_id)
 WHERE CASE
@@ -151,9 +153,24 @@ WHERE CASE
 END
 """  # noqa: S608 (constants)
 
+# A transaction without a session is one by itself: whether it is flagged stands in its own row.
+_TURN_SINGLE = f"""
+INSERT INTO turned_sessions (transaction_id, flagged)
+SELECT transaction_id, fraud FROM (
+    SELECT transaction_id, counted_in_sales, {_VERDICT} AS fraud
+    FROM fraud.scored_transactions t WHERE batch_id = %(batch_id)s AND session_id IS NULL
+    UNION
+    SELECT transaction_id, counted_in_sales, {_VERDICT}
+    FROM (SELECT DISTINCT transaction_id FROM staged_transaction_labels) labelled
+    JOIN fraud.scored_transactions t USING (transaction_id)
+    WHERE session_id IS NULL
+) touched
+WHERE counted_in_sales = fraud
+"""  # noqa: S608 (constants)
+
 _FLAG_SESSIONS = """
 INSERT INTO fraud.flagged_sessions (customer_id, session_id)
-SELECT customer_id, session_id FROM turned_sessions WHERE flagged
+SELECT customer_id, session_id FROM turned_sessions WHERE flagged AND session_id IS NOT NULL
 """
 
 _CLEAR_SESSIONS = """
@@ -163,7 +180,7 @@ WHERE (f.customer_id, f.session_id) = (s.customer_id, s.session_id) AND NOT s.fl
 
 _WINDOW_30_S = "date_bin('30 seconds', event_time, timestamptz '2000-01-01 00:00:00+00')"
 _ADD_TO_SALES = """
-ON CONFLICT (window_start, product_id) DO UPDATE
+ON CONFLICT (window_start, product_id, shop) DO UPDATE
 SET units = p.units + excluded.units, revenue = p.revenue + excluded.revenue, batch_id = excluded.batch_id
 """
 
@@ -171,42 +188,50 @@ SET units = p.units + excluded.units, revenue = p.revenue + excluded.revenue, ba
 # own rows only the mark changes here: `_ADD_SALES` counts them. Of a window that was thinned or deleted since, what
 # moves is a row of its own, which isn't published, until the next thinning.
 _MOVE_SALES = f"""
-WITH moved AS (
+WITH of_session AS (
     UPDATE fraud.scored_transactions t SET counted_in_sales = NOT s.flagged
     FROM turned_sessions s
     WHERE (t.customer_id, t.session_id) = (s.customer_id, s.session_id) AND t.counted_in_sales = s.flagged
-    RETURNING t.batch_id, t.event_time, t.items, t.exchange_rate, CASE WHEN s.flagged THEN -1 ELSE 1 END AS direction
+    RETURNING t.batch_id, t.event_time, t.shop, t.items, t.exchange_rate, s.flagged
+), single AS (
+    UPDATE fraud.scored_transactions t SET counted_in_sales = NOT s.flagged
+    FROM turned_sessions s
+    WHERE t.transaction_id = s.transaction_id
+    RETURNING t.batch_id, t.event_time, t.shop, t.items, t.exchange_rate, s.flagged
+), moved AS (
+    SELECT *, CASE WHEN flagged THEN -1 ELSE 1 END AS direction
+    FROM (SELECT * FROM of_session UNION ALL SELECT * FROM single) turned
 )
-INSERT INTO fraud.product_sales AS p (window_start, product_id, units, revenue, batch_id)
-SELECT {_WINDOW_30_S}, item.product_id, sum(direction * item.quantity),
+INSERT INTO fraud.product_sales AS p (window_start, product_id, shop, units, revenue, batch_id)
+SELECT {_WINDOW_30_S}, item.product_id, shop, sum(direction * item.quantity),
     coalesce(sum(direction * item.quantity * {SHOP_PRICE}), 0), %(batch_id)s
 FROM moved, jsonb_to_recordset(items) AS item (product_id text, quantity bigint, unit_price numeric)
 WHERE moved.batch_id <> %(batch_id)s
-GROUP BY 1, 2
+GROUP BY 1, 2, 3
 {_ADD_TO_SALES}
 """  # noqa: S608 (constants)
 
 _ADD_SALES = f"""
-INSERT INTO fraud.product_sales AS p (window_start, product_id, units, revenue, batch_id)
-SELECT {_WINDOW_30_S}, item.product_id, sum(item.quantity), coalesce(sum(item.quantity * {SHOP_PRICE}), 0),
+INSERT INTO fraud.product_sales AS p (window_start, product_id, shop, units, revenue, batch_id)
+SELECT {_WINDOW_30_S}, item.product_id, shop, sum(item.quantity), coalesce(sum(item.quantity * {SHOP_PRICE}), 0),
     %(batch_id)s
 FROM fraud.scored_transactions,
     jsonb_to_recordset(items) AS item (product_id text, quantity bigint, unit_price numeric)
 WHERE batch_id = %(batch_id)s AND counted_in_sales
-GROUP BY 1, 2
+GROUP BY 1, 2, 3
 {_ADD_TO_SALES}
 """  # noqa: S608 (constants)
 
 _FRAUD_COUNTS = f"""
 INSERT INTO fraud.fraud_counts AS c
-    (window_start, transactions, flagged, amount, flagged_amount, unpriced, flagged_unpriced)
-SELECT date_bin('10 seconds', event_time, timestamptz '2000-01-01 00:00:00+00'), count(*),
+    (window_start, shop, transactions, flagged, amount, flagged_amount, unpriced, flagged_unpriced)
+SELECT date_bin('10 seconds', event_time, timestamptz '2000-01-01 00:00:00+00'), shop, count(*),
     count(*) FILTER (WHERE is_fraud),
     coalesce(sum({SHOP_AMOUNT}), 0), coalesce(sum({SHOP_AMOUNT}) FILTER (WHERE is_fraud), 0),
     count(*) FILTER (WHERE exchange_rate IS NULL), count(*) FILTER (WHERE exchange_rate IS NULL AND is_fraud)
 FROM fraud.scored_transactions WHERE batch_id = %(batch_id)s
-GROUP BY 1
-ON CONFLICT (window_start) DO UPDATE
+GROUP BY 1, 2
+ON CONFLICT (window_start, shop) DO UPDATE
 SET transactions = c.transactions + excluded.transactions, flagged = c.flagged + excluded.flagged,
     amount = c.amount + excluded.amount, flagged_amount = c.flagged_amount + excluded.flagged_amount,
     unpriced = c.unpriced + excluded.unpriced, flagged_unpriced = c.flagged_unpriced + excluded.flagged_unpriced
@@ -214,20 +239,20 @@ SET transactions = c.transactions + excluded.transactions, flagged = c.flagged +
 
 _FRAUD_LOCATIONS = f"""
 INSERT INTO fraud.fraud_locations AS l
-    (window_start, shipping_country, shipping_city, latitude, longitude, flagged, flagged_amount)
-SELECT date_bin('60 seconds', event_time, timestamptz '2000-01-01 00:00:00+00'), shipping_country, shipping_city,
+    (window_start, shipping_country, shipping_city, shop, latitude, longitude, flagged, flagged_amount)
+SELECT date_bin('60 seconds', event_time, timestamptz '2000-01-01 00:00:00+00'), shipping_country, shipping_city, shop,
     avg(shipping_latitude), avg(shipping_longitude), count(*), coalesce(sum({SHOP_AMOUNT}), 0)
-FROM fraud.scored_transactions WHERE batch_id = %(batch_id)s AND is_fraud
-GROUP BY 1, 2, 3
-ON CONFLICT (window_start, shipping_country, shipping_city) DO UPDATE
+FROM fraud.scored_transactions WHERE batch_id = %(batch_id)s AND is_fraud AND {PLACED}
+GROUP BY 1, 2, 3, 4
+ON CONFLICT (window_start, shipping_country, shipping_city, shop) DO UPDATE
 SET flagged = l.flagged + excluded.flagged, flagged_amount = l.flagged_amount + excluded.flagged_amount
 """  # noqa: S608 (constants)
 
 _ALERTS = """
 INSERT INTO fraud.fraud_alerts (transaction_id, customer_id, event_time, amount, currency, exchange_rate,
-    shipping_city, shipping_country, fraud_score, reasons, model_version)
+    shipping_city, shipping_country, shop, fraud_score, reasons, model_version)
 SELECT transaction_id, customer_id, event_time, amount, currency, exchange_rate,
-    shipping_city, shipping_country, fraud_score, reasons, model_version
+    shipping_city, shipping_country, shop, fraud_score, reasons, model_version
 FROM fraud.scored_transactions WHERE batch_id = %(batch_id)s AND is_fraud
 """
 
@@ -251,6 +276,7 @@ APPLY = (
     _LABELS,
     _INSERT_TRANSACTIONS,
     _TURN_SESSIONS,
+    _TURN_SINGLE,
     _FLAG_SESSIONS,
     _CLEAR_SESSIONS,
     _MOVE_SALES,
@@ -297,11 +323,15 @@ SELECT {", ".join(TRANSACTION_FIELDS)}, items, fraud_score, is_fraud, threshold,
 FROM fraud.scored_transactions WHERE batch_id = %s ORDER BY kafka_partition, kafka_offset
 """  # noqa: S608 (constants)
 
-# Of a window that was thinned, the whole is no longer known.
+# Of a window that was thinned, the whole is no longer known. A product is the same in all shops.
 SALES_TO_PUBLISH = """
-SELECT product_id, window_start, units, revenue FROM fraud.product_sales
-WHERE batch_id = %s AND window_start >= coalesce(
-    (SELECT thinned_until FROM fraud.rollup_horizons WHERE table_name = 'product_sales'), '-infinity')
+SELECT product_id, window_start, sum(units)::bigint AS units, sum(revenue) AS revenue FROM fraud.product_sales
+WHERE (window_start, product_id) IN (
+    SELECT window_start, product_id FROM fraud.product_sales
+    WHERE batch_id = %s AND window_start >= coalesce(
+        (SELECT thinned_until FROM fraud.rollup_horizons WHERE table_name = 'product_sales'), '-infinity')
+)
+GROUP BY window_start, product_id
 ORDER BY window_start, product_id
 """
 

@@ -5,6 +5,7 @@ import random
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, NamedTuple
 
 from fraudstream.messages.contracts import BROWSE_EVENT_TYPES, PAYMENT_METHODS, Topic, iso_milliseconds
@@ -159,15 +160,21 @@ _LIMITS = {
     "amount": (0, 1e7), "promo_amount": (0, 1e7), "shipping_fee": (0, 1e7), "unit_price": (0, 1e7),
     "shipping_latitude": (-90, 90), "shipping_longitude": (-180, 180),
 }  # fmt: skip
-_WORDS = {"event_type": BROWSE_EVENT_TYPES}
+_WORDS = ("event_type", "payment_method", "source")
 _TEXTS = (
-    "card_token", "promo_code", "shipping_city", "payment_method", "traffic_source", "device_type", "source",
+    "event_type", "card_token", "promo_code", "shipping_city", "payment_method", "traffic_source", "device_type",
+    "source",
 )  # fmt: skip
 _PATTERNS = {"currency": r"[A-Z]{3}", "shipping_country": r"[A-Z]{2}", "ip_country": r"[A-Z]{2}"}
 _TEMPLATES = {
     Topic.BROWSE_EVENTS: browse_event(),
     Topic.TRANSACTIONS: transaction(),
     Topic.TRANSACTION_LABELS: label(),
+}
+_REQUIRED = {
+    Topic.BROWSE_EVENTS: {"schema_version", "event_id", "session_id", "customer_id", "event_type", "event_time"},
+    Topic.TRANSACTIONS: {"schema_version", "transaction_id", "customer_id", "event_time", "amount"},
+    Topic.TRANSACTION_LABELS: set(label()),
 }
 
 
@@ -179,13 +186,17 @@ def valid_event(sent: Sent, appended_ms: int, max_future: timedelta) -> dict[str
     try:
         # Unknown fields may hold any bytes and any number.
         event = json.loads(
-            sent.value.decode(errors="surrogateescape"), parse_constant=_refuse, object_pairs_hook=_checked
+            sent.value.decode(errors="surrogateescape"),
+            parse_constant=_refuse,
+            object_pairs_hook=partial(_checked, sent.topic),
         )
     except (ValueError, RecursionError):
         return None
     if not isinstance(event, dict) or b"\\u0000" in sent.value or b"\\ud800" in sent.value:
         return None
-    if not all(name in event and _is_valid(name, event[name]) for name in template):
+    if not _REQUIRED[sent.topic] <= event.keys():
+        return None
+    if not all(_may_be(sent.topic, name, event[name]) for name in template if name in event):
         return None
     if any(str(event.get(name)).startswith("4111") for name in _TEXTS):
         return None
@@ -200,11 +211,18 @@ def _refuse(constant: str) -> None:
     raise ValueError(constant)
 
 
-def _checked(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _may_be(topic: Topic, name: str, value: Any) -> bool:
+    if value is None:
+        return name not in {*_REQUIRED[topic], "quantity", "unit_price"}
+    return _is_valid(name, value)
+
+
+def _checked(topic: Topic, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object, if none of its values is wrong, also of those that a later one of the same name replaces."""
     names = [name for name, _ in pairs]
     for name, value in pairs:
-        if names.count(name) > 1 and any(name in known for known in _TEMPLATES.values()) and not _is_valid(name, value):
+        known = any(name in template for template in _TEMPLATES.values())
+        if names.count(name) > 1 and known and not _may_be(topic, name, value):
             raise ValueError(name)
     return dict(pairs)
 
@@ -221,14 +239,12 @@ def _is_valid(name: str, value: Any) -> bool:
     if name in _LIMITS:
         low, high = _LIMITS[name]
         return type(value) in (int, float) and low <= value <= high and not (name == "amount" and value == 0)
-    if name in ("product_id", "card_token", "promo_code") and value is None:
-        return True
     if not isinstance(value, str) or any("\ud800" <= character <= "\udfff" for character in value):
         return False
     if name in ("event_time", "labelled_at"):
         return _moment(value) is not None
-    if name in _WORDS:
-        return value in _WORDS[name]
+    if name in _WORDS and (value != value.strip() or not value.isprintable()):
+        return False
     if name in _PATTERNS:
         return re.fullmatch(_PATTERNS[name], value) is not None
     return 1 <= len(value) <= (200 if name == "shipping_city" else 64)

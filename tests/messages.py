@@ -171,6 +171,9 @@ def _bad_fields(now: datetime) -> dict[str, tuple[bytes | None, DeadLetterReason
         "huge quantity": (item(quantity=10**30), Reason.INVALID_QUANTITY),
         "no items": (_changed(now, items=[]), Reason.NO_ITEMS),
         "201 items": (_changed(now, items=transaction()["items"] * 201), Reason.TOO_MANY_ITEMS),
+        "payment method in spaces": (_changed(now, payment_method=" card "), Reason.INVALID_VALUE),
+        "fee as text": (_changed(now, shipping_fee="2.5"), Reason.NUMBER_AS_TEXT),
+        "empty shop": (_changed(now, shop=""), Reason.EMPTY_IDENTIFIER),
         "no payment method": (_changed(now, payment_method=""), Reason.EMPTY_IDENTIFIER),
         "card number for a token": (_changed(now, card_token=CARD), Reason.CARD_NUMBER),
     }
@@ -212,7 +215,7 @@ def _bad_of_other_topics(now: datetime) -> dict[str, Bad]:
     time = iso_milliseconds(now)
     browsed, labelled = Topic.BROWSE_EVENTS, Topic.TRANSACTION_LABELS
     return {
-        "event type": Bad(browsed, b"c-1", as_bytes(browse_event(event_type="purchase")), Reason.UNKNOWN_EVENT_TYPE),
+        "event type": Bad(browsed, b"c-1", as_bytes(browse_event(event_type="view\nitem")), Reason.INVALID_VALUE),
         "transaction among browse events": Bad(browsed, b"c-1", _changed(now), Reason.WRONG_TOPIC),
         "no label source": Bad(labelled, b"tx-1", as_bytes(label(source="")), Reason.EMPTY_IDENTIFIER),
         "label's key": Bad(labelled, b"c-1", as_bytes(label(labelled_at=time)), Reason.KEY_MISMATCH),

@@ -11,12 +11,11 @@ import random
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import get_args
 
 import pyarrow as pa
 
 from fraudstream.ledger import gaps, rebuild
-from fraudstream.messages.contracts import QUERY, SCHEMA_VERSION, BrowseEvent, BrowseEventType, Item, Transaction
+from fraudstream.messages.contracts import BROWSE_EVENT_TYPES, QUERY, SCHEMA_VERSION, BrowseEvent, Item, Transaction
 from fraudstream.settings import Settings, load_settings
 from fraudstream.settings.kafka import Role
 from fraudstream.snapshots.manifest import Moment
@@ -109,7 +108,7 @@ def _event(draw: random.Random, session: str, device: str, at: datetime) -> Brow
         event_id="e",
         session_id=session,
         customer_id="c",
-        event_type=draw.choice(get_args(BrowseEventType)),
+        event_type=draw.choice(BROWSE_EVENT_TYPES),
         event_time=at,
         product_id=f"p-{draw.randrange(1000):05d}",
         traffic_source="organic",

@@ -11,7 +11,9 @@ HEADER = """\
 # Events
 
 Written by `python -m fraudstream.docs` from `fraudstream/messages/contracts.py`. An event is a JSON object in UTF-8,
-one a Kafka message. Every field must be there, if only as `null`; unknown fields are allowed.
+one a Kafka message. In what the platform reads, a field that may be `null` may be missing, which is the same: it isn't
+known, and neither is a feature that needs it. Where words are known, others of printable characters are taken, too:
+features count them as one, and tables keep them. Unknown fields are allowed.
 [dead-letters.md](dead-letters.md) says what is refused besides, and explains the messages of the topic `dead-letters`.
 """
 #: JSON Schema's keywords, as people read them.

@@ -13,7 +13,7 @@ from psycopg.rows import DictRow, dict_row
 
 from fraudstream.ledger.differences import Difference
 from fraudstream.storage.connect import Postgres
-from fraudstream.storage.expressions import SHOP_AMOUNT, SHOP_PRICE
+from fraudstream.storage.expressions import PLACED, SHOP_AMOUNT, SHOP_PRICE
 
 #: A batch is published right after its commit; what is unpublished for longer waits for a driver that is gone.
 PUBLISHED_WITHIN = "60 seconds"
@@ -81,7 +81,9 @@ _ROLLUPS = f"""
             coalesce(sum({SHOP_AMOUNT}), 0) AS amount,
             coalesce(sum({SHOP_AMOUNT}) FILTER (WHERE is_fraud), 0) AS flagged_amount,
             count(*) FILTER (WHERE exchange_rate IS NULL) AS unpriced,
-            count(*) FILTER (WHERE exchange_rate IS NULL AND is_fraud) AS flagged_unpriced
+            count(*) FILTER (WHERE exchange_rate IS NULL AND is_fraud) AS flagged_unpriced,
+            count(*) FILTER (WHERE is_fraud AND {PLACED}) AS placed_flagged,
+            coalesce(sum({SHOP_AMOUNT}) FILTER (WHERE is_fraud AND {PLACED}), 0) AS placed_flagged_amount
          FROM fraud.scored_transactions WHERE {_EVENTS}) AS rows,
         (SELECT coalesce(sum(transactions), 0)::bigint AS fraud_counts_transactions,
             coalesce(sum(flagged), 0)::bigint AS fraud_counts_flagged, coalesce(sum(amount), 0) AS fraud_counts_amount,
@@ -113,15 +115,15 @@ _SALES = f"""
 """  # noqa: S608 (constants)
 #: Each rollup's sum, and the sum of the rows that it must equal.
 _SUMS = (
-    ("fraud_counts", "transactions"),
-    ("fraud_counts", "flagged"),
-    ("fraud_counts", "amount"),
-    ("fraud_counts", "flagged_amount"),
-    ("fraud_counts", "unpriced"),
-    ("fraud_counts", "flagged_unpriced"),
-    ("fraud_locations", "flagged"),
-    ("fraud_locations", "flagged_amount"),
-    ("fraud_alerts", "flagged"),
+    ("fraud_counts", "transactions", "transactions"),
+    ("fraud_counts", "flagged", "flagged"),
+    ("fraud_counts", "amount", "amount"),
+    ("fraud_counts", "flagged_amount", "flagged_amount"),
+    ("fraud_counts", "unpriced", "unpriced"),
+    ("fraud_counts", "flagged_unpriced", "flagged_unpriced"),
+    ("fraud_locations", "flagged", "placed_flagged"),
+    ("fraud_locations", "flagged_amount", "placed_flagged_amount"),
+    ("fraud_alerts", "flagged", "flagged"),
 )
 
 
@@ -177,9 +179,9 @@ def hour(connection: Postgres, begin: datetime) -> tuple[int, list[Difference]]:
     [found] = _rows(connection, _ROLLUPS, begin=begin, end=begin + HOUR)
     name = f"hour {begin:%Y-%m-%dT%HZ}"
     differences = [
-        _difference(name, f"fraud.{table}", column, found[f"{table}_{column}"], found[column])
-        for table, column in _SUMS
-        if found[f"{table}_{column}"] != found[column]
+        _difference(name, f"fraud.{table}", column, found[f"{table}_{column}"], found[expected])
+        for table, column, expected in _SUMS
+        if found[f"{table}_{column}"] != found[expected]
     ]
     for product in _rows(connection, _SALES, begin=begin, end=begin + HOUR):
         for column in ("units", "revenue"):

@@ -60,7 +60,7 @@ def field_with_card_number(event: Event) -> str:
             return name
     if isinstance(event, Transaction) and event.card_token is not None and _holds(_IN_TOKEN, event.card_token):
         return _TOKEN
-    parts: list[Any] = [event, *event.items] if isinstance(event, Transaction) else [event]
+    parts: list[Any] = [event, *event.items] if isinstance(event, Transaction) and event.items else [event]
     for part in parts:
         for name in _IDS[type(part)]:
             identifier = getattr(part, name)

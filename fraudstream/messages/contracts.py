@@ -44,13 +44,17 @@ LAST_MS = (datetime(9999, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=
 QUERY = "score_transactions"
 
 Identifier = Annotated[str, Meta(min_length=1, max_length=64)]
+#: The meaning of `currency`.
+CURRENCY = "ISO 4217; none: the shop currency"
 # With its length, since a pattern's `$` lets a line break pass.
 CountryCode = Annotated[str, Meta(pattern="^[A-Z]{2}$", max_length=2, description="ISO 3166-1 alpha-2")]
 Money = Annotated[float, Meta(ge=0, le=1e7, description="in units of `currency`")]
 UtcTime = Annotated[datetime, Meta(tz=True, description="ISO-8601 with a time zone")]
 
+# --- open enumerations: known words have a meaning, any other counts as "other" in features, and keeps its name ------
+
 #: GA4's e-commerce event names.
-BrowseEventType = Literal[
+BROWSE_EVENT_TYPES = (
     "page_view",
     "scroll",
     "search",
@@ -62,17 +66,45 @@ BrowseEventType = Literal[
     "remove_from_cart",
     "begin_checkout",
     "add_payment_info",
-]
-BROWSE_EVENT_TYPES: tuple[str, ...] = BrowseEventType.__args__  # type: ignore[attr-defined]
-
-#: Payment methods that the features tell apart; any other counts as "other" there, and keeps its name.
+)
+#: Payment methods that the features tell apart.
 PAYMENT_METHODS = ("card", "paypal", "bank_transfer", "gift_card", "cash_on_delivery")
-PaymentMethod = Annotated[Identifier, Meta(description=f"known: {', '.join(PAYMENT_METHODS)}; others are taken, too")]
+#: Those that need no card: without a token, any other one may have been paid with a card that nobody told.
+CARDLESS_METHODS = frozenset(PAYMENT_METHODS) - {"card"}
+LABEL_SOURCES = ("chargeback", "analyst", "customer")
 
-LabelSource = Annotated[Identifier, Meta(description="such as chargeback, analyst or customer")]
+
+def _open(known: tuple[str, ...]) -> Meta:
+    return Meta(description=f"known: {', '.join(known)}")
 
 
-class BrowseEvent(Struct, frozen=True, kw_only=True):
+BrowseEventType = Annotated[Identifier, _open(BROWSE_EVENT_TYPES)]
+PaymentMethod = Annotated[Identifier, _open(PAYMENT_METHODS)]
+LabelSource = Annotated[Identifier, _open(LABEL_SOURCES)]
+#: The field of each event that is such a word, and the known ones.
+OPEN_WORDS = {
+    "BrowseEvent": ("event_type", frozenset(BROWSE_EVENT_TYPES)),
+    "Transaction": ("payment_method", frozenset(PAYMENT_METHODS)),
+    "Label": ("source", frozenset(LABEL_SOURCES)),
+}
+
+Shop = Annotated[Identifier, Meta(description="which of several shops; none: `FRAUDSTREAM_SHOP__NAME`")]
+
+
+def _maybe() -> Any:
+    """A field that may be missing, or null, which is the same: it isn't known.
+
+    Its default is made, so that `omit_defaults` doesn't leave it out: a null is written, and hashed, as it always was.
+    A field that a release adds has the plain default None instead, and is left out.
+    """
+    return msgspec.field(default_factory=_nothing)
+
+
+def _nothing() -> None:
+    return None
+
+
+class BrowseEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One step of a shopper's session. Key: `customer_id`."""
 
     schema_version: Literal[1]
@@ -81,10 +113,11 @@ class BrowseEvent(Struct, frozen=True, kw_only=True):
     customer_id: Identifier
     event_type: BrowseEventType
     event_time: UtcTime
-    product_id: Identifier | None
-    traffic_source: Identifier
-    device_id: Identifier
-    device_type: Identifier
+    product_id: Identifier | None = _maybe()
+    traffic_source: Identifier | None = _maybe()
+    device_id: Identifier | None = _maybe()
+    device_type: Identifier | None = _maybe()
+    shop: Shop | None = None
 
 
 class Item(Struct, frozen=True, kw_only=True):
@@ -95,31 +128,36 @@ class Item(Struct, frozen=True, kw_only=True):
     unit_price: Money
 
 
-class Transaction(Struct, frozen=True, kw_only=True):
-    """A purchase at checkout. Key: `customer_id`. Never a card number: `card_token` is random."""
+class Transaction(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A purchase at checkout. Key: `customer_id`. Never a card number: `card_token` is random.
+
+    A feature that needs what is missing is unknown. A `promo_amount` of 0 says that no promotion was used, and a
+    payment method that needs no card that none was.
+    """
 
     schema_version: Literal[1]
     transaction_id: Identifier
-    session_id: Identifier
+    session_id: Identifier | None = _maybe()
     customer_id: Identifier
     event_time: UtcTime
     amount: Annotated[float, Meta(gt=0, le=1e7, description="total charged, in units of `currency`")]
-    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$", max_length=3, description="ISO 4217")]
-    items: Annotated[list[Item], Meta(min_length=1, max_length=200)]
-    payment_method: PaymentMethod
-    card_token: Identifier | None
-    promo_code: Identifier | None
-    promo_amount: Money
-    shipping_fee: Money
-    shipping_city: Annotated[str, Meta(min_length=1, max_length=200)]
-    shipping_country: CountryCode
-    shipping_latitude: Annotated[float, Meta(ge=-90, le=90, description="degrees")]
-    shipping_longitude: Annotated[float, Meta(ge=-180, le=180, description="degrees")]
-    ip_country: CountryCode
-    device_id: Identifier
+    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$", max_length=3, description=CURRENCY)] | None = _maybe()
+    items: Annotated[list[Item], Meta(min_length=1, max_length=200)] | None = _maybe()
+    payment_method: PaymentMethod | None = _maybe()
+    card_token: Identifier | None = _maybe()
+    promo_code: Identifier | None = _maybe()
+    promo_amount: Money | None = _maybe()
+    shipping_fee: Money | None = _maybe()
+    shipping_city: Annotated[str, Meta(min_length=1, max_length=200)] | None = _maybe()
+    shipping_country: CountryCode | None = _maybe()
+    shipping_latitude: Annotated[float, Meta(ge=-90, le=90, description="degrees")] | None = _maybe()
+    shipping_longitude: Annotated[float, Meta(ge=-180, le=180, description="degrees")] | None = _maybe()
+    ip_country: CountryCode | None = _maybe()
+    device_id: Identifier | None = _maybe()
+    shop: Shop | None = None
 
 
-class Label(Struct, frozen=True, kw_only=True):
+class Label(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Delayed truth about a transaction. Key: `transaction_id`."""
 
     schema_version: Literal[1]
@@ -127,6 +165,7 @@ class Label(Struct, frozen=True, kw_only=True):
     is_fraud: bool
     source: LabelSource
     labelled_at: UtcTime
+    shop: Shop | None = None
 
 
 class SimulationTruth(Struct, frozen=True, kw_only=True):
@@ -176,23 +215,23 @@ class ScoredTransaction(Struct, frozen=True, kw_only=True):
 
     schema_version: Literal[1]
     transaction_id: Identifier
-    session_id: Identifier
+    session_id: Identifier | None
     customer_id: Identifier
     event_time: UtcTime
     amount: float
     currency: str
-    items: list[Item]
-    payment_method: PaymentMethod
+    items: list[Item] | None
+    payment_method: PaymentMethod | None
     card_token: Identifier | None
     promo_code: Identifier | None
-    promo_amount: Money
-    shipping_fee: Money
-    shipping_city: str
-    shipping_country: CountryCode
-    shipping_latitude: float
-    shipping_longitude: float
-    ip_country: CountryCode
-    device_id: Identifier
+    promo_amount: Money | None
+    shipping_fee: Money | None
+    shipping_city: str | None
+    shipping_country: CountryCode | None
+    shipping_latitude: float | None
+    shipping_longitude: float | None
+    ip_country: CountryCode | None
+    device_id: Identifier | None
     fraud_score: Annotated[float, Meta(ge=0, le=1, description="probability of fraud")]
     is_fraud: Annotated[bool, Meta(description="the decision: fraud_score >= threshold")]
     threshold: float
@@ -202,6 +241,7 @@ class ScoredTransaction(Struct, frozen=True, kw_only=True):
     shop_amount: Annotated[
         float | None, Meta(description="`amount` in the shop currency; null: no exchange rate was known")
     ] = None  # so that those sent before there were rates can be decoded
+    shop: Shop | None = None  # the same
 
 
 class ProductWindow(Struct, frozen=True, kw_only=True):

@@ -169,7 +169,7 @@ class DeadLetterReason(StrEnum):
         "MISSING_FIELD",
         "A required field isn't there.",
         "no `amount`",
-        "Send it, as `null` where the contract allows that.",
+        "Send it: an id, a time, the customer and the amount is the least that a transaction has.",
     )
     NULL_FIELD = (
         "NULL_FIELD",
@@ -257,12 +257,6 @@ class DeadLetterReason(StrEnum):
         "A text holds what passes for a card number, or an id is written as one. None may ever be sent.",
         '`"card_token": "4111…"`, `"promo_code": "4111 1111 …"`',
         "Stop that producer, send a random token, and delete the message from the source topic.",
-    )
-    UNKNOWN_EVENT_TYPE = (
-        "UNKNOWN_EVENT_TYPE",
-        "`event_type` isn't one of the contract's.",
-        '`"event_type": "purchase"`',
-        "Send GA4's name; purchases go to `transactions`.",
     )
 
     # --- times ----------------------------------------------------------------------------------------------------

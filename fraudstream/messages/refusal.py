@@ -12,12 +12,14 @@ import msgspec
 from fraudstream.messages.contracts import (
     SCHEMA_VERSION,
     BrowseEvent,
+    BrowseEventType,
     Event,
     Identifier,
     Item,
     Label,
     LabelSource,
     PaymentMethod,
+    Shop,
     Transaction,
 )
 from fraudstream.messages.decoding import EventDecoder
@@ -73,6 +75,7 @@ _PROBLEMS = (
     ("`int`, got `float`", Reason.INVALID_QUANTITY),  # the one field that is an integer
     ("`int`, got `str`", Reason.NUMBER_AS_TEXT),
     ("`float`, got `str`", Reason.NUMBER_AS_TEXT),
+    ("`float | null`, got `str`", Reason.NUMBER_AS_TEXT),
     (", got `", Reason.WRONG_TYPE),
     ("Number out of range", Reason.NOT_FINITE),
 )
@@ -81,7 +84,7 @@ _IDENTIFIERS = {
     field.name
     for struct in (BrowseEvent, Transaction, Item, Label)
     for field in msgspec.structs.fields(struct)
-    if {Identifier, PaymentMethod, LabelSource} & {field.type, *get_args(field.type)}
+    if {Identifier, BrowseEventType, PaymentMethod, LabelSource, Shop} & {field.type, *get_args(field.type)}
 }
 _DOMAINS = (
     ({"amount", "promo_amount", "shipping_fee"}, "", Reason.INVALID_AMOUNT),
@@ -92,7 +95,6 @@ _DOMAINS = (
     ({"shipping_latitude", "shipping_longitude"}, "", Reason.INVALID_COORDINATES),
     ({"items"}, ">=", Reason.NO_ITEMS),
     ({"items"}, "<=", Reason.TOO_MANY_ITEMS),
-    ({"event_type"}, "", Reason.UNKNOWN_EVENT_TYPE),
     (_IDENTIFIERS, ">=", Reason.EMPTY_IDENTIFIER),
     (_IDENTIFIERS, "<=", Reason.IDENTIFIER_TOO_LONG),
 )

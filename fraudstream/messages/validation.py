@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from fraudstream.messages.card_numbers import field_with_card_number
-from fraudstream.messages.contracts import BrowseEvent, Event, Label, Topic, Transaction
+from fraudstream.messages.contracts import OPEN_WORDS, BrowseEvent, Event, Label, Topic, Transaction
 from fraudstream.messages.decoding import EventDecoder
 from fraudstream.messages.reasons import DeadLetterReason
 from fraudstream.messages.refusal import Rejection, explain, explain_key
@@ -31,6 +31,7 @@ _DECODERS: dict[str, EventDecoder[Any]] = {
     Topic.TRANSACTIONS: TRANSACTIONS,
     Topic.TRANSACTION_LABELS: LABELS,
 }
+_OPEN_WORDS = {struct: OPEN_WORDS[struct.__name__] for struct in (BrowseEvent, Transaction, Label)}
 _ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
@@ -75,6 +76,11 @@ def decode(
         return explain_key(key, expected)
     if field := field_with_card_number(event):
         return Rejection(DeadLetterReason.CARD_NUMBER, f"`{field}` holds what passes for a card number")
+    name, known = _OPEN_WORDS[type(event)]
+    word = getattr(event, name)
+    if word is not None and word not in known and not _is_word(word):
+        detail = f"`{name}` {word!r} isn't a word: characters that can't be shown, or spaces around it"
+        return Rejection(DeadLetterReason.INVALID_VALUE, detail)
     return _check_time(event_time.timestamp() * 1000, appended_ms, max_future) or event
 
 
@@ -84,6 +90,10 @@ def bounded(appended_ms: int, now_ms: int) -> int:
     All in milliseconds since the epoch. `spark_jobs.source` says the same to Spark.
     """
     return max(0, min(appended_ms, now_ms + CLOCK_TOLERANCE // _MILLISECOND))
+
+
+def _is_word(text: str) -> bool:
+    return text.isprintable() and text == text.strip()
 
 
 def _check_time(event_ms: float, appended_ms: int, max_future: timedelta) -> Rejection | None:

@@ -66,11 +66,11 @@ class Rollup:
 
 
 ROLLUPS = (
-    Rollup("fraud_counts"),
-    Rollup("product_sales", ("product_id",), {"batch_id": "max(batch_id)"}),
+    Rollup("fraud_counts", ("shop",)),
+    Rollup("product_sales", ("product_id", "shop"), {"batch_id": "max(batch_id)"}),
     Rollup(
         "fraud_locations",
-        ("shipping_country", "shipping_city"),
+        ("shipping_country", "shipping_city", "shop"),
         {"latitude": "avg(latitude)", "longitude": "avg(longitude)"},
     ),
 )

@@ -6,6 +6,7 @@ Build it once, at an entry point, with `load_settings()`, and hand it down.
 from fraudstream.settings.group import ENV_PREFIX, Group
 from fraudstream.settings.paths import PROJECT_DIR, Paths
 from fraudstream.settings.settings import (
+    LACKS,
     AirflowSettings,
     ClusterSettings,
     EntityRiskSettings,
@@ -20,6 +21,7 @@ from fraudstream.settings.settings import (
 
 __all__ = [
     "ENV_PREFIX",
+    "LACKS",
     "PROJECT_DIR",
     "AirflowSettings",
     "ClusterSettings",

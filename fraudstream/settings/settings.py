@@ -125,8 +125,11 @@ class ClusterSettings(Group):
 
 
 class ShopSettings(Group):
-    """The shop's money. Amounts in another currency are converted before they are compared or added up."""
+    """The shop and its money. Amounts in another currency are converted before they are compared or added up."""
 
+    name: str = Field(
+        "main", min_length=1, max_length=64, description="the shop of a message that names none (its field `shop`)"
+    )
     currency: str = Field(
         "EUR", pattern="^[A-Z]{3}$", description="ISO 4217: of features, sums and list prices; fixed with the tables"
     )
@@ -144,6 +147,10 @@ class EntityRiskSettings(Group):
     publication_seconds: int = Field(
         60, ge=0, description="by then a refresh is published and joined; training counts on no earlier one"
     )
+
+
+#: Parts of its messages that the simulated shop may lack (`fraudstream.simulator.lacking`).
+LACKS = ("browsing", "device", "card", "place", "ip", "items", "promo", "payment", "fee")
 
 
 class ProducerSettings(Group):
@@ -166,6 +173,11 @@ class ProducerSettings(Group):
     scenario_difficulty: dict[str, float] = Field(
         {}, description='the same for some scenarios, as JSON: {"card_testing": 0.8}'
     )
+    without: str = Field(
+        "",
+        pattern=rf"^((?:{'|'.join(LACKS)})(?:,(?:{'|'.join(LACKS)}))*)?$",
+        description=f"parts that the shop lacks, with commas between: {', '.join(LACKS)}",
+    )
     drift: float = Field(0.5, ge=0, le=3, description="how much the scenarios' shares change over 8 weeks; 0: not")
     late_rate: float = Field(0.0, ge=0, le=0.25, description="share of events sent after the allowed lateness")
     duplicate_rate: float = Field(0.0, ge=0, le=0.25, description="share of events sent twice")
@@ -173,6 +185,11 @@ class ProducerSettings(Group):
     malformed_rate: float = Field(
         0.0, ge=0, le=0.25, description="share of events that a broken copy, with no value of its own, precedes"
     )
+
+    @property
+    def lacks(self) -> frozenset[str]:
+        """The parts of `without`."""
+        return frozenset(filter(None, self.without.split(",")))
 
 
 class AirflowSettings(Group):

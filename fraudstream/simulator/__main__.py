@@ -47,6 +47,8 @@ def produce(options: ProduceOptions) -> None:
 
       ./fraudctl produce --difficulty 0.3 --difficulty card_testing=0.8
 
+      ./fraudctl produce --without browsing,device                 as a shop that tells neither
+
       ./fraudctl produce --out history --transactions 1000000      60 days of Parquet files for training
 
       ./fraudctl produce --replay history --speed 0 --shift-times  a history into Kafka at once, as if it were now

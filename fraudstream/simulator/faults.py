@@ -25,9 +25,9 @@ _LATE_FACTOR = (1.1, 3.0)  # times the allowed lateness
 #: Ways to break a message that the contracts refuse, whatever the event.
 BREAKAGES: tuple[Callable[[Message], Message], ...] = (
     lambda message: message._replace(value=message.value[: len(message.value) // 2]),
-    lambda message: message._replace(value=message.value.replace(b'"session_id":"', b'"session_id":"\xff', 1)),
+    lambda message: message._replace(value=message.value.replace(b'"customer_id":"', b'"customer_id":"\xff', 1)),
     lambda message: message._replace(value=message.value.replace(b'"schema_version":1', b'"schema_version":99', 1)),
-    lambda message: message._replace(value=message.value.replace(b'"session_id"', b'"sesion_id"', 1)),
+    lambda message: message._replace(value=message.value.replace(b'"customer_id"', b'"custmer_id"', 1)),
     lambda message: message._replace(value=message.value.replace(b'"event_time":"', b'"event_time":"about ', 1)),
     lambda message: message._replace(key=None),
 )

@@ -59,7 +59,7 @@ def write_history(directory: Path, plan: HistoryPlan, workers: int) -> Iterator[
     """
     _prepare(directory)
     shop = build_shop(plan.seed, plan.customers, plan.products)
-    tables = Tables(shop, plan.run, plan.currency)
+    tables = Tables(shop, plan.run, plan.currency, plan.lacks)
     pq.write_table(tables.customers(), directory / "customers.parquet")
     pq.write_table(tables.products(), directory / "products.parquet")
     parts = plan_parts(shop, plan)
@@ -97,11 +97,12 @@ def _write_part(directory: Path, part: Part) -> Written:
     labels = label(rng, transactions, label_delay_ms)
     labels = labels.take(np.argsort(labels.time, kind="stable"))
     name = f"part-{part.number:05d}.parquet"
-    _write(directory / "browse_events" / name, tables.browse_events(events))
+    browsed = tables.browse_events(events)
+    _write(directory / "browse_events" / name, browsed)
     _write(directory / "transactions" / name, tables.transactions(transactions))
     _write(directory / "labels" / name, tables.labels(labels, transactions))
     _write(directory / "truth" / name, tables.truth(transactions))
-    return Written(len(transactions), len(events), int((transactions.scenario > 0).sum()), len(labels))
+    return Written(len(transactions), browsed.num_rows, int((transactions.scenario > 0).sum()), len(labels))
 
 
 def _part_columns(shop: Shop, part: Part) -> tuple[BrowseEvents, Transactions]:

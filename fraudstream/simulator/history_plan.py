@@ -44,6 +44,7 @@ class HistoryPlan:
     mix: FraudMix = field(default_factory=FraudMix)
     label_delay_days: float = LABEL_DELAY_DAYS
     currency: str = DEFAULT_CURRENCY
+    lacks: frozenset[str] = frozenset()  # parts of its messages that the shop doesn't have
 
     @classmethod
     def of(
@@ -62,6 +63,7 @@ class HistoryPlan:
             mix=FraudMix.of(producer),
             label_delay_days=label_delay_days,
             currency=settings.shop.currency,
+            lacks=producer.lacks,
         )
 
     def __post_init__(self) -> None:

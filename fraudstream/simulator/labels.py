@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fraudstream.messages.contracts import LABEL_SOURCES
 from fraudstream.simulator.columns import Array, Columns
 from fraudstream.simulator.mix import SCENARIOS
 from fraudstream.simulator.sessions import Transactions
 
-SOURCES = ("chargeback", "analyst", "customer")
+SOURCES = LABEL_SOURCES
 
 #: Share of legitimate transactions that somebody confirms.
 LEGITIMATE_SHARE = 0.2

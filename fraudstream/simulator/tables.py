@@ -11,6 +11,7 @@ from fraudstream.simulator.catalogue import CATEGORIES
 from fraudstream.simulator.columns import Array
 from fraudstream.simulator.identifiers import hexadecimal, identifiers
 from fraudstream.simulator.labels import SOURCES, Labels
+from fraudstream.simulator.lacking import browse_events_without, transactions_without
 from fraudstream.simulator.mix import SCENARIO_NAMES
 from fraudstream.simulator.sessions import (
     DEVICE_TYPES,
@@ -45,17 +46,20 @@ class _Vocabulary:
 
 
 class Tables:
-    """Writes columns of `shop` as tables. `run` (48 bits) marks every identifier of this run."""
+    """Writes columns of `shop` as tables. `run` (48 bits) marks every identifier of this run; `lacks`: `LACKS`."""
 
-    def __init__(self, shop: Shop, run: int, currency: str = DEFAULT_CURRENCY) -> None:
+    def __init__(
+        self, shop: Shop, run: int, currency: str = DEFAULT_CURRENCY, lacks: frozenset[str] = frozenset()
+    ) -> None:
         self.shop = shop
         self.run = run
+        self._lacks = lacks
         self._words = _Vocabulary(shop, currency)
 
     def browse_events(self, events: BrowseEvents) -> pa.Table:
         """Columns of `contracts.BrowseEvent`, without schema_version."""
         session = self._session(events.session)
-        return pa.table(
+        table = pa.table(
             {
                 "event_id": _strings(identifiers("e-", session, hexadecimal(events.number, _NUMBER_DIGITS))),
                 "session_id": _strings(identifiers("s-", session)),
@@ -68,12 +72,13 @@ class Tables:
                 "device_type": _coded(events.device_type, self._words.device_types),
             }
         )
+        return browse_events_without(table, self._lacks)
 
     def transactions(self, rows: Transactions) -> pa.Table:
         """Columns of `contracts.Transaction`, without schema_version."""
         cities = self.shop.geography.cities
         session = self._session(rows.session)
-        return pa.table(
+        table = pa.table(
             {
                 "transaction_id": self._transaction_ids(rows),
                 "session_id": _strings(identifiers("s-", session)),
@@ -95,6 +100,7 @@ class Tables:
                 "device_id": _identities("d-", rows.device),
             }
         )
+        return transactions_without(table, self._lacks)
 
     def truth(self, rows: Transactions | BrowseEvents) -> pa.Table:
         """Columns of `contracts.SimulationTruth`, without schema_version.

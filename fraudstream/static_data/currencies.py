@@ -62,9 +62,9 @@ class CurrencyRates:
             values.append(float(rate))
         return cls(shop_currency, series)
 
-    def at(self, currency: str, time_ms: int) -> float:
-        """Units of the shop currency for one of `currency` at `time_ms`; NaN when no rate is known."""
-        if currency == self.shop_currency:
+    def at(self, currency: str | None, time_ms: int) -> float:
+        """Units of the shop currency for one of `currency` (None: itself) at `time_ms`; NaN when no rate is known."""
+        if currency == self.shop_currency or currency is None:
             return 1.0
         if (known := self.series.get(currency)) is None:
             return nan
@@ -74,7 +74,8 @@ class CurrencyRates:
 
     def column(self, currencies: np.ndarray, times_ms: np.ndarray) -> np.ndarray:
         """`at` of each currency (str or object [n]) and time (int64 [n]); float64 [n]."""
-        found = np.where(currencies == self.shop_currency, 1.0, nan)
+        missing = np.fromiter((currency is None for currency in currencies.tolist()), bool, len(currencies))
+        found = np.where((currencies == self.shop_currency) | missing, 1.0, nan)
         for currency, (begins, values) in self.series.items():
             if (mine := np.flatnonzero(currencies == currency)).size:
                 index = np.searchsorted(begins, times_ms[mine], side="right")

@@ -75,12 +75,13 @@ _CELL = "floor({} * %(cells)s::float8 + 0.5)::bigint"
 _INSERT = f"""
 WITH uses AS (
     SELECT '{EntityType.DEVICE}' AS entity_type, device_id AS entity_id, customer_id, is_fraud FROM counted
+    WHERE device_id IS NOT NULL
     UNION ALL
     SELECT '{EntityType.CARD_TOKEN}', card_token, customer_id, is_fraud FROM counted WHERE card_token IS NOT NULL
     UNION ALL
     SELECT '{EntityType.SHIPPING_ADDRESS}',
         {_CELL.format("shipping_latitude")} || ':' || {_CELL.format("shipping_longitude")}, customer_id, is_fraud
-    FROM counted
+    FROM counted WHERE num_nulls(shipping_latitude, shipping_longitude) = 0
     UNION ALL
     SELECT '{EntityType.CATEGORY}', category, customer_id, is_fraud FROM (
         SELECT DISTINCT c.transaction_id, p.category, c.customer_id, c.is_fraud

@@ -13,3 +13,5 @@ VERDICT = """coalesce((
 SHOP_AMOUNT = "round(amount * exchange_rate, 4)"
 #: The same, of a line `item` of a row with `exchange_rate`.
 SHOP_PRICE = "round(item.unit_price * exchange_rate, 4)"
+#: True for a row that a map can show.
+PLACED = "num_nulls(shipping_country, shipping_city, shipping_latitude, shipping_longitude) = 0"

@@ -79,18 +79,21 @@ WRITER: dict[str, WriterRights] = {
 CHARTS: dict[str, tuple[str, ...]] = {
     "fraud_alerts": (
         *("amount", "customer_id", "event_time", "exchange_rate", "fraud_score", "reasons", "shipping_city"),
-        *("shipping_country", "status"),
+        *("shipping_country", "shop", "status"),
     ),
     "fraud_counts": (
-        *("amount", "flagged", "flagged_amount", "flagged_unpriced", "transactions", "unpriced", "window_start"),
+        *("amount", "flagged", "flagged_amount", "flagged_unpriced", "shop", "transactions", "unpriced"),
+        "window_start",
     ),
     "fraud_locations": (
-        *("flagged", "flagged_amount", "latitude", "longitude", "shipping_city", "shipping_country", "window_start"),
+        *("flagged", "flagged_amount", "latitude", "longitude", "shipping_city", "shipping_country", "shop"),
+        "window_start",
     ),
-    "product_sales": ("product_id", "revenue", "units", "window_start"),
+    "product_sales": ("product_id", "revenue", "shop", "units", "window_start"),
     "products": ("category", "name", "product_id"),
     "scored_transactions": (
         *("event_time", "is_fraud", "shipping_city", "shipping_country", "shipping_latitude", "shipping_longitude"),
+        "shop",
     ),
 }
 

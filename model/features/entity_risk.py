@@ -10,7 +10,7 @@ The feature is `rate / base`, so that it means the same in a shop, or at a time,
 
 Only entities that say something are kept: with at least one labelled fraud, or more than one customer. One that is
 absent has neither, so that its risk is 1, with no fraud and one customer. All is NaN before there is any refresh with
-a transaction; so are a card's features without a card, and the category's without a known product.
+a transaction; so are those of what a transaction lacks, and the category's without a known product.
 """
 
 from dataclasses import dataclass, field
@@ -109,10 +109,9 @@ def uses_of(entity_type: EntityType, transactions: pd.DataFrame, categories: pd.
     if entity_type is EntityType.CATEGORY:
         return _categories_of(transactions["items"].tolist(), categories)
     if entity_type is EntityType.SHIPPING_ADDRESS:
-        identifiers = shipping_addresses(
-            transactions["shipping_latitude"].to_numpy(float), transactions["shipping_longitude"].to_numpy(float)
-        )
-        return Uses(np.arange(len(identifiers)), identifiers)
+        latitude, longitude = (transactions[f"shipping_{name}"].to_numpy(float) for name in ("latitude", "longitude"))
+        row = np.flatnonzero(~np.isnan(latitude + longitude))
+        return Uses(row, shipping_addresses(latitude[row], longitude[row]))
     identifiers = transactions[ID_COLUMNS[entity_type]].to_numpy(object)
     row = np.flatnonzero(pd.notna(identifiers))
     return Uses(row, identifiers[row])
@@ -172,7 +171,8 @@ def _largest(row: np.ndarray, values: np.ndarray, base: np.ndarray) -> np.ndarra
     return column
 
 
-def _categories_of(items: list[list[dict[str, object]]], categories: pd.Series) -> Uses:
+def _categories_of(found: list[list[dict[str, object]] | None], categories: pd.Series) -> Uses:
+    items = [() if each is None else each for each in found]
     lines = np.fromiter(map(len, items), int, len(items))
     place = categories.index.get_indexer(pd.Index([item["product_id"] for item in chain.from_iterable(items)]))
     codes, names = pd.factorize(categories.to_numpy(object))

@@ -1,11 +1,12 @@
 """Features of how well a customer's device, card, shipping place and countries are known.
 
-A customer without a known device has no "new" one, since a platform that has just started knows nobody.
+A customer without a known device has no "new" one, since a platform that has just started knows nobody. Of what the
+transaction doesn't tell, all is NaN; of cards also where the payment method may have needed one.
 """
 
 from math import nan
 
-from fraudstream.messages.contracts import Transaction
+from fraudstream.messages.contracts import CARDLESS_METHODS, Transaction
 from model.durations import DAY_SECONDS, HOUR_SECONDS
 from model.features.profile import KNOWN_FIELDS, History
 from model.features.spec import FeatureSpec, of_customer
@@ -41,29 +42,40 @@ FAMILIARITY_SPECS = (
 )  # fmt: skip
 
 
+_Familiarity = tuple[float, float, float, float, float]
+_UNKNOWN: _Familiarity = (nan, nan, nan, nan, nan)
+
+
 def familiarity_values(
-    history: History, transaction: Transaction, now: int, device: int, card: int | None, place: int
+    history: History, transaction: Transaction, now: int, device: int | None, card: int | None, place: int | None
 ) -> list[float]:
     """Values of FAMILIARITY_SPECS at `now` (epoch seconds).
 
-    `device` and `card` are hashes (None: paid without a card), `place` is a `place_key`.
+    `device` and `card` are hashes, `place` is a `place_key`; None: the transaction has none.
     """
-    new_device, device_hours, device_uses, devices_1h, devices_1d = _familiarity_of(history.devices, device, now)
-    new_card, card_hours, card_uses, cards_1h, cards_1d = _familiarity_of(history.cards, card, now)
-    new_place, place_hours, place_uses, places_1h, places_1d = _familiarity_of(history.places, place, now)
+    of_device = of_card = of_place = _UNKNOWN
+    if device is not None:
+        of_device = _familiarity_of(history.devices, device, now)
+    if card is not None or transaction.payment_method in CARDLESS_METHODS:
+        of_card = _familiarity_of(history.cards, card, now)
+    if place is not None:
+        of_place = _familiarity_of(history.places, place, now)
+    new_device, device_hours, device_uses, devices_1h, devices_1d = of_device
+    new_card, card_hours, card_uses, cards_1h, cards_1d = of_card
+    new_place, place_hours, place_uses, places_1h, places_1d = of_place
     count = history.transactions
     return [
         new_device,  # new_device
         new_card,  # new_card
         new_place,  # new_place
-        0.0 if transaction.shipping_country in history.shipping_countries else 1.0,  # new_shipping_country
-        0.0 if transaction.ip_country in history.ip_countries else 1.0,  # new_ip_country
+        _is_new_country(history.shipping_countries, transaction.shipping_country),  # new_shipping_country
+        _is_new_country(history.ip_countries, transaction.ip_country),  # new_ip_country
         device_hours,  # device_hours
         card_hours,  # card_hours
         place_hours,  # place_hours
-        device_uses / count,  # device_share
+        device_uses / count if history.devices else nan,  # device_share
         nan if card is None else card_uses / count,  # card_share
-        place_uses / count,  # place_share
+        place_uses / count if history.places else nan,  # place_share
         float(devices_1h),  # devices_1h
         float(cards_1h),  # cards_1h
         float(places_1h),  # places_1h
@@ -73,7 +85,13 @@ def familiarity_values(
     ]
 
 
-def _familiarity_of(known: list[int], key: int | None, now: int) -> tuple[float, float, int, int, int]:
+def _is_new_country(known: list[str], country: str | None) -> float:
+    if country is None or not known:
+        return nan
+    return 0.0 if country in known else 1.0
+
+
+def _familiarity_of(known: list[int], key: int | None, now: int) -> _Familiarity:
     """Flag of a new `key`, hours since its first use, its uses, and the distinct keys in 1 h and 1 d with this one."""
     is_new = 1.0 if known and key is not None else nan
     hours = nan

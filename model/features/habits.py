@@ -1,6 +1,6 @@
 """Features of a purchase against the customer's own habits: pace, amounts and places."""
 
-from math import exp, log, nan, sqrt
+from math import exp, isnan, log, nan, sqrt
 
 from fraudstream.messages.contracts import Transaction
 from model.durations import DAY_MS, HOUR_MS
@@ -27,7 +27,7 @@ HABIT_SPECS = (
                 "clicks at {value} times the customer's usual interval; usual: {usual}"),
     of_customer("promo_share", "share of the customer's earlier transactions with a promotion", "share",
                 "{value} of earlier transactions used a promotion; usual: {usual}"),
-    of_customer("km_since_last", "from the last shipping place to this one", "km",
+    of_customer("km_since_last", "from the last transaction's shipping place to this one", "km",
                 "{value} from the last shipping place; usual: {usual}"),
     of_customer("kmh_since_last", "that distance over the time since (at least one minute)", "km/h",
                 "{value} from the last shipping place to this one; usual: {usual}"),
@@ -44,9 +44,11 @@ def habit_values(history: History, transaction: Transaction, at: int, cents: int
     span = history.last - history.first
     pace_ratio = since_last * (count - 1) / span if count > 1 and span > 0 else nan
     to_mean, to_max, deviation = _against_amounts(history, cents)
-    kilometres = distance_km(
-        history.latitude, history.longitude, transaction.shipping_latitude, transaction.shipping_longitude
-    )
+    latitude, longitude = transaction.shipping_latitude, transaction.shipping_longitude
+    kilometres = nan
+    if latitude is not None and longitude is not None and not isnan(history.latitude + history.longitude):
+        kilometres = distance_km(history.latitude, history.longitude, latitude, longitude)
+    is_promo_known = transaction.promo_amount is not None or transaction.promo_code is not None
     return [
         float(count),  # known_transactions
         max(0, at - history.first) / DAY_MS,  # known_days
@@ -56,7 +58,7 @@ def habit_values(history: History, transaction: Transaction, at: int, cents: int
         to_max,  # amount_to_max
         deviation,  # amount_deviation
         exp(pace - history.pace_mean) if history.pace_count else nan,  # pace_to_habit
-        history.promos / count,  # promo_share
+        history.promos / count if is_promo_known else nan,  # promo_share
         kilometres,  # km_since_last
         kilometres / (max(since_last, _MIN_TRAVEL_MS) / HOUR_MS),  # kmh_since_last
     ]

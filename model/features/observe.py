@@ -1,7 +1,8 @@
 """The feature code: one event at a time, the same function in the stream and in training, so that they can't drift.
 
 `observe_transaction` computes a transaction's features from what the customer's profile held *before* it. An event that
-arrives out of order counts as a gap of 0 and never gives a negative time. A value that isn't known is NaN.
+arrives out of order counts as a gap of 0 and never gives a negative time. A value that isn't known is NaN, and so is
+each that needs what the transaction lacks: a missing device isn't one that several share, and none is remembered.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ from model.features.profile import (
     MAX_GAP_MS,
     MAX_PRODUCTS,
     NO_AMOUNT,
+    NO_DEVICE,
     Profile,
     Session,
     add_amount,
@@ -37,6 +39,7 @@ _NO_PRODUCTS = [nan] * MAX_PRODUCTS
 _NO_HISTORY = [nan] * len(WINDOW_SPECS + HABIT_SPECS + FAMILIARITY_SPECS)
 
 _EVENT_INDEX = {name: index for index, name in enumerate(BROWSE_EVENT_TYPES)}
+_OTHER_EVENT = len(BROWSE_EVENT_TYPES)
 _NO_EVENTS = [0] * len(BROWSE_EVENT_TYPES)
 
 
@@ -48,7 +51,8 @@ def observe_browse(profile: Profile, event: BrowseEvent) -> None:
     session = sessions[-1] if sessions and sessions[-1].session_id == session_id else None
     session = session or recall_session(sessions, session_id)
     if session is None:
-        session = Session(session_id, crc32(event.device_id.encode()), at, at, _NO_EVENTS.copy())
+        device = NO_DEVICE if event.device_id is None else crc32(event.device_id.encode())
+        session = Session(session_id, device, at, at, _NO_EVENTS.copy())
         session.on_item = event_type == "view_item"
         add_session(sessions, session)
     else:
@@ -70,7 +74,10 @@ def observe_browse(profile: Profile, event: BrowseEvent) -> None:
             session.gap_min = 0
             if at < session.started:
                 session.started = at
-    session.events[_EVENT_INDEX[event_type]] += 1
+    index = _EVENT_INDEX.get(event_type, _OTHER_EVENT)
+    if index == len(session.events):
+        session.events.append(0)  # so that a session of known types stays as it always was
+    session.events[index] += 1
     if event.product_id is not None:
         session.seen |= 1 << (crc32(event.product_id.encode()) & 63)
 
@@ -89,10 +96,11 @@ def observe_transaction(profile: Profile, transaction: Transaction, rate: float)
     at = (transaction.event_time - _EPOCH) // _MILLISECOND
     second = at // 1000
     cents = round(transaction.amount * rate * 100) if rate == rate else NO_AMOUNT  # not NaN
-    device = crc32(transaction.device_id.encode())
+    device = None if transaction.device_id is None else crc32(transaction.device_id.encode())
     card = None if transaction.card_token is None else crc32(transaction.card_token.encode())
-    place = place_key(transaction.shipping_latitude, transaction.shipping_longitude)
-    session = recall_session(profile.sessions, transaction.session_id)
+    latitude, longitude = transaction.shipping_latitude, transaction.shipping_longitude
+    place = None if latitude is None or longitude is None else place_key(latitude, longitude)
+    session = None if transaction.session_id is None else recall_session(profile.sessions, transaction.session_id)
     pace = log_pace(session)
 
     values = session_values(session, transaction, at, device)
@@ -114,15 +122,19 @@ def observe_transaction(profile: Profile, transaction: Transaction, rate: float)
         history.pace_count += 1
         history.pace_mean += (pace - history.pace_mean) / history.pace_count
     history.promos += transaction.promo_code is not None
-    history.latitude = transaction.shipping_latitude
-    history.longitude = transaction.shipping_longitude
-    add_known(history.devices, device, second)
+    history.latitude = nan if latitude is None else latitude
+    history.longitude = nan if longitude is None else longitude
+    if device is not None:
+        add_known(history.devices, device, second)
     if card is not None:
         add_known(history.cards, card, second)
-    add_known(history.places, place, second)
-    add_country(history.shipping_countries, transaction.shipping_country)
-    add_country(history.ip_countries, transaction.ip_country)
-    for item in transaction.items:
+    if place is not None:
+        add_known(history.places, place, second)
+    if transaction.shipping_country is not None:
+        add_country(history.shipping_countries, transaction.shipping_country)
+    if transaction.ip_country is not None:
+        add_country(history.ip_countries, transaction.ip_country)
+    for item in transaction.items or ():
         add_product(products, crc32(item.product_id.encode()))
     write_history(profile, history)
     return values

@@ -29,6 +29,7 @@ MAX_PRODUCTS = 12
 KNOWN_FIELDS = 4  # hash, first use, last use, number of uses
 
 NO_AMOUNT = -1
+NO_DEVICE = -1
 MAX_CENTS = 2**63 - 1  # what the encoding holds; a customer's sum stays there
 
 MAX_GAP_MS = HOUR_MS // 2  # a longer pause says no more, and the sum of squares stays below 2**63
@@ -38,10 +39,10 @@ class Session(msgspec.Struct, array_like=True, gc=False):
     """One browsing session. Times in epoch milliseconds."""
 
     session_id: str
-    device: int
+    device: int  # hash of the one that it began on, or NO_DEVICE
     started: int
     ended: int
-    events: list[int]  # a count for each of BROWSE_EVENT_TYPES
+    events: list[int]  # a count for each of BROWSE_EVENT_TYPES, and one of all others once there was one
     gap_sum: int = 0
     gap_squares: int = 0
     gap_min: int = MAX_GAP_MS
@@ -69,7 +70,7 @@ class History(msgspec.Struct, array_like=True, gc=False):
     pace_mean: float = 0.0  # mean of log(mean time between clicks), over the sessions that ended in a purchase
     pace_count: int = 0
     promos: int = 0
-    latitude: float = 0.0  # of the last shipping place
+    latitude: float = 0.0  # of the last transaction's shipping place; NaN where it had none
     longitude: float = 0.0
     recent_times: list[int] = []  # epoch seconds, ascending
     recent_cents: list[int] = []  # NO_AMOUNT where it isn't known

@@ -1,6 +1,8 @@
 """Features that a purchase has by itself."""
 
-from fraudstream.messages.contracts import PAYMENT_METHODS, Transaction
+from math import nan
+
+from fraudstream.messages.contracts import PAYMENT_METHODS, Item, Transaction
 from model.durations import DAY_MS, HOUR_MS
 from model.features.spec import of_transaction
 
@@ -34,10 +36,38 @@ def purchase_values(transaction: Transaction, at: int, rate: float) -> list[floa
     Shares are of amounts in one currency, and need no rate.
     """
     amount = max(transaction.amount, 0.01)  # a smaller one is valid, but must not make a ratio infinite
-    promo = transaction.promo_amount
+    promo, fee, method = transaction.promo_amount, transaction.shipping_fee, transaction.payment_method
+    from_country, to_country = transaction.ip_country, transaction.shipping_country
+    countries_differ = nan
+    if from_country is not None and to_country is not None:
+        countries_differ = 0.0 if from_country == to_country else 1.0
+    uses_promo = nan
+    if promo is not None or transaction.promo_code is not None:
+        uses_promo = 0.0 if transaction.promo_code is None else 1.0
+    lines = quantity = quantity_max = price_mean = price_max = nan
+    if transaction.items is not None:
+        lines, quantity, quantity_max, price_mean, price_max = _item_values(transaction.items, rate)
+    return [
+        transaction.amount * rate,  # amount
+        at % DAY_MS / HOUR_MS,  # hour_of_day
+        nan if method is None else _METHOD_INDEX.get(method, _OTHER_METHOD),  # payment_method
+        uses_promo,  # uses_promo
+        nan if promo is None else promo / (amount + promo),  # promo_to_amount
+        nan if fee is None else fee / amount,  # shipping_to_amount
+        countries_differ,  # ip_differs_from_shipping
+        lines,  # item_lines
+        quantity,  # item_quantity
+        quantity_max,  # quantity_max
+        price_mean,  # unit_price_mean
+        price_max,  # unit_price_max
+    ]
+
+
+def _item_values(items: list[Item], rate: float) -> tuple[float, float, float, float, float]:
+    """Different products, units, most units of a product, and the mean and the highest price of a unit."""
     units = most = 0
     value = highest = 0.0
-    for item in transaction.items:
+    for item in items:
         quantity, price = item.quantity, item.unit_price
         units += quantity
         value += quantity * price
@@ -45,17 +75,4 @@ def purchase_values(transaction: Transaction, at: int, rate: float) -> list[floa
             most = quantity
         if price > highest:
             highest = price
-    return [
-        transaction.amount * rate,  # amount
-        at % DAY_MS / HOUR_MS,  # hour_of_day
-        _METHOD_INDEX.get(transaction.payment_method, _OTHER_METHOD),  # payment_method
-        0.0 if transaction.promo_code is None else 1.0,  # uses_promo
-        promo / (amount + promo),  # promo_to_amount
-        transaction.shipping_fee / amount,  # shipping_to_amount
-        0.0 if transaction.ip_country == transaction.shipping_country else 1.0,  # ip_differs_from_shipping
-        float(len(transaction.items)),  # item_lines
-        float(units),  # item_quantity
-        float(most),  # quantity_max
-        value / units * rate,  # unit_price_mean
-        highest * rate,  # unit_price_max
-    ]
+    return float(len(items)), float(units), float(most), value / units * rate, highest * rate

@@ -4,7 +4,7 @@ from math import nan, sqrt
 from zlib import crc32
 
 from fraudstream.messages.contracts import BROWSE_EVENT_TYPES, Transaction
-from model.features.profile import Session
+from model.features.profile import NO_DEVICE, Session
 from model.features.spec import of_session
 
 SESSION_SPECS = (
@@ -50,15 +50,19 @@ SESSION_SPECS = (
 
 _KNOWN_WITHOUT_SESSION = {"direct_checkout": 1.0, "session_events": 0.0}
 _NO_SESSION = [_KNOWN_WITHOUT_SESSION.get(spec.name, nan) for spec in SESSION_SPECS]
+_UNKNOWN_SESSION = [nan] * len(SESSION_SPECS)
 _PAGE_VIEW, _SCROLL, _SEARCH, _LIST, _ITEM, _PROMOTION, _WISH, _ADD, _REMOVE, _CHECKOUT, _PAYMENT = range(
     len(BROWSE_EVENT_TYPES)
 )
 
 
-def session_values(session: Session | None, transaction: Transaction, at: int, device: int) -> list[float]:
-    """Values of SESSION_SPECS for a purchase at `at` (epoch milliseconds) from the device with the hash `device`."""
+def session_values(session: Session | None, transaction: Transaction, at: int, device: int | None) -> list[float]:
+    """Values of SESSION_SPECS for a purchase at `at` (epoch milliseconds) from the device with the hash `device`.
+
+    Nothing is known of a purchase that names no session, not even that there was no browsing.
+    """
     if session is None:
-        return _NO_SESSION.copy()
+        return (_UNKNOWN_SESSION if transaction.session_id is None else _NO_SESSION).copy()
     events = session.events
     total = sum(events)
     gaps = total - 1
@@ -74,8 +78,12 @@ def session_values(session: Session | None, transaction: Transaction, at: int, d
             item_dwell = session.item_ms / events[_ITEM] / 1000
     seen = session.seen
     bought_seen = 0
-    for item in transaction.items:
+    items = transaction.items
+    for item in items or ():
         bought_seen += seen >> (crc32(item.product_id.encode()) & 63) & 1
+    other_device = nan
+    if device is not None and session.device != NO_DEVICE:
+        other_device = 0.0 if session.device == device else 1.0
     return [
         0.0,  # direct_checkout
         float(total),  # session_events
@@ -95,7 +103,7 @@ def session_values(session: Session | None, transaction: Transaction, at: int, d
         item_dwell,  # session_item_dwell
         max(0, at - session.ended) / 1000,  # browse_to_buy
         float(seen.bit_count()),  # session_products_seen
-        bought_seen / len(transaction.items),  # bought_seen_share
+        bought_seen / len(items) if items else nan,  # bought_seen_share
         float(session.transactions),  # session_transactions
-        0.0 if session.device == device else 1.0,  # session_other_device
+        other_device,  # session_other_device
     ]

@@ -71,17 +71,24 @@ class StaticData:
         return cls(version, people, goods, categories, hashed)
 
     def features(self, transactions: pd.DataFrame, known_products: np.ndarray) -> np.ndarray:
-        """STATIC_FEATURES of each transaction, float64 [n, features]; NaN for an unknown customer or product.
+        """STATIC_FEATURES of each transaction, float64 [n, features]; NaN for an unknown customer or product, or none.
 
         `known_products` [n, any number] are the hashes of products that the customer bought before, NaN for none.
         Needs the columns customer_id, event_time, amount, exchange_rate (NaN: none known), shipping_latitude,
         shipping_longitude, shipping_country, ip_country and items (a list of mappings with product_id, quantity and
-        unit_price).
+        unit_price); the last five may have None.
         """
         if not len(transactions):
             return np.empty((0, len(STATIC_SPECS)))
-        columns = self._customer_columns(transactions) | self._product_columns(transactions, known_products)
-        return np.column_stack([columns[spec.name] for spec in STATIC_SPECS])
+        columns = self._customer_columns(transactions)
+        listed = transactions["items"].notna().to_numpy()
+        if listed.all():
+            columns |= self._product_columns(transactions, known_products)
+        elif listed.any():
+            found = self._product_columns(transactions[listed], known_products[listed])
+            columns |= {name: _placed(values, listed) for name, values in found.items()}
+        unknown = np.full(len(transactions), np.nan)
+        return np.column_stack([columns.get(spec.name, unknown) for spec in STATIC_SPECS])
 
     def _customer_columns(self, transactions: pd.DataFrame) -> dict[str, np.ndarray]:
         place = self.customers.index.get_indexer(pd.Index(transactions["customer_id"]))
@@ -93,7 +100,8 @@ class StaticData:
         home_country = _at(self.customers["home_country"].to_numpy(object), place)
 
         def is_abroad(column: str) -> np.ndarray:
-            return np.where(known, (home_country != transactions[column].to_numpy()).astype(float), np.nan)
+            country = transactions[column].to_numpy(object)
+            return np.where(known & pd.notna(country), (home_country != country).astype(float), np.nan)
 
         kilometres = distances_km(
             joined("home_latitude"),
@@ -158,6 +166,13 @@ def _at(values: np.ndarray, place: np.ndarray) -> np.ndarray:
     """`values` at each place; NaN where the place is -1, which stands for unknown (all are, without static data)."""
     taken: np.ndarray = np.append(values, np.nan)[place]
     return taken
+
+
+def _placed(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """A column with `values` at the rows (bool [n]) that have any."""
+    column = np.full(len(rows), np.nan)
+    column[rows] = values
+    return column
 
 
 def _largest_sum(owner: np.ndarray, category: np.ndarray, value: np.ndarray, rows: int) -> np.ndarray:

@@ -5,22 +5,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fraudstream.errors import FraudstreamError
-from fraudstream.messages.contracts import BROWSE_EVENT_TYPES, BrowseEvent, Label, Transaction
+from fraudstream.messages.contracts import BrowseEvent, Label, Transaction
 from fraudstream.snapshots.folders import sha256_of
 from model.training.history import BROWSE, LABELS, TRANSACTIONS, HistoryFolder
 
 #: Each dataset's schema and the column of its time.
-DATASETS = {
+DATASETS: dict[str, tuple[type[msgspec.Struct], str]] = {
     BROWSE: (BrowseEvent, "event_time"),
     TRANSACTIONS: (Transaction, "event_time"),
     LABELS: (Label, "labelled_at"),
 }
-_NULLABLE = frozenset({"product_id", "card_token", "promo_code"})
 _MILLISECONDS = pa.timestamp("ms", "UTC")
 
 
@@ -37,8 +37,9 @@ class Span:
 
 
 def columns_of(dataset: str) -> list[str]:
-    """The columns that a dataset must have."""
-    return [name for name in DATASETS[dataset][0].__struct_fields__ if name != "schema_version"]
+    """The columns that a dataset must have, without a null."""
+    fields = msgspec.structs.fields(DATASETS[dataset][0])
+    return [field.name for field in fields if field.required and field.name != "schema_version"]
 
 
 def parts(folder: HistoryFolder, dataset: str) -> list[Path]:
@@ -49,10 +50,10 @@ def parts(folder: HistoryFolder, dataset: str) -> list[Path]:
 def check(folder: HistoryFolder, until_ms: int) -> Span:
     """Looks at every file. Returns the span of its events.
 
-    Raises HistoryError without browsing events or transactions, and PastError for a column that is missing, a value
-    that the stream would refuse, or an event after `until_ms` (milliseconds since the epoch).
+    Raises HistoryError without transactions, and PastError for a column that is missing, a value that the stream would
+    refuse, or an event after `until_ms` (milliseconds since the epoch).
     """
-    folder.parts(BROWSE), folder.parts(TRANSACTIONS)
+    folder.parts(TRANSACTIONS)
     spans = [
         span
         for dataset in DATASETS
@@ -105,12 +106,14 @@ def _spans(part: Path, dataset: str, until_ms: int) -> Iterator[Span]:
             raise PastError(f"{part} has no column {missing[0]}; it needs {', '.join(columns_of(dataset))}")
         for number in range(file.num_row_groups):
             if file.metadata.row_group(number).num_rows:
-                yield _check_group(part, dataset, file.read_row_group(number, columns_of(dataset)), until_ms)
+                every = DATASETS[dataset][0].__struct_fields__
+                columns = [name for name in file.schema_arrow.names if name in every]
+                yield _check_group(part, dataset, file.read_row_group(number, columns), until_ms)
 
 
 def _check_group(part: Path, dataset: str, rows: pa.Table, until_ms: int) -> Span:
-    for name in rows.column_names:
-        if name not in _NULLABLE and rows[name].null_count:
+    for name in columns_of(dataset):
+        if rows[name].null_count:
             _refuse(part, name, rows, pc.is_null(rows[name]))
     for name, wrong in _wrong(dataset, rows):
         if pc.any(wrong).as_py():
@@ -125,13 +128,12 @@ def _check_group(part: Path, dataset: str, rows: pa.Table, until_ms: int) -> Spa
 
 def _wrong(dataset: str, rows: pa.Table) -> Iterator[tuple[str, pa.ChunkedArray]]:
     """Columns, and where their values can't be computed with."""
-    if dataset == BROWSE:
-        yield "event_type", pc.invert(pc.is_in(rows["event_type"], pa.array(BROWSE_EVENT_TYPES)))
     if dataset == TRANSACTIONS:
         amount = rows["amount"]
         yield "amount", pc.invert(pc.and_(pc.is_finite(amount), pc.greater(amount, 0.0)))
         for name, most in (("shipping_latitude", 90.0), ("shipping_longitude", 180.0)):
-            yield name, pc.invert(pc.less_equal(pc.abs(rows[name]), most))
+            if name in rows.column_names:
+                yield name, pc.invert(pc.less_equal(pc.abs(rows[name]), most))
 
 
 def _refuse(part: Path, column: str, rows: pa.Table, wrong: pa.ChunkedArray, why: str = "") -> None:

@@ -140,7 +140,7 @@ def _import(settings: Settings, connection: Postgres, past: Past, options: Optio
             rules = Rules.of(settings, past.rates, past.span.last_ms)
             write_profiles(draft, past.folder, rules, options.processes, show)
         with console.status("adding up transactions"):
-            rows = read_rows(past.folder, past.rates, past.now_ms)
+            rows = read_rows(past.folder, past.rates, past.now_ms, settings.shop.name)
         with console.status("writing to Postgres"):
             _commit(settings, connection, past, rows, draft, options)
 

@@ -17,7 +17,9 @@ from model.past.transactions import times_ms
 
 #: So many units of what is added up are one of the shop currency: what `round(…, 4)` keeps in SQL.
 PER_UNIT = 10_000
-_PLACE = ["hour", "shipping_country", "shipping_city"]
+_HOUR = ["hour", "shop"]
+_PLACE = [*_HOUR, "shipping_country", "shipping_city"]
+_PRODUCT = [*_HOUR, "product_id"]
 Frames = dict[str, pd.DataFrame]
 
 
@@ -27,6 +29,7 @@ class Rollups:
 
     frauds: pd.Index
     flagged_sessions: pd.MultiIndex  # (customer, session)
+    shop: str  # of a transaction that names none
     _parts: list[Frames] = field(default_factory=list)
 
     def add(self, table: pa.Table, rates: np.ndarray) -> None:
@@ -36,19 +39,21 @@ class Rollups:
         rows["flagged"] = rows["transaction_id"].isin(self.frauds)
         rows["unpriced"] = np.isnan(rates)
         rows["amount"] = _ten_thousandths(rows["amount"].to_numpy(), rates)
+        rows["shop"] = rows["shop"].fillna(self.shop)
         session = pd.MultiIndex.from_frame(rows[["customer_id", "session_id"]])
-        counted = ~session.isin(self.flagged_sessions)
+        single = rows["session_id"].isna()  # a session by itself
+        counted = ~np.where(single, rows["flagged"], session.isin(self.flagged_sessions))
         self._parts.append(
             {"counts": _counts(rows), "locations": _locations(rows), "sales": _sales(table, rows, rates, counted)}
         )
 
     def windows(self) -> dict[str, pa.Table]:
         """The rows of each table by its name, with `hour` (since 1970) for the window, and money in PER_UNIT parts."""
-        counts = self._summed("counts", ["hour"])
+        counts = self._summed("counts", _HOUR)
         places = self._summed("locations", _PLACE)
         for name in ("latitude", "longitude"):
             places[name] /= places["flagged"]
-        sales = self._summed("sales", ["hour", "product_id"])
+        sales = self._summed("sales", _PRODUCT)
         named = {"fraud_counts": counts, "fraud_locations": places, "product_sales": sales}
         return {name: pa.Table.from_pandas(frame, preserve_index=False) for name, frame in named.items()}
 
@@ -62,7 +67,7 @@ def flagged_sessions(tables: Iterable[pa.Table], frauds: pd.Index) -> pd.MultiIn
     found = [pd.DataFrame(columns=columns)]
     for table in tables:
         rows = table.select(["transaction_id", *columns]).to_pandas()
-        found.append(rows.loc[rows["transaction_id"].isin(frauds), columns])
+        found.append(rows.loc[rows["transaction_id"].isin(frauds) & rows["session_id"].notna(), columns])
     return pd.MultiIndex.from_frame(pd.concat(found))
 
 
@@ -75,7 +80,7 @@ def _ten_thousandths(amounts: np.ndarray, rates: np.ndarray) -> np.ndarray:
 def _counts(rows: pd.DataFrame) -> pd.DataFrame:
     flagged = rows["flagged"]
     columns = {
-        "hour": rows["hour"],
+        **{name: rows[name] for name in _HOUR},
         "transactions": 1,
         "flagged": flagged.astype(np.int64),
         "amount": rows["amount"],
@@ -83,12 +88,13 @@ def _counts(rows: pd.DataFrame) -> pd.DataFrame:
         "unpriced": rows["unpriced"].astype(np.int64),
         "flagged_unpriced": (rows["unpriced"] & flagged).astype(np.int64),
     }
-    return pd.DataFrame(columns).groupby("hour").sum().reset_index()
+    return pd.DataFrame(columns).groupby(_HOUR).sum().reset_index()
 
 
 def _locations(rows: pd.DataFrame) -> pd.DataFrame:
-    """Latitude and longitude are sums here."""
-    frauds = rows[rows["flagged"]]
+    """Latitude and longitude are sums here. What a map can't show is left out, as in SQL (`expressions.PLACED`)."""
+    place = ["shipping_country", "shipping_city", "shipping_latitude", "shipping_longitude"]
+    frauds = rows[rows["flagged"] & rows[place].notna().all(axis=1)]
     columns = {
         **{name: frauds[name] for name in _PLACE},
         "latitude": frauds["shipping_latitude"],
@@ -101,14 +107,14 @@ def _locations(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _sales(table: pa.Table, rows: pd.DataFrame, rates: np.ndarray, counted: np.ndarray) -> pd.DataFrame:
     items = table["items"].combine_chunks()
-    row = np.repeat(np.arange(len(rows)), pc.list_value_length(items).to_numpy())
+    row = np.repeat(np.arange(len(rows)), pc.fill_null(pc.list_value_length(items), 0).to_numpy())
     lines = items.flatten()
     quantity = lines.field("quantity").to_numpy().astype(np.int64)
     price = _ten_thousandths(lines.field("unit_price").to_numpy(), rates[row])
     columns = {
-        "hour": rows["hour"].to_numpy()[row],
+        **{name: rows[name].to_numpy()[row] for name in _HOUR},
         "product_id": lines.field("product_id").to_numpy(zero_copy_only=False),
         "units": quantity,
         "revenue": quantity * price,
     }
-    return pd.DataFrame(columns)[counted[row]].groupby(["hour", "product_id"]).sum().reset_index()
+    return pd.DataFrame(columns)[counted[row]].groupby(_PRODUCT).sum().reset_index()

@@ -24,11 +24,14 @@ class Rows:
     all_labels: int
 
 
-def read_rows(folder: HistoryFolder, rates: CurrencyRates, now_ms: int) -> Rows:
-    """Reads a history's transactions and labels, as known at `now_ms` (milliseconds since the epoch)."""
+def read_rows(folder: HistoryFolder, rates: CurrencyRates, now_ms: int, shop: str) -> Rows:
+    """Reads a history's transactions and labels, as known at `now_ms` (milliseconds since the epoch).
+
+    `shop` is that of a transaction that names none.
+    """
     labels, transactions = Labels.read(folder), Transactions(folder)
     frauds = labels.frauds(now_ms)
-    rollups = Rollups(frauds, flagged_sessions(transactions.tables(), frauds))
+    rollups = Rollups(frauds, flagged_sessions(transactions.tables(), frauds), shop)
     slimmed = []
     for table in transactions.tables():
         rollups.add(table, exchange_rates(table, rates))

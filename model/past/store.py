@@ -50,11 +50,11 @@ _MONEY = frozenset({"amount", "flagged_amount", "revenue"})
 _LOCATION = ("shipping_country", "shipping_city", "latitude", "longitude")
 #: Each rollup's columns besides its window, as they are staged.
 _WINDOWS = {
-    "fraud_counts": ROLLUP_SUMS["fraud_counts"],
-    "fraud_locations": (*_LOCATION, *ROLLUP_SUMS["fraud_locations"]),
-    "product_sales": ("product_id", *ROLLUP_SUMS["product_sales"]),
+    "fraud_counts": ("shop", *ROLLUP_SUMS["fraud_counts"]),
+    "fraud_locations": ("shop", *_LOCATION, *ROLLUP_SUMS["fraud_locations"]),
+    "product_sales": ("shop", "product_id", *ROLLUP_SUMS["product_sales"]),
 }
-_TYPES = {"product_id": "text", "shipping_country": "text", "shipping_city": "text"} | dict.fromkeys(
+_TYPES = dict.fromkeys(("shop", "product_id", "shipping_country", "shipping_city"), "text") | dict.fromkeys(
     ("latitude", "longitude"), "float8"
 )
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,14 +12,14 @@ import pyarrow.parquet as pq
 
 from fraudstream.static_data.currencies import CurrencyRates
 from model.past.folder import parts
-from model.training.history import LABELS, TRANSACTIONS, HistoryFolder
+from model.training.history import LABELS, TRANSACTIONS, HistoryFolder, read_part
 
 MILLISECONDS = pa.timestamp("ms", "UTC")
 RISK_COLUMNS = (
     "transaction_id", "event_time", "customer_id", "device_id", "card_token", "shipping_latitude", "shipping_longitude",
     "items",
 )  # fmt: skip
-_ROLLUP_COLUMNS = ("session_id", "amount", "currency", "shipping_city", "shipping_country")
+_ROLLUP_COLUMNS = ("session_id", "amount", "currency", "shipping_city", "shipping_country", "shop")
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class Transactions:
 
     def __init__(self, folder: HistoryFolder) -> None:
         self._parts = parts(folder, TRANSACTIONS)
-        identifiers = [_read(part, ["transaction_id"]) for part in self._parts]
+        identifiers = [read_part(part, ["transaction_id"]) for part in self._parts]
         ends = np.cumsum([len(each) for each in identifiers])
         every = pa.concat_tables(identifiers)["transaction_id"].to_pandas()
         self._first = np.split((~every.duplicated()).to_numpy(), ends[:-1])
@@ -80,7 +79,7 @@ class Transactions:
     def tables(self) -> Iterator[pa.Table]:
         """The rows of each file, with RISK_COLUMNS and what the rollups need; event_time is in milliseconds."""
         for part, first in zip(self._parts, self._first, strict=True):
-            table = _read(part, [*RISK_COLUMNS, *_ROLLUP_COLUMNS]).filter(pa.array(first))
+            table = read_part(part, [*RISK_COLUMNS, *_ROLLUP_COLUMNS]).filter(pa.array(first))
             at = table.schema.get_field_index("event_time")
             yield table.set_column(at, "event_time", table["event_time"].cast(MILLISECONDS))
 
@@ -105,12 +104,9 @@ def slim(table: pa.Table, since_ms: int) -> pa.Table:
 
 def _as_json(items: pa.Array) -> pa.Array:
     products = pc.dictionary_encode(items.flatten().field("product_id"))
-    told = pa.array([json.dumps({"product_id": name}) for name in products.dictionary.to_pylist()], pa.string())
-    lengths = pc.list_value_length(items)
+    words = pa.array([json.dumps({"product_id": name}) for name in products.dictionary.to_pylist()], pa.string())
+    lengths = pc.fill_null(pc.list_value_length(items), 0)
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths.to_numpy())]), pa.int32())
-    lines = pa.ListArray.from_arrays(offsets, told.take(products.indices))
-    return pc.binary_join_element_wise("[", pc.binary_join(lines, ", "), "]", "")
-
-
-def _read(part: Path, columns: list[str]) -> pa.Table:
-    return pq.read_table(part, columns=columns)
+    lines = pa.ListArray.from_arrays(offsets, words.take(products.indices))
+    told = pc.binary_join_element_wise("[", pc.binary_join(lines, ", "), "]", "")
+    return pc.if_else(items.is_valid(), told, pa.scalar(None, pa.string()))

@@ -1,7 +1,6 @@
 """Sentences that say, in plain English, what a feature's value means."""
 
 from collections.abc import Callable
-from math import isnan
 
 from fraudstream.messages.contracts import PAYMENT_METHODS
 from model.durations import DAY_SECONDS, HOUR_SECONDS
@@ -12,8 +11,6 @@ from model.features.spec import FeatureSpec, Unit
 def sentence(name: str, value: float, usual: float | None) -> str:
     """The sentence of feature `name` for `value`; `usual` is the value of an ordinary legitimate transaction."""
     spec = SPECS[name]
-    if isnan(value):
-        return f"unknown: {spec.definition}"
     if spec.unit == "flag":
         return spec.template if value else spec.otherwise
     shown = "unknown" if usual is None else format_value(spec, usual)

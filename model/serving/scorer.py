@@ -14,6 +14,7 @@ from skops.io.exceptions import UntrustedTypesFoundException
 from fraudstream.messages.contracts import Reason
 from model.features.columns import FEATURE_NAMES
 from model.serving.artifact import (
+    METADATA_FILE,
     ArtifactError,
     Calibration,
     Metadata,
@@ -54,6 +55,7 @@ class Scorer:
         self.threshold = metadata.threshold
         self.sha256 = metadata.sha256
         self.features = tuple(metadata.features)
+        self._columns = None if self.features == FEATURE_NAMES else [FEATURE_NAMES.index(n) for n in self.features]
 
     @classmethod
     def load(cls, folder: Path) -> "Scorer":
@@ -73,13 +75,18 @@ class Scorer:
             raise ArtifactError(f"model {described.version} holds types that aren't trusted: {error}") from error
         except (BadZipFile, KeyError, ValueError) as error:
             raise ArtifactError(f"model {described.version} isn't a skops file: {error}; train it again") from error
+        _check_width(model, described)
         return cls(model, described)
 
     def score(self, features: np.ndarray) -> np.ndarray:
-        """Probability of fraud of each row; `features` is float64 [n, len(self.features)], NaN where unknown."""
+        """Probability of fraud of each row; `features` is float64 [n, FEATURE_NAMES], NaN where unknown."""
         if not len(features):
             return np.empty(0)
-        return calibrated(log_odds(self.model, features), self.metadata.calibration)
+        return calibrated(log_odds(self.model, self.own(features)), self.metadata.calibration)
+
+    def own(self, features: np.ndarray) -> np.ndarray:
+        """The columns of FEATURE_NAMES that the model was trained with, in its order; float64 [n, self.features]."""
+        return features if self._columns is None else features[:, self._columns]
 
     @cached_property
     def explainer(self) -> "TreeExplainer":
@@ -89,33 +96,43 @@ class Scorer:
         return TreeExplainer(self.model)
 
     def contributions(self, features: np.ndarray) -> tuple[np.ndarray, float]:
-        """SHAP values [n, features] in calibrated log-odds, and the base value that they add to."""
-        values = self.explainer.shap_values(features, check_additivity=False)
+        """SHAP values [n, self.features] in calibrated log-odds, and the base value that they add to."""
+        values = self.explainer.shap_values(self.own(features), check_additivity=False)
         base = float(np.ravel(self.explainer.expected_value)[0])
         calibration = self.metadata.calibration
         return values * calibration.slope, base * calibration.slope + calibration.intercept
 
     def reasons(self, features: np.ndarray) -> list[list[Reason]]:
-        """Reasons for each row's score: at most REASONS features that raised it, the strongest first."""
+        """Reasons for each row's score: at most REASONS known features that raised it, the strongest first."""
         if not len(features):
             return []
         contributions, _ = self.contributions(features)
-        return [self._row_reasons(row, parts) for row, parts in zip(features, contributions, strict=True)]
+        return [self._row_reasons(row, parts) for row, parts in zip(self.own(features), contributions, strict=True)]
 
     def _row_reasons(self, row: np.ndarray, contributions: np.ndarray) -> list[Reason]:
-        strongest = np.argsort(-contributions, kind="stable")[:REASONS]
+        told = np.where(np.isnan(row), 0.0, contributions)  # what isn't known explains nothing to people
+        strongest = np.argsort(-told, kind="stable")[:REASONS]
         return [
-            self._reason(self.features[index], float(row[index]), float(contributions[index]))
+            self._reason(self.features[index], float(row[index]), float(told[index]))
             for index in strongest
-            if contributions[index] > 0
+            if told[index] > 0
         ]
 
     def _reason(self, name: str, value: float, contribution: float) -> Reason:
         return Reason(
             feature=name,
-            value=None if np.isnan(value) else value,
+            value=value,
             contribution=contribution,
             text=sentence(name, value, self.metadata.usual.get(name)),
+        )
+
+
+def _check_width(model: "HistGradientBoostingClassifier", metadata: Metadata) -> None:
+    trained = getattr(model, "n_features_in_", 0)
+    if trained != len(metadata.features):
+        raise ArtifactError(
+            f"model {metadata.version} was trained with {trained} features, and {METADATA_FILE} names "
+            f"{len(metadata.features)}: restore it or train the model again"
         )
 
 
@@ -129,16 +146,15 @@ def _check_library(metadata: Metadata) -> None:
 
 
 def _check_features(metadata: Metadata) -> None:
-    if tuple(metadata.features) == FEATURE_NAMES:
-        return
-    only_trained = sorted(set(metadata.features) - set(FEATURE_NAMES))
-    only_running = sorted(set(FEATURE_NAMES) - set(metadata.features))
-    difference = (
-        f"only in the model: {only_trained}; only in the code: {only_running}"
-        if only_trained or only_running
-        else "the order differs"
-    )
-    raise ArtifactError(
-        f"model {metadata.version} was trained with other features than this code computes ({difference}): "
-        "train the model again or use the code of its version"
-    )
+    """A model may know fewer features than the code computes, in any order, and none that it doesn't."""
+    unknown = sorted(set(metadata.features) - set(FEATURE_NAMES))
+    if unknown:
+        raise ArtifactError(
+            f"model {metadata.version} was trained with features that this code doesn't compute ({unknown}): "
+            "train the model again or use the code of its version"
+        )
+    if not metadata.features or len(set(metadata.features)) < len(metadata.features):
+        raise ArtifactError(
+            f"model {metadata.version} names no feature, or one twice: {METADATA_FILE} isn't what it was trained with; "
+            "train the model again"
+        )

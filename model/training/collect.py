@@ -47,7 +47,7 @@ from fraudstream.settings.kafka import KafkaSettings, Role
 from fraudstream.static_data.currencies import COLUMNS
 from fraudstream.storage.connect import PostgresUnavailableError, session
 from model.features.static import CUSTOMER_COLUMNS, PRODUCT_COLUMNS
-from model.training.history import RATES_FILE, WARM_UP, WARM_UP_DATASETS, HistoryFolder
+from model.training.history import COLUMN_TYPES, RATES_FILE, WARM_UP, WARM_UP_DATASETS, HistoryFolder
 
 console = Console(stderr=True)
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -61,11 +61,6 @@ Examples:
 
   python -m model.training.collect --existing var/history
 """
-_TIME = pa.timestamp("ms", "UTC")
-_ITEMS = pa.list_(pa.struct([("product_id", pa.string()), ("quantity", pa.int64()), ("unit_price", pa.float64())]))
-_TYPES = {"event_time": _TIME, "labelled_at": _TIME, "is_fraud": pa.bool_(), "items": _ITEMS} | dict.fromkeys(
-    ("amount", "promo_amount", "shipping_fee", "shipping_latitude", "shipping_longitude"), pa.float64()
-)
 _RATES = pa.schema([("currency", pa.string()), ("valid_from", pa.date32()), ("rate", pa.float64())])
 #: Each dataset's topic, schema and the column that it is sorted by.
 _DATASETS: dict[str, tuple[Topic, type[msgspec.Struct], str]] = {
@@ -113,7 +108,7 @@ def collect(settings: Settings, hours: float, out: Path, warm_up_hours: float | 
     try:
         _write_static(settings, fresh)
         rows = {name: _write_dataset(settings, name, Period(start_ms), fresh) for name in _DATASETS}
-        for name in ("browse_events", "transactions", "labels"):
+        for name in ("transactions", "labels"):
             if not rows[name]:
                 raise CollectError(
                     f"Kafka's topic {_DATASETS[name][0]} holds nothing of the last {hours:g} h: is the platform up, "
@@ -196,7 +191,7 @@ def _begin_with_past(settings: Settings, out: Path) -> None:
 def _tables(events: Iterator[Any], schema: type[msgspec.Struct]) -> Iterator[pa.Table]:
     """Events as Arrow tables, without their schema_version."""
     fields = pa.schema(
-        [(name, _TYPES.get(name, pa.string())) for name in schema.__struct_fields__ if name != "schema_version"]
+        [(name, COLUMN_TYPES.get(name, pa.string())) for name in schema.__struct_fields__ if name != "schema_version"]
     )
     while chunk := list(islice(events, _CHUNK_ROWS)):
         columns = {name: [getattr(event, name) for event in chunk] for name in fields.names}

@@ -7,15 +7,15 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from fraudstream.messages.contracts import Transaction
 from fraudstream.settings import EntityRiskSettings
 from fraudstream.static_data.currencies import CurrencyRates
 from fraudstream.static_data.entities import WINDOW_DAYS
 from model.features.columns import FEATURE_NAMES, STATEFUL_FEATURES, STATIC_FEATURES
 from model.features.static import StaticData
 from model.training.entity_history import entity_features_as_of
-from model.training.history import HistoryFolder
+from model.training.history import HistoryFolder, read_part
 from model.training.stateful import stateful_features
 
 LEGITIMATE = "legitimate"
@@ -85,6 +85,9 @@ def build(
     transactions = transactions.loc[transactions.index.isin(stateful.index)]
     transactions = transactions.sort_values("event_time", kind="stable")
     times = transactions["event_time"].astype("datetime64[ms, UTC]").astype("int64").to_numpy()
+    for name in Transaction.__struct_fields__:
+        if name not in transactions.columns:
+            transactions[name] = None  # this shop has none
     transactions["exchange_rate"] = rates.column(transactions["currency"].to_numpy(object), times)
     transactions["shop_amount"] = transactions["amount"] * transactions["exchange_rate"]
     static = StaticData.from_frames(folder.table("customers"), folder.table("products"))
@@ -116,10 +119,7 @@ def _with_warm_up(folder: HistoryFolder, transactions: pd.DataFrame) -> pd.DataF
     """
     since = transactions["event_time"].min() - pd.Timedelta(days=WINDOW_DAYS + 1)
     counted = pc.field("event_time") >= pa.scalar(since.to_pydatetime(), pa.timestamp("ms", "UTC"))
-    before = [
-        _slim(pq.read_table(part, columns=_RISK_COLUMNS, filters=counted))
-        for part in folder.warm_up.parts_if_any("transactions")
-    ]
+    before = [_slim(read_part(part, _RISK_COLUMNS, counted)) for part in folder.warm_up.parts_if_any("transactions")]
     if not before:
         return transactions
     past = pd.concat(before).drop_duplicates("transaction_id").set_index("transaction_id")
@@ -132,10 +132,13 @@ def _slim(table: pa.Table) -> pd.DataFrame:
     items = table["items"].combine_chunks()
     products = items.flatten().field("product_id").to_pylist()
     shared = {product: {"product_id": product} for product in products}
-    ends = np.cumsum(pc.list_value_length(items).to_numpy()).tolist()
-    starts = [0, *ends[:-1]]
+    ends = np.cumsum(pc.fill_null(pc.list_value_length(items), 0).to_numpy()).tolist()
+    starts, known = [0, *ends[:-1]], items.is_valid().to_pylist()
     frame: pd.DataFrame = table.drop_columns("items").to_pandas()
-    lists = [[shared[name] for name in products[a:b]] for a, b in zip(starts, ends, strict=True)]
+    lists = [
+        [shared[name] for name in products[a:b]] if is_known else None
+        for a, b, is_known in zip(starts, ends, known, strict=True)
+    ]
     return frame.assign(items=pd.Series(lists, frame.index, object))
 
 

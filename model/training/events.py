@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fraudstream.messages.contracts import LAST_MS, SCHEMA_VERSION, BrowseEvent, Item, Transaction
-from model.training.history import BROWSE, TRANSACTIONS, HistoryFolder
+from model.training.history import BROWSE, TRANSACTIONS, HistoryFolder, unknown
 
 BATCH_ROWS = 16_384
 _WARM_UP_ROWS = 2_048  # of each part: all are read at the same time
@@ -22,10 +22,10 @@ Event = tuple[datetime, BrowseEvent | Transaction, bool]
 
 
 def events_of(folder: HistoryFolder, customers: pa.Array) -> Iterator[Event]:
-    """What `customers` did, with the warm-up. Raises HistoryError when the folder has no events."""
+    """What `customers` did, with the warm-up. Raises HistoryError when the folder has no transactions."""
     before = folder.warm_up
     streams = [_browse_events(part, customers, _WARM_UP_ROWS) for part in before.parts_if_any(BROWSE)]
-    streams += [_browse_events(part, customers, BATCH_ROWS) for part in folder.parts(BROWSE)]
+    streams += [_browse_events(part, customers, BATCH_ROWS) for part in folder.parts_if_any(BROWSE)]
     streams += [_transactions(part, customers, _WARM_UP_ROWS, warms=True) for part in before.parts_if_any(TRANSACTIONS)]
     streams += [_transactions(part, customers, BATCH_ROWS, warms=False) for part in folder.parts(TRANSACTIONS)]
     return heapq.merge(*streams, key=_event_time)
@@ -70,11 +70,13 @@ def _transactions(part: Path, customers: pa.Array, rows: int, *, warms: bool) ->
 
 
 def _batches(part: Path, customers: pa.Array, names: tuple[str, ...], rows: int) -> Iterator[Iterator[tuple[Any, ...]]]:
-    """The rows of `customers`, a batch in memory at a time."""
+    """The rows of `customers`, a batch in memory at a time; None of a column that the shop doesn't have."""
     with pq.ParquetFile(part) as file:
-        for batch in file.iter_batches(rows, columns=list(names)):
+        present = set(file.schema_arrow.names)
+        for batch in file.iter_batches(rows, columns=[name for name in names if name in present]):
             mine = batch.filter(pc.is_in(batch.column("customer_id"), customers))
-            yield zip(*(_values(mine.column(name)) for name in names), strict=True)
+            columns = (mine.column(name) if name in present else unknown(name, len(mine)) for name in names)
+            yield zip(*map(_values, columns), strict=True)
 
 
 def _values(column: pa.Array) -> list[Any]:
@@ -86,15 +88,21 @@ def _values(column: pa.Array) -> list[Any]:
         return list(column.to_numpy(zero_copy_only=False))
     if pa.types.is_list(column.type):
         return _items(column)
+    if pa.types.is_floating(column.type):  # other writers' null
+        column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
     return list(column.to_pylist())
 
 
-def _items(column: pa.Array) -> list[list[Item]]:
+def _items(column: pa.Array) -> list[list[Item] | None]:
     lines = column.flatten()
     fields = (_values(lines.field(name)) for name in ("product_id", "quantity", "unit_price"))
     items = [
         Item(product_id=product, quantity=quantity, unit_price=price)
         for product, quantity, price in zip(*fields, strict=True)
     ]
-    ends = np.cumsum(pc.list_value_length(column).to_numpy()).tolist()
-    return [items[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+    ends = np.cumsum(pc.fill_null(pc.list_value_length(column), 0).to_numpy()).tolist()
+    known = column.is_valid().to_pylist()
+    return [
+        items[start:end] if is_known else None
+        for start, end, is_known in zip([0, *ends[:-1]], ends, known, strict=True)
+    ]

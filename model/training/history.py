@@ -1,10 +1,12 @@
 """A history directory: its files."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fraudstream.settings import ShopSettings
@@ -15,6 +17,27 @@ WARM_UP = "warm_up"
 RATES_FILE = "currency_rates.parquet"
 BROWSE, TRANSACTIONS, LABELS = "browse_events", "transactions", "labels"
 WARM_UP_DATASETS = (BROWSE, TRANSACTIONS, LABELS)
+_TIME = pa.timestamp("ms", "UTC")
+_ITEMS = pa.list_(pa.struct([("product_id", pa.string()), ("quantity", pa.int64()), ("unit_price", pa.float64())]))
+#: Types of the columns that aren't texts.
+COLUMN_TYPES = {"event_time": _TIME, "labelled_at": _TIME, "is_fraud": pa.bool_(), "items": _ITEMS} | dict.fromkeys(
+    ("amount", "promo_amount", "shipping_fee", "shipping_latitude", "shipping_longitude"), pa.float64()
+)
+
+
+def read_part(part: Path, columns: Sequence[str], filters: pc.Expression | None = None) -> pa.Table:
+    """These columns of a file; one that the shop doesn't have is null."""
+    present = set(pq.read_schema(part).names)
+    table = pq.read_table(part, columns=[name for name in columns if name in present], filters=filters)
+    for name in columns:
+        if name not in present:
+            table = table.append_column(name, unknown(name, len(table)))
+    return table.select(list(columns))
+
+
+def unknown(column: str, rows: int) -> pa.Array:
+    """The values of a column that a shop doesn't have."""
+    return pa.nulls(rows, COLUMN_TYPES.get(column, pa.string()))
 
 
 @dataclass(frozen=True)
@@ -77,5 +100,5 @@ class HistoryFolder:
 
     def events(self) -> int:
         """Number of browsing events and transactions, with those of the warm-up."""
-        before = sum(self.warm_up.rows(name) for name in (BROWSE, TRANSACTIONS) if self.warm_up.has(name))
-        return self.rows(BROWSE) + self.rows(TRANSACTIONS) + before
+        folders = (self, self.warm_up)
+        return sum(each.rows(name) for each in folders for name in (BROWSE, TRANSACTIONS) if each.has(name))

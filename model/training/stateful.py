@@ -19,7 +19,7 @@ from model.features.columns import STATEFUL_COLUMNS
 from model.features.observe import observe_browse, observe_transaction
 from model.features.profile import Profile
 from model.training.events import event_ms, events_of
-from model.training.history import BROWSE, TRANSACTIONS, HistoryFolder
+from model.training.history import TRANSACTIONS, HistoryFolder
 from model.training.shards import counted, in_processes
 
 
@@ -32,7 +32,7 @@ def stateful_features(
 
     Calls `progress` now and then with the number of events done so far. Raises HistoryError.
     """
-    folder.parts(BROWSE), folder.parts(TRANSACTIONS)
+    folder.parts(TRANSACTIONS)
     shards = [(folder, shard, processes, rates) for shard in range(processes)]
     results = in_processes(_shard_features, shards, processes, progress)
     identifiers = np.concatenate([part[0] for part in results])

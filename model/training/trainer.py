@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -44,8 +44,11 @@ class Trained:
 def train(splits: dict[str, Split], options: Options, progress: Callable[[str], None]) -> Trained:
     """Fits on the training periods, tunes, calibrates and sets the threshold on the validation ones, tests on the rest.
 
+    The model gets the features that are known of any row it is trained on: a shop without devices has none of theirs.
     Calls `progress` with what is done next. The same splits and options give the same artifact, byte by byte.
     """
+    names = _known_features(list(splits.values()))
+    splits = {name: _with_features(split, names) for name, split in splits.items()}
     parts = list(splits.values())
     trials = _search(parts, options, progress)
     progress("fitting")
@@ -61,8 +64,8 @@ def train(splits: dict[str, Split], options: Options, progress: Callable[[str], 
     metadata = Metadata(
         version=f"{trained_at:%Y%m%d}-{sha256_of(artifact + decision)[:10]}",
         trained_at=trained_at,
-        features=list(FEATURE_NAMES),
-        usual=_usual(features[~truth]),
+        features=names,
+        usual=_usual(names, features[~truth]),
         threshold=threshold,
         sha256=sha256_of(artifact),
         libraries={
@@ -78,6 +81,22 @@ def train(splits: dict[str, Split], options: Options, progress: Callable[[str], 
         tuning=[asdict(trial) for trial in trials],
     )
     return Trained(artifact, metadata, scores)
+
+
+def _known_features(splits: list[Split]) -> list[str]:
+    known = np.any([(~np.isnan(split.training.features)).any(axis=0) for split in splits], axis=0)
+    return [name for name, is_known in zip(FEATURE_NAMES, known, strict=True) if is_known]
+
+
+def _with_features(split: Split, names: list[str]) -> Split:
+    """The split with these features only, in their order."""
+    if tuple(names) == FEATURE_NAMES:
+        return split
+    columns = [FEATURE_NAMES.index(name) for name in names]
+    training, validation, test = (
+        replace(part, features=part.features[:, columns]) for part in (split.training, split.validation, split.test)
+    )
+    return replace(split, training=training, validation=validation, test=test)
 
 
 def _search(splits: list[Split], options: Options, progress: Callable[[str], None]) -> list[Trial]:
@@ -112,9 +131,9 @@ def _validation_days(split: Split) -> float:
     return float((times.max() - times.min()).total_seconds() / DAY_SECONDS)
 
 
-def _usual(legitimate: np.ndarray) -> dict[str, float | None]:
+def _usual(names: list[str], legitimate: np.ndarray) -> dict[str, float | None]:
     """Each feature's median where it is known; None where it never is."""
-    known = {name: values[~np.isnan(values)] for name, values in zip(FEATURE_NAMES, legitimate.T, strict=True)}
+    known = {name: values[~np.isnan(values)] for name, values in zip(names, legitimate.T, strict=True)}
     return {name: float(np.median(values)) if len(values) else None for name, values in known.items()}
 
 

@@ -9,9 +9,11 @@ from typing import Any
 
 import psycopg
 
+#: The session of a transaction: one without any is a session by itself.
+SESSION = "coalesce(session_id, 'of ' || transaction_id)"
 #: Sessions with a fraud by the newest verdict: of labels, or of the model where there is none.
-FLAGGED = """
-    SELECT customer_id, session_id FROM fraud.scored_transactions
+FLAGGED = f"""
+    SELECT customer_id, {SESSION} AS session_id FROM fraud.scored_transactions
     LEFT JOIN (
         SELECT DISTINCT ON (transaction_id) transaction_id, is_fraud AS labelled_fraud
         FROM fraud.transaction_labels ORDER BY transaction_id, labelled_at DESC, label_id DESC
@@ -56,28 +58,28 @@ COMPARED = {
         SELECT customer_id || ' ' || session_id, (kept.flagged_at IS NOT NULL)::text, (made.fraud IS NOT NULL)::text
         FROM fraud.flagged_sessions kept FULL JOIN (SELECT *, true AS fraud FROM ({FLAGGED}) f) made
             USING (customer_id, session_id)
-        WHERE kept.flagged_at IS NULL OR made.fraud IS NULL
+        WHERE (kept.flagged_at IS NULL OR made.fraud IS NULL) AND session_id NOT LIKE 'of %'
     """,
     "counted_in_sales": f"""
         SELECT transaction_id, counted_in_sales::text, (NOT counted_in_sales)::text FROM fraud.scored_transactions
-        WHERE counted_in_sales = ((customer_id, session_id) IN ({FLAGGED}))
+        WHERE counted_in_sales = ((customer_id, {SESSION}) IN ({FLAGGED}))
     """,
     "product_sales": f"""
-        SELECT coalesce(kept.window_start, made.window_start)::text || ' ' || product_id,
+        SELECT concat_ws(' ', coalesce(kept.window_start, made.window_start), product_id, shop),
             (kept.units, kept.revenue)::text, (made.units, made.revenue)::text
         FROM (
-            SELECT {_window(30, "window_start", "product_sales")} AS window_start, product_id,
+            SELECT {_window(30, "window_start", "product_sales")} AS window_start, product_id, shop,
                 sum(units) AS units, sum(revenue) AS revenue
-            FROM fraud.product_sales GROUP BY 1, 2
+            FROM fraud.product_sales GROUP BY 1, 2, 3
         ) kept FULL JOIN (
             SELECT {_window(30, "event_time", "product_sales")} AS window_start,
-                item.product_id, sum(item.quantity) AS units,
+                item.product_id, shop, sum(item.quantity) AS units,
                 sum(item.quantity * round(item.unit_price * exchange_rate, 4)) AS revenue
             FROM fraud.scored_transactions,
                 jsonb_to_recordset(items) AS item (product_id text, quantity bigint, unit_price numeric)
-            WHERE (customer_id, session_id) NOT IN ({FLAGGED})
-            GROUP BY 1, 2
-        ) made USING (window_start, product_id)
+            WHERE (customer_id, {SESSION}) NOT IN ({FLAGGED})
+            GROUP BY 1, 2, 3
+        ) made USING (window_start, product_id, shop)
         WHERE coalesce(kept.units, 0) <> coalesce(made.units, 0)
             OR coalesce(kept.revenue, 0) <> coalesce(made.revenue, 0)
     """,
@@ -91,7 +93,9 @@ COMPARED = {
         ) kept FULL JOIN (
             SELECT {_window(60, "event_time", "fraud_locations")} AS window_start,
                 shipping_country, shipping_city, count(*) AS flagged
-            FROM fraud.scored_transactions WHERE is_fraud GROUP BY 1, 2, 3
+            FROM fraud.scored_transactions
+            WHERE is_fraud AND num_nulls(shipping_country, shipping_city, shipping_latitude, shipping_longitude) = 0
+            GROUP BY 1, 2, 3
         ) made USING (window_start, shipping_country, shipping_city)
         WHERE kept.flagged IS DISTINCT FROM made.flagged
     """,

@@ -120,6 +120,8 @@ def test_what_was_stored_before_exchange_rates_counts_as_it_did(fresh: Settings)
         wrong = [found for found in rollups.differences(connection) if "sales" in found or "fraud_counts" in found]
         assert wrong == []
         assert connection.execute("SELECT DISTINCT exchange_rate FROM fraud.scored_transactions").fetchall() == [(1,)]
+        for table in ("scored_transactions", "product_sales", "fraud_counts"):
+            assert connection.execute(f"SELECT DISTINCT shop FROM fraud.{table}").fetchall() == [("main",)]
         alembic.command.downgrade(migrate.configuration(fresh), "-1")
         alembic.command.upgrade(migrate.configuration(fresh), "head")
 

@@ -255,7 +255,7 @@ def test_thinning_keeps_every_hours_sum(writer: Postgres, windows: list[tuple[in
         start = newest - timedelta(seconds=30 * age)
         writer.execute(
             "INSERT INTO fraud.product_sales AS p VALUES (%s, %s, %s, %s, 2) "
-            "ON CONFLICT (window_start, product_id) DO UPDATE "
+            "ON CONFLICT (window_start, product_id, shop) DO UPDATE "
             "SET units = p.units + excluded.units, revenue = p.revenue + excluded.revenue",
             (start, product, units, units),
         )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fraudstream.messages.contracts import Topic, iso_milliseconds
 from fraudstream.settings import Settings
-from spark_jobs import sink
+from spark_jobs import sink, statements
 from spark_jobs.fencing import Driver
 from spark_jobs.ledger import BatchRecord
 from tests.faults import rollups
@@ -49,6 +49,11 @@ class Books:
         """Units of all windows; each order of these tests has 2."""
         return self.value("SELECT coalesce(sum(units), 0)::int FROM fraud.product_sales")
 
+    def published(self, batch_id: int) -> list[tuple[Any, ...]]:
+        """Products that a batch publishes, with units and revenue."""
+        rows = self._writer.execute(statements.SALES_TO_PUBLISH.encode(), (batch_id,)).fetchall()
+        return [(product, units, revenue) for product, _, units, revenue in rows]
+
     def value(self, query: str) -> Any:
         found = self._writer.execute(query).fetchone()
         assert found
@@ -65,7 +70,9 @@ def books(settings: Settings, writer: Postgres) -> Books:
 RATES = {"b": 0.0061, "c": float("nan"), "d": 2.812345678901}
 
 
-def order(name: str, customer: str = "c-1", session: str = "s-1", *, is_fraud: bool = False, **fields: Any) -> Row:
+def order(
+    name: str, customer: str = "c-1", session: str | None = "s-1", *, is_fraud: bool = False, **fields: Any
+) -> Row:
     row = scored(0, is_fraud=is_fraud, transaction_id=name, customer_id=customer, session_id=session, **fields)
     return row | {"exchange_rate": RATES.get(name[0], 1.0)}
 
@@ -156,8 +163,40 @@ def test_a_sale_in_another_currency_is_taken_back_and_put_back_with_the_amount_t
     assert (books.sold(), books.value(revenue)) == (8, "152.7378")
 
 
+def test_a_purchase_without_a_session_is_one_by_itself(books: Books) -> None:
+    books.commit(order("a", session=None, is_fraud=True), order("b", session=None), order("c"))
+    assert books.sold() == 4
+    assert books.value("SELECT count(*) FROM fraud.flagged_sessions") == 0
+    books.commit(verdict("a", is_fraud=False), verdict("b", is_fraud=True))
+    assert books.sold() == 4
+    books.commit(verdict("b", is_fraud=False, day=2), order("d", session=None), order("e", session=None, is_fraud=True))
+    assert books.sold() == 8
+
+
+def test_a_purchase_that_lacks_things_is_kept_with_nulls_and_counted_where_it_can_be(books: Books) -> None:
+    lacks = ("items", "payment_method", "promo_amount", "shipping_fee", "shipping_city", "shipping_latitude")
+    more = ("shipping_country", "ip_country", "device_id", "card_token", "currency")
+    nothing = dict.fromkeys((*lacks, *more))
+    books.commit(order("a", session=None, is_fraud=True, **nothing), order("b", session=None, **nothing))
+    null = f"SELECT count(*) FROM fraud.scored_transactions WHERE num_nonnulls(session_id, {', '.join(lacks)}) = 0"
+    assert books.value(null) == 2
+    assert books.value("SELECT array_agg(DISTINCT currency || ' ' || shop) FROM fraud.fraud_alerts") == ["EUR main"]
+    assert books.value("SELECT flagged FROM fraud.fraud_counts") == 1
+    assert books.value("SELECT count(*) FROM fraud.fraud_locations") == books.sold() == 0
+
+
+def test_shops_have_windows_of_their_own_and_a_product_is_published_as_one(books: Books) -> None:
+    books.commit(order("x"), order("y", "c-2", shop="berlin"), order("z", "c-2", "s-3", shop="berlin", is_fraud=True))
+    shops = "SELECT jsonb_object_agg(shop, {}) FROM fraud.{}"
+    assert books.value(shops.format("units", "product_sales")) == {"main": 2, "berlin": 2}
+    assert books.value(shops.format("transactions", "fraud_counts")) == {"main": 1, "berlin": 2}
+    assert books.value(shops.format("flagged", "fraud_locations")) == {"berlin": 1}
+    books.commit(order("w", "c-4", shop="berlin"))
+    assert books.published(1) == [("p-1", 6, 120)]
+
+
 names = st.sampled_from("abcd")
-orders = st.tuples(st.just(order), names, st.sampled_from("xy"), st.sampled_from("12"), st.booleans())
+orders = st.tuples(st.just(order), names, st.sampled_from("xy"), st.sampled_from(["1", "2", None]), st.booleans())
 verdicts = st.tuples(st.just(verdict), names, st.booleans(), st.integers(1, 4))
 
 

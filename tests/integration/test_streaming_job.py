@@ -22,6 +22,7 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 
 from fraudstream.kafka import topic_settings
 from fraudstream.kafka.errors import KafkaRefusedError
+from fraudstream.ledger import comparison
 from fraudstream.ledger.figures import MESSAGES
 from fraudstream.messages.contracts import Topic, iso_milliseconds
 from fraudstream.messages.validation import MAX_MESSAGE_BYTES, TOO_LARGE_KEPT_BYTES
@@ -133,6 +134,35 @@ def test_duplicates_are_counted_and_not_stored(job: list[Job], shop: Shop, datab
     job[-1].until(lambda: accounted(database) == shop.sent.total(), "the duplicates")
     assert count(database, "SELECT count(*) FROM fraud.scored_transactions WHERE transaction_id = 'tx-twice'") == 1
     assert count(database, "SELECT sum(duplicates) FROM fraud.stream_offsets") == 2
+
+
+def test_a_transaction_that_lacks_things_becomes_a_row_of_nulls(
+    job: list[Job], shop: Shop, database: Postgres, settings: Settings
+) -> None:
+    """From the least that the contract takes, and of another shop, beside browsing of a type of its own."""
+    now = iso_milliseconds(datetime.now(UTC))
+    least = {"schema_version": 1, "customer_id": "c-least", "event_time": now, "amount": 12.5}
+    quiz = {"event_id": "e-quiz", "session_id": "s-quiz", "customer_id": "c-least", "event_type": "quiz"}
+    shop.send(Topic.BROWSE_EVENTS, b"c-least", as_bytes(quiz | {"schema_version": 1, "event_time": now}))
+    second = {"shop": "second", "payment_method": "Nachnahme", "items": transaction()["items"]}
+    for name, more in {"tx-least": {}, "tx-second": second}.items():
+        shop.send(Topic.TRANSACTIONS, b"c-least", as_bytes(least | {"transaction_id": name} | more))
+    read_all(job[-1], shop, database)
+    lacking = (
+        "session_id, items, payment_method, card_token, promo_code, promo_amount, shipping_fee, shipping_city, "
+        "shipping_country, shipping_latitude, shipping_longitude, ip_country, device_id"
+    )
+    row = f"SELECT num_nulls({lacking}), currency, shop, exchange_rate FROM fraud.scored_transactions"
+    assert database.execute(f"{row} WHERE transaction_id = 'tx-least'").fetchall() == [(13, "EUR", "main", 1)]
+    assert database.execute(f"{row} WHERE transaction_id = 'tx-second'").fetchall() == [(11, "EUR", "second", 1)]
+    reasons = "SELECT jsonb_path_query_array(reasons, '$[*].feature') FROM fraud.scored_transactions"
+    ((told,),) = database.execute(f"{reasons} WHERE transaction_id = 'tx-least'").fetchall()
+    assert set(told) <= {"amount", "hour_of_day"}
+    said = {key: json.loads(value or b"") for key, value, _ in messages(settings, Topic.SCORED_TRANSACTIONS)}
+    assert (said[b"tx-least"]["device_id"], said[b"tx-least"]["shop"]) == (None, "main")
+    assert (said[b"tx-second"]["shop"], said[b"tx-second"]["payment_method"]) == ("second", "Nachnahme")
+    begin = datetime.fromisoformat(now).replace(minute=0, second=0, microsecond=0)
+    assert comparison.hour(database, begin)[1] == []
 
 
 def publish_rates(database: Postgres, *rates: Rate) -> None:
@@ -306,7 +336,7 @@ def test_a_killed_job_goes_on_where_it_was(job: list[Job], shop: Shop, database:
         "everything published",
     )
     distinct = count(database, "SELECT count(DISTINCT transaction_id) FROM fraud.scored_transactions")
-    assert distinct == 50 + 1 + 1 + 3 + 400
+    assert distinct == 50 + 1 + 1 + 2 + 3 + 400
     published = messages(settings, Topic.SCORED_TRANSACTIONS)
     contents: dict[bytes | None, set[bytes | None]] = {}
     for key, value, _ in published:

@@ -25,12 +25,14 @@ def refreshed(transactions: pd.DataFrame, labels: pd.DataFrame, categories: pd.S
     uses = []
     for row in seen.itertuples():
         fraud = verdicts.get(row.Index, False)
-        cell = f"{round(row.shipping_latitude * 10_000)}:{round(row.shipping_longitude * 10_000)}"
-        entities = {(EntityType.DEVICE, row.device_id), (EntityType.SHIPPING_ADDRESS, cell)}
+        entities = {(EntityType.DEVICE, row.device_id)} if row.device_id else set()
+        if row.shipping_latitude == row.shipping_latitude:  # not NaN
+            cell = f"{round(row.shipping_latitude * 10_000)}:{round(row.shipping_longitude * 10_000)}"
+            entities.add((EntityType.SHIPPING_ADDRESS, cell))
         entities |= {(EntityType.CARD_TOKEN, row.card_token)} if row.card_token else set()
         entities |= {
             (EntityType.CATEGORY, categories[item["product_id"]])
-            for item in row.items_
+            for item in (() if row.items_ is None else row.items_)
             if item["product_id"] in categories.index
         }
         uses += [(kind.value, name, row.customer_id, fraud) for kind, name in entities]

@@ -187,7 +187,7 @@ def test_pace_needs_two_clicks() -> None:
 
 
 def test_familiarity_values_by_name() -> None:
-    bought = purchase(0, shipping_country="PL")
+    bought = purchase(0, shipping_country="PL", payment_method="paypal")
     elsewhere = place_key(53.52, 13.41)
     found = named(familiarity_values(history(), bought, NOON, PHONE, None, elsewhere), FAMILIARITY_SPECS)
     assert found == pytest.approx(

@@ -49,6 +49,18 @@ RATES = CurrencyRates.of(
 BUCKETS = 4
 
 
+#: Columns that one in so many transactions lacks.
+_LACKING = {
+    7: ["device_id"],
+    11: ["session_id"],
+    13: ["items"],
+    17: ["shipping_latitude", "shipping_longitude"],
+    19: ["shipping_country", "payment_method", "card_token"],
+    23: ["ip_country", "shipping_fee", "currency"],
+    29: ["promo_code", "promo_amount"],
+}
+
+
 class Shop:
     """A history whose labels come within the hour, and its features as training computes them, by transaction id.
 
@@ -91,12 +103,16 @@ class Shop:
 def _shared(part: Path) -> pd.Series:
     """Makes one in twelve buy with a device and a card that others use too, and others in other currencies.
 
+    And some lack things.
+
     Returns the times by transaction_id.
     """
     transactions = pq.read_table(part).to_pandas()
     transactions.loc[::5, "currency"] = "JPY"
     transactions.loc[1::9, "currency"] = "GBP"
     transactions.loc[::12, ["device_id", "card_token"]] = "shared"
+    for every, columns in _LACKING.items():
+        transactions.loc[1::every, columns] = None
     pq.write_table(pa.Table.from_pandas(transactions, preserve_index=False), part)
     return transactions.set_index("transaction_id")["event_time"]
 

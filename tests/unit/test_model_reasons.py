@@ -1,7 +1,5 @@
 """The sentences of reasons."""
 
-from math import nan
-
 import pytest
 
 from model.features.columns import SPECS
@@ -23,7 +21,6 @@ from model.serving.reasons import sentence
         ("kmh_since_last", 12_345.6, 0.0, "12,346 km/h from the last shipping place to this one; usual: 0 km/h"),
         ("session_gap_variation", 0.004, 0.9, "regularity of clicks under 0.01 (0 is a machine's); usual: 0.9"),
         ("bought_seen_share", 0.5, 1.0, "50% of the bought products were looked at; usual: 100%"),
-        ("home_km", nan, 0.0, "unknown: from the customer's home to the shipping place"),
     ],
 )
 def test_sentence(name: str, value: float, usual: float | None, text: str) -> None:

@@ -32,6 +32,7 @@ from model.training.split import split_by_time
 from model.training.stateful import stateful_features
 from model.training.thresholds import Period, ThresholdRule
 from model.training.train import app
+from model.training.trainer import Options, train
 from tests.unit.model_events import START
 
 EUROS = CurrencyRates("EUR")
@@ -329,7 +330,7 @@ def test_a_missing_history_is_named(tmp_path: Path) -> None:
         HistoryFolder(tmp_path).parts("transactions")
     failed = CliRunner().invoke(app, ["--history", str(tmp_path), "--out", str(tmp_path / "model")])
     assert failed.exit_code == 1
-    assert "browse_events" in failed.output
+    assert "no transactions" in failed.output
     assert "Traceback" not in failed.output
 
 
@@ -337,3 +338,25 @@ def test_help_has_examples() -> None:
     shown = CliRunner().invoke(app, ["--help"])
     assert shown.exit_code == 0
     assert "./fraudctl train --history" in shown.output
+
+
+def test_a_model_is_trained_on_what_the_shop_tells_and_scores_with_it() -> None:
+    """A shop of amounts, hours and paces; all other features of it are NaN."""
+    names = ["since_last", "amount", "hour_of_day"]
+    random, rows = np.random.default_rng(3), 2_000
+    features = np.full((rows, len(FEATURE_NAMES)), np.nan)
+    for name in names:
+        features[:, FEATURE_NAMES.index(name)] = random.lognormal(0, 1, rows)
+    fraud = features[:, FEATURE_NAMES.index("amount")] > 2.5
+    times = pd.Series(pd.date_range("2026-03-01", periods=rows, freq="10min", tz="UTC"))
+    table = {
+        "customer_id": "c", "event_time": times, "shop_amount": 10.0, "labelled_at": times, "labelled_fraud": fraud,
+        "is_fraud": fraud, "scenario": np.where(fraud, "fraud", "legitimate"),
+    }  # fmt: skip
+    split = split_by_time(Dataset(pd.DataFrame(table), features))
+    trained = train({"made": split}, Options(1, 1, ThresholdRule(alerts_per_fraud=1.5)), lambda _: None)
+    scorer = Scorer.from_bytes(trained.artifact, trained.metadata.encode())
+    assert scorer.features == tuple(name for name in FEATURE_NAMES if name in names)
+    assert set(trained.metadata.usual) == set(names)
+    assert scorer.score(split.test.features).tobytes() == trained.test_scores["made"].tobytes()
+    assert trained.metadata.metrics["average_precision"] > 0.9

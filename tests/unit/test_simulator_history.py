@@ -14,10 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fraudstream.messages.contracts import SCHEMAS, Topic
+from fraudstream.messages.contracts import SCHEMAS, Topic, Transaction
+from fraudstream.messages.validation import decode
+from fraudstream.settings import LACKS
 from fraudstream.simulator.history_plan import HistoryError
 from fraudstream.simulator.messages import encode_table
 from fraudstream.simulator.mix import SCENARIO_NAMES
+from fraudstream.simulator.recording import open_recording
 from fraudstream.storage.tables.static_data import customers, products
 from tests.unit.simulated import END, plan, read, written
 
@@ -94,7 +97,8 @@ def test_amounts_add_up(history: Path) -> None:
 def test_columns_are_plain_and_named_as_in_the_contracts(history: Path) -> None:
     for dataset, topic in TOPICS.items():
         schema = pq.read_schema(history / dataset / "part-00000.parquet")
-        assert schema.names == [name for name in SCHEMAS[topic].__struct_fields__ if name != "schema_version"]
+        every = SCHEMAS[topic].__struct_fields__
+        assert schema.names == [name for name in every if name not in ("schema_version", "shop")]
         for field in schema:
             assert not pa.types.is_dictionary(field.type)
             assert field.type == pa.timestamp("ms", tz="UTC") or not pa.types.is_timestamp(field.type)
@@ -184,3 +188,19 @@ def test_a_worker_collects_no_garbage_of_the_process_that_forked_it(tmp_path: Pa
         begun.clear()
         gc.enable()
     assert [file.name for file in ended.iterdir()] == [str(os.getpid())]
+
+
+def test_a_shop_may_lack_parts_and_its_messages_are_valid(tmp_path: Path) -> None:
+    """The least that a transaction has is left, and the shoppers are the same."""
+    whole, lacking = plan(300, 2), replace(plan(300, 2), lacks=frozenset(LACKS))
+    for name, what in (("whole", whole), ("lacking", lacking)):
+        written(tmp_path / name, what, 1)
+    rows = read(tmp_path / "lacking", "transactions")
+    assert set(rows.columns) == {"transaction_id", "customer_id", "event_time", "amount", "currency"}
+    assert rows.equals(read(tmp_path / "whole", "transactions")[list(rows.columns)])
+    assert read(tmp_path / "lacking", "browse_events").empty
+    sent = [each for each in open_recording(tmp_path / "lacking").messages(None) if each.topic == Topic.TRANSACTIONS]
+    assert len(sent) == len(rows)
+    for message in sent:
+        found = decode(message.topic, message.key, message.value, message.due_ms, timedelta(minutes=5))
+        assert isinstance(found, Transaction)

@@ -3,7 +3,8 @@
 import pytest
 
 from fraudstream.errors import UsageError
-from fraudstream.settings import ProducerSettings
+from fraudstream.settings import LACKS, ProducerSettings
+from fraudstream.simulator.lacking import COLUMNS
 from fraudstream.simulator.produce.options import ProduceOptions, with_options
 
 SETTINGS = ProducerSettings(
@@ -28,11 +29,18 @@ def test_a_difficulty_is_for_all_scenarios_or_for_one() -> None:
     assert SETTINGS.scenario_difficulty == {"card_testing": 0.8}
 
 
+def test_each_part_that_a_shop_may_lack_can_be_left_out() -> None:
+    assert tuple(COLUMNS) == LACKS
+    assert with_options(SETTINGS, ProduceOptions(without=",".join(LACKS))).lacks == set(LACKS)
+    assert SETTINGS.lacks == set()
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [
         (ProduceOptions(difficulty=["card_testing=much"]), "--difficulty card_testing=much"),
         (ProduceOptions(difficulty=["1.5"]), r"--difficulty 1\.5: "),
+        (ProduceOptions(without="device,shoes"), "--without device,shoes"),
         (ProduceOptions(events_per_second=-5.0), r"--events-per-second -5\.0: "),
     ],
 )

@@ -38,7 +38,8 @@ def _produce(settings: Settings, options: ProduceOptions, clock: Clock, stopped:
         with idle_folders(settings) as others:
             delayed.load(*others)
     faults = FaultInjector(_fault_rates(settings), [shop.seed, 9, start_ms])
-    producer = LiveProducer(flow, Tables(shop, start_ms, settings.shop.currency), publisher, delayed, clock, faults)
+    tables = Tables(shop, start_ms, settings.shop.currency, settings.producer.lacks)
+    producer = LiveProducer(flow, tables, publisher, delayed, clock, faults)
     _log_start(settings, shop)
     producer.run(Limits(options.events, options.duration), progress, stopped)
     if clock.start_ms is None:

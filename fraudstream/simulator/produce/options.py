@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from fraudstream.errors import UsageError
 from fraudstream.messages.contracts import TYPED_TIME_FORMATS
-from fraudstream.settings import ProducerSettings
+from fraudstream.settings import LACKS, ProducerSettings
 from fraudstream.simulator.history_plan import LABEL_DELAY_DAYS
 
 
@@ -52,6 +52,9 @@ class ProduceOptions:
     ] = None
     drift: Annotated[
         float | None, typer.Option(min=0, max=3, help="How much the scenarios' shares change over 8 weeks; 0: not.")
+    ] = None
+    without: Annotated[
+        str | None, typer.Option(metavar="PART,…", help=f"Leave out parts of the messages: {', '.join(LACKS)}.")
     ] = None
     late_rate: Annotated[float | None, _fault_option("after the allowed lateness")] = None
     duplicate_rate: Annotated[float | None, _fault_option("twice")] = None

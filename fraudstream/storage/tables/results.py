@@ -18,29 +18,29 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from fraudstream.storage.tables.schema import Money, Timestamp, created_at, exchange_rate, metadata, window_width
+from fraudstream.storage.tables.schema import Money, Timestamp, created_at, exchange_rate, metadata, shop, window_width
 
 scored_transactions = Table(
     "scored_transactions",
     metadata,
     Column("transaction_id", Text, primary_key=True),
-    Column("session_id", Text, nullable=False),
+    Column("session_id", Text),
     Column("customer_id", Text, nullable=False),
     Column("event_time", Timestamp, nullable=False),
     Column("amount", Money, nullable=False),
     Column("currency", Text, nullable=False),
-    Column("items", JSONB, nullable=False, comment="[{product_id, quantity, unit_price}]"),
-    Column("payment_method", Text, nullable=False),
+    Column("items", JSONB, comment="[{product_id, quantity, unit_price}]"),
+    Column("payment_method", Text),
     Column("card_token", Text),
     Column("promo_code", Text),
-    Column("promo_amount", Money, nullable=False),
-    Column("shipping_fee", Money, nullable=False),
-    Column("shipping_city", Text, nullable=False),
-    Column("shipping_country", Text, nullable=False),
-    Column("shipping_latitude", Double, nullable=False),
-    Column("shipping_longitude", Double, nullable=False),
-    Column("ip_country", Text, nullable=False),
-    Column("device_id", Text, nullable=False),
+    Column("promo_amount", Money),
+    Column("shipping_fee", Money),
+    Column("shipping_city", Text),
+    Column("shipping_country", Text),
+    Column("shipping_latitude", Double),
+    Column("shipping_longitude", Double),
+    Column("ip_country", Text),
+    Column("device_id", Text),
     Column("fraud_score", Double, nullable=False, comment="probability of fraud, 0 to 1"),
     Column("is_fraud", Boolean, nullable=False, comment="the decision: fraud_score >= threshold"),
     Column("threshold", Double, nullable=False),
@@ -58,12 +58,13 @@ scored_transactions = Table(
     Column("challenger_score", Double, comment="its probability of fraud, 0 to 1; decides nothing"),
     Column("content_hash", BigInteger, comment="of the transaction as received: tells a repeat from a conflict"),
     exchange_rate(),
+    shop(),
     CheckConstraint("fraud_score BETWEEN 0 AND 1", name="fraud_score"),
     Index(None, "batch_id"),
     Index(None, "customer_id", "session_id"),
     Index(None, "event_time"),
     Index("scored_transactions_ingest_time_idx", "ingest_time", postgresql_using="brin"),
-    comment="One row a transaction",
+    comment="One row a transaction; what its message lacked is null",
 )
 
 fraud_alerts = Table(
@@ -74,8 +75,8 @@ fraud_alerts = Table(
     Column("event_time", Timestamp, nullable=False),
     Column("amount", Money, nullable=False),
     Column("currency", Text, nullable=False),
-    Column("shipping_city", Text, nullable=False),
-    Column("shipping_country", Text, nullable=False),
+    Column("shipping_city", Text),
+    Column("shipping_country", Text),
     Column("fraud_score", Double, nullable=False),
     Column("reasons", JSONB, nullable=False),
     Column("model_version", Text, nullable=False),
@@ -83,6 +84,7 @@ fraud_alerts = Table(
     created_at("created_at"),
     Column("decided_at", Timestamp),
     exchange_rate(),
+    shop(),
     ForeignKeyConstraint(["transaction_id"], [scored_transactions.c.transaction_id], ondelete="CASCADE"),
     CheckConstraint("status IN ('open', 'confirmed', 'dismissed')", name="status"),
     Index(None, "event_time"),
@@ -115,6 +117,7 @@ product_sales = Table(
     Column("revenue", Money, nullable=False),
     Column("batch_id", BigInteger, nullable=False, comment="the micro-batch that changed it last"),
     window_width(30),
+    shop(primary_key=True),
     Index(None, "batch_id"),
     Index("product_sales_fine_idx", "window_start", postgresql_where=text("seconds < 60")),
     Index("product_sales_minutes_idx", "window_start", postgresql_where=text("seconds = 60")),
@@ -138,6 +141,7 @@ fraud_counts = Table(
     ),
     Column("flagged_unpriced", BigInteger, nullable=False, server_default="0", comment="the same among the flagged"),
     window_width(10),
+    shop(primary_key=True),
     comment="Transactions and flagged ones per window",
 )
 
@@ -152,6 +156,7 @@ fraud_locations = Table(
     Column("flagged", BigInteger, nullable=False),
     Column("flagged_amount", Money, nullable=False),
     window_width(60),
+    shop(primary_key=True),
     comment="Flagged transactions per place and window",
 )
 

@@ -1,6 +1,6 @@
 """The schema, and columns that several of its tables have."""
 
-from sqlalchemy import Column, DateTime, Integer, MetaData, Numeric, func
+from sqlalchemy import Column, DateTime, Integer, MetaData, Numeric, Text, func
 
 SCHEMA = "fraud"
 metadata = MetaData(
@@ -23,6 +23,12 @@ def window_width(seconds: int) -> Column[object]:
     """A rollup's column `seconds`; `seconds` are those that the stream makes its windows."""
     comment = "width of the window; older ones are thinned to minutes, then to hours"
     return Column("seconds", Integer, nullable=False, server_default=str(seconds), comment=comment)
+
+
+def shop(*, primary_key: bool = False) -> Column[object]:
+    """The column `shop`. What was stored before messages could name one has the default."""
+    told = "which of several shops; FRAUDSTREAM_SHOP__NAME where the message named none"
+    return Column("shop", Text, primary_key=primary_key, nullable=False, server_default="main", comment=told)
 
 
 def created_at(name: str) -> Column[object]:

@@ -1,0 +1,87 @@
+"""The features of a recorded stretch of full messages, to the bit: no release may change what a full message gives.
+
+The recording was made by the release before messages could lack things (03bd3d2): a simulated shop of three currencies,
+its customers and products, entity risk, and the features that the stream's own code gave.
+"""
+
+import gzip
+import json
+from datetime import date, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyspark.sql.pandas.types import to_arrow_schema
+
+from fraudstream.messages.contracts import Topic
+from fraudstream.messages.validation import TRANSACTIONS
+from fraudstream.static_data.currencies import CurrencyRates, Rate
+from model.durations import DAY_MS
+from model.features.columns import FEATURE_NAMES
+from model.features.entity_risk import ENTITY_COLUMNS, EntityRisk
+from model.features.static import CUSTOMER_COLUMNS, PRODUCT_COLUMNS, StaticData
+from spark_jobs.bucket import Bucket, Kind, Limits, Message
+from spark_jobs.schemas import OUTCOME
+from spark_jobs.scoring import ModelFiles, ScoringData, features_of
+from spark_jobs.sink import content_hash
+
+RECORDING = Path(__file__).parent / "data" / "golden_features.json.gz"
+RATES = CurrencyRates.of("EUR", [Rate("JPY", date(2026, 10, 1), Decimal("0.0061"))])
+LIMITS = Limits(timedelta(minutes=5), 60_000, 400 * DAY_MS, 30 * DAY_MS, 7 * DAY_MS, resume={})
+
+
+def computed(recording: dict[str, Any]) -> tuple[list[str], np.ndarray]:
+    """The recording's transaction ids in the order of scoring, and FEATURE_NAMES of each; float64 [n, features]."""
+    customers = pd.DataFrame(recording["customers"], columns=list(CUSTOMER_COLUMNS))
+    customers["registered_at"] = pd.to_datetime(customers["registered_at"], utc=True)
+    static = StaticData.from_frames(customers, pd.DataFrame(recording["products"], columns=list(PRODUCT_COLUMNS)))
+    risk = EntityRisk.from_frame(pd.DataFrame(recording["entities"], columns=list(ENTITY_COLUMNS)), 1, 5_000, 60)
+    messages = [
+        Message(topic, 0, offset, at_ms, json.loads(value)["customer_id"].encode(), value.encode())
+        for offset, (topic, at_ms, value) in enumerate(recording["messages"])
+    ]
+    outcomes = list(Bucket({}, 0, LIMITS, RATES).handle(messages))
+    scored = [outcome for outcome in outcomes if outcome.kind == Kind.TRANSACTION]
+    (batch,) = pa.Table.from_pylist([row._asdict() for row in scored], to_arrow_schema(OUTCOME)).to_batches()
+    features = features_of(batch, ScoringData(ModelFiles(b"", b""), None, static, risk))
+    return [json.loads(row.value or b"")["transaction_id"] for row in scored], features
+
+
+def recorded() -> dict[str, Any]:
+    """The recording."""
+    loaded: dict[str, Any] = json.loads(gzip.decompress(RECORDING.read_bytes()))
+    return loaded
+
+
+def test_full_messages_give_the_features_that_they_always_gave() -> None:
+    recording = recorded()
+    identifiers, features = computed(recording)
+    place = [FEATURE_NAMES.index(name) for name in recording["features"]]
+    found = dict(zip(identifiers, features[:, place], strict=True))
+    assert found.keys() == recording["expected"].keys()
+    for identifier, expected in recording["expected"].items():
+        values = np.frombuffer(bytes.fromhex(expected), "<f8")
+        different = found[identifier].view(np.int64) != values.view(np.int64)
+        different &= ~(np.isnan(found[identifier]) & np.isnan(values))
+        assert not np.flatnonzero(different).size, [recording["features"][index] for index in np.flatnonzero(different)]
+
+
+def test_the_recording_has_each_known_payment_and_more_than_one_value_of_nearly_each_feature() -> None:
+    recording = recorded()
+    values = np.array([np.frombuffer(bytes.fromhex(each), "<f8") for each in recording["expected"].values()])
+    constant = {name for name, each in zip(recording["features"], values.T, strict=True) if len(np.unique(each)) < 2}
+    assert constant <= {"session_transactions"}
+
+
+def test_a_full_message_has_the_content_hash_that_it_always_had() -> None:
+    """Else a repeat of what an earlier release scored would be an ID_CONFLICT."""
+    recording = recorded()
+    hashes = {}
+    for topic, _, value in recording["messages"]:
+        if topic == Topic.TRANSACTIONS:
+            transaction = TRANSACTIONS.decode(value.encode())
+            hashes[transaction.transaction_id] = content_hash(transaction)
+    assert hashes == recording["hashes"]
