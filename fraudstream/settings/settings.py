@@ -20,6 +20,7 @@ from fraudstream.settings.group import ENV_PREFIX, Group
 from fraudstream.settings.kafka import KafkaSettings
 from fraudstream.settings.paths import PROJECT_DIR, Paths
 from fraudstream.settings.retention import RetentionSettings
+from fraudstream.settings.watch import NotifySettings, WatchSettings
 
 
 class PostgresSettings(Group):
@@ -218,6 +219,8 @@ class Settings(BaseSettings):
     airflow: AirflowSettings = AirflowSettings()
     superset: SupersetSettings = SupersetSettings()
     retention: RetentionSettings = RetentionSettings()
+    watch: WatchSettings = WatchSettings()
+    notify: NotifySettings = NotifySettings()
 
     @cached_property
     def paths(self) -> Paths:

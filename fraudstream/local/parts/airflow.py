@@ -74,7 +74,9 @@ def parts(settings: Settings) -> list[Part]:
             name=name,
             command=(python, "-m", "airflow", *arguments),
             directory=settings.paths.airflow,
-            environment=_environment(settings) | exported_secrets("kafka", except_for="admin"),
+            environment=_environment(settings)
+            | exported_secrets("kafka", except_for="admin")
+            | exported_secrets("notify"),
             priority=priority,
             niceness=niceness,
             url=settings.airflow_url if name == API_SERVER else None,
