@@ -60,7 +60,7 @@ def lag(settings: Settings, connection: Postgres) -> list[Reading]:
 
 def keep(connection: Postgres, readings: list[Reading], days: float) -> None:
     """Keeps readings, all of one moment, and forgets those that are older than `days`. Raises psycopg.Error."""
-    columns = zip(*((reading.name, reading.place, reading.value) for reading in readings), strict=True)
+    columns = zip(*((reading.name, reading.place, float(reading.value)) for reading in readings), strict=True)
     connection.execute(_KEEP, tuple(list(column) for column in columns))
     connection.execute(_FORGET, (days,))
 
