@@ -4,8 +4,6 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import apprise
-
 from fraudstream.errors import FraudstreamError
 from fraudstream.settings import Settings
 from fraudstream.watch import messages
@@ -30,6 +28,8 @@ def send(settings: Settings, incidents: Sequence[Incident]) -> None:
 
     The provider's AppriseHook would drop apprise's answer, and with it whether anybody was told.
     """
+    import apprise  # here, since every component of Airflow loads the Dags
+
     kind = apprise.NotifyType.SUCCESS if messages.is_over(incidents) else apprise.NotifyType.WARNING
     failed = []
     for number, url in enumerate(settings.notify.urls.get_secret_value().split(), start=1):

@@ -1,14 +1,19 @@
 """The checks and incidents of watch_platform on a real Postgres: each check fires on its fault, and on nothing else."""
 
+import json
+import os
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from fraudstream.errors import UsageError
-from fraudstream.settings import Settings
+from fraudstream.settings import PROJECT_DIR, Settings
 from fraudstream.storage.connect import connect
 from fraudstream.watch import incidents, messages, readings
 from fraudstream.watch.checks import CHECKS, Fault, Severity, faults, parameters
@@ -308,3 +313,64 @@ def test_readings_are_kept_and_forgotten(settings: Settings, writer: Postgres, e
     assert {Reading(*row) for row in writer.execute(kept)} == set(found)
     readings.keep(writer, [Reading("lag", "other", 1)], days=0)
     assert writer.execute("SELECT place FROM fraud.platform_readings").fetchall() == [("other",)]
+
+
+WATCH = """
+from fraudstream_airflow.watch import WatchPlatformOperator
+print(WatchPlatformOperator(task_id="watch").execute({}))
+"""
+
+
+class _Hook(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        self.server.posted.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *args: object) -> None:
+        """Keeps quiet."""
+
+
+@pytest.fixture
+def hooks() -> Iterator[ThreadingHTTPServer]:
+    """A web server that notes what is posted."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Hook) as server:
+        server.posted = []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def watch(settings: Settings, tmp_path: Path, hooks: ThreadingHTTPServer, **variables: str) -> str:
+    """Runs the Dag's task in Airflow's environment; its output."""
+    environment = {
+        "AIRFLOW_HOME": str(tmp_path),
+        "PYTHONPATH": os.pathsep.join([str(PROJECT_DIR / "plugins"), str(PROJECT_DIR)]),
+        "FRAUDSTREAM_NOTIFY__URLS": f"json://127.0.0.1:{hooks.server_port}/",
+    }
+    command = [str(settings.paths.python("airflow")), "-c", WATCH]
+    done = subprocess.run(
+        command, env=os.environ | environment | variables, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_task_opens_tells_and_closes(
+    settings: Settings, writer: Postgres, empty_tables: None, hooks: ThreadingHTTPServer, tmp_path: Path
+) -> None:
+    """Over Airflow's common-sql provider, with the reader's rights, on what real servers hold."""
+    writer.execute(DIFFERENCE)
+    watch(settings, tmp_path, hooks)
+    assert [str(found) for found in incidents.open_incidents(writer)] == [
+        "books: 1 differences are open; the first: batch 7: rows are missing"
+    ]
+    writer.execute("UPDATE fraud.reconciliation_differences SET acknowledged_at = now(), reason = 'mended'")
+    watch(settings, tmp_path, hooks, FRAUDSTREAM_WATCH__QUIET_SECONDS="0")
+    assert incidents.open_incidents(writer) == []
+    assert [(sent["type"], sent["title"].partition(": ")[0]) for sent in hooks.posted] == [
+        ("warning", "Fraudstream, critical"),
+        ("success", "Fraudstream, over"),
+    ]
+    ((lags,),) = writer.execute("SELECT count(*) FROM fraud.platform_readings WHERE reading = 'lag'").fetchall()
+    assert lags == 6

@@ -68,13 +68,13 @@ class Hooks(ThreadingHTTPServer):
 class _Hook(BaseHTTPRequestHandler):
     server: Hooks
 
-    def do_POST(self) -> None:  # noqa: N802 (http.server's name)
+    def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.posted.append((self.path, json.loads(body)))
         self.send_response(self.server.status)
         self.end_headers()
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *args: object) -> None:
         """Keeps quiet."""
 
 
