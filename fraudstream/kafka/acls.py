@@ -94,7 +94,7 @@ _WHO = {
     Role.STREAM: "the streaming job",
     Role.ALERTS: "Airflow's connection `kafka_default`, by which the Dag `fraud_alert_response` hears the bell",
     Role.REPLAY: "the Dag `replay_dead_letters`",
-    Role.READER: "`fraudctl status` and `rebuild`, the Dags `reconcile_stream`, `train_fraud_model` and `watch_platform`",
+    Role.READER: "`fraudctl status`, `rebuild`; the Dags `reconcile_stream`, `train_fraud_model`, `watch_platform`",
 }
 
 

@@ -20,7 +20,7 @@ from fraudstream.settings.group import ENV_PREFIX, Group
 from fraudstream.settings.kafka import KafkaSettings
 from fraudstream.settings.paths import PROJECT_DIR, Paths
 from fraudstream.settings.retention import RetentionSettings
-from fraudstream.settings.watch import NotifySettings, WatchSettings
+from fraudstream.settings.watch import MetricsSettings, NotifySettings, WatchSettings
 
 
 class PostgresSettings(Group):
@@ -221,6 +221,7 @@ class Settings(BaseSettings):
     retention: RetentionSettings = RetentionSettings()
     watch: WatchSettings = WatchSettings()
     notify: NotifySettings = NotifySettings()
+    metrics: MetricsSettings = MetricsSettings()
 
     @cached_property
     def paths(self) -> Paths:

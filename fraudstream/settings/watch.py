@@ -49,3 +49,11 @@ class NotifySettings(Group):
         SecretStr(""),
         description="services, as apprise spells them, separated by spaces: `mailtos://…`, `slack://…`, `jsons://…`",
     )
+
+
+class MetricsSettings(Group):
+    """Figures for Prometheus, at `/fraudstream/metrics` of Airflow's API server (docs/metrics.md)."""
+
+    token: SecretStr = Field(
+        SecretStr(""), description="the bearer token that Prometheus sends; empty: there are no metrics"
+    )

@@ -311,8 +311,9 @@ def test_readings_are_kept_and_forgotten(settings: Settings, writer: Postgres, e
     readings.keep(writer, found, days=1)
     kept = "SELECT reading, place, value FROM fraud.platform_readings"
     assert {Reading(*row) for row in writer.execute(kept)} == set(found)
-    readings.keep(writer, [Reading("lag", "other", 1)], days=0)
-    assert writer.execute("SELECT place FROM fraud.platform_readings").fetchall() == [("other",)]
+    writer.execute("INSERT INTO fraud.platform_readings VALUES ('lag', 'old', now() - interval '25 hours', 1)")
+    readings.keep(writer, [Reading("lag", "new", 1)], days=1)
+    assert {Reading(*row) for row in writer.execute(kept)} == {*found, Reading("lag", "new", 1)}
 
 
 WATCH = """
@@ -321,7 +322,17 @@ print(WatchPlatformOperator(task_id="watch").execute({}))
 """
 
 
+class Hooks(ThreadingHTTPServer):
+    """A web server that notes what is posted."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Hook)
+        self.posted: list[dict[str, str]] = []
+
+
 class _Hook(BaseHTTPRequestHandler):
+    server: Hooks
+
     def do_POST(self) -> None:
         self.server.posted.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
         self.send_response(200)
@@ -332,16 +343,15 @@ class _Hook(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def hooks() -> Iterator[ThreadingHTTPServer]:
-    """A web server that notes what is posted."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Hook) as server:
-        server.posted = []
+def hooks() -> Iterator[Hooks]:
+    """The server, while it serves."""
+    with Hooks() as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()
 
 
-def watch(settings: Settings, tmp_path: Path, hooks: ThreadingHTTPServer, **variables: str) -> str:
+def watch(settings: Settings, tmp_path: Path, hooks: Hooks, **variables: str) -> str:
     """Runs the Dag's task in Airflow's environment; its output."""
     environment = {
         "AIRFLOW_HOME": str(tmp_path),
@@ -357,7 +367,7 @@ def watch(settings: Settings, tmp_path: Path, hooks: ThreadingHTTPServer, **vari
 
 
 def test_the_task_opens_tells_and_closes(
-    settings: Settings, writer: Postgres, empty_tables: None, hooks: ThreadingHTTPServer, tmp_path: Path
+    settings: Settings, writer: Postgres, empty_tables: None, hooks: Hooks, tmp_path: Path
 ) -> None:
     """Over Airflow's common-sql provider, with the reader's rights, on what real servers hold."""
     writer.execute(DIFFERENCE)

@@ -168,6 +168,11 @@ def _environment(settings: Settings) -> dict[str, str]:
     return {"AIRFLOW_HOME": str(settings.paths.airflow)}
 
 
+def _secrets() -> dict[str, str]:
+    kafka = exported_secrets("kafka", except_for="admin")
+    return kafka | exported_secrets("notify") | exported_secrets("metrics")
+
+
 def _fingerprint(settings: Settings, config: str) -> str:
     lock = (settings.paths.project / "requirements" / "airflow.txt").read_bytes()
     return hashlib.sha256(lock + config.encode()).hexdigest()
