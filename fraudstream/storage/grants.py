@@ -96,11 +96,16 @@ CHARTS: dict[str, tuple[str, ...]] = {
     "fraud_locations": (
         *("flagged", "flagged_amount", "latitude", "longitude", "shipping_city", "shipping_country", "window_start"),
     ),
+    "incidents": (
+        *("acknowledged_at", "closed_at", "incident_id", "opened_at", "severity", "source", "subject", "text"),
+    ),
+    "platform_readings": ("at", "place", "reading", "value"),
     "product_sales": ("product_id", "revenue", "units", "window_start"),
     "products": ("category", "name", "product_id"),
     "scored_transactions": (
         *("event_time", "is_fraud", "shipping_city", "shipping_country", "shipping_latitude", "shipping_longitude"),
     ),
+    "stream_batches": ("committed_at",),
 }
 
 _TABLE_GRANTS = """

@@ -146,8 +146,9 @@ def _ledger(connection: Postgres) -> Iterator[Sample]:
     yield Sample("fraudstream_alerts_open", _number(connection, _ALERTS))
     yield from _known("fraudstream_readings_age_seconds", _number(connection, _READINGS_AGE))
     for reading, place, value in connection.execute(_READINGS):
-        metric, factor = READINGS[reading]
-        yield Sample(metric, value * factor, (place,))
+        if reading in READINGS:  # the others are above, and newer
+            metric, factor = READINGS[reading]
+            yield Sample(metric, value * factor, (place,))
     yield from (Sample("fraudstream_model_info", 1, tuple(row)) for row in connection.execute(_MODELS))
 
 

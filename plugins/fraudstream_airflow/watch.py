@@ -55,7 +55,7 @@ class WatchPlatformOperator(BaseSQLOperator):
 
     def _read(self, settings: Settings, connection: Postgres) -> list[Fault]:
         """Keeps the readings; a Kafka that doesn't answer is a fault, and the other readings are kept."""
-        found, lacking = readings.local(settings), []
+        found, lacking = [*readings.local(settings), *readings.ledger(connection)], []
         try:
             found += readings.lag(settings, connection)
         except KafkaUnavailableError as error:
