@@ -1,4 +1,4 @@
-"""Incidents among fraud alerts: many of one device, one address or one pattern within an hour.
+"""Incidents among fraud alerts: many of one device, one address or one pattern, an hour around a new one.
 
 Alerts are rows, and a row that nobody has looked at is locked by one run at a time, so that runs may overlap.
 """
@@ -30,10 +30,11 @@ class Kind(StrEnum):
     PATTERN = "pattern"  # the same two strongest reasons: as one scenario makes them
 
 
+# No stronger lock: another run's `incident_alerts` may refer to the same alerts.
 _CLAIM = """
     UPDATE fraud.fraud_alerts AS alert SET grouped_at = clock_timestamp()
     FROM (SELECT transaction_id FROM fraud.fraud_alerts WHERE grouped_at IS NULL
-          ORDER BY created_at LIMIT %s FOR UPDATE SKIP LOCKED) AS claimed
+          ORDER BY created_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED) AS claimed
     WHERE alert.transaction_id = claimed.transaction_id
     RETURNING alert.transaction_id
 """
@@ -48,7 +49,8 @@ _GROUPS = """
                    floor(shipping_longitude * %(cells)s::float8 + 0.5)::bigint AS cell
         FROM fraud.fraud_alerts AS alert JOIN fraud.scored_transactions USING (transaction_id)
         WHERE alert.status = 'open' AND alert.event_time BETWEEN
-            (SELECT min(event_time) - interval '1 hour' FROM claimed) AND (SELECT max(event_time) FROM claimed)
+            (SELECT min(event_time) - interval '1 hour' FROM claimed)
+            AND (SELECT max(event_time) + interval '1 hour' FROM claimed)
     ), keyed AS (
         SELECT near.*, kind, subject FROM near CROSS JOIN LATERAL (VALUES
             ('device', device_id, %(alike)s),
