@@ -1,14 +1,21 @@
 """Alerts become incidents, on a real Postgres: once each, however many runs look at them."""
 
+import os
+import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 
+import msgspec
 import psycopg
 import pytest
 
-from fraudstream.settings import Settings
+from fraudstream.messages.contracts import AlertBell
+from fraudstream.settings import PROJECT_DIR, Settings
 from fraudstream.storage.connect import connect
 from fraudstream.watch import alert_groups, incidents
+from spark_jobs.publisher import Publisher
 
 Postgres = psycopg.Connection[tuple[object, ...]]
 
@@ -118,3 +125,47 @@ def test_a_run_that_dies_leaves_the_alerts_to_the_next(
     assert told(writer) == set()
     assert respond(settings).alerts == 3
     assert told(writer) == {"device d-1: 3 alerts of 3 customers, 60.00 EUR"}
+
+
+LISTEN = """
+import asyncio, json, os
+from fraudstream.settings import load_settings
+from fraudstream_airflow.alert_response import BELL
+from fraudstream_airflow.prepare import connections
+
+(kafka,) = (made for made in connections(load_settings()) if made["conn_id"] == "kafka_default")
+os.environ["AIRFLOW_CONN_KAFKA_DEFAULT"] = json.dumps({"conn_type": "kafka", "extra": kafka["extra"]})
+
+async def listen():
+    (watcher,) = BELL.watchers
+    _, arguments = watcher.trigger.serialize()
+    async for value, _ in type(watcher.trigger).create_shared_stream_producer(arguments).open_stream():
+        return value.decode()
+
+print("heard", asyncio.run(listen()))
+os._exit(0)  # the consumer's thread would go on
+"""
+
+
+def test_the_asset_s_trigger_hears_the_stream_s_bell(settings: Settings, tmp_path: Path) -> None:
+    """Airflow's Kafka provider, with the connection that `up` makes, on a real broker."""
+    publisher = Publisher(settings.kafka, burst_alerts=1)
+    environment = {
+        "AIRFLOW_HOME": str(tmp_path),
+        "PYTHONPATH": os.pathsep.join([str(PROJECT_DIR / "plugins"), str(PROJECT_DIR)]),
+        "PYTHONUNBUFFERED": "1",
+    }
+    command = [str(settings.paths.python("airflow")), "-c", LISTEN]
+    with subprocess.Popen(command, env=os.environ | environment, stdout=subprocess.PIPE, text=True) as listener:
+        try:
+            for _ in range(180):  # a new group hears what is rung from when it joined on
+                publisher._ring(21)
+                with suppress(subprocess.TimeoutExpired):
+                    listener.wait(1)
+                    break
+        finally:
+            listener.kill()
+        heard = listener.stdout.read()
+    assert "heard" in heard
+    bell = msgspec.json.decode(heard.split("heard ")[1], type=AlertBell)
+    assert bell.alerts == 21
