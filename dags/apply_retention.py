@@ -20,6 +20,7 @@ A failed run has done what its log names, and the next one goes on from there; n
 from datetime import timedelta
 
 from airflow.sdk import DAG
+from fraudstream_airflow.deadlines import within
 from fraudstream_airflow.clean import CleanAirflowOperator
 from fraudstream_airflow.operators import SparkModuleOperator
 
@@ -30,6 +31,7 @@ with DAG(
     schedule="17 * * * *",  # not while the platform starts, as a span of time would
     catchup=False,
     max_active_runs=1,
+    deadline=within("apply_retention", minutes=60),
     is_paused_upon_creation=False,
     default_args={"owner": "fraud-platform", "retries": 2, "retry_delay": timedelta(seconds=30)},
     tags=["fraudstream", "retention"],

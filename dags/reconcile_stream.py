@@ -27,6 +27,7 @@ open. `./fraudctl status` and the page *Stream* say so, too, until each was ackn
 from datetime import timedelta
 
 from airflow.sdk import DAG, Param
+from fraudstream_airflow.deadlines import within
 from fraudstream_airflow.operators import SparkModuleOperator
 
 with DAG(
@@ -36,6 +37,7 @@ with DAG(
     schedule=timedelta(minutes=5),
     catchup=False,
     max_active_runs=1,
+    deadline=within("reconcile_stream", minutes=15),
     is_paused_upon_creation=False,
     default_args={"owner": "fraud-platform", "retries": 1, "retry_delay": timedelta(seconds=30)},
     tags=["fraudstream", "reconciliation"],

@@ -20,6 +20,7 @@ risk of what was labelled since is missing until then. *Postgres at …*: ask `.
 from datetime import timedelta
 
 from airflow.sdk import DAG, Param
+from fraudstream_airflow.deadlines import within
 from fraudstream_airflow.operators import SparkModuleOperator
 
 from fraudstream.settings import load_settings
@@ -31,6 +32,7 @@ with DAG(
     schedule=f"*/{load_settings().entity_risk.refresh_minutes} * * * *",
     catchup=False,
     max_active_runs=1,
+    deadline=within("refresh_entity_risk", minutes=15),
     is_paused_upon_creation=False,
     default_args={"owner": "fraud-platform", "retries": 2, "retry_delay": timedelta(seconds=30)},
     tags=["fraudstream", "static-data"],

@@ -19,6 +19,7 @@ missing file or column, an empty table, a line of the rates); correct it, and cl
 from datetime import timedelta
 
 from airflow.sdk import DAG, Param
+from fraudstream_airflow.deadlines import within
 from fraudstream_airflow.operators import SparkModuleOperator
 
 with DAG(
@@ -28,6 +29,7 @@ with DAG(
     schedule="@hourly",
     catchup=False,
     max_active_runs=1,
+    deadline=within("refresh_static_data", minutes=15),
     is_paused_upon_creation=False,
     default_args={"owner": "fraud-platform", "retries": 2, "retry_delay": timedelta(seconds=30)},
     tags=["fraudstream", "static-data"],

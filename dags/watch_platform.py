@@ -24,6 +24,7 @@ can wait for the morning. What each incident asks for:
 - *unpriced*: publish the currency's rate, then trigger `refresh_static_data`.
 - *disk*: free some, or lower retention; a full disk stops Kafka and Postgres.
 - *kafka*: the broker doesn't answer; `./fraudctl status`.
+- *deadline*: a batch Dag's run hadn't ended in time; its log says why. It closes a day later.
 - *flagged*: the model, or the shop's customers, changed. Trigger `train_fraud_model` when labels agree.
 - The task itself fails when Postgres can't be read, or a service doesn't take a message (it names which).
 """

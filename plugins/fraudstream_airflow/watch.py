@@ -12,7 +12,7 @@ from fraudstream.settings import Settings, load_settings
 from fraudstream.storage.connect import Postgres, session
 from fraudstream.watch import incidents, readings
 from fraudstream.watch.checks import CHECKS, Check, Fault, Severity, faults, parameters
-from fraudstream_airflow import notify
+from fraudstream_airflow import deadlines, notify
 from fraudstream_airflow.ledger_hook import LedgerHook
 
 #: Kafka's silence is a fault, too, and no other check sees it.
@@ -37,6 +37,7 @@ class WatchPlatformOperator(BaseSQLOperator):
                 seen = incidents.see(connection, found)
                 sources = [*(check.name for check in CHECKS), KAFKA]
                 closed = incidents.close(connection, sources, seen, settings.watch.quiet_seconds)
+                closed += incidents.close(connection, [deadlines.DEADLINE], seen, deadlines.QUIET_SECONDS)
             told = incidents.tell(connection, partial(notify.send, settings)) if notify.is_on(settings) else 0
         for fault in found:
             self.log.warning("%s %s: %s", fault.source, fault.subject, fault.text)

@@ -317,7 +317,11 @@ def test_readings_are_kept_and_forgotten(settings: Settings, writer: Postgres, e
 
 
 WATCH = """
+import asyncio
+from fraudstream_airflow.deadlines import open_incident, within
 from fraudstream_airflow.watch import WatchPlatformOperator
+
+asyncio.run(open_incident(**within("snapshot_profiles", 60).callback.kwargs))
 print(WatchPlatformOperator(task_id="watch").execute({}))
 """
 
@@ -372,12 +376,14 @@ def test_the_task_opens_tells_and_closes(
     """Over Airflow's common-sql provider, with the reader's rights, on what real servers hold."""
     writer.execute(DIFFERENCE)
     watch(settings, tmp_path, hooks)
-    assert [str(found) for found in incidents.open_incidents(writer)] == [
-        "books: 1 differences are open; the first: batch 7: rows are missing"
-    ]
+    missed = "deadline snapshot_profiles: a run hadn't ended 60 minutes after it was queued: look at it in Airflow"
+    assert {str(found) for found in incidents.open_incidents(writer)} == {
+        "books: 1 differences are open; the first: batch 7: rows are missing",
+        missed,
+    }
     writer.execute("UPDATE fraud.reconciliation_differences SET acknowledged_at = now(), reason = 'mended'")
     watch(settings, tmp_path, hooks, FRAUDSTREAM_WATCH__QUIET_SECONDS="0")
-    assert incidents.open_incidents(writer) == []
+    assert [str(found) for found in incidents.open_incidents(writer)] == [missed]
     assert [(sent["type"], sent["title"].partition(": ")[0]) for sent in hooks.posted] == [
         ("warning", "Fraudstream, critical"),
         ("success", "Fraudstream, over"),
