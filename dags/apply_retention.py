@@ -20,8 +20,8 @@ A failed run has done what its log names, and the next one goes on from there; n
 from datetime import timedelta
 
 from airflow.sdk import DAG
-from fraudstream_airflow.deadlines import within
 from fraudstream_airflow.clean import CleanAirflowOperator
+from fraudstream_airflow.deadlines import within
 from fraudstream_airflow.operators import SparkModuleOperator
 
 with DAG(

@@ -15,7 +15,7 @@ import pytest
 from fraudstream.errors import UsageError
 from fraudstream.settings import PROJECT_DIR, Settings
 from fraudstream.storage.connect import connect
-from fraudstream.watch import incidents, messages, readings
+from fraudstream.watch import incidents, messages, metrics, readings
 from fraudstream.watch.checks import CHECKS, Fault, Severity, faults, parameters
 from fraudstream.watch.incidents import Incident
 from fraudstream.watch.readings import Reading
@@ -314,6 +314,33 @@ def test_readings_are_kept_and_forgotten(settings: Settings, writer: Postgres, e
     writer.execute("INSERT INTO fraud.platform_readings VALUES ('lag', 'old', now() - interval '25 hours', 1)")
     readings.keep(writer, [Reading("lag", "new", 1)], days=1)
     assert {Reading(*row) for row in writer.execute(kept)} == {*found, Reading("lag", "new", 1)}
+
+
+def test_metrics_are_the_declared_ones_and_tell_of_every_table(
+    settings: Settings, writer: Postgres, empty_tables: None
+) -> None:
+    bare = {sample.metric: sample.value for sample in metrics.collect(settings)}
+    assert (bare["fraudstream_ledger_up"], bare["fraudstream_incidents_open"]) == (1, 0)
+    assert "fraudstream_last_batch_age_seconds" not in bare
+    incidents.see(writer, [fault("a"), fault("b")])
+    writer.execute(BATCH.format(age="interval '0'", dead=1, p99=400), {"first": 1, "count": 2, "epoch": 1})
+    read = [Reading("lag", "transactions", 7), Reading("certificate_days", "/ca.pem", 2), *readings.ledger(writer)]
+    readings.keep(writer, read, days=1)
+    found = {(sample.metric, sample.labels): sample.value for sample in metrics.collect(settings)}
+    assert found["fraudstream_incidents_open", ("critical",)] == 2
+    assert found["fraudstream_lag_messages", ("transactions",)] == 7
+    assert found["fraudstream_certificate_expires_seconds", ("/ca.pem",)] == 2 * 86_400
+    assert found["fraudstream_latency_seconds", ("0.99",)] == 0.4
+    declared = {metric.name: metric for metric in metrics.METRICS}
+    assert {(name, len(labels)) for name, labels in found} <= {
+        (name, len(metric.labels)) for name, metric in declared.items()
+    }
+    assert {reading.name: reading.value for reading in readings.ledger(writer)} == {
+        "p50_ms": 100,
+        "p99_ms": 400,
+        "messages_per_second": pytest.approx(2 * 101 / 120),
+        "differences": 0,
+    }
 
 
 WATCH = """
