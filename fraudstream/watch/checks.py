@@ -183,11 +183,11 @@ SECRETS = f"""
     SELECT place, format('is %%s days old: make a new one (docs/security.md)', round(value))
     FROM ({_newest("secret_days")}) AS newest WHERE %(secret_days)s > 0 AND value > %(secret_days)s
 """  # noqa: S608 (constants)
-# Without any, its age is that of the platform.
+# Without any, its age is that of the ledger.
 _AGE = """
     WITH newest AS (
         SELECT coalesce((SELECT min(value) FROM ({newest}) AS found),
-                        extract(epoch FROM now() - (SELECT min(started_at) FROM fraud.stream_queries)) / 3600) AS hours
+                        extract(epoch FROM now() - (SELECT min(committed_at) FROM fraud.stream_batches)) / 3600) AS hours
     )
     SELECT '', format('{text}', round(hours::numeric, 1))
     FROM newest WHERE %({limit})s > 0 AND hours > %({limit})s

@@ -179,6 +179,7 @@ def secrets(platform: Platform) -> None:
 
 def snapshot(platform: Platform) -> None:
     platform.forget("snapshot_hours")
+    platform.batches(1, 1, "interval '40 hours'")
 
 
 @pytest.mark.parametrize(
@@ -239,7 +240,7 @@ def test_every_limit_can_be_turned_off_or_moved(platform_rows: Platform, setting
     off = settings.watch.model_copy(update={"certificate_days": 0, "secret_days": 0, "snapshot_hours": 0})
     platform_rows._limits = off.model_dump()
     assert platform_rows.faults() == {}
-    platform_rows._limits = settings.watch.model_copy(update={"backup_hours": 24.0}).model_dump()
+    platform_rows._limits = settings.watch.model_copy(update={"backup_hours": 12.0}).model_dump()
     assert "backup" in platform_rows.faults()
 
 
