@@ -186,8 +186,10 @@ SECRETS = f"""
 # Without any, its age is that of the ledger.
 _AGE = """
     WITH newest AS (
-        SELECT coalesce((SELECT min(value) FROM ({newest}) AS found),
-                        extract(epoch FROM now() - (SELECT min(committed_at) FROM fraud.stream_batches)) / 3600) AS hours
+        SELECT coalesce(
+            (SELECT min(value) FROM ({newest}) AS found),
+            extract(epoch FROM now() - (SELECT min(committed_at) FROM fraud.stream_batches)) / 3600
+        ) AS hours
     )
     SELECT '', format('{text}', round(hours::numeric, 1))
     FROM newest WHERE %({limit})s > 0 AND hours > %({limit})s
