@@ -166,6 +166,7 @@ def test_the_asset_s_trigger_hears_the_stream_s_bell(settings: Settings, tmp_pat
         finally:
             listener.kill()
         heard = listener.stdout.read()
+    assert publisher._producer.flush(20) == 0
     assert "heard" in heard
     bell = msgspec.json.decode(heard.split("heard ")[1], type=AlertBell)
     assert bell.alerts == 21
