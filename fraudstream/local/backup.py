@@ -57,7 +57,6 @@ def back_up(settings: Settings, folder: Path, tell: Tell) -> None:
         private_folder(settings.paths.models)
         shutil.copytree(settings.paths.models, made / MODELS)
         made.rename(folder)
-    private_folder(settings.paths.run)
     settings.paths.backed_up.touch(mode=0o600)  # for watch_platform
 
 

@@ -25,7 +25,7 @@ class Paths:
         self.stream = var / "stream"  # checkpoint, heartbeat, lock and identity of the streaming job
         self.producer = var / "producer"  # lock, identity and progress of the producer
         self.checkpoint = self.stream / "checkpoint"
-        self.backed_up = self.run / "backed_up"  # when the newest backup was made: its time
+        self.backed_up = var / "backed_up"  # an empty file: its time is that of the newest backup
         self.snapshots = var / "snapshots"  # profiles of all customers, for checkpoints to begin with
         self.past = var / "past"  # the simulated shop's history from before it opened
         self.models = var / "models"
