@@ -10,6 +10,8 @@ tasks, and checkpoints that a rebuild left behind. Rollups of seconds become min
 
 ### Triage
 
+By night: nothing, unless the disk fills (`disk` in `watch_platform`): lower the settings, and trigger it.
+
 A failed run has done what its log names, and the next one goes on from there; nothing is deleted without its sum.
 
 - *lock timeout*, *deadlock detected*: something else held the rows; the retry follows by itself.

@@ -13,6 +13,9 @@ open. `./fraudctl status` and the page *Stream* say so, too, until each was ackn
 
 ### Triage
 
+By night: a difference is one to look at when *critical* incidents are open besides, or rows are missing of the last
+hour: somebody deletes, or restored. An old one waits for the morning.
+
 - *expired before they were read*: the stream was down for longer than Kafka keeps messages. They are lost to it; raise
   the topic's retention before the next outage.
 - *the topic was made anew*: its offsets start again, and the stream refuses to go on with them.

@@ -13,6 +13,8 @@ each refresh a row of `fraud.entity_risk_versions`.
 
 ### Triage
 
+By night: nothing, unless it fails until the morning: new fraud of a known device then scores lower.
+
 A failed run changes nothing: the stream goes on with the refresh before, and the next run makes up for it. Only the
 risk of what was labelled since is missing until then. *Postgres at …*: ask `./fraudctl status` for Postgres.
 """

@@ -12,6 +12,8 @@ version is joined.
 
 ### Triage
 
+By night: nothing, unless an exchange rate is missing that the shop needs: its amounts are added to no sum until then.
+
 A failed run changes nothing: the stream goes on with the version before. The log's last line says what was refused (a
 missing file or column, an empty table, a line of the rates); correct it, and clear the task.
 """

@@ -12,6 +12,8 @@ short Kafka's retention is. `./fraudctl backup` takes the snapshots along.
 
 ### Triage
 
+By night: nothing. Take care that one succeeds before Kafka's retention ends.
+
 A failed run leaves nothing behind, and the older snapshots as they are.
 
 - *can't be read, 3 times*: Spark deleted the micro-batch's files each time before they were read, or the checkpoint is

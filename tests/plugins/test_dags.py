@@ -28,7 +28,7 @@ class DagsTest(unittest.TestCase):
     def test_each_explains_itself(self) -> None:
         for dag_id, dag in self.bag.dags.items():
             with self.subTest(dag_id):
-                self.assertIn("### Triage", dag.doc_md or "")
+                self.assertIn("### Triage\n\nBy night: ", dag.doc_md or "")
                 self.assertTrue(dag.description)
                 self.assertIn("fraudstream", dag.tags)
 
