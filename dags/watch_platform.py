@@ -26,7 +26,9 @@ can wait for the morning. What each incident asks for:
 - *kafka*: the broker doesn't answer; `./fraudctl status`.
 - *deadline*: a batch Dag's run hadn't ended in time; its log says why. It closes a day later.
 - *flagged*: the model, or the shop's customers, changed. Trigger `train_fraud_model` when labels agree.
-- The task itself fails when Postgres can't be read, or a service doesn't take a message (it names which).
+- *unchecked*: a check failed, and its incidents stay as they are; the text says why.
+- The task itself fails when Postgres can't be read, or no service takes a message.
+  One of several that doesn't is named in the log.
 """
 
 from datetime import timedelta

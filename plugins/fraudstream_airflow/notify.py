@@ -14,8 +14,11 @@ URLS = "FRAUDSTREAM_NOTIFY__URLS"
 _TALKATIVE = ("apprise", "urllib3.connectionpool")
 
 
+log = logging.getLogger(__name__)
+
+
 class NotTakenError(FraudstreamError):
-    """A service wasn't told. The message names its place in the setting, and never its URL, which holds secrets."""
+    """Nobody was told. The message names services by their place in the setting, and never a URL: it holds secrets."""
 
 
 def is_on(settings: Settings) -> bool:
@@ -24,23 +27,32 @@ def is_on(settings: Settings) -> bool:
 
 
 def send(settings: Settings, incidents: Sequence[Incident]) -> None:
-    """Tells every service. Raises NotTakenError after all were tried.
+    """Tells every service. Raises NotTakenError when none took it.
 
-    The provider's AppriseHook would drop apprise's answer, and with it whether anybody was told.
+    Where one did, the others' failures are in the log alone: to try again would tell that one again and again. The
+    provider's AppriseHook would drop apprise's answer, and with it whether anybody was told.
     """
+    urls = settings.notify.urls.get_secret_value().split()
+    failed = [failure for number, url in enumerate(urls, start=1) if (failure := _send(number, url, incidents))]
+    if failed:
+        told = f"of the services in {URLS}, {'; '.join(failed)}"
+        if len(failed) == len(urls):
+            raise NotTakenError(f"{told}; it is tried again at the next run")
+        log.error("%s; the others were told", told)
+
+
+def _send(number: int, url: str, incidents: Sequence[Incident]) -> str:
+    """Tells one service. Returns what failed, or nothing."""
     import apprise  # here, since every component of Airflow loads the Dags
 
     kind = apprise.NotifyType.SUCCESS if messages.is_over(incidents) else apprise.NotifyType.WARNING
-    failed = []
-    for number, url in enumerate(settings.notify.urls.get_secret_value().split(), start=1):
-        with _unlogged():
-            service = apprise.Apprise()
-            if not service.add(url):
-                failed.append(f"number {number} isn't a URL that apprise knows")
-            elif not service.notify(messages.text(incidents), messages.title(incidents), notify_type=kind):
-                failed.append(f"number {number} ({url.partition(':')[0]}) didn't take it")
-    if failed:
-        raise NotTakenError(f"of the services in {URLS}, {'; '.join(failed)}; it is tried again at the next run")
+    with _unlogged():
+        service = apprise.Apprise()
+        if not service.add(url):
+            return f"number {number} isn't a URL that apprise knows"
+        if not service.notify(messages.text(incidents), messages.title(incidents), notify_type=kind):
+            return f"number {number} ({url.partition(':')[0]}) didn't take it"
+    return ""
 
 
 @contextmanager

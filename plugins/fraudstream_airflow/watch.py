@@ -3,13 +3,14 @@
 from functools import partial
 from typing import Any
 
+import psycopg
 from airflow.providers.common.sql.hooks.sql import DbApiHook
 from airflow.providers.common.sql.operators.sql import BaseSQLOperator
 from airflow.sdk import Context
 
 from fraudstream.kafka.errors import KafkaUnavailableError
 from fraudstream.settings import Settings, load_settings
-from fraudstream.storage.connect import Postgres, session
+from fraudstream.storage.connect import Postgres, first_line, session
 from fraudstream.watch import incidents, readings
 from fraudstream.watch.checks import CHECKS, Check, Fault, Severity, faults, parameters
 from fraudstream_airflow import deadlines, notify
@@ -17,6 +18,8 @@ from fraudstream_airflow.ledger_hook import LedgerHook
 
 #: Kafka's silence is a fault, too, and no other check sees it.
 KAFKA = "kafka"
+#: A check that fails is a fault, too, and says nothing of those that it found before.
+UNCHECKED = "unchecked"
 
 
 class WatchPlatformOperator(BaseSQLOperator):
@@ -31,16 +34,18 @@ class WatchPlatformOperator(BaseSQLOperator):
         with session(settings, settings.postgres.writer, name="watch_platform") as connection:
             found = self._read(settings, connection)
             connection.commit()
+            hook = self.get_db_hook()
             for check in CHECKS:
-                found += self._faults(check, settings)
+                found += _faults(hook, check, settings)
+            for fault in found:
+                self.log.warning("%s %s: %s", fault.source, fault.subject, fault.text)
             with connection.transaction():
                 seen = incidents.see(connection, found)
-                sources = [*(check.name for check in CHECKS), KAFKA]
+                unchecked = {fault.subject for fault in found if fault.source == UNCHECKED}
+                sources = [*({check.name for check in CHECKS} - unchecked), KAFKA, UNCHECKED]
                 closed = incidents.close(connection, sources, seen, settings.watch.quiet_seconds)
                 closed += incidents.close(connection, [deadlines.DEADLINE], seen, deadlines.QUIET_SECONDS)
             told = incidents.tell(connection, partial(notify.send, settings)) if notify.is_on(settings) else 0
-        for fault in found:
-            self.log.warning("%s %s: %s", fault.source, fault.subject, fault.text)
         return {
             "faults": [f"{fault.source} {fault.subject}".strip() for fault in found],
             "closed": closed,
@@ -51,9 +56,6 @@ class WatchPlatformOperator(BaseSQLOperator):
         """The platform's database, which is no connection of Airflow's."""
         return LedgerHook(load_settings())
 
-    def _faults(self, check: Check, settings: Settings) -> list[Fault]:
-        return faults(check, self.get_db_hook().get_records(check.sql, parameters(settings)))
-
     def _read(self, settings: Settings, connection: Postgres) -> list[Fault]:
         """Keeps the readings; a Kafka that doesn't answer is a fault, and the other readings are kept."""
         found, lacking = [*readings.local(settings), *readings.ledger(connection)], []
@@ -63,3 +65,11 @@ class WatchPlatformOperator(BaseSQLOperator):
             lacking = [Fault(KAFKA, "", Severity.CRITICAL, str(error))]
         readings.keep(connection, found, settings.watch.readings_days)
         return lacking
+
+
+def _faults(hook: DbApiHook, check: Check, settings: Settings) -> list[Fault]:
+    """What a check finds, or that it failed, as with a table that grew too large for it."""
+    try:
+        return faults(check, hook.get_records(check.sql, parameters(settings)))
+    except psycopg.Error as error:
+        return [Fault(UNCHECKED, check.name, Severity.WARNING, f"the check failed: {first_line(error)}")]

@@ -14,6 +14,7 @@ import pytest
 
 from fraudstream.errors import UsageError
 from fraudstream.settings import PROJECT_DIR, Settings
+from fraudstream.storage import roles
 from fraudstream.storage.connect import connect
 from fraudstream.watch import incidents, messages, metrics, readings
 from fraudstream.watch.checks import CHECKS, Fault, Severity, faults, parameters
@@ -418,3 +419,17 @@ def test_the_task_opens_tells_and_closes(
     ]
     ((lags,),) = writer.execute("SELECT count(*) FROM fraud.platform_readings WHERE reading = 'lag'").fetchall()
     assert lags == 6
+
+
+def test_a_check_that_storage_refuses_is_told_and_closes_nothing(
+    settings: Settings, writer: Postgres, owner: Postgres, empty_tables: None, hooks: Hooks, tmp_path: Path
+) -> None:
+    incidents.see(writer, [Fault("unpriced", "", Severity.WARNING, "no rate"), fault()])
+    owner.execute("REVOKE SELECT ON fraud.fraud_counts FROM fraud_reader")
+    try:
+        watch(settings, tmp_path, hooks, FRAUDSTREAM_WATCH__QUIET_SECONDS="0")
+    finally:
+        roles.grant_tables(settings)
+    found = {f"{incident.source} {incident.subject}".strip() for incident in incidents.open_incidents(writer)}
+    assert {"unpriced", "unchecked unpriced", "unchecked flagged"} <= found
+    assert "books" not in found
