@@ -29,7 +29,7 @@ class WatchPlatformOperator(BaseSQLOperator):
     """
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Returns what is open, opened and closed, for the run's XCom."""
+        """Returns the faults, the incidents that were closed, and how many were told, for the XCom."""
         settings = load_settings()
         with session(settings, settings.postgres.writer, name="watch_platform") as connection:
             found = self._read(settings, connection)
