@@ -10,6 +10,8 @@ tasks, and checkpoints that a rebuild left behind. Rollups of seconds become min
 
 ### Triage
 
+By night: nothing, unless the disk fills (`disk` in `watch_platform`): lower the settings, and trigger it.
+
 A failed run has done what its log names, and the next one goes on from there; nothing is deleted without its sum.
 
 - *lock timeout*, *deadlock detected*: something else held the rows; the retry follows by itself.
@@ -21,6 +23,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG
 from fraudstream_airflow.clean import CleanAirflowOperator
+from fraudstream_airflow.deadlines import within
 from fraudstream_airflow.operators import SparkModuleOperator
 
 with DAG(
@@ -30,6 +33,7 @@ with DAG(
     schedule="17 * * * *",  # not while the platform starts, as a span of time would
     catchup=False,
     max_active_runs=1,
+    deadline=within("apply_retention", minutes=60),
     is_paused_upon_creation=False,
     default_args={"owner": "fraud-platform", "retries": 2, "retry_delay": timedelta(seconds=30)},
     tags=["fraudstream", "retention"],

@@ -15,6 +15,8 @@ arrives on the other side.
 
 ### Triage
 
+By night: nothing. The simulated shop may wait; your own shop doesn't need it.
+
 - *The job died (…)*: it crashed or was killed. A retry follows in 5 s; the lines above say why.
 - *The job gave no heartbeat*: it hung, most often because Kafka is away. It was stopped, and is started again. Ask
   `./fraudctl status` whether Kafka is up.

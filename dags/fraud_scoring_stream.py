@@ -20,6 +20,10 @@ latency.
 
 ### Triage
 
+By night: while this is down, no purchase is scored. It starts again by itself, unless it *refuses to go on*, or Kafka
+or Postgres is away: do what the message says. What waits is scored afterwards, and nothing is lost within Kafka's
+retention.
+
 - *The job died (killed by SIGKILL)*: most often for want of memory; a retry follows in 5 s. `dmesg` tells. Lower
   `FRAUDSTREAM_STREAM__MAX_OFFSETS_PER_TRIGGER`.
 - *The job died (exit status …)*: the last lines of the log name the error. The retries go on while you mend it.

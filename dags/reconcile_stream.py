@@ -13,6 +13,9 @@ open. `./fraudctl status` and the page *Stream* say so, too, until each was ackn
 
 ### Triage
 
+By night: a difference is one to look at when *critical* incidents are open besides, or rows are missing of the last
+hour: somebody deletes, or restored. An old one waits for the morning.
+
 - *expired before they were read*: the stream was down for longer than Kafka keeps messages. They are lost to it; raise
   the topic's retention before the next outage.
 - *the topic was made anew*: its offsets start again, and the stream refuses to go on with them.
@@ -27,6 +30,7 @@ open. `./fraudctl status` and the page *Stream* say so, too, until each was ackn
 from datetime import timedelta
 
 from airflow.sdk import DAG, Param
+from fraudstream_airflow.deadlines import within
 from fraudstream_airflow.operators import SparkModuleOperator
 
 with DAG(
@@ -36,6 +40,7 @@ with DAG(
     schedule=timedelta(minutes=5),
     catchup=False,
     max_active_runs=1,
+    deadline=within("reconcile_stream", minutes=15),
     is_paused_upon_creation=False,
     default_args={"owner": "fraud-platform", "retries": 1, "retry_delay": timedelta(seconds=30)},
     tags=["fraudstream", "reconciliation"],

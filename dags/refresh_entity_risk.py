@@ -13,6 +13,8 @@ each refresh a row of `fraud.entity_risk_versions`.
 
 ### Triage
 
+By night: nothing, unless it fails until the morning: new fraud of a known device then scores lower.
+
 A failed run changes nothing: the stream goes on with the refresh before, and the next run makes up for it. Only the
 risk of what was labelled since is missing until then. *Postgres at …*: ask `./fraudctl status` for Postgres.
 """
@@ -20,6 +22,7 @@ risk of what was labelled since is missing until then. *Postgres at …*: ask `.
 from datetime import timedelta
 
 from airflow.sdk import DAG, Param
+from fraudstream_airflow.deadlines import within
 from fraudstream_airflow.operators import SparkModuleOperator
 
 from fraudstream.settings import load_settings
@@ -31,6 +34,7 @@ with DAG(
     schedule=f"*/{load_settings().entity_risk.refresh_minutes} * * * *",
     catchup=False,
     max_active_runs=1,
+    deadline=within("refresh_entity_risk", minutes=15),
     is_paused_upon_creation=False,
     default_args={"owner": "fraud-platform", "retries": 2, "retry_delay": timedelta(seconds=30)},
     tags=["fraudstream", "static-data"],

@@ -12,6 +12,8 @@ version is joined.
 
 ### Triage
 
+By night: nothing, unless an exchange rate is missing that the shop needs: its amounts are added to no sum until then.
+
 A failed run changes nothing: the stream goes on with the version before. The log's last line says what was refused (a
 missing file or column, an empty table, a line of the rates); correct it, and clear the task.
 """
@@ -19,6 +21,7 @@ missing file or column, an empty table, a line of the rates); correct it, and cl
 from datetime import timedelta
 
 from airflow.sdk import DAG, Param
+from fraudstream_airflow.deadlines import within
 from fraudstream_airflow.operators import SparkModuleOperator
 
 with DAG(
@@ -28,6 +31,7 @@ with DAG(
     schedule="@hourly",
     catchup=False,
     max_active_runs=1,
+    deadline=within("refresh_static_data", minutes=15),
     is_paused_upon_creation=False,
     default_args={"owner": "fraud-platform", "retries": 2, "retry_delay": timedelta(seconds=30)},
     tags=["fraudstream", "static-data"],

@@ -15,6 +15,8 @@ transaction id that it has scored.
 
 ### Triage
 
+By night: nothing. Dead letters wait for 90 days; mend the cause first.
+
 - *another replay of dead letters is running*: wait for its end; the retry may do.
 - *n were claimed by a replay that was interrupted*: a run was killed between sending and confirming. This one looks
   into Kafka for what arrived, confirms that, and goes on. Nothing to do.

@@ -12,6 +12,8 @@ short Kafka's retention is. `./fraudctl backup` takes the snapshots along.
 
 ### Triage
 
+By night: nothing. Take care that one succeeds before Kafka's retention ends.
+
 A failed run leaves nothing behind, and the older snapshots as they are.
 
 - *can't be read, 3 times*: Spark deleted the micro-batch's files each time before they were read, or the checkpoint is
@@ -23,6 +25,7 @@ A failed run leaves nothing behind, and the older snapshots as they are.
 from datetime import timedelta
 
 from airflow.sdk import DAG
+from fraudstream_airflow.deadlines import within
 from fraudstream_airflow.operators import SparkModuleOperator
 
 with DAG(
@@ -32,6 +35,7 @@ with DAG(
     schedule="41 2 * * *",
     catchup=False,
     max_active_runs=1,
+    deadline=within("snapshot_profiles", minutes=60),
     is_paused_upon_creation=False,
     default_args={"owner": "fraud-platform", "retries": 2, "retry_delay": timedelta(minutes=5)},
     tags=["fraudstream", "snapshots"],

@@ -19,6 +19,8 @@ progress.
 
 ### Triage
 
+By night: nothing. The champion goes on scoring, and an approval waits for three days.
+
 - *collect_history*, "holds nothing": Kafka has no messages of that time. Ask `./fraudctl status` for the producer.
 - *train_challenger*, "frauds among": too few labelled frauds in a period. Take more `hours`, or wait for labels.
 - *train_challenger* killed: want of memory. Take fewer `hours`, or fewer `warm_up_hours`.

@@ -34,7 +34,7 @@ def prepare(settings: Settings) -> Preparation:
     """
     try:
         database = Database(settings)
-        publisher = Publisher(settings.kafka)
+        publisher = Publisher(settings.kafka, settings.watch.burst_alerts)
         connection = database.now()
         scoring_data = ScoringDataCache.load(connection, settings.shop.currency, shadow=settings.stream.shadow)
         known = known_query(connection)

@@ -1,8 +1,9 @@
 """Publishes to Kafka what a batch committed to Postgres: read back from there, so that a repeat is byte-identical."""
 
 import logging
+import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,6 +16,7 @@ from fraudstream.failpoints import Failpoint, reach
 from fraudstream.kafka.errors import connected, delivery_failure
 from fraudstream.messages.contracts import (
     SCHEMA_VERSION,
+    AlertBell,
     Item,
     ProductWindow,
     Reason,
@@ -24,6 +26,7 @@ from fraudstream.messages.contracts import (
 )
 from fraudstream.settings.kafka import KafkaSettings, Role
 from spark_jobs import ledger, statements
+from spark_jobs.bell import Bell
 from spark_jobs.ledger import Postgres
 
 log = logging.getLogger(__name__)
@@ -44,18 +47,21 @@ class _Outgoing(NamedTuple):
 
 
 class Publisher:
-    """An idempotent producer for the output topics."""
+    """An idempotent producer for the output topics, and the one who rings the bell."""
 
-    def __init__(self, kafka: KafkaSettings) -> None:
+    def __init__(self, kafka: KafkaSettings, burst_alerts: int) -> None:
         self._kafka = kafka.as_role(Role.STREAM)
         config = self._kafka.producer_config() | {"linger.ms": 5, "compression.type": "lz4"}
         self._producer: Producer = connected(Producer, self._kafka, config)
         self._failures: list[str] = []
+        self._bell = Bell(burst_alerts)
 
     def publish(self, connection: Postgres, batch_id: int) -> None:
         """Sends all that batch `batch_id` committed and notes it in the ledger. Raises PublishError."""
         reach(Failpoint.BEFORE_PUBLISH)
+        alerts = 0
         for message in _messages(connection, batch_id):
+            alerts += message.topic == Topic.FRAUD_ALERTS
             self._produce(message)
             reach(Failpoint.DURING_PUBLISH)
         left = self._producer.flush(FLUSH_SECONDS)
@@ -65,6 +71,21 @@ class Publisher:
         reach(Failpoint.BEFORE_MARK_PUBLISHED)
         ledger.mark_published(connection, batch_id)
         reach(Failpoint.AFTER_MARK_PUBLISHED)
+        if recent := self._bell.rings(alerts, time.monotonic()):
+            self._ring(recent)
+
+    def _ring(self, alerts: int) -> None:
+        """Rings without waiting: a bell that nobody hears costs minutes, and no batch."""
+        bell = AlertBell(schema_version=SCHEMA_VERSION, rung_at=datetime.now(UTC), alerts=alerts)
+        try:
+            self._producer.produce(Topic.FRAUD_ALERT_BELL, encode(bell), on_delivery=self._on_rung)
+        except BufferError:
+            log.warning("the bell for %s alerts can't be rung: the producer's queue is full", alerts)
+        self._producer.poll(0)
+
+    def _on_rung(self, error: KafkaError | None, message: KafkaMessage) -> None:
+        if error is not None:
+            log.warning("%s", delivery_failure(self._kafka, error, message.topic()))
 
     def _produce(self, message: _Outgoing) -> None:
         while True:

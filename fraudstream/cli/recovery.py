@@ -94,6 +94,33 @@ def acknowledge(
 
 
 @app.command()
+def incidents(
+    numbers: Annotated[list[int] | None, typer.Argument(help="Numbers that you look after; none: list them.")] = None,
+) -> None:
+    """List what is wrong now, as the Dag watch_platform found it, or say that you look after it.
+
+    An incident closes by itself once its fault has passed.
+
+    Examples:
+      ./fraudctl incidents
+
+      ./fraudctl incidents 7
+    """
+    from fraudstream.storage.connect import session
+    from fraudstream.watch import incidents as kept
+
+    settings = load_settings()
+    with session(settings, settings.postgres.writer, name="fraudctl incidents") as connection:
+        kept.acknowledge(connection, numbers or [], getpass.getuser())
+        found = kept.open_incidents(connection)
+    for incident in found:
+        by = f", {incident.acknowledged_by} looks after it" if incident.acknowledged_by else ""
+        since = f"{incident.opened_at:%Y-%m-%d %H:%M}"
+        typer.echo(f"{incident.incident_id}  {incident.severity}  since {since}{by}  {incident}")
+    typer.echo(f"{len(found)} open")
+
+
+@app.command()
 def backup(
     folder: Annotated[Path, typer.Argument(help="A new folder, which then holds customers' data.")],
 ) -> None:

@@ -57,6 +57,11 @@ def _schedule(value: ast.expr) -> str:
             func=ast.Name(id="timedelta"), keywords=[ast.keyword(arg=unit, value=ast.Constant(value=int(count)))]
         ):
             return f"every {count} {unit}"
+        case ast.Call(func=ast.Name(id="AssetOrTimeSchedule"), keywords=keywords):
+            given = {keyword.arg: keyword.value for keyword in keywords}
+            return f"at a message on a topic, and {_schedule(given['timetable'])}"
+        case ast.Call(func=ast.Name(id="CronTriggerTimetable"), args=[expression]):
+            return _schedule(expression)
         case ast.JoinedStr(values=parts):
             return f"`{''.join(_part(part) for part in parts)}`"
     return f"`{ast.unparse(value)}`"

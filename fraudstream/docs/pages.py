@@ -15,6 +15,7 @@ from fraudstream.messages.contracts import SCHEMAS, json_schema
 from fraudstream.settings import PROJECT_DIR
 from fraudstream.settings.reference import reference
 from fraudstream.storage import grants
+from fraudstream.watch import metrics
 from model.features.document import features_document
 
 DOCS = PROJECT_DIR / "docs"
@@ -32,6 +33,7 @@ SECTIONS: dict[tuple[str, str], Callable[[], str]] = {
     ("architecture.md", "picture"): picture,
     ("architecture.md", "dags"): dags_table,
     ("kafka.md", "rights"): acls.table,
+    ("metrics.md", "metrics"): metrics.table,
     ("security.md", "rights"): grants.rights_table,
 }
 

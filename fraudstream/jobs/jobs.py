@@ -11,6 +11,8 @@ from fraudstream.settings import ENV_PREFIX, Settings
 
 #: The Dag that keeps each job running.
 DAGS = {"stream": "fraud_scoring_stream", "producer": "event_producer"}
+#: Settings that no job reads: who is told of incidents, and who may read metrics.
+AIRFLOW_ALONE = (f"{ENV_PREFIX}NOTIFY__", f"{ENV_PREFIX}METRICS__")
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,11 @@ def paused_problem(name: str, dag_id: str) -> str:
 def job_environment() -> dict[str, str]:
     """The environment that a job inherits: this process's, without Airflow's variables, which can hold secrets.
 
-    Settings about Airflow are ours.
+    Settings about Airflow are ours, and those with secrets that Airflow alone needs stay with it.
     """
     inherited = {
-        name: value for name, value in os.environ.items() if "AIRFLOW" not in name or name.startswith(ENV_PREFIX)
+        name: value
+        for name, value in os.environ.items()
+        if ("AIRFLOW" not in name or name.startswith(ENV_PREFIX)) and not name.startswith(AIRFLOW_ALONE)
     }
     return inherited | {"PYTHONUNBUFFERED": "1"}

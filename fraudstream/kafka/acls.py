@@ -54,7 +54,9 @@ class Right:
 #: Topics to which the simulated shop, or a recording that is replayed, sends.
 PRODUCER_TOPICS = (*INPUT_TOPICS, Topic.SIMULATION_TRUTH)
 #: Topics to which the streaming job publishes.
-OUTPUT_TOPICS = (Topic.SCORED_TRANSACTIONS, Topic.FRAUD_ALERTS, Topic.TOP_PRODUCTS, Topic.DEAD_LETTERS)
+OUTPUT_TOPICS = (
+    *(Topic.SCORED_TRANSACTIONS, Topic.FRAUD_ALERTS, Topic.FRAUD_ALERT_BELL, Topic.TOP_PRODUCTS, Topic.DEAD_LETTERS),
+)
 
 
 def _topics(operation: Operation, topics: Iterable[Topic]) -> tuple[Right, ...]:
@@ -73,7 +75,7 @@ RIGHTS: dict[Role, tuple[Right, ...]] = {
         + _topics(Operation.WRITE, OUTPUT_TOPICS)
         + _topics(Operation.DESCRIBE_CONFIGS, (*INPUT_TOPICS, *OUTPUT_TOPICS))
     ),
-    Role.ALERTS: _topics(Operation.READ, [Topic.FRAUD_ALERTS]) + _group(ConsumerGroup.AIRFLOW),
+    Role.ALERTS: _topics(Operation.READ, [Topic.FRAUD_ALERTS, Topic.FRAUD_ALERT_BELL]) + _group(ConsumerGroup.AIRFLOW),
     Role.REPLAY: (
         _topics(Operation.READ, INPUT_TOPICS)
         + _topics(Operation.WRITE, INPUT_TOPICS)
@@ -90,9 +92,9 @@ _WHO = {
     Role.ADMIN: "`fraudctl up`",
     Role.PRODUCER: "`fraudctl produce`, the Dag `event_producer`",
     Role.STREAM: "the streaming job",
-    Role.ALERTS: "Airflow's connection `kafka_default`",
+    Role.ALERTS: "Airflow's connection `kafka_default`, by which the Dag `fraud_alert_response` hears the bell",
     Role.REPLAY: "the Dag `replay_dead_letters`",
-    Role.READER: "`fraudctl status` and `rebuild`, the Dags `reconcile_stream` and `train_fraud_model`",
+    Role.READER: "`fraudctl status`, `rebuild`; the Dags `reconcile_stream`, `train_fraud_model`, `watch_platform`",
 }
 
 

@@ -57,6 +57,7 @@ def back_up(settings: Settings, folder: Path, tell: Tell) -> None:
         private_folder(settings.paths.models)
         shutil.copytree(settings.paths.models, made / MODELS)
         made.rename(folder)
+    settings.paths.backed_up.touch(mode=0o600)  # for watch_platform
 
 
 def run_restore(settings: Settings, folder: Path, tell: Tell) -> None:

@@ -29,6 +29,7 @@ class Topic(StrEnum):
     SIMULATION_TRUTH = "simulation-truth"
     SCORED_TRANSACTIONS = "scored-transactions"
     FRAUD_ALERTS = "fraud-alerts"
+    FRAUD_ALERT_BELL = "fraud-alert-bell"
     TOP_PRODUCTS = "top-products"
     DEAD_LETTERS = "dead-letters"
 
@@ -261,6 +262,15 @@ class ProductWindow(Struct, frozen=True, kw_only=True):
 
 Event = BrowseEvent | Transaction | Label
 
+
+class AlertBell(Struct, kw_only=True):
+    """Rung once a burst of alerts, which are rows of `fraud.fraud_alerts` by then; starts `fraud_alert_response`."""
+
+    schema_version: Literal[1]
+    rung_at: UtcTime
+    alerts: Annotated[int, Meta(ge=1, description="within the last minute")]
+
+
 #: The schema of each topic's value, where the platform's own code decodes it.
 SCHEMAS: dict[Topic, type[Struct]] = {
     Topic.BROWSE_EVENTS: BrowseEvent,
@@ -270,6 +280,7 @@ SCHEMAS: dict[Topic, type[Struct]] = {
     Topic.SCORED_TRANSACTIONS: ScoredTransaction,
     Topic.FRAUD_ALERTS: ScoredTransaction,
     Topic.TOP_PRODUCTS: ProductWindow,
+    Topic.FRAUD_ALERT_BELL: AlertBell,
 }
 
 

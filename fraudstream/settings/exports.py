@@ -37,10 +37,10 @@ def exported_environment(settings: Settings) -> dict[str, str]:
     return inherited | {ENV_PREFIX + "VAR_DIR": str(settings.paths.var)}
 
 
-def exported_secrets(group: str, *, except_for: str) -> dict[str, str]:
+def exported_secrets(group: str, *, except_for: str = "") -> dict[str, str]:
     """The secrets of a group of settings that the environment holds now, for processes that sign in with them.
 
-    `except_for`: the part of the group that they don't need.
+    `except_for`: the part of the group that they don't need, if any.
     """
     prefix = f"{ENV_PREFIX}{group.upper()}__"
     needed = (

@@ -25,6 +25,7 @@ class Paths:
         self.stream = var / "stream"  # checkpoint, heartbeat, lock and identity of the streaming job
         self.producer = var / "producer"  # lock, identity and progress of the producer
         self.checkpoint = self.stream / "checkpoint"
+        self.backed_up = var / "backed_up"  # an empty file: its time is that of the newest backup
         self.snapshots = var / "snapshots"  # profiles of all customers, for checkpoints to begin with
         self.past = var / "past"  # the simulated shop's history from before it opened
         self.mapped = var / "mapped"  # histories that an import made of a shop's own files

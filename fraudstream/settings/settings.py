@@ -20,6 +20,7 @@ from fraudstream.settings.group import ENV_PREFIX, Group
 from fraudstream.settings.kafka import KafkaSettings
 from fraudstream.settings.paths import PROJECT_DIR, Paths
 from fraudstream.settings.retention import RetentionSettings
+from fraudstream.settings.watch import MetricsSettings, NotifySettings, WatchSettings
 
 
 class PostgresSettings(Group):
@@ -199,6 +200,16 @@ class AirflowSettings(Group):
     listen: str = Field("127.0.0.1", description="the address that UI and API listen on; another only behind a wall")
     api_url: str = Field("", description="where the platform's other parts reach the API; empty: loopback and `port`")
     parallelism: int = Field(4, ge=1, le=64, description="tasks that run at once")
+    lineage: str = Field(
+        "", description="where the Dags' OpenLineage events go: a file's whole path, or https://…; empty: off"
+    )
+
+    @field_validator("lineage")
+    @classmethod
+    def _lineage_is_a_place(cls, place: str) -> str:
+        if place and not place.startswith(("/", "http://", "https://")):
+            raise ValueError("say a file's whole path, or a URL such as https://marquez.example:5000")
+        return place
 
 
 class SupersetSettings(Group):
@@ -235,6 +246,9 @@ class Settings(BaseSettings):
     airflow: AirflowSettings = AirflowSettings()
     superset: SupersetSettings = SupersetSettings()
     retention: RetentionSettings = RetentionSettings()
+    watch: WatchSettings = WatchSettings()
+    notify: NotifySettings = NotifySettings()
+    metrics: MetricsSettings = MetricsSettings()
 
     @cached_property
     def paths(self) -> Paths:

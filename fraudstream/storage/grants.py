@@ -42,7 +42,7 @@ WRITER: dict[str, WriterRights] = {
     "entity_risk_versions": WriterRights(delete=True),
     # spark_jobs.statements
     "scored_transactions": WriterRights(update=("counted_in_sales",), delete=True),
-    "fraud_alerts": WriterRights(update=("decided_at", "status")),
+    "fraud_alerts": WriterRights(update=("decided_at", "grouped_at", "status")),
     "flagged_sessions": WriterRights(update=("fraud_retired",), delete=True),
     "product_sales": WriterRights(update=("batch_id", "revenue", "units"), delete=True),
     "fraud_counts": WriterRights(
@@ -69,6 +69,15 @@ WRITER: dict[str, WriterRights] = {
     "retired_totals": WriterRights(update=("total",)),
     "retired_transactions": WriterRights(delete=True),
     "rollup_horizons": WriterRights(update=("deleted_until", "thinned_until")),
+    # fraudstream.watch, whose incidents are changed and never deleted
+    "platform_readings": WriterRights(delete=True),
+    "incidents": WriterRights(
+        update=(
+            *("acknowledged_at", "acknowledged_by", "closed_at", "seen_at", "severity", "text"),
+            *("told_closed_at", "told_opened_at"),
+        )
+    ),
+    "incident_alerts": APPEND_ONLY,
     # model.past; what goes with past_transactions, the foreign key deletes
     "history_imports": WriterRights(delete=True),
     "past_transactions": WriterRights(delete=True),
@@ -89,12 +98,17 @@ CHARTS: dict[str, tuple[str, ...]] = {
         *("flagged", "flagged_amount", "latitude", "longitude", "shipping_city", "shipping_country", "shop"),
         "window_start",
     ),
+    "incidents": (
+        *("acknowledged_at", "closed_at", "incident_id", "opened_at", "severity", "source", "subject", "text"),
+    ),
+    "platform_readings": ("at", "place", "reading", "value"),
     "product_sales": ("product_id", "revenue", "shop", "units", "window_start"),
     "products": ("category", "name", "product_id"),
     "scored_transactions": (
         *("event_time", "is_fraud", "shipping_city", "shipping_country", "shipping_latitude", "shipping_longitude"),
         "shop",
     ),
+    "stream_batches": ("committed_at",),
 }
 
 _TABLE_GRANTS = """

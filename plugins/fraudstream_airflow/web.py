@@ -1,27 +1,23 @@
-"""The health page, mounted by Airflow's API server under /fraudstream. Signed-in users only."""
+"""The plugin's web app, mounted by Airflow's API server under /fraudstream.
 
+The health page is for signed-in users; the metrics are for whoever sends the token of the settings. Airflow protects no
+plugin's app by itself.
+"""
+
+import hmac
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from airflow.api_fastapi.auth.managers.models.resource_details import AccessView
 from airflow.api_fastapi.core_api.security import requires_access_view
-from fastapi import Depends, FastAPI
-from fastapi.responses import HTMLResponse
+from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException
+from fastapi.responses import HTMLResponse, Response
 
 from fraudstream.settings import Settings, load_settings
 from fraudstream_airflow import health, paused
 
 PAGE = Path(__file__).with_name("health.html")
-
-# Airflow doesn't protect a plugin's app by itself.
-app = FastAPI(
-    title="Fraudstream",
-    docs_url=None,
-    redoc_url=None,
-    openapi_url=None,
-    dependencies=[Depends(requires_access_view(AccessView.WEBSITE))],
-)
 
 
 @cache
@@ -30,15 +26,39 @@ def settings() -> Settings:
     return load_settings()
 
 
-@app.get("/", response_class=HTMLResponse)
+def requires_token(authorization: Annotated[str, Header()] = "") -> None:
+    """Lets a request pass that has the token of the settings. Without one there, nobody's does."""
+    token = settings().metrics.token.get_secret_value()
+    if not token:
+        raise HTTPException(404, "there are no metrics: FRAUDSTREAM_METRICS__TOKEN is empty")
+    if not hmac.compare_digest(authorization.encode(), f"Bearer {token}".encode()):
+        raise HTTPException(401, "the bearer token isn't FRAUDSTREAM_METRICS__TOKEN", {"WWW-Authenticate": "Bearer"})
+
+
+app = FastAPI(title="Fraudstream", docs_url=None, redoc_url=None, openapi_url=None)
+pages = APIRouter(dependencies=[Depends(requires_access_view(AccessView.WEBSITE))])
+
+
+@pages.get("/", response_class=HTMLResponse)
 def page() -> str:
     """The page itself; it fetches its figures from `/health`."""
     return PAGE.read_text()
 
 
-@app.get("/health")
+@pages.get("/health")
 def figures() -> dict[str, Any]:
     """The page's figures as JSON."""
     told = health.collect(settings())
     told["alarms"] += paused.problems(told["jobs"])
     return told
+
+
+@app.get("/metrics", dependencies=[Depends(requires_token)])
+def metrics() -> Response:
+    """The platform's figures for Prometheus."""
+    from fraudstream_airflow import prometheus  # here, so that the page works without
+
+    return Response(prometheus.exposition(settings()), media_type=prometheus.CONTENT_TYPE)
+
+
+app.include_router(pages)

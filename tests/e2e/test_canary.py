@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
+from fraudstream.jobs.jobs import AIRFLOW_ALONE
 from fraudstream.local.leftovers import our_processes
 from fraudstream.local.parts import superset
 from fraudstream.local.parts.airflow_api import AirflowApi, AirflowApiError
@@ -120,7 +121,9 @@ def test_only_processes_that_sign_in_somewhere_inherit_a_secret(platform: Settin
     others = [line for line in seen if any(name in line for name in ("kafka.Kafka", "bin/postgres", "gunicorn"))]
     assert others == []
     inherited = set().union(*seen.values())
-    assert {name for name in inherited if not name.startswith("FRAUDSTREAM_KAFKA__")} == set()
+    assert {name for name in inherited if not name.startswith(("FRAUDSTREAM_KAFKA__", *AIRFLOW_ALONE))} == set()
+    of_jobs = set().union(*(places for line, places in seen.items() if "airflow" not in line))
+    assert {name for name in of_jobs if name.startswith(AIRFLOW_ALONE)} == set()
     assert {name for name in inherited if name.startswith("FRAUDSTREAM_KAFKA__ADMIN__")} == set()
 
 

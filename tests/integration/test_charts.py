@@ -21,7 +21,10 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MOMENTS = [NOON + timedelta(seconds=seconds) for seconds in (0, 3, 29.9, 30, 47)]
 
 #: What the charts read.
-TABLES = ("fraud_alerts", "scored_transactions", "products", "product_sales", "fraud_counts", "fraud_locations")
+TABLES = (
+    *("fraud_alerts", "scored_transactions", "products", "product_sales", "fraud_counts", "fraud_locations"),
+    *("stream_batches", "platform_readings", "incidents"),
+)
 CATEGORIES, PRODUCTS = 30, 40
 #: What happens in every window of 10 s, until the end of the newest transaction's minute.
 TRANSACTIONS, FLAGGED, AMOUNT, FLAGGED_AMOUNT = 20, 2, 1000, 150
@@ -262,3 +265,46 @@ def test_an_alert_of_another_day_is_not_taken_for_one_of_today(shop: Shop) -> No
     assert {row["Time (UTC)"] for row in shop.rows("latest_alerts")} >= {"12:00:00", "11:59:59"}
     shop.run("UPDATE fraud.fraud_alerts SET event_time = event_time - interval '1 day'")
     assert {row["Time (UTC)"] for row in shop.rows("latest_alerts")} == {"28 Feb 12:00", "28 Feb 11:59"}
+
+
+READINGS = """
+INSERT INTO fraud.platform_readings (reading, place, at, value)
+SELECT reading, place, now() - n * interval '2 minutes', value + CASE reading WHEN 'epoch' THEN -n / 600 ELSE 0 END
+FROM generate_series(0, 5 * 24 * 30) AS n, (VALUES
+    ('p50_ms', '', 400), ('p99_ms', '', 900), ('lag', 'transactions', 7), ('lag', 'browse-events', 13),
+    ('messages_per_second', '', 150), ('disk_free_bytes', '/data', 2147483648), ('differences', '', 1),
+    ('epoch', '', 9), ('dead_letters', 'malformed', 2), ('dead_letters', 'unknown_version', 1)
+) AS read (reading, place, value)
+"""
+INCIDENTS = """
+INSERT INTO fraud.incidents (source, subject, severity, text, opened_at, closed_at)
+SELECT 'lag', n::text, 'warning', 'n messages wait', now() - interval '2 hours',
+       CASE WHEN n > 2 THEN now() - interval '1 hour' END
+FROM generate_series(1, 20) AS n
+"""
+
+
+def test_operations_are_the_readings_of_days(shop: Shop) -> None:
+    shop.run(READINGS)
+    shop.run(INCIDENTS)
+    assert shop.figure("operations_p99") == 0.9
+    assert shop.figure("operations_waiting") == 20
+    assert shop.figure("operations_rejected") == 3 * 31
+    assert shop.figure("operations_differences") == 1
+    assert shop.figure("operations_starts") == 1
+    latency, rate = shop.rows("operations_latency"), shop.rows("operations_rate")
+    assert len(latency) == len(rate) == 3 * 96 + 1
+    assert {(row["p50"], row["p99"]) for row in latency} == {(0.4, 0.9)}
+    assert {(row["rate"], row["most_waiting"]) for row in rate} == {(150, 20)}
+    assert {row["free"] for row in shop.rows("operations_disk")} == {2}
+    assert {row["reason"] for row in shop.rows("operations_reasons")} == {"malformed", "unknown_version"}
+    assert shop.total("operations_reasons", "refused_total") == 3 * (3 * 24 * 30 + 1)
+    listed = shop.rows("operations_incidents")
+    assert [row["State"] for row in listed] == ["open"] * 2 + ["over"] * 4
+    assert [row["Lasted"] / 3_600_000 for row in listed] == [2] * 2 + [1] * 4
+
+
+def test_without_a_reading_operations_say_so(shop: Shop) -> None:
+    assert shop.figure("operations_p99") is None
+    assert {row["reason"] for row in shop.rows("operations_reasons")} == {"nothing was refused"}
+    assert [row["What"] for row in shop.rows("operations_incidents")] == ["Nothing was wrong yet"]

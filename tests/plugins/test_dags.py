@@ -28,7 +28,7 @@ class DagsTest(unittest.TestCase):
     def test_each_explains_itself(self) -> None:
         for dag_id, dag in self.bag.dags.items():
             with self.subTest(dag_id):
-                self.assertIn("### Triage", dag.doc_md or "")
+                self.assertIn("### Triage\n\nBy night: ", dag.doc_md or "")
                 self.assertTrue(dag.description)
                 self.assertIn("fraudstream", dag.tags)
 
@@ -50,6 +50,21 @@ class DagsTest(unittest.TestCase):
     def test_streams_run_once_at_a_time(self) -> None:
         for dag_id in ("event_producer", "fraud_scoring_stream"):
             self.assertEqual(self.bag.dags[dag_id].max_active_runs, 1)
+
+    def test_a_batch_dag_has_a_deadline_that_names_it(self) -> None:
+        """Those that run by a clock and end by themselves, but for the two that watch, and what waits for a person."""
+        batch = {"apply_retention", "reconcile_stream", "refresh_entity_risk", "refresh_static_data"}
+        for dag_id in sorted(batch | {"snapshot_profiles"}):
+            with self.subTest(dag_id):
+                (deadline,) = self.bag.dags[dag_id].deadline
+                self.assertEqual(deadline.callback.path, "fraudstream_airflow.deadlines.open_incident")
+                self.assertEqual(deadline.callback.kwargs["dag_id"], dag_id)
+
+    def test_a_burst_of_alerts_starts_the_response_by_the_provider_s_trigger(self) -> None:
+        (asset,) = self.bag.dags["fraud_alert_response"].timetable.asset_condition.objects
+        (watcher,) = asset.watchers
+        self.assertEqual(type(watcher.trigger).__name__, "KafkaSharedStreamTrigger")
+        self.assertEqual(watcher.trigger.topics, ["fraud-alert-bell"])
 
     def test_a_challenger_is_promoted_only_after_a_person_approved(self) -> None:
         dag = self.bag.dags["train_fraud_model"]

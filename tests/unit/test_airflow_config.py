@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from fraudstream.local import secrets
 from fraudstream.local.parts import airflow
@@ -76,3 +77,22 @@ def test_the_viewers_password_stays(settings: Settings) -> None:
     before = json.loads(file.read_text())["viewer"]
     airflow.write_passwords(settings)
     assert json.loads(file.read_text())["viewer"] == before
+
+
+@pytest.mark.parametrize(
+    ("place", "transport"),
+    [
+        ("/var/log/lineage.json", {"type": "file", "log_file_path": "/var/log/lineage.json", "append": True}),
+        ("https://marquez.example:5000", {"type": "http", "url": "https://marquez.example:5000"}),
+    ],
+)
+def test_lineage_is_off_until_it_has_a_place(settings: Settings, place: str, transport: dict[str, object]) -> None:
+    assert dict(config(settings)["openlineage"]) == {"disabled": "True"}
+    given = settings.model_copy(update={"airflow": AirflowSettings(lineage=place)})
+    section = config(given)["openlineage"]
+    assert (section["disabled"], json.loads(section["transport"])) == ("False", transport)
+
+
+def test_lineage_to_nowhere_is_refused() -> None:
+    with pytest.raises(ValidationError, match="whole path"):
+        AirflowSettings(lineage="lineage.json")

@@ -107,6 +107,10 @@ def test_the_scheduler_has_the_password_of_each_database_that_retention_prunes()
     assert {"fraud_writer", "airflow_db", "superset_db"} <= set(SERVICES["airflow-scheduler"]["secrets"])
 
 
+def test_the_triggerer_can_open_the_incident_of_a_missed_deadline() -> None:
+    assert "fraud_writer" in SERVICES["airflow-triggerer"]["secrets"]
+
+
 def test_only_what_looks_at_jobs_ends_with_their_namespace() -> None:
     """An engine may try to start a container of the namespace again before that is there, and then gives up."""
     sharing = {name for name, service in SERVICES.items() if service.get("pid") == "service:jobs"}

@@ -16,3 +16,11 @@ def test_a_job_inherits_our_settings_about_airflow(name: str, monkeypatch: pytes
     """Without the first, the Dag `apply_retention` kept the logs of tasks for 14 days, whatever was set."""
     monkeypatch.setenv(name, "7")
     assert job_environment()[name] == "7"
+
+
+def test_a_job_does_not_get_what_airflow_alone_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FRAUDSTREAM_NOTIFY__URLS", "FRAUDSTREAM_METRICS__TOKEN", "FRAUDSTREAM_KAFKA__SASL_PASSWORD"):
+        monkeypatch.setenv(name, "a secret")
+    assert {name for name, value in job_environment().items() if value == "a secret"} == {
+        "FRAUDSTREAM_KAFKA__SASL_PASSWORD"
+    }

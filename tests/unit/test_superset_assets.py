@@ -114,7 +114,7 @@ def test_colors_depend_on_comparisons_that_superset_knows(name: str) -> None:
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_queries_look_at_a_bounded_part_of_history(name: str) -> None:
-    assert re.search(r"interval '(20 minutes|30 minutes|1 hour)'|LIMIT \d+", DATASETS[name]["sql"])
+    assert re.search(r"interval '(20 minutes|30 minutes|1 hour|3 days)'|LIMIT \d+", DATASETS[name]["sql"])
 
 
 @pytest.mark.parametrize("path", sorted(ASSETS.rglob("*.yaml")), ids=lambda path: path.stem)
@@ -135,4 +135,4 @@ def test_the_bundle_fills_in_what_the_files_leave_open() -> None:
     assert texts["datasets/latest_alerts.yaml"].count("Amount, CHF") == 1
     for name in DASHBOARDS:
         assert "dashboard-filters-panel" in yaml.safe_load(texts[f"dashboards/{name}.yaml"])["css"]
-    assert set(bundle.dashboard_slugs()) == {"fraud-monitor", "sales"}
+    assert set(bundle.dashboard_slugs()) == {"fraud-monitor", "operations", "sales"}

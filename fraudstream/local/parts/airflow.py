@@ -74,7 +74,9 @@ def parts(settings: Settings) -> list[Part]:
             name=name,
             command=(python, "-m", "airflow", *arguments),
             directory=settings.paths.airflow,
-            environment=_environment(settings) | exported_secrets("kafka", except_for="admin"),
+            environment=_environment(settings)
+            | exported_secrets("kafka", except_for="admin")
+            | exported_secrets("notify"),
             priority=priority,
             niceness=niceness,
             url=settings.airflow_url if name == API_SERVER else None,
@@ -141,11 +143,21 @@ def _options(settings: Settings) -> dict[str, dict[str, object]]:
         },
         "api_auth": {"jwt_secret": secrets.read(settings, "airflow_jwt_secret")},
         "logging": {"base_log_folder": settings.paths.logs / "airflow"},
+        "openlineage": _lineage(settings.airflow.lineage),
         "scheduler": {"enable_health_check": False, "orphaned_tasks_check_interval": 30},
         "dag_processor": {"parsing_processes": 1},
         # A task outlives a restart of the API server.
         "workers": {"max_failed_heartbeats": 60},
     }
+
+
+def _lineage(place: str) -> dict[str, object]:
+    """The OpenLineage provider's options; its listener isn't even imported while it is disabled."""
+    if not place:
+        return {"disabled": True}
+    file = {"type": "file", "log_file_path": place, "append": True}
+    transport = file if place.startswith("/") else {"type": "http", "url": place}
+    return {"disabled": False, "namespace": "fraudstream", "transport": json.dumps(transport)}
 
 
 def passwords_file(settings: Settings) -> Path:
@@ -164,6 +176,11 @@ def write_passwords(settings: Settings) -> None:
 
 def _environment(settings: Settings) -> dict[str, str]:
     return {"AIRFLOW_HOME": str(settings.paths.airflow)}
+
+
+def _secrets() -> dict[str, str]:
+    kafka = exported_secrets("kafka", except_for="admin")
+    return kafka | exported_secrets("notify") | exported_secrets("metrics")
 
 
 def _fingerprint(settings: Settings, config: str) -> str:

@@ -85,9 +85,11 @@ fraud_alerts = Table(
     Column("decided_at", Timestamp),
     exchange_rate(),
     shop(),
+    Column("grouped_at", Timestamp, comment="when fraud_alert_response looked for its incident"),
     ForeignKeyConstraint(["transaction_id"], [scored_transactions.c.transaction_id], ondelete="CASCADE"),
     CheckConstraint("status IN ('open', 'confirmed', 'dismissed')", name="status"),
     Index(None, "event_time"),
+    Index("fraud_alerts_ungrouped_idx", "created_at", postgresql_where=text("grouped_at IS NULL")),
     comment="One row a flagged transaction",
 )
 
