@@ -2,8 +2,9 @@
 
 The writer gets what the code's statements need, and no more: of the ledger's history and of the labels nothing can be
 changed, only what is old deleted (`fraudstream.retention`), and where a row is changed later, only in the columns
-named. The reader reads the same tables; Superset's role reads the columns that its datasets name. A table that isn't
-declared is nobody's but the owner's; a test fails for it.
+named. The reader reads the same tables; Superset's charts read the columns that its datasets name, and its desk what it
+shows; of what analysts do it writes the columns that they fill, so that nobody can antedate. A table that isn't declared
+is nobody's but the owner's; a test fails for it.
 """
 
 from dataclasses import dataclass
@@ -73,13 +74,17 @@ WRITER: dict[str, WriterRights] = {
     "history_imports": WriterRights(delete=True),
     "past_transactions": WriterRights(delete=True),
     "past_labels": APPEND_ONLY,
+    # fraudstream.verdicts
+    "alert_claims": APPEND_ONLY,
+    "alert_notes": APPEND_ONLY,
+    "analyst_verdicts": WriterRights(update=("published_at",)),
 }
 
 #: Columns that the datasets under superset/assets read, of which nothing else reaches Superset.
 CHARTS: dict[str, tuple[str, ...]] = {
     "fraud_alerts": (
         *("amount", "customer_id", "event_time", "exchange_rate", "fraud_score", "reasons", "shipping_city"),
-        *("shipping_country", "status"),
+        *("shipping_country", "status", "transaction_id"),
     ),
     "fraud_counts": (
         *("amount", "flagged", "flagged_amount", "flagged_unpriced", "transactions", "unpriced", "window_start"),
@@ -92,6 +97,31 @@ CHARTS: dict[str, tuple[str, ...]] = {
     "scored_transactions": (
         *("event_time", "is_fraud", "shipping_city", "shipping_country", "shipping_latitude", "shipping_longitude"),
     ),
+}
+
+
+@dataclass(frozen=True)
+class DeskRights:
+    """The desk's rights on a table besides reading it: the columns that it fills, and those that it changes."""
+
+    insert: tuple[str, ...] = ()
+    update: tuple[str, ...] = ()
+
+
+READ_ONLY = DeskRights()
+#: What the analysts' pages (superset/desk) read and write.
+DESK: dict[str, DeskRights] = {
+    "alert_claims": DeskRights(("transaction_id", "claimed_by"), ("expires_at", "released_at")),
+    "alert_notes": DeskRights(("transaction_id", "author", "note")),
+    "analyst_verdicts": DeskRights(
+        ("transaction_id", "revision", "verdict", "reason_code", "decided_by"), ("undone_at",)
+    ),
+    "customers": READ_ONLY,
+    "entity_risk": READ_ONLY,
+    "fraud_alerts": READ_ONLY,
+    "products": READ_ONLY,
+    "scored_transactions": READ_ONLY,
+    "transaction_labels": READ_ONLY,
 }
 
 _TABLE_GRANTS = """
@@ -117,8 +147,12 @@ WHERE rule.defaclnamespace = to_regnamespace(%(schema)s) AND acl.grantee <> rule
 
 
 def declared(pg: PostgresSettings) -> set[Grant]:
-    """Every right that writer, reader and charts should have."""
+    """Every right that writer, reader, charts and desk should have."""
     found: set[Grant] = set()
+    for table, desk in DESK.items():
+        found.add((pg.desk, table, "SELECT"))
+        found |= {(pg.desk, table, f"INSERT ({column})") for column in desk.insert}
+        found |= {(pg.desk, table, f"UPDATE ({column})") for column in desk.update}
     for table, rights in WRITER.items():
         found |= {(pg.reader, table, "SELECT"), (pg.writer, table, "SELECT"), (pg.writer, table, "INSERT")}
         if rights.update is True:
@@ -158,7 +192,7 @@ def apply(connection: Postgres, pg: PostgresSettings) -> None:
     with connection.transaction():
         if not differences(connection, pg):
             return
-        roles = SQL(", ").join([SQL("PUBLIC"), *map(Identifier, (pg.writer, pg.reader, pg.charts))])
+        roles = SQL(", ").join([SQL("PUBLIC"), *map(Identifier, (pg.writer, pg.reader, pg.charts, pg.desk))])
         for kind in (SQL("TABLES"), SQL("SEQUENCES")):
             names = {"schema": Identifier(SCHEMA), "kind": kind, "roles": roles}
             connection.execute(SQL("REVOKE ALL ON ALL {kind} IN SCHEMA {schema} FROM {roles}").format(**names))
@@ -173,13 +207,26 @@ def apply(connection: Postgres, pg: PostgresSettings) -> None:
 
 def rights_table() -> str:
     """The declaration as a table in Markdown, as docs/security.md shows it."""
-    rows = ["| table | writer, besides `SELECT` and `INSERT` | columns that charts read |", "| --- | --- | --- |"]
+    rows = [
+        "| table | writer, besides `SELECT` and `INSERT` | columns that charts read | desk |",
+        "| --- | --- | --- | --- |",
+    ]
     for table, rights in sorted(WRITER.items()):
         columns = f" of {', '.join(rights.update)}" if isinstance(rights.update, tuple) else ""
         more = [f"`UPDATE`{columns}"] if rights.update else []
         more += ["`DELETE`"] if rights.delete else []
-        rows.append(f"| `{table}` | {', '.join(more) or 'nothing'} | {', '.join(CHARTS.get(table, ()))} |")
+        cells = (f"`{table}`", ", ".join(more) or "nothing", ", ".join(CHARTS.get(table, ())), _of_desk(table))
+        rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
+
+
+def _of_desk(table: str) -> str:
+    """The desk's cell in the table of rights."""
+    rights = DESK.get(table)
+    if rights is None:
+        return ""
+    named = (("INSERT", rights.insert), ("UPDATE", rights.update))
+    return ", ".join(["`SELECT`", *(f"`{right}` of {', '.join(columns)}" for right, columns in named if columns)])
 
 
 def _grant(role: str, table: str, right: str) -> Composed:
