@@ -134,7 +134,9 @@ def sender(settings: Settings) -> KafkaSettings:
 
 
 def main(
-    wait: Annotated[float, typer.Option(min=0, help="also send what becomes due within so many seconds")] = WAIT_SECONDS,
+    wait: Annotated[
+        float, typer.Option(min=0, help="also send what becomes due within so many seconds")
+    ] = WAIT_SECONDS,
 ) -> None:
     """Send analysts' verdicts as labels.
 
