@@ -25,7 +25,8 @@ SUPERSET_VIEWER = "superset_viewer"
 SUPERSET_ANALYST = "superset_analyst"
 #: Secret by which Spark's master, workers and driver know each other; natively there is no cluster.
 SPARK = "spark_secret"
-#: Natively the passwords of viewers and analyst are made by Airflow's and Superset's set-up, which here begins anew at each start.
+#: Natively the passwords of viewers and analyst are made by Airflow's and Superset's set-up, which here begins anew at
+#: each start.
 NAMES = (*secrets.GENERATORS, AIRFLOW_VIEWER, SUPERSET_VIEWER, SUPERSET_ANALYST, SPARK)
 SPARK_PROPERTIES = """\
 spark.authenticate true

@@ -2,9 +2,9 @@
 
 The writer gets what the code's statements need, and no more: of the ledger's history and of the labels nothing can be
 changed, only what is old deleted (`fraudstream.retention`), and where a row is changed later, only in the columns
-named. The reader reads the same tables; Superset's charts read the columns that its datasets name, and its desk what it
-shows; of what analysts do it writes the columns that they fill, so that nobody can antedate. A table that isn't declared
-is nobody's but the owner's; a test fails for it.
+named. The reader reads the same tables; Superset's charts read the columns that its datasets name. Its desk reads the
+tables that it shows, and writes the columns that analysts fill, so that nobody can antedate. A table that isn't
+declared is nobody's but the owner's; a test fails for it.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,9 @@
 """Roles and databases: who may sign in, and where.
 
-`fraud_owner` owns the schema and can't sign in; the stream writes as `fraud_writer`; people read as `fraud_reader`, and
-Superset's charts as `fraud_charts`; its desk, where analysts decide, works as `fraud_desk`; Airflow and Superset each own their own database. What each may do with a table is
-declared in `fraudstream.storage.grants`. Everything here may run again at any time.
+`fraud_owner` owns the schema and can't sign in; the stream writes as `fraud_writer`; people read as `fraud_reader`,
+Superset's charts as `fraud_charts`; its desk, where analysts decide, works as `fraud_desk`; Airflow and Superset each
+own their own database. What each may do with a table is declared in `fraudstream.storage.grants`. Everything here may
+run again at any time.
 """
 
 from collections.abc import Mapping

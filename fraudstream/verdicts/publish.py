@@ -1,9 +1,9 @@
 """Sends analysts' verdicts as labels of source `analyst`: `python -m fraudstream.verdicts.publish`.
 
-`fraud.analyst_verdicts` is an outbox: the desk writes a verdict, which can be undone for a minute, and is sent then. Its
-label is the same to the byte whenever it is made, and the newest label of a transaction decides by its own time: one
-that is sent twice, since a sender died before it had noted the first time, counts once. Senders lock the rows that they
-send, and leave others' alone. A verdict that is `unsure` says nothing to anybody else, and isn't sent.
+`fraud.analyst_verdicts` is an outbox: the desk writes a verdict, which can be undone for a minute, and is sent then.
+Its label is the same to the byte whenever it is made, and the newest label of a transaction decides by its own time:
+one that is sent twice, since a sender died before it had noted the first time, counts once. Senders lock the rows that
+they send, and leave others' alone. A verdict that is `unsure` says nothing to anybody else, and isn't sent.
 
 A run also waits for verdicts that become due within a minute. The Dag `publish_verdicts` starts one every minute, so
 that each is sent when it is due.
@@ -129,7 +129,7 @@ def _seconds_to_next(connection: Postgres) -> float | None:
 
 
 def sender(settings: Settings) -> KafkaSettings:
-    """Kafka's settings with the account that sends labels: the one that replays dead letters, which may write inputs."""
+    """Kafka's settings with the account that may write inputs: the one that replays dead letters."""
     return settings.kafka.as_role(Role.REPLAY)
 
 

@@ -133,7 +133,7 @@ def release(connection: Connection, transaction_id: str, me: str) -> None:
 
 
 def decide(connection: Connection, judged: Judged, verdict: str, reason: str, me: str) -> int:
-    """Stores a verdict and gives the claim back; returns its id. Raises RefusedError, and nothing is to be kept then."""
+    """Stores a verdict, gives the claim back, and returns the verdict's id. Raises RefusedError: roll back then."""
     if reason not in REASONS.get(verdict, {}):
         raise RefusedError("The desk doesn't know this verdict or its reason: load the page again.")
     claim(connection, judged.transaction_id, me)

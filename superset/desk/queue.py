@@ -143,11 +143,9 @@ def statement(choice: Choice, me: str, limit: int) -> tuple[str, dict[str, Any]]
         values |= {"sorted_by": sorted_by, "last": last}
     direction = "DESC" if descending else "ASC"
     shown = f"to_char({key} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.USZ')" if kind == "timestamptz" else key
-    return (
-        f"SELECT {_COLUMNS}, CAST({shown} AS text) AS sorted_by {_source(choice.view)} "
-        f"WHERE {' AND '.join(conditions)} ORDER BY {key} {direction}, a.transaction_id {direction} LIMIT :limit",
-        values,
-    )
+    chosen = f"SELECT {_COLUMNS}, CAST({shown} AS text) AS sorted_by {_source(choice.view)}"  # noqa: S608 (constants)
+    order = f"ORDER BY {key} {direction}, a.transaction_id {direction} LIMIT :limit"
+    return f"{chosen} WHERE {' AND '.join(conditions)} {order}", values
 
 
 def counts(connection: Connection, me: str) -> Row:
