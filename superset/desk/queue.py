@@ -143,7 +143,7 @@ def statement(choice: Choice, me: str, limit: int) -> tuple[str, dict[str, Any]]
         values |= {"sorted_by": sorted_by, "last": last}
     direction = "DESC" if descending else "ASC"
     shown = f"to_char({key} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.USZ')" if kind == "timestamptz" else key
-    chosen = f"SELECT {_COLUMNS}, CAST({shown} AS text) AS sorted_by {_source(choice.view)}"  # noqa: S608 (constants)
+    chosen = f"SELECT {_COLUMNS}, CAST({shown} AS text) AS sorted_by {_source(choice.view)}"
     order = f"ORDER BY {key} {direction}, a.transaction_id {direction} LIMIT :limit"
     return f"{chosen} WHERE {' AND '.join(conditions)} {order}", values
 
