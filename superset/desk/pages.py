@@ -96,14 +96,14 @@ def show_queue() -> str:
 
 
 @blueprint.route("/alerts/<path:transaction_id>")
-def show_alert(transaction_id: str) -> str:
+def show_alert(transaction_id: str) -> Response:
     """One transaction, with all that helps to decide."""
     choice = queue.Choice.of(request.args)
     with database.begin() as connection:
         seen = transaction.read(connection, transaction_id)
         if seen is None:
-            abort(make_response(_page("missing.html", transaction_id=transaction_id, me=me()), 404))
-        return _page(
+            return make_response(_page("missing.html", transaction_id=transaction_id, me=me()), 404)
+        page = _page(
             "alert.html",
             me=me(),
             choice=choice,
@@ -119,6 +119,7 @@ def show_alert(transaction_id: str) -> str:
             following=_following(connection, choice, transaction_id),
             undoable=decisions.undoable(connection, me()),
         )
+    return make_response(page)
 
 
 @blueprint.route("/open/<code>")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 from confluent_kafka import Consumer, TopicPartition
@@ -12,8 +13,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import Connection, Engine
 
 from fraudstream.kafka import offsets as kafka_offsets
-from fraudstream.messages.contracts import Topic
-from fraudstream.messages.validation import decode
+from fraudstream.messages.contracts import Label, Topic
 from fraudstream.settings import Settings
 from fraudstream.storage.connect import connect
 from fraudstream.verdicts import publish
@@ -213,7 +213,7 @@ def test_what_stands_is_sent_once_it_is_due(
     due(owner)
     assert publish.publish_due(writer, kafka) == 2
     assert publish.publish_due(writer, kafka) == 0
-    sent = {key.decode(): decode(Topic.TRANSACTION_LABELS, value) for key, value in labels()}
+    sent = {key.decode(): msgspec.json.decode(value, type=Label) for key, value in labels()}
     assert {key: (label.is_fraud, label.source) for key, label in sent.items()} == {
         "t1": (True, "analyst"),
         "t2": (False, "analyst"),
@@ -222,7 +222,7 @@ def test_what_stands_is_sent_once_it_is_due(
         decisions.undo(one, ids[:1], "alice")
 
 
-class Crash(Exception):
+class CrashError(Exception):
     """The sender dies."""
 
 
@@ -235,9 +235,9 @@ def test_a_sender_that_dies_before_it_notes_sends_the_same_bytes_again(
         for number in (1, 2, 3):
             decisions.decide(one, decisions.Judged(f"t{number}", 0), "fraud", "not_given", "alice")
     due(owner)
-    with pytest.raises(Crash), writer.transaction():
+    with pytest.raises(CrashError), writer.transaction():
         assert publish.publish_due(writer, publish.sender(settings)) == 3
-        raise Crash
+        raise CrashError
     assert publish.publish_due(writer, publish.sender(settings)) == 3
     assert set(Counter(labels()).values()) == {2}
 
