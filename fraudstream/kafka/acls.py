@@ -91,7 +91,7 @@ _WHO = {
     Role.PRODUCER: "`fraudctl produce`, the Dag `event_producer`",
     Role.STREAM: "the streaming job",
     Role.ALERTS: "Airflow's connection `kafka_default`",
-    Role.REPLAY: "the Dag `replay_dead_letters`",
+    Role.REPLAY: "the Dags `replay_dead_letters` and `publish_verdicts`",
     Role.READER: "`fraudctl status` and `rebuild`, the Dags `reconcile_stream` and `train_fraud_model`",
 }
 
