@@ -30,12 +30,12 @@ def register(app: Flask) -> None:
 
 def _analysts_only() -> Response | None:
     """Sends who isn't signed in to the sign-in, and refuses everybody who may not decide."""
-    from superset import security_manager
+    from superset import appbuilder, security_manager
 
     if request.endpoint == "desk.static":
         return None
     if g.user is None or not g.user.is_authenticated:
-        return redirect(url_for("SupersetAuthView.login", next=request.full_path))
+        return redirect(appbuilder.get_url_for_login_with(request.full_path))
     if not security_manager.can_access(PERMISSION, VIEW):
         return make_response(_page("refused.html", message="The desk is for analysts.", known=False), 403)
     return None
