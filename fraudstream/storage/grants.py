@@ -112,6 +112,11 @@ READ_ONLY = DeskRights()
 #: What the analysts' pages (superset/desk) read and write.
 DESK: dict[str, DeskRights] = {
     "alert_claims": DeskRights(("transaction_id", "claimed_by"), ("expires_at", "released_at")),
+    "audit_log": DeskRights(("who", "what", "subject", "after")),
+    "lists": READ_ONLY,
+    "list_entries": DeskRights(
+        ("list_name", "value", "reason", "added_by", "expires_at"), ("removed_by", "removed_at")
+    ),
     "alert_notes": DeskRights(("transaction_id", "author", "note")),
     "analyst_verdicts": DeskRights(
         ("transaction_id", "revision", "verdict", "reason_code", "decided_by"), ("undone_at",)

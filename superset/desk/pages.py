@@ -7,7 +7,7 @@ from typing import Any
 import runtime_file
 from flask import Blueprint, Flask, Response, abort, g, make_response, redirect, render_template, request, url_for
 
-from desk import database, decisions, drawing, queue, transaction, words
+from desk import database, decisions, drawing, lists, queue, transaction, words
 from desk.decisions import RefusedError
 
 #: Permission that the roles Analyst and Admin have (bootstrap.py).
@@ -116,6 +116,9 @@ def show_alert(transaction_id: str) -> Response:
             shown_rows=transaction.SHOWN_ROWS,
             reasons=decisions.REASONS,
             because=words.because,
+            lists=lists.offered(connection, seen.transaction),
+            kinds_on_lists=lists.KINDS,
+            days=lists.DAYS,
             following=_following(connection, choice, transaction_id),
             undoable=decisions.undoable(connection, me()),
         )
@@ -158,6 +161,19 @@ def note() -> Response:
     transaction_id = request.form.get("transaction_id", "")
     with database.begin() as connection:
         decisions.note(connection, transaction_id, request.form.get("note", ""), me())
+    return _back(transaction_id)
+
+
+@blueprint.route("/list", methods=["POST"])
+@_refusing
+def put_on_list() -> Response:
+    """Puts a device, card, address or customer on a list for a month."""
+    transaction_id = request.form.get("transaction_id", "")
+    with database.begin() as connection:
+        seen = transaction.read(connection, transaction_id)
+        if seen is None:
+            raise RefusedError(f"There is no transaction {transaction_id}.")
+        lists.add(connection, seen.transaction, request.form.get("list", ""), me())
     return _back(transaction_id)
 
 
