@@ -53,7 +53,7 @@ def offered(connection: Connection, transaction: Row) -> list[dict[str, Any]]:
 
 
 def add(connection: Connection, transaction: Row, name: str, me: str) -> None:
-    """Puts what the transaction names on a list for 30 days, in place of an entry that is there. Raises RefusedError."""
+    """Puts what the transaction names on a list for 30 days, or anew. Raises RefusedError."""
     found = row(connection, _LIST, name=name)
     value = _entities(transaction).get(found["kind"]) if found else None
     if value is None:
