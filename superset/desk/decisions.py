@@ -6,6 +6,7 @@ first, and names the revision that its analyst saw: whoever saw an older one is 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from sqlalchemy import text as _text
 from sqlalchemy.engine import Connection
@@ -94,6 +95,11 @@ ORDER BY v.verdict_id DESC LIMIT 200
 _NOTE = "INSERT INTO fraud.alert_notes (transaction_id, author, note) VALUES (:id, :me, :note)"
 
 
+def clock(moment: datetime) -> str:
+    """The time of day, UTC."""
+    return f"{moment.astimezone(UTC):%H:%M}"
+
+
 class RefusedError(Exception):
     """Somebody else was quicker, or it is too late; the message tells the analyst, in words."""
 
@@ -123,7 +129,7 @@ def claim(connection: Connection, transaction_id: str, me: str, taken_from: str 
     connection.execute(_text(_RELEASE_OLD), {"id": transaction_id, "taken_from": taken_from})
     if not row(connection, _CLAIM, id=transaction_id, me=me):
         holder = row(connection, _HOLDER, id=transaction_id)
-        who = f"{holder['claimed_by']} claimed it at {holder['claimed_at']:%H:%M}" if holder else "somebody has it"
+        who = f"{holder['claimed_by']} claimed it at {clock(holder['claimed_at'])}" if holder else "somebody has it"
         raise RefusedError(f"{who}, and works on it. Ask them, or take it over from its page.")
 
 
@@ -176,6 +182,6 @@ def _overtaken(newest: Row | None) -> str:
         return "Nobody decided this yet: load the page again."
     undone = " and took it back" if newest["undone_at"] else ""
     return (
-        f"{newest['decided_by']} decided {newest['verdict']} at {newest['decided_at']:%H:%M:%S}{undone}, after this "
+        f"{newest['decided_by']} decided {newest['verdict']} at {clock(newest['decided_at'])}{undone}, after this "
         "page was loaded. Look at it again; a new verdict replaces theirs."
     )

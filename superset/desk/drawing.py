@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from datetime import UTC
 
 from desk.database import Row
 
@@ -56,12 +57,12 @@ def amounts(transaction: Row, past: list[Row]) -> Amounts | None:
             round(LEFT + 6 + (WIDTH - LEFT - RIGHT - 12) * (one["event_time"] - start).total_seconds() / span, 1),
             height(one["shop_amount"]),
             "now" if one is now else _kind(one),
-            f"{one['shop_amount']:,.2f} on {one['event_time']:%d %b %Y %H:%M}",
+            f"{one['shop_amount']:,.2f} on {one['event_time'].astimezone(UTC):%d %b %Y %H:%M}",
         )
         for one in everything
     ]
     lines = [(height(amount), f"{amount:,.0f}") for amount in (0.0, top / 2, top)]
-    return Amounts(dots, lines, f"{start:%d %b %Y}", f"{end:%d %b %Y}")
+    return Amounts(dots, lines, f"{start.astimezone(UTC):%d %b %Y}", f"{end.astimezone(UTC):%d %b %Y}")
 
 
 def nice_top(amount: float) -> float:

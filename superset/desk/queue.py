@@ -26,7 +26,7 @@ SORT_NAMES = {"loss": "expected loss", "newest": "newest first", "oldest": "olde
 #: Conditions of the filters, by the field that switches each on.
 _FILTERS = {
     "country": "a.shipping_country = upper(:country)",
-    "least": "a.amount * a.exchange_rate >= :least",
+    "least": "a.amount * a.exchange_rate >= CAST(:least AS numeric)",
     "customer": "a.customer_id = :customer",
     "rule": "to_jsonb(a.matched_rules) ? :rule",
 }

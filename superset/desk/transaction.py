@@ -81,26 +81,28 @@ LEFT JOIN LATERAL (
 ) v ON true
 ORDER BY r.event_time DESC
 """  # noqa: S608 (constants)
+#: What was done, in order of time; of one moment, in the order of the numbers.
 _DONE = """
-SELECT claimed_at AS at, claimed_by AS who, 'claimed it' AS what, '' AS more
-FROM fraud.alert_claims WHERE transaction_id = :id
-UNION ALL
-SELECT decided_at, decided_by, 'decided ' || verdict, reason_code FROM fraud.analyst_verdicts WHERE transaction_id = :id
-UNION ALL
-SELECT undone_at, decided_by, 'took back ' || verdict, '' FROM fraud.analyst_verdicts
-WHERE transaction_id = :id AND undone_at IS NOT NULL
-UNION ALL
-SELECT published_at, '', 'verdict sent to the shop', verdict FROM fraud.analyst_verdicts
-WHERE transaction_id = :id AND published_at IS NOT NULL
-UNION ALL
-SELECT written_at, author, 'noted', note FROM fraud.alert_notes WHERE transaction_id = :id
-UNION ALL
-SELECT labelled_at, source, CASE WHEN is_fraud THEN 'label: fraud' ELSE 'label: honest' END, ''
-FROM fraud.transaction_labels WHERE transaction_id = :id
-UNION ALL
-SELECT scored_at, model_version, CASE WHEN is_fraud THEN 'flagged it' ELSE 'let it pass' END, ''
+SELECT scored_at AS at, model_version AS who, CASE WHEN is_fraud THEN 'flagged it' ELSE 'let it pass' END AS what,
+    '' AS more, 1 AS number
 FROM fraud.scored_transactions WHERE transaction_id = :id
-ORDER BY 1
+UNION ALL
+SELECT claimed_at, claimed_by, 'claimed it', '', 2 FROM fraud.alert_claims WHERE transaction_id = :id
+UNION ALL
+SELECT written_at, author, 'noted', note, 3 FROM fraud.alert_notes WHERE transaction_id = :id
+UNION ALL
+SELECT decided_at, decided_by, 'decided ' || verdict, reason_code, 4
+FROM fraud.analyst_verdicts WHERE transaction_id = :id
+UNION ALL
+SELECT undone_at, decided_by, 'took back ' || verdict, '', 5
+FROM fraud.analyst_verdicts WHERE transaction_id = :id AND undone_at IS NOT NULL
+UNION ALL
+SELECT published_at, '', 'verdict sent to the shop', verdict, 6
+FROM fraud.analyst_verdicts WHERE transaction_id = :id AND published_at IS NOT NULL
+UNION ALL
+SELECT labelled_at, source, CASE WHEN is_fraud THEN 'label: fraud' ELSE 'label: honest' END, '', 7
+FROM fraud.transaction_labels WHERE transaction_id = :id
+ORDER BY at, number
 """
 
 

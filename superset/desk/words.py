@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from desk.decisions import REASONS
+from desk.decisions import REASONS, clock
 
 #: ISO 4217's currencies whose minor unit isn't a hundredth.
 _MINOR_UNITS = {"JPY": 0, "KRW": 0, "CLP": 0, "ISK": 0, "VND": 0, "KWD": 3, "BHD": 3, "OMR": 3, "TND": 3, "JOD": 3}
@@ -46,4 +46,4 @@ def because(verdict: str, code: str) -> str:
     return "" if code == "not_given" else REASONS.get(verdict, {}).get(code, code)
 
 
-FILTERS = {"money": money, "age": age, "time": time, "reason": reason, "headline": headline}
+FILTERS = {"clock": clock, "money": money, "age": age, "time": time, "reason": reason, "headline": headline}

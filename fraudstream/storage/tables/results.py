@@ -21,7 +21,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from fraudstream.storage.tables.schema import Money, Timestamp, created_at, exchange_rate, metadata, window_width
 
 #: Score times amount in the shop currency, of an alert, by which the desk orders its queue; 0 without an exchange rate.
-EXPECTED_LOSS = "(COALESCE((fraud_score * ((amount * exchange_rate))::double precision), (0)::double precision))"
+EXPECTED_LOSS = "COALESCE(fraud_score * (amount * exchange_rate)::double precision, 0::double precision)"
 
 scored_transactions = Table(
     "scored_transactions",

@@ -13,7 +13,7 @@ branch_labels = None
 depends_on = None
 
 _TIME = sa.DateTime(timezone=True)
-_LOSS = "(COALESCE((fraud_score * ((amount * exchange_rate))::double precision), (0)::double precision))"
+_LOSS = "COALESCE(fraud_score * (amount * exchange_rate)::double precision, 0::double precision)"
 _OPEN = sa.text("status = 'open'")
 
 
