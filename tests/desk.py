@@ -11,6 +11,7 @@ sys.path.insert(0, str(PROJECT_DIR / "superset"))
 decisions = importlib.import_module("desk.decisions")
 drawing = importlib.import_module("desk.drawing")
 queue = importlib.import_module("desk.queue")
+ring = importlib.import_module("desk.ring")
 transaction = importlib.import_module("desk.transaction")
 words = importlib.import_module("desk.words")
 

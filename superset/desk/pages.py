@@ -7,7 +7,7 @@ from typing import Any
 import runtime_file
 from flask import Blueprint, Flask, Response, abort, g, make_response, redirect, render_template, request, url_for
 
-from desk import database, decisions, drawing, lists, queue, transaction, words
+from desk import database, decisions, drawing, lists, queue, ring, transaction, words
 from desk.decisions import RefusedError
 
 #: Permission that the roles Analyst and Admin have (bootstrap.py).
@@ -125,6 +125,18 @@ def show_alert(transaction_id: str) -> Response:
     return make_response(page)
 
 
+@blueprint.route("/rings/<path:transaction_id>")
+def show_ring(transaction_id: str) -> Response:
+    """What a transaction is tied to by devices, cards and addresses."""
+    with database.begin() as connection:
+        found = transaction.find(connection, transaction_id)
+        if found is None:
+            return make_response(_page("missing.html", transaction_id=transaction_id, me=me()), 404)
+        drawn = ring.read(connection, transaction_id, found)
+    page = _page("ring.html", me=me(), ring=drawn, transaction_id=transaction_id, choice=queue.Choice.of(request.args))
+    return make_response(page)
+
+
 @blueprint.route("/open/<code>")
 def open_alert(code: str) -> Response:
     """The alert whose id is written in hexadecimal, as dashboards link to it: no sign of an id means anything there."""
@@ -170,10 +182,10 @@ def put_on_list() -> Response:
     """Puts a device, card, address or customer on a list for a month."""
     transaction_id = request.form.get("transaction_id", "")
     with database.begin() as connection:
-        seen = transaction.read(connection, transaction_id)
-        if seen is None:
+        found = transaction.find(connection, transaction_id)
+        if found is None:
             raise RefusedError(f"There is no transaction {transaction_id}.")
-        lists.add(connection, seen.transaction, request.form.get("list", ""), me())
+        lists.add(connection, found, request.form.get("list", ""), me())
     return _back(transaction_id)
 
 

@@ -118,9 +118,14 @@ class Seen:
     done: list[Row]
 
 
+def find(connection: Connection, transaction_id: str) -> Row | None:
+    """The transaction with that id, with its state and its customer; or None."""
+    return row(connection, _TRANSACTION, id=transaction_id)
+
+
 def read(connection: Connection, transaction_id: str) -> Seen | None:
     """The transaction with that id and what belongs to it, or None."""
-    found = row(connection, _TRANSACTION, id=transaction_id)
+    found = find(connection, transaction_id)
     if found is None:
         return None
     past = rows(

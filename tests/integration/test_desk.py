@@ -17,7 +17,7 @@ from fraudstream.messages.contracts import Label, Topic
 from fraudstream.settings import Settings
 from fraudstream.storage.connect import connect
 from fraudstream.verdicts import publish
-from tests.desk import add_alerts, decisions, queue, transaction
+from tests.desk import add_alerts, decisions, queue, ring, transaction
 
 Postgres = psycopg.Connection[tuple[object, ...]]
 ANALYSTS, ALERTS = 10, 500
@@ -171,6 +171,21 @@ def test_an_alert_shows_what_shares_its_device_card_address_or_customer(
         "t21": set(transaction.KINDS),
     }
     assert [one["transaction_id"] for one in found.past] == ["t21"], "the earlier one"
+
+
+@pytest.mark.usefixtures("empty_tables")
+def test_a_ring_reaches_two_hops(connection: Connection, writer: Postgres, owner: Postgres) -> None:
+    add_alerts(writer, 5)
+    owner.execute("UPDATE fraud.scored_transactions SET device_id = 'd1' WHERE transaction_id = 't2'")
+    owner.execute("UPDATE fraud.scored_transactions SET card_token = 'k2' WHERE transaction_id = 't3'")
+    owner.execute("UPDATE fraud.scored_transactions SET device_id = 'd3' WHERE transaction_id = 't4'")
+    found = ring.read(connection, "t1", transaction.find(connection, "t1"))
+    assert {node.transaction_id for node in found.nodes if node.transaction_id} == {"t1", "t2", "t3"}, "t4: three hops"
+    assert {node.told for node in found.nodes if not node.transaction_id} == {
+        "device d1: 2 purchases",
+        "card k2: 2 purchases",
+    }
+    assert (found.purchases, found.amount) == (3, 6)
 
 
 # --- the outbox ---------------------------------------------------------------------------------------------------

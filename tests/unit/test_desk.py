@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fraudstream.static_data.entities import CELLS_PER_DEGREE
-from tests.desk import decisions, drawing, queue, transaction, words
+from tests.desk import decisions, drawing, queue, ring, transaction, words
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 TYPED = st.text(max_size=60)
@@ -133,6 +133,31 @@ def test_every_dot_lies_in_the_picture(past: list[tuple[int, float]], amount: fl
     assert picture.dots[-1].kind == "now"
     assert all(picture.left <= dot.x <= picture.right for dot in picture.dots)
     assert all(0 < dot.y <= picture.bottom for dot in picture.dots)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(0, 3), st.floats(0, 1e6)), max_size=60))
+def test_a_ring_shows_what_the_purchase_is_tied_to_once_each(others: list[tuple[int, int, int, float]]) -> None:
+    purchases = {
+        f"t{number}": purchase(
+            number,
+            amount,
+            customer_id="c1",
+            device_id=f"d{device}",
+            card_token=f"k{card}",
+            shipping_latitude=float(place),
+            shipping_longitude=0.0,
+        )
+        for number, (device, card, place, amount) in enumerate([(0, 0, 0, 10.0), *others])
+    }
+    found = ring.draw("t0", purchases)
+    names = [node.transaction_id for node in found.nodes if node.transaction_id]
+    assert len(names) == len(set(names)) == found.purchases
+    assert "t0" in names
+    near = {name for name, one in purchases.items() if one["device_id"] == "d0"}
+    assert near <= set(names)
+    assert all(node.radius <= node.x <= ring.SIZE - node.radius for node in found.nodes)
+    assert all(node.radius <= node.y <= ring.SIZE - node.radius for node in found.nodes)
+    assert {(x, y) for line in found.lines for x, y in (line[:2], line[2:])} <= {(n.x, n.y) for n in found.nodes}
 
 
 @given(st.floats(0.001, 1e9))
