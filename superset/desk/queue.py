@@ -5,6 +5,7 @@ A page begins after the last row of the one before (keyset pagination): its cost
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -185,10 +186,10 @@ def _is_amount(given: str) -> bool:
 
 def _is_key(given: str, kind: str) -> bool:
     """Whether a value can be what rows are sorted by: people edit addresses."""
-    if kind == "timestamptz":
-        return given.endswith("Z") and given[:4].isdecimal()
+    if kind == "bigint":
+        return given.isascii() and given.isdecimal() and len(given) < 19
     try:
-        float(given)
+        datetime.fromisoformat(given) if kind == "timestamptz" else float(given)
     except ValueError:
         return False
-    return kind != "bigint" or given.isdecimal()
+    return given.isascii() and "_" not in given
