@@ -159,6 +159,7 @@ def test_an_alert_tells_its_past_and_what_was_done(analyst: Person, writer: Post
         assert told in page
     assert "Called, &lt;b&gt;no answer&lt;/b&gt;" in page
     assert page.count("<circle") == 3
+    assert analyst.get("/desk/rings/t1")[1].count("<circle") == 3
     assert analyst.get("/desk/alerts/none")[0] == 404
     assert "There is no transaction none" in analyst.get("/desk/alerts/none")[1]
 
