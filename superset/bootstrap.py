@@ -11,6 +11,7 @@ from pathlib import Path
 from uuid import UUID
 
 import bundle
+from desk import pages as desk_pages
 from flask import Flask
 from flask_migrate import upgrade
 from runtime_file import Runtime, secret
@@ -29,6 +30,7 @@ log = logging.getLogger("fraudstream.superset")
 
 STAMP = UUID("7b0f1c1e-2f5d-4f0a-9c57-3a4f6b8d2e90")
 VIEWER_ROLE = "Viewer"
+ANALYST_ROLE = "Analyst"
 #: Permissions that a viewer needs besides Superset's set for anonymous readers: the list of dashboards, and what its
 #: pages send.
 VIEWER_PERMISSIONS = {
@@ -36,6 +38,8 @@ VIEWER_PERMISSIONS = {
     ("can_log", "Superset"),
     ("can_recent_activity", "Log"),
 }
+#: What an analyst needs besides.
+ANALYST_PERMISSIONS = {(desk_pages.PERMISSION, desk_pages.VIEW), ("menu_access", desk_pages.VIEW)}
 
 
 def bootstrap(app: Flask, runtime: Runtime) -> None:
@@ -47,10 +51,14 @@ def bootstrap(app: Flask, runtime: Runtime) -> None:
             log.info("Updating tables, permissions and roles")
             upgrade()
             appbuilder.add_permissions(update_perms=True)
+            security_manager.add_permission_view_menu(desk_pages.PERMISSION, desk_pages.VIEW)
             security_manager.sync_role_definitions()
-            _ensure_viewer_role()
+            viewing = security_manager.PUBLIC_ROLE_PERMISSIONS | VIEWER_PERMISSIONS
+            _ensure_role(VIEWER_ROLE, viewing)
+            _ensure_role(ANALYST_ROLE, viewing | ANALYST_PERMISSIONS)
         _ensure_user(runtime.admin_username, "Admin", secret(runtime.admin_password_file))
         _ensure_user(runtime.viewer_username, VIEWER_ROLE, secret(runtime.viewer_password_file))
+        _ensure_user(runtime.analyst_username, ANALYST_ROLE, secret(runtime.analyst_password_file))
         if done != wanted:
             log.info("Importing dashboards")
             _import_assets(runtime)
@@ -64,8 +72,8 @@ def _platform(runtime: Runtime) -> str:
 
 
 def _dashboards(runtime: Runtime) -> str:
-    """Fingerprint of the assets."""
-    return _hash(repr(bundle.read(runtime.charts_uri, runtime.shop_currency)))
+    """Fingerprint of the assets, and of who sees them."""
+    return _hash(ANALYST_ROLE, repr(bundle.read(runtime.charts_uri, runtime.shop_currency)))
 
 
 def _hash(*parts: str) -> str:
@@ -97,9 +105,9 @@ def _ensure_user(username: str, role: str, password: str) -> None:
         security_manager.reset_password(user.id, password)
 
 
-def _ensure_viewer_role() -> None:
-    role = security_manager.add_role(VIEWER_ROLE)
-    for permission, view in sorted(security_manager.PUBLIC_ROLE_PERMISSIONS | VIEWER_PERMISSIONS):
+def _ensure_role(name: str, permissions: set[tuple[str, str]]) -> None:
+    role = security_manager.add_role(name)
+    for permission, view in sorted(permissions):
         if found := security_manager.find_permission_view_menu(permission, view):
             security_manager.add_permission_role(role, found)
 
@@ -107,7 +115,7 @@ def _ensure_viewer_role() -> None:
 def _import_assets(runtime: Runtime) -> None:
     with override_user(security_manager.find_user(runtime.admin_username)):
         ImportAssetsCommand(bundle.read(runtime.charts_uri, runtime.shop_currency)).run()
-    roles = [VIEWER_ROLE, "Public"] if runtime.anonymous else [VIEWER_ROLE]
+    roles = [VIEWER_ROLE, ANALYST_ROLE, *(["Public"] if runtime.anonymous else [])]
     for dashboard in db.session.query(Dashboard).filter(Dashboard.slug.in_(bundle.dashboard_slugs())):
         dashboard.roles = [security_manager.find_role(role) for role in roles]
     db.session.commit()

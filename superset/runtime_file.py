@@ -24,10 +24,14 @@ class Runtime:
     """Superset's own database, without a password (libpq reads the pass file)."""
     charts_uri: str
     """The read-only connection that the charts use, without a password."""
+    desk_uri: str
+    """The desk's connection, which writes verdicts, claims and notes, without a password."""
     admin_username: str
     admin_password_file: str
     viewer_username: str
     viewer_password_file: str
+    analyst_username: str
+    analyst_password_file: str
     secret_key_file: str
     anonymous: bool
     """True when the dashboards may be viewed without signing in."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import runtime_file
 import views
+from desk import pages as desk_pages
 from event_log import PeopleEventLogger
 from superset.config import TALISMAN_CONFIG as DEFAULT_TALISMAN_CONFIG
 from superset.config import THEME_DEFAULT as DEFAULT_THEME
@@ -53,7 +54,7 @@ TALISMAN_CONFIG["content_security_policy"] |= {
 #: Talisman writes its own value, `Lax` by default, over SESSION_COOKIE_SAMESITE.
 TALISMAN_CONFIG["session_cookie_samesite"] = SESSION_COOKIE_SAMESITE
 ENABLE_CORS = False
-BLUEPRINTS = [views.blueprint]
+BLUEPRINTS = [views.blueprint, desk_pages.blueprint]
 FLASK_APP_MUTATOR = views.register
 ADDITIONAL_MIDDLEWARE = [views.IgnoreContentTypeOfGet]
 #: One slash on purpose: it resolves against the current host, and Explore accepts it as a tile server.

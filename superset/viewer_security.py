@@ -29,6 +29,9 @@ UNUSED = ("annotation_layers", "apply_fetch_values_predicate", "time_offsets", "
 class ViewerSecurityManager(SupersetSecurityManager):  # type: ignore[misc]  # Superset is untyped here
     """Superset's security manager, which refuses viewers every query that isn't a saved chart's."""
 
+    #: The desk is given to analysts by name (bootstrap.py), and to no role of Superset's but Admin.
+    ADMIN_ONLY_VIEW_MENUS = SupersetSecurityManager.ADMIN_ONLY_VIEW_MENUS | {"Desk"}
+
     def raise_for_access(self, *args: Any, **kwargs: Any) -> None:
         """Raises SupersetSecurityException when the user can't access the resource that is named (as Superset's)."""
         super().raise_for_access(*args, **kwargs)

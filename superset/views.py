@@ -5,6 +5,7 @@ from pathlib import Path
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import map_tiles
+from desk import pages as desk_pages
 from flask import Blueprint, Flask, Response, abort, jsonify, request, send_from_directory
 
 DATA = Path(__file__).parent / "data"
@@ -29,6 +30,7 @@ def logo() -> Response:
 def register(app: Flask) -> None:
     """Superset calls it once with the application (FLASK_APP_MUTATOR)."""
     app.before_request(_accept_label_colors)
+    desk_pages.register(app)
 
 
 def _accept_label_colors() -> Response | None:

@@ -22,10 +22,12 @@ from fraudstream.settings import Settings
 GIVEN = Path("/run/secrets")
 AIRFLOW_VIEWER = "airflow_viewer"
 SUPERSET_VIEWER = "superset_viewer"
+SUPERSET_ANALYST = "superset_analyst"
 #: Secret by which Spark's master, workers and driver know each other; natively there is no cluster.
 SPARK = "spark_secret"
-#: Natively the viewers' passwords are made by Airflow's and Superset's set-up, which here begins anew at each start.
-NAMES = (*secrets.GENERATORS, AIRFLOW_VIEWER, SUPERSET_VIEWER, SPARK)
+#: Natively the passwords of viewers and analyst are made by Airflow's and Superset's set-up, which here begins anew at
+#: each start.
+NAMES = (*secrets.GENERATORS, AIRFLOW_VIEWER, SUPERSET_VIEWER, SUPERSET_ANALYST, SPARK)
 SPARK_PROPERTIES = """\
 spark.authenticate true
 spark.authenticate.secret {secret}
@@ -88,7 +90,9 @@ def install(settings: Settings, given: Path) -> None:
         users = {airflow.VIEWER: found[AIRFLOW_VIEWER]}
         write_atomically(airflow.passwords_file(settings), json.dumps(users) + "\n")
     if SUPERSET_VIEWER in found:
-        write_atomically(superset.viewer_password_file(settings), found[SUPERSET_VIEWER])
+        write_atomically(superset.password_file(settings, superset.VIEWER), found[SUPERSET_VIEWER])
+    if SUPERSET_ANALYST in found:
+        write_atomically(superset.password_file(settings, superset.ANALYST), found[SUPERSET_ANALYST])
     if SPARK in found:
         write_atomically(spark_properties_file(settings), SPARK_PROPERTIES.format(secret=found[SPARK]))
 

@@ -93,7 +93,7 @@ _WHO = {
     Role.PRODUCER: "`fraudctl produce`, the Dag `event_producer`",
     Role.STREAM: "the streaming job",
     Role.ALERTS: "Airflow's connection `kafka_default`, by which the Dag `fraud_alert_response` hears the bell",
-    Role.REPLAY: "the Dag `replay_dead_letters`",
+    Role.REPLAY: "the Dags `replay_dead_letters` and `publish_verdicts`",
     Role.READER: "`fraudctl status`, `rebuild`; the Dags `reconcile_stream`, `train_fraud_model`, `watch_platform`",
 }
 

@@ -35,6 +35,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "fraud_writer": _password,
     "fraud_reader": _password,
     "fraud_charts": _password,
+    "fraud_desk": _password,
     "airflow_db": _password,
     "superset_db": _password,
     "airflow_admin": _password,
@@ -80,6 +81,7 @@ def database_roles(settings: Settings) -> dict[str, str]:
         pg.writer: "fraud_writer",
         pg.reader: "fraud_reader",
         pg.charts: "fraud_charts",
+        pg.desk: "fraud_desk",
         pg.airflow_database: "airflow_db",
         pg.superset_database: "superset_db",
     }

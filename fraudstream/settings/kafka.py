@@ -23,7 +23,7 @@ class Role(StrEnum):
     PRODUCER = "producer"  # the simulated shop, or a replayed recording
     STREAM = "stream"  # the streaming job
     ALERTS = "alerts"  # Airflow's connection, for Dags that wait for alerts
-    REPLAY = "replay"  # dead letters, sent again
+    REPLAY = "replay"  # dead letters, sent again, and analysts' verdicts
     READER = "reader"  # status, reconciliation, rebuilds and training
 
 

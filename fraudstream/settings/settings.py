@@ -33,6 +33,7 @@ class PostgresSettings(Group):
     writer: str = Field("fraud_writer", description="the streaming job's role")
     reader: str = Field("fraud_reader", description="reads all tables; for status, Dags and people")
     charts: str = Field("fraud_charts", description="Superset's role: reads what its charts show")
+    desk: str = Field("fraud_desk", description="Superset's role at the analysts' desk: verdicts, claims and notes")
     airflow_database: str = Field("airflow", description="Airflow's metadata; its role has the same name")
     superset_database: str = Field("superset", description="Superset's metadata; its role has the same name")
     admin: str = Field("postgres", description="creates roles and databases, at `up` only")

@@ -2,7 +2,8 @@
 
 The writer gets what the code's statements need, and no more: of the ledger's history and of the labels nothing can be
 changed, only what is old deleted (`fraudstream.retention`), and where a row is changed later, only in the columns
-named. The reader reads the same tables; Superset's role reads the columns that its datasets name. A table that isn't
+named. The reader reads the same tables; Superset's charts read the columns that its datasets name. Its desk reads the
+tables that it shows, and writes the columns that analysts fill, so that nobody can antedate. A table that isn't
 declared is nobody's but the owner's; a test fails for it.
 """
 
@@ -82,13 +83,17 @@ WRITER: dict[str, WriterRights] = {
     "history_imports": WriterRights(delete=True),
     "past_transactions": WriterRights(delete=True),
     "past_labels": APPEND_ONLY,
+    # fraudstream.verdicts
+    "alert_claims": APPEND_ONLY,
+    "alert_notes": APPEND_ONLY,
+    "analyst_verdicts": WriterRights(update=("published_at",)),
 }
 
 #: Columns that the datasets under superset/assets read, of which nothing else reaches Superset.
 CHARTS: dict[str, tuple[str, ...]] = {
     "fraud_alerts": (
         *("amount", "customer_id", "event_time", "exchange_rate", "fraud_score", "reasons", "shipping_city"),
-        *("shipping_country", "shop", "status"),
+        *("shipping_country", "shop", "status", "transaction_id"),
     ),
     "fraud_counts": (
         *("amount", "flagged", "flagged_amount", "flagged_unpriced", "shop", "transactions", "unpriced"),
@@ -109,6 +114,36 @@ CHARTS: dict[str, tuple[str, ...]] = {
         "shop",
     ),
     "stream_batches": ("committed_at",),
+}
+
+
+@dataclass(frozen=True)
+class DeskRights:
+    """The desk's rights on a table besides reading it: the columns that it fills, and those that it changes."""
+
+    insert: tuple[str, ...] = ()
+    update: tuple[str, ...] = ()
+
+
+READ_ONLY = DeskRights()
+#: What the analysts' pages (superset/desk) read and write.
+DESK: dict[str, DeskRights] = {
+    "alert_claims": DeskRights(("transaction_id", "claimed_by"), ("expires_at", "released_at")),
+    "audit_log": DeskRights(("who", "what", "subject", "after")),
+    "lists": READ_ONLY,
+    "list_entries": DeskRights(
+        ("list_name", "value", "reason", "added_by", "expires_at"), ("removed_by", "removed_at")
+    ),
+    "alert_notes": DeskRights(("transaction_id", "author", "note")),
+    "analyst_verdicts": DeskRights(
+        ("transaction_id", "revision", "verdict", "reason_code", "decided_by"), ("undone_at",)
+    ),
+    "customers": READ_ONLY,
+    "entity_risk": READ_ONLY,
+    "fraud_alerts": READ_ONLY,
+    "products": READ_ONLY,
+    "scored_transactions": READ_ONLY,
+    "transaction_labels": READ_ONLY,
 }
 
 _TABLE_GRANTS = """
@@ -134,8 +169,12 @@ WHERE rule.defaclnamespace = to_regnamespace(%(schema)s) AND acl.grantee <> rule
 
 
 def declared(pg: PostgresSettings) -> set[Grant]:
-    """Every right that writer, reader and charts should have."""
+    """Every right that writer, reader, charts and desk should have."""
     found: set[Grant] = set()
+    for table, desk in DESK.items():
+        found.add((pg.desk, table, "SELECT"))
+        found |= {(pg.desk, table, f"INSERT ({column})") for column in desk.insert}
+        found |= {(pg.desk, table, f"UPDATE ({column})") for column in desk.update}
     for table, rights in WRITER.items():
         found |= {(pg.reader, table, "SELECT"), (pg.writer, table, "SELECT"), (pg.writer, table, "INSERT")}
         if rights.update is True:
@@ -175,7 +214,7 @@ def apply(connection: Postgres, pg: PostgresSettings) -> None:
     with connection.transaction():
         if not differences(connection, pg):
             return
-        roles = SQL(", ").join([SQL("PUBLIC"), *map(Identifier, (pg.writer, pg.reader, pg.charts))])
+        roles = SQL(", ").join([SQL("PUBLIC"), *map(Identifier, (pg.writer, pg.reader, pg.charts, pg.desk))])
         for kind in (SQL("TABLES"), SQL("SEQUENCES")):
             names = {"schema": Identifier(SCHEMA), "kind": kind, "roles": roles}
             connection.execute(SQL("REVOKE ALL ON ALL {kind} IN SCHEMA {schema} FROM {roles}").format(**names))
@@ -190,13 +229,26 @@ def apply(connection: Postgres, pg: PostgresSettings) -> None:
 
 def rights_table() -> str:
     """The declaration as a table in Markdown, as docs/security.md shows it."""
-    rows = ["| table | writer, besides `SELECT` and `INSERT` | columns that charts read |", "| --- | --- | --- |"]
+    rows = [
+        "| table | writer, besides `SELECT` and `INSERT` | columns that charts read | desk |",
+        "| --- | --- | --- | --- |",
+    ]
     for table, rights in sorted(WRITER.items()):
         columns = f" of {', '.join(rights.update)}" if isinstance(rights.update, tuple) else ""
         more = [f"`UPDATE`{columns}"] if rights.update else []
         more += ["`DELETE`"] if rights.delete else []
-        rows.append(f"| `{table}` | {', '.join(more) or 'nothing'} | {', '.join(CHARTS.get(table, ()))} |")
+        cells = (f"`{table}`", ", ".join(more) or "nothing", ", ".join(CHARTS.get(table, ())), _of_desk(table))
+        rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
+
+
+def _of_desk(table: str) -> str:
+    """The desk's cell in the table of rights."""
+    rights = DESK.get(table)
+    if rights is None:
+        return ""
+    named = (("INSERT", rights.insert), ("UPDATE", rights.update))
+    return ", ".join(["`SELECT`", *(f"`{right}` of {', '.join(columns)}" for right, columns in named if columns)])
 
 
 def _grant(role: str, table: str, right: str) -> Composed:

@@ -53,6 +53,7 @@ def roles(pg: PostgresSettings) -> dict[str, str]:
         pg.writer: pg.database,
         pg.reader: pg.database,
         pg.charts: pg.database,
+        pg.desk: pg.database,
         pg.airflow_database: pg.airflow_database,
         pg.superset_database: pg.superset_database,
     }

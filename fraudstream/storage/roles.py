@@ -1,8 +1,9 @@
 """Roles and databases: who may sign in, and where.
 
-`fraud_owner` owns the schema and can't sign in; the stream writes as `fraud_writer`; people read as `fraud_reader`, and
-Superset's charts as `fraud_charts`; Airflow and Superset each own their own database. What each may do with a table is
-declared in `fraudstream.storage.grants`. Everything here may run again at any time.
+`fraud_owner` owns the schema and can't sign in; the stream writes as `fraud_writer`; people read as `fraud_reader`,
+Superset's charts as `fraud_charts`; its desk, where analysts decide, works as `fraud_desk`; Airflow and Superset each
+own their own database. What each may do with a table is declared in `fraudstream.storage.grants`. Everything here may
+run again at any time.
 """
 
 from collections.abc import Mapping
@@ -24,12 +25,15 @@ READER_SETTINGS = {
 }
 #: The same for the charts: a query that takes longer than a dashboard's refresh interval is of no use.
 CHARTS_SETTINGS = READER_SETTINGS | {"statement_timeout": "10s"}
+#: An analyst's page or click that takes longer has failed.
+DESK_SETTINGS = {"statement_timeout": "10s", "lock_timeout": "5s", "idle_in_transaction_session_timeout": "1min"}
 #: Workers that outlive a killed scheduler hold its connection open, and with it what its transaction has locked.
 AIRFLOW_SETTINGS = {"idle_in_transaction_session_timeout": "1min"}
 #: The health page, Dags and people, and still far from the server's own limit, which the writer needs.
 READER_CONNECTIONS = 40
 #: One for each thread of Superset (superset/gunicorn_config.py), and some that a server that was killed leaves behind.
 CHARTS_CONNECTIONS = 20
+DESK_CONNECTIONS = 20
 Postgres = Connection[tuple[Any, ...]]
 
 
@@ -53,7 +57,8 @@ def ensure_roles(settings: Settings, passwords: Mapping[str, str]) -> None:
             _ensure_database(connection, database, owner)
         if pg.embedded:  # a server of others has databases of theirs
             connection.execute("REVOKE ALL ON DATABASE postgres, template1 FROM PUBLIC")
-        for role, rights in ((pg.writer, "CONNECT, TEMPORARY"), (pg.reader, "CONNECT"), (pg.charts, "CONNECT")):
+        for role in (pg.writer, pg.reader, pg.charts, pg.desk):
+            rights = "CONNECT, TEMPORARY" if role == pg.writer else "CONNECT"
             connection.execute(
                 SQL("GRANT {} ON DATABASE {} TO {}").format(SQL(rights), *map(Identifier, (pg.database, role)))
             )
@@ -64,20 +69,24 @@ def ensure_roles(settings: Settings, passwords: Mapping[str, str]) -> None:
 
 
 def limits(pg: PostgresSettings) -> dict[str, tuple[int, dict[str, str]]]:
-    """Each role that only reads, with how many connections it may have and what its sessions begin with."""
-    return {pg.reader: (READER_CONNECTIONS, READER_SETTINGS), pg.charts: (CHARTS_CONNECTIONS, CHARTS_SETTINGS)}
+    """Each role by which people look and click: how many connections it may have, and what its sessions begin with."""
+    return {
+        pg.reader: (READER_CONNECTIONS, READER_SETTINGS),
+        pg.charts: (CHARTS_CONNECTIONS, CHARTS_SETTINGS),
+        pg.desk: (DESK_CONNECTIONS, DESK_SETTINGS),
+    }
 
 
 def ensure_schema(settings: Settings) -> None:
-    """Creates the schema, which writer, reader and charts may enter, and nobody else."""
+    """Creates the schema, which writer, reader, charts and desk may enter, and nobody else."""
     pg = settings.postgres
     with connect(settings, pg.admin) as connection:
         functions.restrict(connection, pg)
         connection.execute(SQL("SET ROLE {}").format(Identifier(pg.owner)))
         connection.execute(SQL("CREATE SCHEMA IF NOT EXISTS {}").format(Identifier(SCHEMA)))
         connection.execute(
-            SQL("GRANT USAGE ON SCHEMA {} TO {}, {}, {}").format(
-                *map(Identifier, (SCHEMA, pg.writer, pg.reader, pg.charts))
+            SQL("GRANT USAGE ON SCHEMA {} TO {}").format(
+                Identifier(SCHEMA), SQL(", ").join(map(Identifier, (pg.writer, pg.reader, pg.charts, pg.desk)))
             )
         )
         for schema in (SCHEMA, "public"):
@@ -85,7 +94,7 @@ def ensure_schema(settings: Settings) -> None:
 
 
 def grant_tables(settings: Settings) -> None:
-    """Gives writer, reader and charts the declared rights on the tables that exist, and takes all others away."""
+    """Gives writer, reader, charts and desk the declared rights on the tables that exist, and takes all others away."""
     pg = settings.postgres
     with connect(settings, pg.admin) as connection:
         connection.execute(SQL("SET ROLE {}").format(Identifier(pg.owner)))

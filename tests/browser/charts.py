@@ -5,10 +5,20 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import yaml
 from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import Page, Request
 
+from fraudstream.settings import PROJECT_DIR, Settings
+
 CHART_DATA = "/api/v1/chart/data"
+_ASSETS = [yaml.safe_load(path.read_text()) for path in (PROJECT_DIR / "superset/assets/dashboards").glob("*.yaml")]
+#: The number of charts on each dashboard.
+CHARTS = {
+    board["slug"]: sum(isinstance(item, dict) and item["type"] == "CHART" for item in board["position"].values())
+    for board in _ASSETS
+}
+DRAWN_SECONDS = 120.0
 #: State of each chart, and the text that stands in the place of one that failed or is empty.
 _CHARTS = """
 charts => charts.map(chart => {
@@ -91,3 +101,10 @@ def wait_until(page: Page, happened: Callable[[], bool], seconds: float) -> bool
             return False
         page.wait_for_timeout(200)
     return True
+
+
+def open_dashboard(page: Page, platform: Settings, slug: str) -> None:
+    """Opens a dashboard, and returns when every chart is drawn."""
+    charts = Charts(page)
+    page.goto(f"{platform.superset_url}/superset/dashboard/{slug}/")
+    charts.wait(CHARTS[slug], DRAWN_SECONDS)

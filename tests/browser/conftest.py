@@ -10,6 +10,8 @@ from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from fraudstream.local.parts import superset
 from fraudstream.settings import Settings
+from fraudstream.storage.connect import connect
+from tests.browser.planting import MARKUP, PLANT
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 #: Without a graphics card, WebGL (the map) is drawn by SwiftShader; and the browser talks to nobody but us.
@@ -41,22 +43,33 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
-def session(platform: Settings, browser: Browser) -> StorageState:
-    """The viewer's session. Signing in is tried again: a form that is sent before its script has loaded is lost."""
+def sign_in(platform: Settings, browser: Browser, username: str) -> StorageState:
+    """A user's session. Signing in is tried again: a form that is sent before its script has loaded is lost."""
     context = browser.new_context(viewport=VIEWPORT)
     page = context.new_page()
     for _ in range(SIGN_IN_TRIES):
         page.goto(f"{platform.superset_url}/login/", wait_until="networkidle")
-        page.locator("input[name=username], #username").fill(superset.VIEWER)
-        page.locator("input[name=password], #password").fill((platform.paths.superset / "viewer_password").read_text())
+        page.locator("input[name=username], #username").fill(username)
+        page.locator("input[name=password], #password").fill(superset.password_file(platform, username).read_text())
         page.keyboard.press("Enter")
         try:
             page.wait_for_url(lambda url: "/login" not in url, timeout=30_000)
         except PlaywrightTimeoutError:
             continue
         return context.storage_state()
-    pytest.fail(f"can't sign in to {platform.superset_url} in {SIGN_IN_TRIES} tries")
+    pytest.fail(f"can't sign in to {platform.superset_url} as {username} in {SIGN_IN_TRIES} tries")
+
+
+@pytest.fixture(scope="session")
+def session(platform: Settings, browser: Browser) -> StorageState:
+    """The viewer's session."""
+    return sign_in(platform, browser, superset.VIEWER)
+
+
+@pytest.fixture(scope="session")
+def analyst_session(platform: Settings, browser: Browser) -> StorageState:
+    """The analyst's session."""
+    return sign_in(platform, browser, superset.ANALYST)
 
 
 @pytest.fixture
@@ -67,9 +80,27 @@ def page(browser: Browser, session: StorageState) -> Iterator[Page]:
     context.close()
 
 
+@pytest.fixture
+def analyst(browser: Browser, analyst_session: StorageState) -> Iterator[Page]:
+    """A page on which the analyst is signed in."""
+    context = browser.new_context(viewport=VIEWPORT, storage_state=analyst_session)
+    yield context.new_page()
+    context.close()
+
+
 @pytest.fixture(scope="session")
 def screenshots(platform: Settings) -> Path:
     """Where the tests leave what they saw."""
     folder = platform.paths.var / "screenshots"
     folder.mkdir(exist_ok=True)
     return folder
+
+
+@pytest.fixture
+def planted(platform: Settings) -> Iterator[None]:
+    """The newest alert, of a shopper who typed markup, for the time of a test."""
+    with connect(platform, platform.postgres.admin, autocommit=True) as admin:
+        admin.execute(PLANT, {"city": MARKUP})
+        yield
+        admin.execute("DELETE FROM fraud.fraud_alerts WHERE transaction_id = 'planted'")
+        admin.execute("DELETE FROM fraud.scored_transactions WHERE transaction_id = 'planted'")

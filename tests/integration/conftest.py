@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from fraudstream.local.parts import kafka, postgres, superset
+from fraudstream.local.supervisor import Supervisor
 from fraudstream.settings import Settings
 from fraudstream.storage.connect import connect
 from testbed.isolation import isolated_servers
@@ -20,6 +22,18 @@ def settings(mapped_classes: None) -> Iterator[Settings]:
     """Kafka with its topics, and Postgres with roles and schema, shared by the suite."""
     with isolated_servers() as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def server(settings: Settings) -> Iterator[Settings]:
+    """Superset beside the suite's Kafka and Postgres, shared by the modules about it, which are the suite's last."""
+    superset.prepare(settings)
+    supervisor = Supervisor(settings)
+    supervisor.apply([kafka.part(settings), postgres.part(settings), *superset.parts(settings)])
+    supervisor.start(superset.NAME)
+    superset.wait_healthy(settings)
+    yield settings
+    supervisor.stop(superset.NAME)
 
 
 @pytest.fixture(scope="module")

@@ -108,11 +108,28 @@ def test_the_reader_only_reads(reader: Postgres, table: str) -> None:
         "ALTER ROLE fraud_writer SUPERUSER",
     ],
 )
-@pytest.mark.parametrize("role", ["fraud_writer", "fraud_reader", "fraud_charts"])
+@pytest.mark.parametrize("role", ["fraud_writer", "fraud_reader", "fraud_charts", "fraud_desk"])
 def test_no_role_reaches_beyond_its_tables(settings: Settings, role: str, statement: str) -> None:
     with connect(settings, role, autocommit=True) as connection:
         connection.execute("SET default_transaction_read_only = off")
         assert not may(connection, statement)
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_the_desk_fills_and_changes_the_declared_columns_and_nothing_else(settings: Settings, table: str) -> None:
+    rights = grants.DESK.get(table)
+    with connect(settings, settings.postgres.desk, autocommit=True) as desk:
+        assert may(desk, "SELECT FROM fraud.{} LIMIT 0", table) == (rights is not None)
+        columns = list(TABLES[table].columns.keys())
+        filled = {
+            name
+            for name in columns
+            if may(desk, "INSERT INTO fraud.{0} ({1}) SELECT {1} FROM fraud.{0} WHERE false", table, name)
+        }
+        changed = {name for name in columns if may(desk, "UPDATE fraud.{0} SET {1} = {1} WHERE false", table, name)}
+        assert filled == set(rights.insert if rights else ())
+        assert changed == set(rights.update if rights else ())
+        assert not may(desk, "DELETE FROM fraud.{} WHERE false", table)
 
 
 @pytest.mark.parametrize("path", DATASETS, ids=lambda path: path.stem)

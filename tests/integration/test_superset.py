@@ -4,7 +4,6 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,7 +11,7 @@ import psycopg
 import pytest
 import yaml
 
-from fraudstream.local.parts import kafka, postgres, superset
+from fraudstream.local.parts import superset
 from fraudstream.local.supervisor import Supervisor
 from fraudstream.settings import PROJECT_DIR, Settings
 from fraudstream.storage.connect import connect
@@ -43,18 +42,6 @@ INSERT INTO fraud.product_sales (window_start, product_id, units, revenue, batch
 SELECT date_bin('30 s', now() - interval '1 minute', 'epoch'), 'p' || n, 1, n, 1 FROM generate_series(1, 30) AS n;
 INSERT INTO fraud.fraud_counts VALUES (date_bin('30 s', now() - interval '1 minute', 'epoch'), 30, 0, 465, 0)
 """
-
-
-@pytest.fixture(scope="module")
-def server(settings: Settings) -> Iterator[Settings]:
-    """Superset beside the suite's Kafka and Postgres."""
-    superset.prepare(settings)
-    supervisor = Supervisor(settings)
-    supervisor.apply([kafka.part(settings), postgres.part(settings), *superset.parts(settings)])
-    supervisor.start(superset.NAME)
-    superset.wait_healthy(settings)
-    yield settings
-    supervisor.stop(superset.NAME)
 
 
 def request(

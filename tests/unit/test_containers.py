@@ -105,7 +105,7 @@ def test_a_container_has_the_passwords_that_it_was_given_and_no_other(env_file: 
     lines = settings.paths.pgpass.read_text().splitlines()
     assert sorted(line.split(":")[3] for line in lines) == ["fraud_charts", "superset"]
     assert values["FRAUD_CHARTS_PASSWORD"] in settings.paths.pgpass.read_text()
-    assert superset.viewer_password_file(settings).read_text() == values["SUPERSET_VIEWER_PASSWORD"]
+    assert superset.password_file(settings, superset.VIEWER).read_text() == values["SUPERSET_VIEWER_PASSWORD"]
     files = list(settings.paths.secrets.iterdir())
     assert {path.name for path in files} == {"fraud_charts", "superset_db", "pgpass"}
     assert {path.stat().st_mode & 0o777 for path in files} == {0o600}

@@ -34,6 +34,7 @@ def settings(tmp_path: Path) -> Settings:
         "secrets/airflow_users.json",
         "airflow/airflow.cfg",
         "superset/viewer_password",
+        "superset/analyst_password",
         "kafka/server.properties",
         "postgres/pg_hba.conf",
     ],

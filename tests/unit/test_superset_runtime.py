@@ -31,6 +31,7 @@ def test_superset_reads_what_prepare_wrote(settings: Settings, monkeypatch: pyte
     runtime = runtime_file.load()
     assert runtime.port == 18088
     assert runtime.charts_uri == settings.dsn("fraud_charts", driver="+psycopg2")
+    assert runtime.desk_uri == settings.dsn("fraud_desk", driver="+psycopg2")
     assert runtime_file.secret(runtime.admin_password_file) == secrets.read(settings, "superset_admin")
     assert runtime_file.secret(runtime.secret_key_file) == secrets.read(settings, "superset_secret_key")
     assert asdict(runtime) == json.loads((settings.paths.superset / "runtime.json").read_text())
@@ -41,13 +42,13 @@ def test_no_secret_leaves_its_file(settings: Settings) -> None:
     visible = " ".join(program.command) + repr(program.environment)
     visible += (settings.paths.superset / "runtime.json").read_text()
     kept = [secrets.read(settings, name) for name in secrets.GENERATORS]
-    kept.append((settings.paths.superset / "viewer_password").read_text())
+    kept += [superset.password_file(settings, user).read_text() for user in (superset.VIEWER, superset.ANALYST)]
     assert [secret for secret in kept if secret in visible] == []
 
 
 def test_files_are_for_their_owner_only(settings: Settings) -> None:
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in settings.paths.superset.iterdir()}
-    assert modes == {"runtime.json": 0o600, "viewer_password": 0o600}
+    assert modes == {"runtime.json": 0o600, "viewer_password": 0o600, "analyst_password": 0o600}
 
 
 def test_the_viewers_password_stays(settings: Settings) -> None:

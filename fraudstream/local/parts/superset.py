@@ -19,6 +19,7 @@ from fraudstream.settings import Settings
 
 NAME = "superset"
 VIEWER = "viewer"
+ANALYST = "analyst"
 HEALTHY_SECONDS = 180.0  # the first start builds the metadata: 15 s on an idle machine
 REQUEST_SECONDS = 60.0
 POLL_SECONDS = 0.5
@@ -49,9 +50,9 @@ class ChartAnswer:
 def prepare(settings: Settings) -> None:
     """Writes what `superset/runtime_file.py` reads. The rest happens in the server itself when it starts."""
     folder = private_folder(settings.paths.superset)
-    viewer_password = viewer_password_file(settings)
-    if not viewer_password.exists():
-        write_atomically(viewer_password, token_urlsafe(24))
+    for user in (VIEWER, ANALYST):
+        if not password_file(settings, user).exists():
+            write_atomically(password_file(settings, user), token_urlsafe(24))
     write_atomically(folder / "runtime.json", json.dumps(_runtime(settings), indent=2) + "\n")
 
 
@@ -62,19 +63,22 @@ def _runtime(settings: Settings) -> dict[str, str | int | bool]:
         "port": settings.superset.port,
         "metadata_uri": settings.dsn(pg.superset_database, pg.superset_database, driver="+psycopg2"),
         "charts_uri": settings.dsn(pg.charts, driver="+psycopg2"),
+        "desk_uri": settings.dsn(pg.desk, driver="+psycopg2"),
         "admin_username": WEB_USER,
         "admin_password_file": str(paths.secrets / "superset_admin"),
         "viewer_username": VIEWER,
-        "viewer_password_file": str(viewer_password_file(settings)),
+        "viewer_password_file": str(password_file(settings, VIEWER)),
+        "analyst_username": ANALYST,
+        "analyst_password_file": str(password_file(settings, ANALYST)),
         "secret_key_file": str(paths.secrets / "superset_secret_key"),
         "anonymous": settings.superset.anonymous,
         "shop_currency": settings.shop.currency,
     }
 
 
-def viewer_password_file(settings: Settings) -> Path:
-    """The password of the user who may only look."""
-    return settings.paths.superset / "viewer_password"
+def password_file(settings: Settings, user: str) -> Path:
+    """The password of `VIEWER`, who may only look, or of `ANALYST`, who decides at the desk."""
+    return settings.paths.superset / f"{user}_password"
 
 
 def parts(settings: Settings) -> list[Part]:

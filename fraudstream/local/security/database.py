@@ -104,12 +104,12 @@ def check_roles(settings: Settings) -> Iterator[Finding]:
     yield from problems
     if not problems:
         declared = len(grants.declared(settings.postgres))
-        yield ok(f"owner, writer, reader and charts have the {declared} declared rights, no more")
+        yield ok(f"owner, writer, reader, charts and desk have the {declared} declared rights, no more")
 
 
 def _attributes(connection: Postgres, settings: Settings) -> Iterator[Finding]:
     pg = settings.postgres
-    rows = connection.execute(_ATTRIBUTES, ([pg.owner, pg.writer, pg.reader, pg.charts],)).fetchall()
+    rows = connection.execute(_ATTRIBUTES, ([pg.owner, pg.writer, pg.reader, pg.charts, pg.desk],)).fetchall()
     limits = roles.limits(pg)
     for role, powers, may_sign_in, limit, configured in rows:
         for power in powers:
@@ -128,7 +128,7 @@ def _attributes(connection: Postgres, settings: Settings) -> Iterator[Finding]:
 
 def _memberships(connection: Postgres, settings: Settings) -> Iterator[Finding]:
     pg = settings.postgres
-    for member, role in connection.execute(_MEMBERSHIPS, ([pg.writer, pg.reader, pg.charts],)).fetchall():
+    for member, role in connection.execute(_MEMBERSHIPS, ([pg.writer, pg.reader, pg.charts, pg.desk],)).fetchall():
         yield failed(f"role {member} is a member of {role}, with its rights", f"REVOKE {role} FROM {member}")
 
 
@@ -136,14 +136,14 @@ def _functions(connection: Postgres) -> Iterator[Finding]:
     if open_ones := functions.open_to_all(connection):
         shown = ", ".join(open_ones[:3]) + (", …" if len(open_ones) > 3 else "")
         yield warning(
-            f"{len(open_ones)} functions that run SQL, wait or lock are open to every role, fraud_charts too: {shown}",
+            f"{len(open_ones)} functions that run SQL, wait or lock are open to every role, Superset's too: {shown}",
             "./fraudctl up revokes them when it signs in as a superuser; else have the server's administrator do it",
         )
 
 
 def _entry(connection: Postgres, settings: Settings) -> Iterator[Finding]:
     pg = settings.postgres
-    allowed = {(role, right) for role in (pg.writer, pg.reader, pg.charts) for right in ("CONNECT", "USAGE")}
+    allowed = {(role, right) for role in (pg.writer, pg.reader, pg.charts, pg.desk) for right in ("CONNECT", "USAGE")}
     allowed.add((pg.writer, "TEMPORARY"))
     for role, right, place in connection.execute(_ENTRY).fetchall():
         if (role, right) not in allowed:

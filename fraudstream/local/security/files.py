@@ -25,6 +25,7 @@ def private_files(settings: Settings) -> list[Path]:
         paths.airflow / "airflow.cfg",
         paths.superset / "runtime.json",
         paths.superset / "viewer_password",
+        paths.superset / "analyst_password",
     ]
     if settings.cluster.properties_file:
         named.append(settings.cluster.properties_file)

@@ -17,6 +17,7 @@ EXAMPLES = (
     "fraud_writer",
     "fraud_reader",
     "fraud_charts",
+    "fraud_desk",
     "fraud",
     "postgres",
     "superset",
@@ -75,7 +76,9 @@ def _entropy(text: str) -> float:
 def known(settings: Settings) -> dict[str, str]:
     """Every secret that the platform holds now, by where it is."""
     paths = settings.paths
-    files = [paths.secrets / name for name in secrets.GENERATORS] + [paths.superset / "viewer_password"]
+    files = [paths.secrets / name for name in secrets.GENERATORS] + [
+        paths.superset / f"{user}_password" for user in ("viewer", "analyst")
+    ]
     found = {str(file): file.read_text().strip() for file in files if file.is_file()}
     given = dict(secret_values(settings))
     if "FRAUDSTREAM_POSTGRES__ADMIN_PASSWORD" in given:  # then the generated one isn't used

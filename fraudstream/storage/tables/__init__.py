@@ -4,7 +4,7 @@ Money is `numeric`: amounts in whole minor units of the transaction's currency, 
 currency; times are `timestamptz`; latitude and longitude are degrees.
 """
 
-from fraudstream.storage.tables import ledger, operations, past, registry, results, retention, static_data
+from fraudstream.storage.tables import desk, ledger, operations, past, registry, results, retention, static_data
 from fraudstream.storage.tables.schema import SCHEMA, metadata
 
-__all__ = ["SCHEMA", "ledger", "metadata", "operations", "past", "registry", "results", "retention", "static_data"]
+__all__ = ["SCHEMA", "desk", "ledger", "metadata", "operations", "past", "registry", "results", "retention", "static_data"]

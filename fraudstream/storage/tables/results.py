@@ -20,6 +20,9 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from fraudstream.storage.tables.schema import Money, Timestamp, created_at, exchange_rate, metadata, shop, window_width
 
+#: Score times amount in the shop currency, of an alert, by which the desk orders its queue; 0 without an exchange rate.
+EXPECTED_LOSS = "COALESCE(fraud_score * (amount * exchange_rate)::double precision, 0::double precision)"
+
 scored_transactions = Table(
     "scored_transactions",
     metadata,
@@ -62,6 +65,9 @@ scored_transactions = Table(
     CheckConstraint("fraud_score BETWEEN 0 AND 1", name="fraud_score"),
     Index(None, "batch_id"),
     Index(None, "customer_id", "session_id"),
+    Index("scored_transactions_device_id_idx", "device_id"),
+    Index("scored_transactions_card_token_idx", "card_token", postgresql_where=text("card_token IS NOT NULL")),
+    Index(None, "shipping_latitude", "shipping_longitude"),
     Index(None, "event_time"),
     Index("scored_transactions_ingest_time_idx", "ingest_time", postgresql_using="brin"),
     comment="One row a transaction; what its message lacked is null",
@@ -90,6 +96,9 @@ fraud_alerts = Table(
     CheckConstraint("status IN ('open', 'confirmed', 'dismissed')", name="status"),
     Index(None, "event_time"),
     Index("fraud_alerts_ungrouped_idx", "created_at", postgresql_where=text("grouped_at IS NULL")),
+    Index(None, "customer_id"),
+    Index("fraud_alerts_loss_idx", text(EXPECTED_LOSS), "transaction_id", postgresql_where=text("status = 'open'")),
+    Index("fraud_alerts_age_idx", "event_time", "transaction_id", postgresql_where=text("status = 'open'")),
     comment="One row a flagged transaction",
 )
 

@@ -1,0 +1,1 @@
+"""Analysts' verdicts, sent as labels."""

@@ -1,0 +1,77 @@
+"""Lists that rules name, such as blocked devices: one click puts a device, card, address or customer on one.
+
+The stream reads the lists again before its next micro-batch (fraudstream/policy). Without their tables, there is
+nothing to click.
+"""
+
+import json
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.engine import Connection
+
+from desk.database import Row, row, rows
+from desk.decisions import RefusedError
+from desk.transaction import cell
+
+DAYS = 30
+_ARE_THERE = "SELECT to_regclass('fraud.list_entries') IS NOT NULL AS there"
+_LISTS = "SELECT name, kind, description FROM fraud.lists WHERE kind = ANY(:kinds) ORDER BY kind, name"
+_LIST = "SELECT name, kind FROM fraud.lists WHERE name = :name"
+_ACTIVE = """
+SELECT list_name, value, reason, added_by, expires_at FROM fraud.list_entries
+WHERE value = ANY(:values) AND removed_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+"""
+_REPLACE = """
+UPDATE fraud.list_entries SET removed_by = :me, removed_at = now()
+WHERE list_name = :name AND value = :value AND removed_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+"""
+_ADD = """
+INSERT INTO fraud.list_entries (list_name, value, reason, added_by, expires_at)
+VALUES (:name, :value, :reason, :me, now() + make_interval(days => :days))
+"""
+_AUDIT = """
+INSERT INTO fraud.audit_log (who, what, subject, "after")
+VALUES (:me, 'list entries added', 'list ' || :name, CAST(:after AS jsonb))
+"""
+#: Words for the kinds of what a transaction names.
+KINDS = {"device": "device", "card": "card", "address_cell": "address", "customer": "customer"}
+
+
+def offered(connection: Connection, transaction: Row) -> list[dict[str, Any]]:
+    """The lists that something of the transaction can be put on, each with whether it is on it now."""
+    there = row(connection, _ARE_THERE)
+    if not there or not there["there"]:
+        return []
+    entities = _entities(transaction)
+    active = rows(connection, _ACTIVE, values=list(entities.values()))
+    on_it = {(one["list_name"], one["value"]): one for one in active}
+    return [
+        {**one, "value": entities[one["kind"]], "entry": on_it.get((one["name"], entities[one["kind"]]))}
+        for one in rows(connection, _LISTS, kinds=list(entities))
+    ]
+
+
+def add(connection: Connection, transaction: Row, name: str, me: str) -> None:
+    """Puts what the transaction names on a list for 30 days, or anew. Raises RefusedError."""
+    found = row(connection, _LIST, name=name)
+    value = _entities(transaction).get(found["kind"]) if found else None
+    if value is None:
+        raise RefusedError(f"There is no list {name} for anything of this transaction: load the page again.")
+    reason = f"alert {transaction['transaction_id']}"
+    connection.execute(text(_REPLACE), {"name": name, "value": value, "me": me})
+    connection.execute(text(_ADD), {"name": name, "value": value, "me": me, "reason": reason, "days": DAYS})
+    after = json.dumps([{"value": value, "reason": reason, "days": DAYS}])
+    connection.execute(text(_AUDIT), {"me": me, "name": name, "after": after})
+
+
+def _entities(transaction: Row) -> dict[str, str]:
+    """What of a transaction a list can hold, by kind."""
+    address = f"{cell(transaction['shipping_latitude'])}:{cell(transaction['shipping_longitude'])}"
+    found = {
+        "device": transaction["device_id"],
+        "card": transaction["card_token"],
+        "address_cell": address,
+        "customer": transaction["customer_id"],
+    }
+    return {kind: value for kind, value in found.items() if value}

@@ -1,0 +1,201 @@
+"""The ring around a transaction: what it is tied to by devices, cards and addresses, and what that is tied to in turn.
+
+Two hops: purchases that share an entity with it, and purchases that share one with those. Both are bounded, the newest
+first.
+"""
+
+import math
+from collections import defaultdict, deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy.engine import Connection
+
+from desk.database import Row, rows
+from desk.transaction import CELLS_PER_DEGREE, cell
+
+#: Purchases that each hop adds at most, of each kind of entity.
+HOPS = (40, 80)
+SIZE = 900
+#: Distance between the circles that nodes lie on; in turn entities and purchases.
+STEP = 105.0
+LEAST_RADIUS, GREATEST_RADIUS = 5.0, 22.0
+
+_SHARING = """
+SELECT t.transaction_id, t.customer_id, t.event_time, t.device_id, t.card_token, t.shipping_latitude,
+    t.shipping_longitude, t.shipping_city, (t.amount * t.exchange_rate)::float8 AS shop_amount, t.is_fraud,
+    l.labelled_fraud
+FROM (
+    (SELECT transaction_id FROM fraud.scored_transactions
+     WHERE device_id = ANY(CAST(:devices AS text[])) ORDER BY event_time DESC LIMIT :limit)
+    UNION
+    (SELECT transaction_id FROM fraud.scored_transactions
+     WHERE card_token = ANY(CAST(:cards AS text[])) ORDER BY event_time DESC LIMIT :limit)
+    UNION
+    (SELECT s.transaction_id
+     FROM unnest(CAST(:souths AS float8[]), CAST(:wests AS float8[])) AS c (south, west)
+     JOIN fraud.scored_transactions s
+         ON s.shipping_latitude >= c.south AND s.shipping_latitude < c.south + :cell
+         AND s.shipping_longitude >= c.west AND s.shipping_longitude < c.west + :cell
+     ORDER BY s.event_time DESC LIMIT :limit)
+) AS shared
+JOIN fraud.scored_transactions t USING (transaction_id)
+LEFT JOIN LATERAL (
+    SELECT x.is_fraud AS labelled_fraud FROM fraud.transaction_labels x WHERE x.transaction_id = t.transaction_id
+    ORDER BY x.labelled_at DESC, x.label_id DESC LIMIT 1
+) l ON true
+ORDER BY t.event_time DESC, t.transaction_id
+"""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A purchase or an entity in the picture."""
+
+    kind: str
+    """`now`, `fraud`, `flagged`, `usual`, or `device`, `card`, `address`."""
+    x: float
+    y: float
+    radius: float
+    told: str
+    transaction_id: str = ""
+
+
+@dataclass(frozen=True)
+class Ring:
+    """The picture, and what it comes to."""
+
+    nodes: list[Node]
+    lines: list[tuple[float, float, float, float]]
+    purchases: int
+    frauds: int
+    customers: int
+    amount: float
+    size: int = SIZE
+
+
+def read(connection: Connection, transaction_id: str, transaction: Row) -> Ring:
+    """The ring around a transaction."""
+    known = {transaction_id: transaction}
+    for limit in HOPS:
+        for one in _sharing(connection, known.values(), limit):
+            known.setdefault(str(one["transaction_id"]), one)
+    return draw(transaction_id, known)
+
+
+def _sharing(connection: Connection, purchases: Iterable[Row], limit: int) -> list[Row]:
+    entities = {entity for one in purchases for entity in _entities(one)}
+    cells = [tuple(map(int, name.split(":"))) for kind, name in entities if kind == "address"]
+    return rows(
+        connection,
+        _SHARING,
+        devices=sorted(name for kind, name in entities if kind == "device"),
+        cards=sorted(name for kind, name in entities if kind == "card"),
+        souths=[(south - 0.5) / CELLS_PER_DEGREE for south, _ in cells],
+        wests=[(west - 0.5) / CELLS_PER_DEGREE for _, west in cells],
+        cell=1 / CELLS_PER_DEGREE,
+        limit=limit,
+    )
+
+
+def draw(center: str, purchases: dict[str, Row]) -> Ring:
+    """The picture of purchases by their ids: a tree from `center` outwards, and the other ties across it."""
+    members = defaultdict(list)
+    for name, one in purchases.items():
+        for entity in _entities(one):
+            members[entity].append(name)
+    ties = {entity: names for entity, names in members.items() if len(names) > 1}
+    of = {name: [entity for entity in _entities(one) if entity in ties] for name, one in purchases.items()}
+    placed = _places(center, of, ties)
+    greatest = max((one["shop_amount"] or 0.0 for one in purchases.values() if "shop_amount" in one), default=0.0)
+    shown = [name for name in purchases if name in placed]
+    nodes = [_entity_node(entity, ties[entity], placed[entity]) for entity in ties if entity in placed]
+    nodes += [_purchase_node(name, purchases[name], name == center, greatest, placed[name]) for name in shown]
+    lines = [(*placed[name], *placed[entity]) for name in shown for entity in of[name]]
+    return Ring(
+        nodes,
+        lines,
+        purchases=len(shown),
+        frauds=sum(_is_fraud(purchases[name]) for name in shown),
+        customers=len({purchases[name]["customer_id"] for name in shown}),
+        amount=sum(_amount(purchases[name]) for name in shown),
+    )
+
+
+Key = str | tuple[str, str]
+
+
+def _places(
+    center: str, of: dict[str, list[tuple[str, str]]], ties: dict[tuple[str, str], list[str]]
+) -> dict[Key, tuple[float, float]]:
+    """Where each node lies that `center` is tied to: children within the sector of their parent."""
+    children: dict[Key, list[Key]] = defaultdict(list)
+    depth: dict[Key, int] = {center: 0}
+    order: list[Key] = []
+    waiting: deque[Key] = deque([center])
+    while waiting:
+        node = waiting.popleft()
+        order.append(node)
+        near: Iterable[Key] = of[node] if isinstance(node, str) else ties[node]
+        for other in near:
+            if other not in depth:
+                depth[other] = depth[node] + 1
+                children[node].append(other)
+                waiting.append(other)
+    leaves: dict[Key, int] = {}
+    for node in reversed(order):
+        leaves[node] = sum(leaves[child] for child in children[node]) or 1
+    step = min(STEP, (SIZE / 2 - GREATEST_RADIUS - 4) / max(max(depth.values()), 1))
+    sectors: dict[Key, tuple[float, float]] = {center: (0.0, 2 * math.pi)}
+    places: dict[Key, tuple[float, float]] = {}
+    for node in order:
+        begin, end = sectors[node]
+        angle, distance = (begin + end) / 2, step * depth[node]
+        places[node] = (
+            round(SIZE / 2 + distance * math.cos(angle), 1),
+            round(SIZE / 2 + distance * math.sin(angle), 1),
+        )
+        for child in children[node]:
+            width = (end - sectors[node][0]) * leaves[child] / leaves[node]
+            sectors[child] = (begin, begin + width)
+            begin += width
+    return places
+
+
+def _entities(one: Row) -> list[tuple[str, str]]:
+    """What a purchase may share with others, as kind and name."""
+    address = f"{cell(one['shipping_latitude'])}:{cell(one['shipping_longitude'])}"
+    found = [("device", one["device_id"]), ("card", one["card_token"]), ("address", address)]
+    return [(kind, str(name)) for kind, name in found if name]
+
+
+def _entity_node(entity: tuple[str, str], members: list[str], place: tuple[float, float]) -> Node:
+    kind, name = entity
+    return Node(kind, *place, 5.0, f"{kind} {name}: {len(members)} purchases")
+
+
+def _purchase_node(name: str, one: Row, is_center: bool, greatest: float, place: tuple[float, float]) -> Node:
+    amount = _amount(one)
+    radius = (
+        LEAST_RADIUS + (GREATEST_RADIUS - LEAST_RADIUS) * math.sqrt(amount / greatest) if greatest else LEAST_RADIUS
+    )
+    if _is_fraud(one):
+        kind = "fraud"
+    elif is_center:
+        kind = "now"
+    else:
+        kind = "flagged" if one["is_fraud"] else "usual"
+    told = f"{one['customer_id']}: {amount:,.2f} on {one['event_time']:%d %b %Y}"
+    return Node(kind, *place, round(min(radius, GREATEST_RADIUS), 1), told, name)
+
+
+def _is_fraud(one: Row) -> bool:
+    """Whether a label says so; of the transaction in the middle, whether its alert is confirmed."""
+    return bool(one.get("labelled_fraud")) or one.get("status") == "confirmed"
+
+
+def _amount(one: Row) -> float:
+    """The amount in the shop currency; 0 without a rate."""
+    if "shop_amount" in one:
+        return float(one["shop_amount"] or 0.0)
+    return float(one["amount"] * one["exchange_rate"]) if one["exchange_rate"] is not None else 0.0

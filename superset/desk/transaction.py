@@ -1,0 +1,242 @@
+"""What an analyst sees of one transaction: itself, its customer's past, its relations, and what was done with it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from desk.database import Row, row, rows
+
+#: Earlier transactions that what is usual is told from, and that are listed.
+PAST_ROWS, SHOWN_ROWS = 500, 15
+#: Related alerts of each kind.
+RELATED_ROWS = 25
+#: A shipping address is a cell of so many to a degree (fraudstream/static_data/entities.py).
+CELLS_PER_DEGREE = 10_000
+KINDS = {"device": "same device", "card": "same card", "address": "same address", "customer": "same customer"}
+
+_TRANSACTION = """
+SELECT t.*, a.status, a.decided_at AS labelled_at, (a.transaction_id IS NOT NULL) AS is_alert,
+    c.claimed_by, c.claimed_at, c.expires_at, coalesce(v.revision, 0) AS revision,
+    CASE WHEN v.undone_at IS NULL THEN v.verdict END AS verdict, v.decided_by, v.decided_at, v.reason_code,
+    v.published_at, u.registered_at, u.home_city, u.home_country
+FROM fraud.scored_transactions t
+LEFT JOIN fraud.fraud_alerts a USING (transaction_id)
+LEFT JOIN fraud.alert_claims c
+    ON c.transaction_id = t.transaction_id AND c.released_at IS NULL AND c.expires_at > now()
+LEFT JOIN LATERAL (
+    SELECT * FROM fraud.analyst_verdicts x WHERE x.transaction_id = t.transaction_id ORDER BY x.revision DESC LIMIT 1
+) v ON true
+LEFT JOIN fraud.customers u ON u.customer_id = t.customer_id
+WHERE t.transaction_id = :id
+"""
+_LABEL = """
+LEFT JOIN LATERAL (
+    SELECT l.is_fraud AS labelled_fraud FROM fraud.transaction_labels l WHERE l.transaction_id = t.transaction_id
+    ORDER BY l.labelled_at DESC, l.label_id DESC LIMIT 1
+) l ON true
+"""
+_PAST = f"""
+SELECT t.transaction_id, t.event_time, t.amount, t.currency, (t.amount * t.exchange_rate)::float8 AS shop_amount,
+    t.payment_method, t.card_token, t.device_id, t.shipping_city, t.shipping_country, t.shipping_latitude,
+    t.shipping_longitude, t.fraud_score, t.is_fraud, l.labelled_fraud
+FROM fraud.scored_transactions t {_LABEL}
+WHERE t.customer_id = :customer AND t.event_time <= :at AND t.transaction_id <> :id
+ORDER BY t.event_time DESC LIMIT :limit
+"""  # noqa: S608 (constants)
+_ITEMS = """
+SELECT item.product_id, item.quantity, item.unit_price, p.name, p.category
+FROM jsonb_to_recordset((SELECT items FROM fraud.scored_transactions WHERE transaction_id = :id))
+    AS item (product_id text, quantity int, unit_price float8)
+LEFT JOIN fraud.products p USING (product_id)
+"""
+_RISK = """
+SELECT entity_type, entity_id, transactions, frauds, customers FROM fraud.entity_risk
+WHERE (entity_type, entity_id) IN (('device', :device), ('card_token', :card), ('shipping_address', :cell))
+"""
+_ONE_KIND = """(
+    SELECT '{kind}' AS kind, t.transaction_id, t.event_time, t.customer_id, t.amount, t.currency, t.fraud_score,
+        t.shipping_city, t.shipping_country, a.status, a.reasons
+    FROM fraud.scored_transactions t JOIN fraud.fraud_alerts a USING (transaction_id)
+    WHERE {condition} AND t.transaction_id <> :id ORDER BY t.event_time DESC LIMIT :limit
+)"""
+_SAME = {
+    "device": "t.device_id = :device",
+    "card": "t.card_token = :card",
+    "address": (
+        "t.shipping_latitude >= :south AND t.shipping_latitude < :north "
+        "AND t.shipping_longitude >= :west AND t.shipping_longitude < :east"
+    ),
+    "customer": "t.customer_id = :customer",
+}
+_RELATED = f"""
+SELECT r.*, coalesce(v.revision, 0) AS revision, CASE WHEN v.undone_at IS NULL THEN v.verdict END AS verdict,
+    c.claimed_by
+FROM ({" UNION ALL ".join(_ONE_KIND.format(kind=kind, condition=_SAME[kind]) for kind in KINDS)}) AS r
+LEFT JOIN fraud.alert_claims c
+    ON c.transaction_id = r.transaction_id AND c.released_at IS NULL AND c.expires_at > now()
+LEFT JOIN LATERAL (
+    SELECT * FROM fraud.analyst_verdicts x WHERE x.transaction_id = r.transaction_id ORDER BY x.revision DESC LIMIT 1
+) v ON true
+ORDER BY r.event_time DESC
+"""  # noqa: S608 (constants)
+#: What was done, in order of time; of one moment, in the order of the numbers.
+_DONE = """
+SELECT scored_at AS at, model_version AS who, CASE WHEN is_fraud THEN 'flagged it' ELSE 'let it pass' END AS what,
+    '' AS more, 1 AS number
+FROM fraud.scored_transactions WHERE transaction_id = :id
+UNION ALL
+SELECT claimed_at, claimed_by, 'claimed it', '', 2 FROM fraud.alert_claims WHERE transaction_id = :id
+UNION ALL
+SELECT written_at, author, 'noted', note, 3 FROM fraud.alert_notes WHERE transaction_id = :id
+UNION ALL
+SELECT decided_at, decided_by, 'decided ' || verdict, reason_code, 4
+FROM fraud.analyst_verdicts WHERE transaction_id = :id
+UNION ALL
+SELECT undone_at, decided_by, 'took back ' || verdict, '', 5
+FROM fraud.analyst_verdicts WHERE transaction_id = :id AND undone_at IS NOT NULL
+UNION ALL
+SELECT published_at, '', 'verdict sent to the shop', verdict, 6
+FROM fraud.analyst_verdicts WHERE transaction_id = :id AND published_at IS NOT NULL
+UNION ALL
+SELECT labelled_at, source, CASE WHEN is_fraud THEN 'label: fraud' ELSE 'label: honest' END, '', 7
+FROM fraud.transaction_labels WHERE transaction_id = :id
+ORDER BY at, number
+"""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """All that a transaction's page shows."""
+
+    transaction: Row
+    past: list[Row]
+    items: list[Row]
+    risk: dict[str, Row]
+    related: list[Row]
+    done: list[Row]
+
+
+def find(connection: Connection, transaction_id: str) -> Row | None:
+    """The transaction with that id, with its state and its customer; or None."""
+    return row(connection, _TRANSACTION, id=transaction_id)
+
+
+def read(connection: Connection, transaction_id: str) -> Seen | None:
+    """The transaction with that id and what belongs to it, or None."""
+    found = find(connection, transaction_id)
+    if found is None:
+        return None
+    past = rows(
+        connection,
+        _PAST,
+        id=transaction_id,
+        customer=found["customer_id"],
+        at=found["event_time"],
+        limit=PAST_ROWS,
+    )
+    places = _places(found)
+    risk = rows(connection, _RISK, device=found["device_id"], card=found["card_token"], cell=places.pop("cell"))
+    related = rows(connection, _RELATED, id=transaction_id, limit=RELATED_ROWS, **places)
+    return Seen(
+        found,
+        past,
+        rows(connection, _ITEMS, id=transaction_id),
+        {str(entity["entity_type"]): entity for entity in risk},
+        _merged(related),
+        rows(connection, _DONE, id=transaction_id),
+    )
+
+
+def _places(transaction: Row) -> dict[str, Any]:
+    """Parameters by which relations are found: entities, and the edges of the address's cell."""
+    latitude, longitude = cell(transaction["shipping_latitude"]), cell(transaction["shipping_longitude"])
+    return {
+        "device": transaction["device_id"],
+        "card": transaction["card_token"],
+        "customer": transaction["customer_id"],
+        "cell": f"{latitude}:{longitude}",
+        "south": (latitude - 0.5) / CELLS_PER_DEGREE,
+        "north": (latitude + 0.5) / CELLS_PER_DEGREE,
+        "west": (longitude - 0.5) / CELLS_PER_DEGREE,
+        "east": (longitude + 0.5) / CELLS_PER_DEGREE,
+    }
+
+
+def cell(degrees: float) -> int:
+    """The number of the cell of an address, along one of its coordinates."""
+    return int((degrees * CELLS_PER_DEGREE + 0.5) // 1)
+
+
+def _merged(related: list[Row]) -> list[Row]:
+    """Each related alert once, with all kinds of its relation."""
+    by_id: dict[str, dict[str, Any]] = {}
+    for one in related:
+        merged = by_id.setdefault(one["transaction_id"], {**one, "kinds": []})
+        merged["kinds"].append(one["kind"])
+    return list(by_id.values())
+
+
+def is_decidable(one: Row) -> bool:
+    """Whether an alert waits for a verdict."""
+    return one["status"] == "open" and one["verdict"] is None
+
+
+def usual(transaction: Row, past: list[Row]) -> list[tuple[str, str, bool]]:
+    """What is usual for the customer, against this transaction: what, in words, and whether it stands out."""
+    honest = [one for one in past if not one["labelled_fraud"]]
+    if not honest:
+        return [("Earlier purchases", "none that we know of: this is the first", True)]
+    return [
+        ("Earlier purchases", _earlier(transaction["event_time"], honest), False),
+        _amount(transaction, honest),
+        _used(honest, "Device", "device_id", transaction["device_id"]),
+        *([_used(honest, "Card", "card_token", transaction["card_token"])] if transaction["card_token"] else []),
+        _used(honest, "Ships to", "place", _place(transaction), _place),
+        _used(honest, "Paid by", "payment_method", transaction["payment_method"]),
+    ]
+
+
+def _earlier(at: datetime, past: list[Row]) -> str:
+    days = max((at - past[-1]["event_time"]).days, 0)
+    since = f"{days} days" if days != 1 else "1 day"
+    last = (at - past[0]["event_time"]).total_seconds()
+    return f"{_many(len(past), 'purchase')} in {since or 'a day'}; the last one {_span(last)} before"
+
+
+def _amount(transaction: Row, past: list[Row]) -> tuple[str, str, bool]:
+    amounts = sorted(one["shop_amount"] for one in past if one["shop_amount"] is not None)
+    if not amounts or transaction["exchange_rate"] is None:
+        return ("Amount", "can't be compared: no exchange rate", False)
+    middle, most = amounts[len(amounts) // 2], amounts[-1]
+    ratio = float(transaction["amount"] * transaction["exchange_rate"]) / middle if middle else 0.0
+    words = f"{ratio:.1f} times the usual {middle:,.2f}; the most so far was {most:,.2f}"
+    return ("Amount", words, ratio >= 3)
+
+
+def _used(past: list[Row], what: str, field: str, value: Any, of: Any = None) -> tuple[str, str, bool]:
+    """How often a value was used before, and how many others were."""
+    values = [of(one) if of else one[field] for one in past]
+    times, others = values.count(value), len({other for other in values if other is not None} - {value})
+    if times == 0:
+        words = f"first time; {_many(len(values), 'earlier purchase')} with {_many(others, 'other')}"
+        return (what, words, True)
+    words = f"as in {times} of {_many(len(values), 'earlier purchase')}"
+    return (what, words + (f"; {_many(others, 'other')} besides" if others else ""), False)
+
+
+def _place(one: Row) -> str:
+    return f"{one['shipping_city']}, {one['shipping_country']}"
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def _span(seconds: float) -> str:
+    """A length of time in words."""
+    for size, unit in ((86_400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size:
+            return _many(int(seconds // size), unit)
+    return "less than a minute"

@@ -1,0 +1,75 @@
+"""The desk as an analyst uses it: from the dashboard to a verdict, by mouse and by keys; and as a viewer doesn't."""
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from fraudstream.settings import Settings
+from fraudstream.storage.connect import connect
+from tests.browser.charts import DRAWN_SECONDS, open_dashboard
+from tests.browser.planting import MARKUP
+
+SCREENS = ((1400, 900, "light"), (800, 900, "light"), (1400, 900, "dark"))
+
+
+def verdicts(platform: Settings) -> list[tuple[object, ...]]:
+    with connect(platform, platform.postgres.reader) as reader:
+        return reader.execute(
+            "SELECT verdict, decided_by, undone_at IS NULL FROM fraud.analyst_verdicts "
+            "WHERE transaction_id = 'planted' ORDER BY revision"
+        ).fetchall()
+
+
+@pytest.mark.usefixtures("planted")
+def test_an_analyst_comes_from_the_dashboard_claims_decides_and_undoes(
+    analyst: Page, platform: Settings, screenshots: Path
+) -> None:
+    open_dashboard(analyst, platform, "fraud-monitor")
+    alerts = analyst.locator('[data-test-viz-type="table"]')
+    alerts.get_by_role("link", name="Open").first.click(timeout=DRAWN_SECONDS * 1000)
+    expect(analyst).to_have_url(f"{platform.superset_url}/desk/alerts/planted")
+    expect(analyst.get_by_role("heading", name="Why it was flagged")).to_be_visible()
+    expect(analyst.get_by_text(f"ships to {MARKUP}")).to_be_visible()
+    analyst.keyboard.press("c")
+    expect(analyst.get_by_text("Yours until")).to_be_visible()
+    analyst.screenshot(path=screenshots / "desk-alert.png", full_page=True)
+    analyst.keyboard.press("f")
+    expect(analyst.get_by_role("status")).to_contain_text("You decided fraud")
+    assert verdicts(platform) == [("fraud", "analyst", True)]
+    analyst.keyboard.press("u")
+    expect(analyst.get_by_role("status")).to_have_count(0)
+    assert verdicts(platform) == [("fraud", "analyst", False)]
+
+
+@pytest.mark.usefixtures("planted")
+def test_the_queue_is_worked_by_keys(analyst: Page, platform: Settings) -> None:
+    analyst.goto(f"{platform.superset_url}/desk/?customer=%3Ci%3Ec1%3C%2Fi%3E")
+    expect(analyst.locator("tr.marked")).to_contain_text("<i>c1</i>")
+    analyst.keyboard.press("c")
+    expect(analyst.locator("tr.marked")).to_contain_text("yours")
+    analyst.keyboard.press("h")
+    expect(analyst.get_by_text("No alert fits.")).to_be_visible()
+    assert verdicts(platform) == [("honest", "analyst", True)]
+    analyst.keyboard.press("u")
+    expect(analyst.get_by_role("status")).to_have_count(0)
+
+
+@pytest.mark.parametrize(("width", "height", "scheme"), SCREENS)
+@pytest.mark.usefixtures("planted")
+def test_pages_fit_the_screen(
+    analyst: Page, platform: Settings, screenshots: Path, width: int, height: int, scheme: str
+) -> None:
+    analyst.set_viewport_size({"width": width, "height": height})
+    analyst.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    for name, path in (("queue", "/desk/"), ("alert", "/desk/alerts/planted")):
+        analyst.goto(platform.superset_url + path)
+        analyst.screenshot(path=screenshots / f"desk-{name}-{width}-{scheme}.png", full_page=True)
+        assert analyst.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_viewer_has_no_desk(page: Page, platform: Settings) -> None:
+    page.goto(f"{platform.superset_url}/dashboard/list/", wait_until="networkidle")
+    expect(page.locator('a[href="/desk/"]')).to_have_count(0)
+    page.goto(f"{platform.superset_url}/desk/")
+    expect(page.get_by_text("The desk is for analysts.")).to_be_visible()
