@@ -7,4 +7,15 @@ currency; times are `timestamptz`; latitude and longitude are degrees.
 from fraudstream.storage.tables import desk, ledger, operations, past, registry, results, retention, static_data
 from fraudstream.storage.tables.schema import SCHEMA, metadata
 
-__all__ = ["SCHEMA", "desk", "ledger", "metadata", "operations", "past", "registry", "results", "retention", "static_data"]
+__all__ = [
+    "SCHEMA",
+    "desk",
+    "ledger",
+    "metadata",
+    "operations",
+    "past",
+    "registry",
+    "results",
+    "retention",
+    "static_data",
+]
