@@ -11,6 +11,8 @@ a second or two of that time. Without verdicts, a run ends at once.
 
 ### Triage
 
+By night: nothing, unless Kafka or Postgres is away, which other Dags tell first. What isn't sent waits, in order.
+
 Nothing is lost by a failed run: what isn't marked as sent is sent by the next one. A run that was killed between
 sending and marking sends the same bytes again, and the newest label of a transaction counts once.
 
