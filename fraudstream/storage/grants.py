@@ -69,6 +69,14 @@ WRITER: dict[str, WriterRights] = {
     "retired_totals": WriterRights(update=("total",)),
     "retired_transactions": WriterRights(delete=True),
     "rollup_horizons": WriterRights(update=("deleted_until", "thinned_until")),
+    # fraudstream.policy, and the stream's counts and failures of rules
+    "policy_versions": WriterRights(update=("approved_at", "approver")),
+    "lists": APPEND_ONLY,
+    "list_entries": WriterRights(update=("removed_at", "removed_by")),
+    "list_changes": APPEND_ONLY,
+    "rule_counts": WriterRights(update=("amount", "changed", "matched")),
+    "rule_failures": WriterRights(update=("condition", "error", "failed_at", "policy_version"), delete=True),
+    "audit_log": APPEND_ONLY,
     # model.past; what goes with past_transactions, the foreign key deletes
     "history_imports": WriterRights(delete=True),
     "past_transactions": WriterRights(delete=True),

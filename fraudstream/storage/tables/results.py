@@ -18,7 +18,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from fraudstream.storage.tables.policy import decision_columns
 from fraudstream.storage.tables.schema import Money, Timestamp, created_at, exchange_rate, metadata, window_width
+
+_DECISION = "decision IN ('allow', 'review', 'block')"
 
 scored_transactions = Table(
     "scored_transactions",
@@ -42,7 +45,12 @@ scored_transactions = Table(
     Column("ip_country", Text, nullable=False),
     Column("device_id", Text, nullable=False),
     Column("fraud_score", Double, nullable=False, comment="probability of fraud, 0 to 1"),
-    Column("is_fraud", Boolean, nullable=False, comment="the decision: fraud_score >= threshold"),
+    Column(
+        "is_fraud",
+        Boolean,
+        nullable=False,
+        comment="the model's flag: fraud_score >= threshold; what was done is the decision",
+    ),
     Column("threshold", Double, nullable=False),
     Column("reasons", JSONB, nullable=False, comment="[{feature, value, contribution, text}] of flagged ones, else []"),
     Column("model_version", Text, nullable=False),
@@ -58,7 +66,9 @@ scored_transactions = Table(
     Column("challenger_score", Double, comment="its probability of fraud, 0 to 1; decides nothing"),
     Column("content_hash", BigInteger, comment="of the transaction as received: tells a repeat from a conflict"),
     exchange_rate(),
+    *decision_columns(),
     CheckConstraint("fraud_score BETWEEN 0 AND 1", name="fraud_score"),
+    CheckConstraint(_DECISION, name="decision"),
     Index(None, "batch_id"),
     Index(None, "customer_id", "session_id"),
     Index(None, "event_time"),
@@ -83,10 +93,12 @@ fraud_alerts = Table(
     created_at("created_at"),
     Column("decided_at", Timestamp),
     exchange_rate(),
+    *decision_columns(),
     ForeignKeyConstraint(["transaction_id"], [scored_transactions.c.transaction_id], ondelete="CASCADE"),
+    CheckConstraint(_DECISION, name="decision"),
     CheckConstraint("status IN ('open', 'confirmed', 'dismissed')", name="status"),
     Index(None, "event_time"),
-    comment="One row a flagged transaction",
+    comment="One row a transaction that was decided to be reviewed or blocked",
 )
 
 flagged_sessions = Table(
