@@ -78,7 +78,14 @@ class Processor:
         model, shadow = current.champion.model, current.challenger
         shadow_version = shadow.model.version if shadow else None
         batch = sink.Batch(
-            batch_id, ranges, model.version, model.threshold, current.static.version, started, shadow_version
+            batch_id,
+            ranges,
+            model.version,
+            model.threshold,
+            current.static.version,
+            started,
+            shadow_version,
+            self._scoring_data.policy,
         )
         record = patiently(name, lambda connection: sink.commit(connection, driver, batch, table))
         reach(Failpoint.AFTER_COMMIT)

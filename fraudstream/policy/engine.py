@@ -32,8 +32,8 @@ class Engine:
     """One connection, for one thread. `timeout` is in seconds, for one SELECT."""
 
     def __init__(self, timeout: float = TIMEOUT_SECONDS) -> None:
-        self._connection = duckdb.connect(":memory:", config=CONFIGURATION)
         self._timeout = timeout
+        self._open()
 
     def matches(self, table: pa.Table, conditions: Sequence[str]) -> tuple[np.ndarray, dict[int, str]]:
         """Where each condition (compiled SQL) is true: bool [rows, conditions]; and what failed, by its number.
@@ -44,24 +44,21 @@ class Engine:
         try:
             return self._together(conditions), {}
         except duckdb.Error:
-            return self._one_by_one(table.num_rows, conditions)
+            return self._one_by_one(table, conditions)
         finally:
             self._connection.unregister(_BATCH)
 
     def check(self, compiled: Compiled, columns: Mapping[str, str]) -> None:
         """Raises ConditionError when DuckDB refuses the condition: of wrong types, or not true or false."""
-        empty = pa.schema(
-            [
-                *(pa.field(name, ARROW_TYPES[columns[name]]) for name in compiled.columns),
-                *(pa.field(membership.flag, pa.bool_()) for membership in compiled.memberships),
-                pa.field("row", pa.bool_()),
-            ]
-        ).empty_table()
-        self._connection.register(_BATCH, empty)
+        types = {name: ARROW_TYPES[columns[name]] for name in compiled.columns}
+        types |= {membership.flag: pa.bool_() for membership in compiled.memberships} | {"row": pa.bool_()}
+        unknown = pa.table({name: pa.nulls(1, type_) for name, type_ in types.items()})
+        self._connection.register(_BATCH, unknown)
         try:
             with self._limited():
                 ((_, kind, *_),) = self._connection.execute(f"DESCRIBE SELECT ({compiled.sql}) FROM batch").fetchall()  # noqa: S608 (compiled)
-                self._connection.execute(_select([compiled.sql])).fetchall()
+                if kind == "BOOLEAN":
+                    self._connection.execute(_select([compiled.sql])).fetchall()
         except duckdb.Error as error:
             raise ConditionError(f"the condition can't be evaluated: {told(error)}") from None
         finally:
@@ -74,14 +71,25 @@ class Engine:
             found = self._connection.execute(_select(conditions)).fetchnumpy()
         return np.column_stack([np.asarray(column, bool) for column in found.values()])
 
-    def _one_by_one(self, rows: int, conditions: Sequence[str]) -> tuple[np.ndarray, dict[int, str]]:
-        matches, failures = np.zeros((rows, len(conditions)), bool), {}
+    def _one_by_one(self, table: pa.Table, conditions: Sequence[str]) -> tuple[np.ndarray, dict[int, str]]:
+        """Each condition on a database that no other one failed in: after some errors DuckDB's serves nothing more."""
+        matches, failures = np.zeros((table.num_rows, len(conditions)), bool), {}
+        self._reopen(table)
         for number, condition in enumerate(conditions):
             try:
                 matches[:, number] = self._together([condition])[:, 0]
             except duckdb.Error as error:
                 failures[number] = told(error)
+                self._reopen(table)
         return matches, failures
+
+    def _open(self) -> None:
+        self._connection = duckdb.connect(":memory:", config=CONFIGURATION)
+
+    def _reopen(self, table: pa.Table) -> None:
+        self._connection.close()
+        self._open()
+        self._connection.register(_BATCH, table)
 
     @contextmanager
     def _limited(self) -> Iterator[None]:

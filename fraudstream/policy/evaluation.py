@@ -10,19 +10,10 @@ import pyarrow as pa
 from fraudstream.policy.decide import DECISIONS, Limits, by_score, chance, changed, decide
 from fraudstream.policy.document import Action
 from fraudstream.policy.engine import Engine
-from fraudstream.policy.live import LivePolicy, LiveRule
+from fraudstream.policy.live import LivePolicy, LiveRule, Match
 
 #: A column of the micro-batch by its name, Arrow; a value that isn't known is null.
 ColumnOf = Callable[[str], pa.Array]
-
-
-@dataclass(frozen=True)
-class Match:
-    """A rule that matched a transaction."""
-
-    rule: str
-    is_live: bool
-    changed: bool  # whether the decision is, or in shadow would be, another one for it
 
 
 @dataclass(frozen=True)
@@ -52,10 +43,8 @@ class Evaluator:
     def __init__(self) -> None:
         self._engine: Engine | None = None
 
-    def decide(
-        self, policy: LivePolicy, scores: np.ndarray, model_threshold: float, column_of: ColumnOf, ids: Sequence[str]
-    ) -> Decisions:
-        """Decides by `policy`, as of now, about transactions with `scores` and `ids`. A rule that fails is left out."""
+    def decide(self, policy: LivePolicy, scores: np.ndarray, model_threshold: float, column_of: ColumnOf) -> Decisions:
+        """Decides by `policy`, as of now, about the transactions with `scores`. A rule that fails is left out."""
         now = time.time()
         rules = [rule for rule in policy.rules if rule.expires_at > now]
         review = policy.thresholds.review
@@ -65,13 +54,16 @@ class Evaluator:
         actions = [rule.action for rule in rules]
         deciding = [number for number, is_live in enumerate(live) if is_live]
         codes = decide(scored, matches[:, deciding], [actions[number] for number in deciding])
-        told: list[list[Match]] = [[] for _ in ids]
+        told: list[list[Match]] = [[] for _ in scores]
         for number in np.flatnonzero(matches.any(axis=0)):
             differs = changed(scored, matches, actions, live, int(number))
             for row in np.flatnonzero(matches[:, number]):
                 told[row].append(Match(rules[number].name, live[number], bool(differs[row])))
         decisions = [DECISIONS[code].value for code in codes]
-        probabilities = _review_at_random(decisions, told, policy.random_review_share, ids)
+        probabilities: list[float | None] = [None] * len(decisions)
+        if policy.random_review_share:
+            ids = column_of("transaction_id").to_pylist()
+            probabilities = _review_at_random(decisions, told, policy.random_review_share, ids)
         return Decisions(decisions, told, probabilities, failures)
 
     def _matches(
@@ -107,8 +99,6 @@ def _review_at_random(
     decisions: list[str], matches: list[list[Match]], share: float, ids: Sequence[str]
 ) -> list[float | None]:
     """Sends `share` of what nothing asked about to review; the probability for each that was sent, else None."""
-    if not share:
-        return [None] * len(decisions)
     probabilities: list[float | None] = []
     for row, transaction_id in enumerate(ids):
         asked = decisions[row] != Action.ALLOW or any(match.is_live for match in matches[row])

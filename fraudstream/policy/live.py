@@ -40,6 +40,15 @@ class LivePolicy:
         return used | {column for rule in self.rules for column, _, _ in rule.snoozes}
 
 
+@dataclass(frozen=True)
+class Match:
+    """A rule that matched a transaction."""
+
+    rule: str
+    is_live: bool
+    changed: bool  # whether the decision is, or in shadow would be, another one for it
+
+
 #: Columns of the kinds that a rule can be snoozed for.
 _SNOOZED = {Kind.CUSTOMER: "customer_id", Kind.DEVICE: "device_id", Kind.CARD: "card_token"}
 
