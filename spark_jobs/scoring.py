@@ -1,4 +1,4 @@
-"""The stateless stage: joins static data, scores with the champion and its shadow, decides, explains what is flagged."""
+"""The stateless stage: joins static data, scores with the champion and its shadow, decides, explains what it flags."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

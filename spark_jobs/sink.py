@@ -3,7 +3,7 @@
 import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from hashlib import blake2b
@@ -53,7 +53,7 @@ class Batch:
     static_version: int
     started_at: float
     challenger_version: str | None = None  # the model that scored in shadow
-    policy: PolicyAtWork = PolicyAtWork()
+    policy: PolicyAtWork = field(default_factory=PolicyAtWork)
 
 
 def prepare(connection: Postgres) -> None:

@@ -230,7 +230,8 @@ SET flagged = l.flagged + excluded.flagged, flagged_amount = l.flagged_amount + 
 """  # noqa: S608 (constants)
 
 _ALERT_COLUMNS = """transaction_id, customer_id, event_time, amount, currency, exchange_rate, shipping_city,
-    shipping_country, fraud_score, reasons, model_version, policy_version, decision, matched_rules, review_probability"""
+    shipping_country, fraud_score, reasons, model_version, policy_version, decision, matched_rules,
+    review_probability"""
 _ALERTS = f"""
 INSERT INTO fraud.fraud_alerts ({_ALERT_COLUMNS})
 SELECT {_ALERT_COLUMNS}

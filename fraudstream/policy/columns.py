@@ -1,7 +1,8 @@
 """The columns that a condition may name, besides the model's features, with DuckDB's types.
 
 `amount` is the feature: in the shop currency, and unknown without an exchange rate. `payment_method` is what was sent,
-not the model's number for it. A feature is a `FLOAT`, as the archive keeps it, so that a backtest compares the very values that the stream compared.
+not the model's number for it. A feature is a `FLOAT`, as the archive keeps it, so that a backtest compares the very
+values that the stream compared.
 """
 
 from collections.abc import Iterable
@@ -31,4 +32,4 @@ TRANSACTION_COLUMNS: dict[str, str] = {
 
 def columns_with(features: Iterable[str]) -> dict[str, str]:
     """All columns that a condition may name. A transaction's field wins over a feature of the same name."""
-    return {feature: "FLOAT" for feature in features} | TRANSACTION_COLUMNS
+    return dict.fromkeys(features, "FLOAT") | TRANSACTION_COLUMNS

@@ -155,7 +155,7 @@ def _membership(node: exp.In, columns: Mapping[str, str], lists: Mapping[str, Ki
 
 
 def _check(tree: exp.Expression, columns: Mapping[str, str], flags: set[str]) -> None:
-    for node in tree.walk():
+    for node in cast(Iterator[exp.Expression], tree.walk()):
         if isinstance(node, _LIST_CALLS):
             raise ConditionError("list(…) is used as device_id IN list('blocked_devices'), and no other way")
         if isinstance(node, exp.Column):

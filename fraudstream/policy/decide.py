@@ -57,4 +57,4 @@ def changed(
 def chance(transaction_id: str) -> float:
     """A number in [0, 1) that depends on the transaction alone, so that a repeated micro-batch chooses the same."""
     digest = blake2b(transaction_id.encode(), digest_size=8, person=b"random-review").digest()
-    return (int.from_bytes(digest) >> (64 - _RANDOM_BITS)) / 2**_RANDOM_BITS
+    return (int.from_bytes(digest) >> (64 - _RANDOM_BITS)) / float(1 << _RANDOM_BITS)

@@ -11,6 +11,10 @@ from fraudstream.storage.connect import Postgres
 MAX_VALUE_LENGTH = 200
 _ACTIVE = "removed_at IS NULL AND (expires_at IS NULL OR expires_at > now())"
 
+_MARK_REMOVED = f"""
+UPDATE fraud.list_entries SET removed_by = %s, removed_at = now() WHERE list_name = %s AND value = ANY(%s) AND {_ACTIVE}
+"""  # noqa: S608 (constants)
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -121,11 +125,7 @@ def entries(connection: Postgres, name: str, limit: int = 1_000) -> list[ActiveE
 
 
 def _mark_removed(connection: Postgres, name: str, values: list[str], who: str) -> int:
-    return connection.execute(
-        "UPDATE fraud.list_entries SET removed_by = %s, removed_at = now() "
-        f"WHERE list_name = %s AND value = ANY(%s) AND {_ACTIVE}",  # noqa: S608 (constants)
-        (who, name, values),
-    ).rowcount
+    return connection.execute(_MARK_REMOVED, (who, name, values)).rowcount
 
 
 def _check_list(connection: Postgres, name: str) -> None:

@@ -2,9 +2,13 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from fraudstream.policy.document import Action, Kind, Policy, Rule, State, Thresholds
 from fraudstream.policy.errors import ConditionError
+
+if TYPE_CHECKING:
+    from fraudstream.policy.conditions import Compiled
 
 NEVER = float("inf")
 
@@ -74,7 +78,10 @@ def live_rules(
 
 
 def _compiled(
-    rule: Rule, columns: Mapping[str, str], lists: Mapping[str, Kind], compile_condition: Callable[..., object]
+    rule: Rule,
+    columns: Mapping[str, str],
+    lists: Mapping[str, Kind],
+    compile_condition: Callable[[str, Mapping[str, str], Mapping[str, Kind]], "Compiled"],
 ) -> LiveRule:
     compiled = compile_condition(rule.condition, columns, lists)
     return LiveRule(

@@ -138,7 +138,8 @@ def _one(connection: Postgres, which: str, *values: Any) -> PolicyVersion | None
 
 
 def _read(row: tuple[Any, ...]) -> PolicyVersion:
-    return PolicyVersion(*row[:-1], decode(row[-1]))
+    number, created_at, author, approver, approved_at, comment, back_to, document = row
+    return PolicyVersion(number, created_at, author, approver, approved_at, comment, back_to, decode(document))
 
 
 def _changed(found: int, based_on: int) -> ChangedMeanwhileError:

@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 
-#: What was flagged, and what has an alert: flagged, or sent to review by chance. Rows without a decision go by the model.
+#: What was flagged, and what has an alert: flagged, or sent to review by chance. Without a decision the model decides.
 DECIDED = "CASE WHEN decision IS NULL THEN is_fraud ELSE decision <> 'allow' AND review_probability IS NULL END"
 ALERTED = "CASE WHEN decision IS NULL THEN is_fraud ELSE decision <> 'allow' END"
 #: Sessions with a fraud by the newest verdict: of labels, or of the decision where there is none.

@@ -4,6 +4,8 @@ The new columns of filled tables have constant defaults, and the constraint on d
 before, which have none: no row is read or written, and it takes no longer on a filled database.
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -65,7 +67,7 @@ def _comment_on_is_fraud(comment: str) -> None:
 
 
 def _add_decision(table: str) -> None:
-    columns = (
+    columns: tuple[sa.Column[Any], ...] = (
         sa.Column(
             "policy_version",
             sa.Integer(),
