@@ -26,6 +26,8 @@ CONFIGURATION: dict[str, str | bool | int | float | list[str]] = {
 TIMEOUT_SECONDS = 10.0
 MAX_ERROR_LENGTH = 300
 _BATCH = "batch"
+#: After these the database serves nothing more.
+_FATAL = (duckdb.FatalException, duckdb.InternalException, duckdb.OutOfMemoryException)
 
 
 class Engine:
@@ -72,7 +74,7 @@ class Engine:
         return np.column_stack([np.asarray(column, bool) for column in found.values()])
 
     def _one_by_one(self, table: pa.Table, conditions: Sequence[str]) -> tuple[np.ndarray, dict[int, str]]:
-        """Each condition on a database that no other one failed in: after some errors DuckDB's serves nothing more."""
+        """Each condition by itself, and on a database that is sound."""
         matches, failures = np.zeros((table.num_rows, len(conditions)), bool), {}
         self._reopen(table)
         for number, condition in enumerate(conditions):
@@ -80,7 +82,8 @@ class Engine:
                 matches[:, number] = self._together([condition])[:, 0]
             except duckdb.Error as error:
                 failures[number] = told(error)
-                self._reopen(table)
+                if isinstance(error, _FATAL):
+                    self._reopen(table)
         return matches, failures
 
     def _open(self) -> None:

@@ -209,7 +209,8 @@ def generated(seed: int) -> Iterator[str]:
 
     while True:
         if chance.random() < 0.3:
-            yield f"{number(3)} {chance.choice(['>', '<=', '=', 'IS DISTINCT FROM'])} {number(2)} OR device_id LIKE '%1'"
+            comparison = chance.choice([">", "<=", "=", "IS DISTINCT FROM"])
+            yield f"{number(3)} {comparison} {number(2)} OR device_id LIKE '%1'"
             continue
         text = f"{expression(3)} {chance.choice(operators[6:12])} {expression(2)}"
         for _ in range(chance.choice([0, 0, 0, 1, 3])):  # damage

@@ -143,9 +143,7 @@ ACTIONS = st.lists(st.sampled_from(list(Action)), max_size=5)
 
 
 @given(st.data(), ACTIONS, st.floats(0, 1), st.floats(0, 1))
-def test_the_strongest_matching_rule_decides(
-    data: st.DataObject, actions: list[Action], score: float, at: float
-) -> None:
+def test_the_strongest_rule_decides(data: st.DataObject, actions: list[Action], score: float, at: float) -> None:
     matched = np.array([[data.draw(st.booleans()) for _ in actions]], bool).reshape(1, len(actions))
     (code,) = decide(by_score(np.array([score]), Limits(at, None)), matched, actions)
     chosen = {action for action, yes in zip(actions, matched[0], strict=True) if yes}
