@@ -21,6 +21,7 @@ from fraudstream.policy.errors import ConditionError
 
 EXAMPLES = 20
 MEMORY = "2GB"
+THREADS = 2
 #: Columns that a backtest needs besides those of the conditions.
 ALWAYS = ("transaction_id", "event_time", "money", "is_fraud", "fraud")
 #: Entries of lists: from when until when each was at work; times without a zone, as `event_time`.
@@ -36,8 +37,10 @@ ENTRIES = pa.schema(
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked. `live` are the conditions of the live rules, by name; of the transactions without a label, those
-    count as honest that are older than `mature` at the newest one.
+    """What is asked of a condition.
+
+    `live` are the conditions of the live rules, by name. Of the transactions without a label, those count as honest
+    that are older than `mature` at the newest one.
     """
 
     compiled: Compiled
@@ -47,10 +50,18 @@ class Question:
 
     def columns(self) -> set[str]:
         """The columns that the table must have, besides `ALWAYS`."""
-        asked = [self.compiled, *self.live.values()]
-        return {name for each in asked for name in each.columns} | {
-            m.column for each in asked for m in each.memberships
-        }
+        return {name for each in self._asked() for name in each.columns} | {m.column for m in self.memberships()}
+
+    def lists(self) -> set[str]:
+        """The lists that its conditions name."""
+        return {membership.list_name for membership in self.memberships()}
+
+    def memberships(self) -> list[Membership]:
+        """What its conditions ask lists for, each once."""
+        return list(dict.fromkeys(membership for each in self._asked() for membership in each.memberships))
+
+    def _asked(self) -> list[Compiled]:
+        return [self.compiled, *self.live.values()]
 
 
 @dataclass(frozen=True)
@@ -81,27 +92,30 @@ def run(table: pa.Table, entries: pa.Table, question: Question) -> Report:
 
     Raises ConditionError when a condition fails on one of the transactions.
     """
-    with duckdb.connect(":memory:", config=CONFIGURATION | {"memory_limit": MEMORY, "threads": 2}) as database:
-        database.register("past", table)
-        database.register("entries", entries)
+    with database() as connection:
+        connection.register("past", table)
+        connection.register("entries", entries)
         try:
-            database.execute(_judge(question))
-            totals = _row(database, _TOTALS)
+            connection.execute(_judge(question))
+            totals = _row(connection, _TOTALS)
             overlap = {
-                name: _row(database, f"SELECT count(*) AS n FROM judged WHERE hit AND live_{number}")["n"]
-                for number, name in enumerate(question.live)
+                name: _row(connection, _OVERLAP.format(number))["n"] for number, name in enumerate(question.live)
             }
-            hits, misses = _rows(database, _HITS), _rows(database, _MISSES)
+            hits, misses = _rows(connection, _HITS), _rows(connection, _MISSES)
         except duckdb.Error as error:
             raise ConditionError(f"the backtest failed: {told(error)}") from None
     return _report(question, totals, overlap, hits, misses)
 
 
+def database() -> duckdb.DuckDBPyConnection:
+    """A DuckDB for much data, which reaches as little as the engine's."""
+    return duckdb.connect(":memory:", config=CONFIGURATION | {"memory_limit": MEMORY, "threads": THREADS})
+
+
 def _judge(question: Question) -> str:
     live = [f"coalesce(({each.sql}\n), false) AS live_{number}" for number, each in enumerate(question.live.values())]
     is_live = " OR ".join(f"live_{number}" for number in range(len(live))) or "false"
-    memberships = dict.fromkeys(m for each in (question.compiled, *question.live.values()) for m in each.memberships)
-    flags = "".join(f", {_as_of_then(membership)}" for membership in memberships)
+    flags = "".join(f", {_as_of_then(membership)}" for membership in question.memberships())
     mature = question.mature.total_seconds()
     return f"""
         CREATE TEMPORARY TABLE judged AS
@@ -119,15 +133,17 @@ def _judge(question: Question) -> str:
 
 def _as_of_then(membership: Membership) -> str:
     """Whether the list held the column's value when the transaction happened."""
-    column, flag = f'past."{membership.column}"', f'"{membership.flag}"'
     name = membership.list_name.replace("'", "''")
-    found = (
-        f"EXISTS (SELECT 1 FROM entries e WHERE e.list_name = '{name}' AND e.value = {column} "
-        "AND e.begun_at <= past.event_time AND (e.ended_at IS NULL OR e.ended_at > past.event_time))"
-    )
-    return f"CASE WHEN {column} IS NOT NULL THEN {found} END AS {flag}"
+    return _HELD.format(column=membership.column, flag=membership.flag, name=name)
 
 
+_HELD = """
+CASE WHEN past."{column}" IS NOT NULL THEN EXISTS (
+    SELECT 1 FROM entries e
+    WHERE e.list_name = '{name}' AND e.value = past."{column}"
+        AND e.begun_at <= past.event_time AND (e.ended_at IS NULL OR e.ended_at > past.event_time)
+) END AS "{flag}"
+"""
 _TOTALS = """
 SELECT count(*) AS transactions, epoch(max(event_time) - min(event_time)) / 86400 AS days,
     count(*) FILTER (WHERE hit) AS matched, count(*) FILTER (WHERE hit AND NOT flagged) AS new,
@@ -137,6 +153,7 @@ SELECT count(*) AS transactions, epoch(max(event_time) - min(event_time)) / 8640
     coalesce(sum(money) FILTER (WHERE hit AND is_judged AND NOT coalesce(fraud, false)), 0) AS honest_money
 FROM judged
 """
+_OVERLAP = "SELECT count(*) AS n FROM judged WHERE hit AND live_{}"
 _SHOWN = "transaction_id, event_time, money, fraud, flagged"
 _HITS = f"SELECT {_SHOWN} FROM judged WHERE hit ORDER BY event_time DESC, transaction_id LIMIT {EXAMPLES}"  # noqa: S608 (constants)
 _MISSES = f"""
@@ -147,7 +164,7 @@ ORDER BY money DESC NULLS LAST, transaction_id LIMIT {EXAMPLES}
 
 def _report(
     question: Question,
-    totals: Mapping[str, Any],
+    totals: dict[str, Any],
     overlap: dict[str, int],
     hits: list[dict[str, Any]],
     misses: list[dict[str, Any]],

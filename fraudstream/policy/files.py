@@ -21,9 +21,9 @@ def write(policy: Policy, path: Path) -> None:
 
 def read(path: Path) -> Policy:
     """Reads a policy; what a file leaves out is the default's. Raises PolicyError."""
+    loads = tomllib.loads if _is_toml(path) else json.loads
     try:
-        text = path.read_text(encoding="utf-8")
-        document = tomllib.loads(text) if _is_toml(path) else json.loads(text)
+        document = loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:  # both decoders' errors are ValueErrors
         raise PolicyError(f"{path} can't be read: {error}") from None
     try:

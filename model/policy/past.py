@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -14,7 +14,7 @@ from fraudstream.policy.backtest import Question, Report
 from fraudstream.policy.columns import TRANSACTION_COLUMNS
 from fraudstream.policy.conditions import Compiled, compile_condition
 from fraudstream.policy.document import Rule, State
-from fraudstream.policy.engine import ARROW_TYPES, CONFIGURATION, Engine
+from fraudstream.policy.engine import ARROW_TYPES, Engine
 from fraudstream.policy.errors import ConditionError, PolicyError
 from fraudstream.static_data.entities import CELLS_PER_DEGREE
 from fraudstream.storage.connect import Postgres
@@ -52,11 +52,11 @@ def try_on_newest(connection: Postgres, compiled: Compiled) -> tuple[int, int]:
 
     All its columns must be in `FIELDS`. Raises ConditionError when it fails on one.
     """
-    names = sorted({*compiled.columns, *(membership.column for membership in compiled.memberships)})
+    names = sorted(asked.lists())
     asked = ", ".join(f"{FIELDS[name]} AS {name}" for name in names) or "true AS row"
     query = f"SELECT {asked} FROM fraud.scored_transactions ORDER BY event_time DESC LIMIT {NEWEST}"  # noqa: S608 (constants)
     rows = connection.execute(query.encode()).fetchall()
-    columns = list(zip(*rows, strict=True)) or [[] for _ in names]
+    columns: list[Any] = list(zip(*rows, strict=True)) or [[] for _ in names]
     table = pa.table(
         {name: pa.array(list(column), ARROW_TYPES[COLUMNS[name]]) for name, column in zip(names, columns, strict=False)}
         or {"row": pa.nulls(len(rows))}
@@ -90,9 +90,8 @@ def backtest(connection: Postgres, archive: Path, asked: Question, days: int) ->
     )
     entries = backtests.entries_table(connection.execute(_ENTRIES, (names,)).fetchall())
     labels = connection.execute(_LABELS).fetchall()
-    known = pa.table(
-        {"transaction_id": [row[0] for row in labels], "fraud": pa.array([row[1] for row in labels], pa.bool_())}
-    )
+    ids, verdicts = [row[0] for row in labels], [row[1] for row in labels]
+    known = pa.table({"transaction_id": pa.array(ids, pa.string()), "fraud": pa.array(verdicts, pa.bool_())})
     return backtests.run(read_archive(archive, asked.columns(), known, days), entries, asked)
 
 
@@ -107,12 +106,10 @@ def read_archive(archive: Path, columns: set[str], labels: pa.Table, days: int) 
     if missing := sorted(source for source, _ in wanted.values() if source not in held):
         raise PolicyError(f"the archive {archive} has no column {', '.join(missing)}")
     asked = ", ".join(f'{sql} AS "{name}"' for name, (_, sql) in wanted.items())
-    with duckdb.connect(
-        ":memory:", config=CONFIGURATION | {"memory_limit": backtests.MEMORY, "threads": 2}
-    ) as database:
+    with backtests.database() as database:
         database.register("archived", dataset)
         database.register("labels", labels)
-        return database.execute(
+        return database.sql(
             f"SELECT {asked}, l.fraud FROM archived a LEFT JOIN labels l USING (transaction_id) "  # noqa: S608 (declared)
             f"WHERE a.event_time >= (SELECT max(event_time) FROM archived) - to_days({days})"
         ).to_arrow_table()

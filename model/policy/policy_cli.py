@@ -44,9 +44,9 @@ def diff(
     with desk() as at:
         first = versions.at_work(at.connection) if before is None else versions.version(at.connection, before)
         second = versions.newest(at.connection) if after is None else versions.version(at.connection, after)
-        texts = (files.as_toml(version.policy).splitlines() for version in (first, second))
-        names = (f"version {version.version}" for version in (first, second))
-        for line in difflib.unified_diff(*texts, *names, lineterm="", n=1):
+        old, new = (files.as_toml(found.policy).splitlines() for found in (first, second))
+        names = [f"version {found.version}" for found in (first, second)]
+        for line in difflib.unified_diff(old, new, *names, lineterm="", n=1):
             typer.echo(line)
 
 
