@@ -52,7 +52,7 @@ def try_on_newest(connection: Postgres, compiled: Compiled) -> tuple[int, int]:
 
     All its columns must be in `FIELDS`. Raises ConditionError when it fails on one.
     """
-    names = sorted(asked.lists())
+    names = sorted({*compiled.columns, *(membership.column for membership in compiled.memberships)})
     asked = ", ".join(f"{FIELDS[name]} AS {name}" for name in names) or "true AS row"
     query = f"SELECT {asked} FROM fraud.scored_transactions ORDER BY event_time DESC LIMIT {NEWEST}"  # noqa: S608 (constants)
     rows = connection.execute(query.encode()).fetchall()
@@ -85,9 +85,7 @@ def question(connection: Postgres, compiled: Compiled, rule: Rule, mature: timed
 
 def backtest(connection: Postgres, archive: Path, asked: Question, days: int) -> Report:
     """Answers `asked` from the newest `days` of the archive. Raises PolicyError when that has not what is needed."""
-    names = sorted(
-        {membership.list_name for each in (asked.compiled, *asked.live.values()) for membership in each.memberships}
-    )
+    names = sorted(asked.lists())
     entries = backtests.entries_table(connection.execute(_ENTRIES, (names,)).fetchall())
     labels = connection.execute(_LABELS).fetchall()
     ids, verdicts = [row[0] for row in labels], [row[1] for row in labels]

@@ -45,8 +45,9 @@ def diff(
         first = versions.at_work(at.connection) if before is None else versions.version(at.connection, before)
         second = versions.newest(at.connection) if after is None else versions.version(at.connection, after)
         old, new = (files.as_toml(found.policy).splitlines() for found in (first, second))
-        names = [f"version {found.version}" for found in (first, second)]
-        for line in difflib.unified_diff(old, new, *names, lineterm="", n=1):
+        for line in difflib.unified_diff(
+            old, new, f"version {first.version}", f"version {second.version}", lineterm="", n=1
+        ):
             typer.echo(line)
 
 
