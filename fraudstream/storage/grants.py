@@ -98,7 +98,8 @@ CHARTS: dict[str, tuple[str, ...]] = {
     "product_sales": ("product_id", "revenue", "units", "window_start"),
     "products": ("category", "name", "product_id"),
     "scored_transactions": (
-        *("event_time", "is_fraud", "shipping_city", "shipping_country", "shipping_latitude", "shipping_longitude"),
+        *("decision", "event_time", "is_fraud", "review_probability", "shipping_city", "shipping_country"),
+        *("shipping_latitude", "shipping_longitude"),
     ),
 }
 

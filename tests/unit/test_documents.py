@@ -51,6 +51,7 @@ PASSED_TO = {
     "evaluate": ("model.evaluate",),
     "models": ("model.serving.registry_cli",),
     "history": ("model.past",),
+    **{name: ("model.policy", name) for name in ("rules", "lists", "policy")},
 }
 #: Options of pytest itself that the docs use.
 PYTEST = frozenset({"-k"})
