@@ -85,14 +85,6 @@ class Desk:
         latest = versions.newest(self.connection).version if based_on is None else based_on
         return versions.save(self.connection, policy, author=self.who, comment=comment, based_on=latest)
 
-    def set_thresholds(self, review: float | None, block: float | None, comment: str) -> PolicyVersion:
-        """Saves other thresholds."""
-
-        def change(policy: Policy) -> Policy:
-            return replace(policy, thresholds=replace(policy.thresholds, review=review, block=block))
-
-        return self._save(change, comment)
-
     def _save(self, change: Callable[[Policy], Policy], comment: str) -> PolicyVersion:
         latest = versions.newest(self.connection)
         changed = change(latest.policy)

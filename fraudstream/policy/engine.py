@@ -3,13 +3,16 @@
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
-from fraudstream.policy.conditions import Compiled
 from fraudstream.policy.errors import ConditionError
+
+if TYPE_CHECKING:
+    from fraudstream.policy.conditions import Compiled
 
 #: No file, no network, no extension, no Python variable; and nothing of this can be changed by what runs in it.
 CONFIGURATION: dict[str, str | bool | int | float | list[str]] = {
@@ -50,7 +53,7 @@ class Engine:
         finally:
             self._connection.unregister(_BATCH)
 
-    def check(self, compiled: Compiled, columns: Mapping[str, str]) -> None:
+    def check(self, compiled: "Compiled", columns: Mapping[str, str]) -> None:
         """Raises ConditionError when DuckDB refuses the condition: of wrong types, or not true or false."""
         types = {name: ARROW_TYPES[columns[name]] for name in compiled.columns}
         types |= {membership.flag: pa.bool_() for membership in compiled.memberships} | {"row": pa.bool_()}

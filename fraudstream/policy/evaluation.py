@@ -3,14 +3,17 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from fraudstream.policy.decide import DECISIONS, Limits, by_score, chance, changed, decide
 from fraudstream.policy.document import Action
-from fraudstream.policy.engine import Engine
 from fraudstream.policy.live import LivePolicy, LiveRule, Match
+
+if TYPE_CHECKING:
+    from fraudstream.policy.engine import Engine
 
 #: A column of the micro-batch by its name, Arrow; a value that isn't known is null.
 ColumnOf = Callable[[str], pa.Array]
@@ -41,7 +44,7 @@ class Evaluator:
     """Decides by policies; one a worker process, since it holds a DuckDB from the first rule on."""
 
     def __init__(self) -> None:
-        self._engine: Engine | None = None
+        self._engine: "Engine | None" = None
 
     def decide(self, policy: LivePolicy, scores: np.ndarray, model_threshold: float, column_of: ColumnOf) -> Decisions:
         """Decides by `policy`, as of now, about the transactions with `scores`. A rule that fails is left out."""
@@ -72,6 +75,8 @@ class Evaluator:
         if not rules:
             return np.zeros((rows, 0), bool), {}
         if self._engine is None:
+            from fraudstream.policy.engine import Engine  # here: without rules DuckDB isn't loaded
+
             self._engine = Engine()
         table = _table(policy, rules, column_of, rows, now)
         matches, failures = self._engine.matches(table, [rule.sql for rule in rules])

@@ -37,12 +37,6 @@ class LivePolicy:
     rules: tuple[LiveRule, ...] = ()
     lists: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
-    def columns(self) -> set[str]:
-        """The columns that its rules need."""
-        used = {column for rule in self.rules for column in rule.columns}
-        used |= {column for rule in self.rules for _, column, _ in rule.memberships}
-        return used | {column for rule in self.rules for column, _, _ in rule.snoozes}
-
 
 @dataclass(frozen=True)
 class Match:

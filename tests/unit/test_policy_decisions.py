@@ -1,5 +1,7 @@
 """Decisions: precedence, shadow, lists, snoozes, expiry, chance; and what a policy's document may say."""
 
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -195,3 +197,9 @@ def test_only_the_columns_that_rules_name_are_asked_for() -> None:
     asked.clear()
     Evaluator().decide(replace(policy, rules=()), SCORES, 0.5, column_of)
     assert asked == []
+
+
+def test_a_worker_without_rules_loads_neither_duckdb_nor_sqlglot() -> None:
+    code = "import sys, spark_jobs.deciding; print(sorted({'duckdb', 'sqlglot'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
