@@ -44,7 +44,7 @@ class Evaluator:
     """Decides by policies; one a worker process, since it holds a DuckDB from the first rule on."""
 
     def __init__(self) -> None:
-        self._engine: "Engine | None" = None
+        self._engine: Engine | None = None
 
     def decide(self, policy: LivePolicy, scores: np.ndarray, model_threshold: float, column_of: ColumnOf) -> Decisions:
         """Decides by `policy`, as of now, about the transactions with `scores`. A rule that fails is left out."""
