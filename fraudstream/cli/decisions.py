@@ -13,7 +13,7 @@ def rules(context: typer.Context) -> None:
 
     Example: ./fraudctl rules add big_newcomer "amount > 500 AND known_transactions = 0" --action review
     """
-    spark_python("-m", "model.policy", "rules", *context.args)
+    spark_python("-m", "model.policy.rules_cli", *context.args)
 
 
 @app.command(context_settings=PASS_THROUGH)
@@ -22,7 +22,7 @@ def lists(context: typer.Context) -> None:
 
     Example: ./fraudctl lists add blocked_devices d-17 --kind device --for 30d --reason "three chargebacks"
     """
-    spark_python("-m", "model.policy", "lists", *context.args)
+    spark_python("-m", "model.policy.lists_cli", *context.args)
 
 
 @app.command(context_settings=PASS_THROUGH)
@@ -31,4 +31,4 @@ def policy(context: typer.Context) -> None:
 
     Example: ./fraudctl policy show
     """
-    spark_python("-m", "model.policy", "policy", *context.args)
+    spark_python("-m", "model.policy.policy_cli", *context.args)

@@ -1,4 +1,4 @@
-"""`./fraudctl lists`: what rules ask for by name."""
+"""`./fraudctl lists` (`python -m model.policy.lists_cli`): what rules ask for by name."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +12,6 @@ from fraudstream.policy.lists import Entry
 from model.policy.shared import For, Who, app_of, desk, until
 
 app = app_of(
-    "lists",
     "Lists of customers, devices, cards, places and countries, for rules: device_id IN list('blocked_devices').",
     "./fraudctl lists add blocked_devices d-17 --kind device --for 30d --reason 'three chargebacks'",
 )
@@ -81,3 +80,7 @@ def _values(values: list[str] | None, file: Path | None) -> list[str]:
     if not found:
         raise PolicyError("say which values, or a file with --from")
     return found
+
+
+if __name__ == "__main__":
+    app(prog_name="fraudctl lists")

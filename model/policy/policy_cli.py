@@ -1,4 +1,4 @@
-"""`./fraudctl policy`: versions of the policy, shown, compared, kept in files, approved and rolled back."""
+"""`./fraudctl policy` (`python -m model.policy.policy_cli`): versions of the policy, shown, compared, kept in files, approved and rolled back."""
 
 import difflib
 from pathlib import Path
@@ -11,7 +11,6 @@ from fraudstream.policy.versions import PolicyVersion
 from model.policy.shared import Comment, Who, app_of, desk, tell
 
 app = app_of(
-    "policy",
     "The policy: thresholds, rules and random review, in versions. The newest approved version decides.",
     "./fraudctl policy show",
 )
@@ -114,3 +113,7 @@ def _line(found: PolicyVersion, working: int) -> str:
     return (
         f"{found.version:>5}  {found.created_at:%Y-%m-%d %H:%M} UTC  {found.author}{approved}: {found.comment}  {state}"
     )
+
+
+if __name__ == "__main__":
+    app(prog_name="fraudctl policy")

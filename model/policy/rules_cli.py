@@ -1,4 +1,4 @@
-"""`./fraudctl rules`: adds rules, tries them on past transactions, and takes them through their states."""
+"""`./fraudctl rules` (`python -m model.policy.rules_cli`): adds rules, tries them on past transactions, and takes them through their states."""
 
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,7 +15,6 @@ from model.policy import past
 from model.policy.shared import Comment, For, Who, app_of, desk, tell, until
 
 app = app_of(
-    "rules",
     "Rules: SQL conditions that allow, review or block a transaction. docs/policy.md says what they may name.",
     "./fraudctl rules add big_newcomer 'amount > 500 AND known_transactions = 0' --action review",
 )
@@ -171,3 +170,7 @@ def _rule(at: Desk, tried: str, action: Action) -> Rule:
         if rule.name == tried:
             return rule
     return Rule(name="tried", condition=tried, action=action)
+
+
+if __name__ == "__main__":
+    app(prog_name="fraudctl rules")

@@ -27,10 +27,9 @@ For = Annotated[str, typer.Option("--for", help="for how long, such as 30d, 12h 
 Comment = Annotated[str, typer.Option("--comment", help="why, for those who read it later")]
 
 
-def app_of(name: str, text: str, example: str) -> typer.Typer:
-    """The commands of `./fraudctl NAME`."""
+def app_of(text: str, example: str) -> typer.Typer:
+    """A group of commands."""
     return typer.Typer(
-        name=name,
         add_completion=False,
         no_args_is_help=True,
         pretty_exceptions_enable=False,

@@ -40,7 +40,15 @@ CELL = 200
 IMAGES = frozenset({"fraudstream/platform", "fraudstream/superset", "fraudstream/airflow", "fraudstream/spark"})
 #: Files that whoever runs the platform makes, or PostgreSQL does.
 MADE_LATER = frozenset(
-    {".env", "columns.toml", "compose.env", "docker-compose.override.yaml", "fraudstream.env", "pg_hba.conf"}
+    {
+        ".env",
+        "columns.toml",
+        "compose.env",
+        "docker-compose.override.yaml",
+        "fraudstream.env",
+        "pg_hba.conf",
+        "policy.toml",
+    }
 )
 FILE_NAME = re.compile(r"[\w.-]*\.(?:py|yaml|md|toml|lock|properties|env|conf|in)")
 
@@ -51,7 +59,7 @@ PASSED_TO = {
     "evaluate": ("model.evaluate",),
     "models": ("model.serving.registry_cli",),
     "history": ("model.past",),
-    **{name: ("model.policy", name) for name in ("rules", "lists", "policy")},
+    **{name: (f"model.policy.{name}_cli",) for name in ("rules", "lists", "policy")},
 }
 #: Options of pytest itself that the docs use.
 PYTEST = frozenset({"-k"})
