@@ -1,4 +1,4 @@
-"""`./fraudctl lists` (`python -m model.policy.lists_cli`): what rules ask for by name."""
+"""`./fraudctl lists`: what rules ask for by name."""
 
 from pathlib import Path
 from typing import Annotated

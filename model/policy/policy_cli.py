@@ -1,4 +1,4 @@
-"""`./fraudctl policy` (`python -m model.policy.policy_cli`): versions of the policy, shown, compared, kept in files, approved and rolled back."""
+"""`./fraudctl policy`: versions of the policy, shown, compared, kept in files, approved and rolled back."""
 
 import difflib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`./fraudctl rules` (`python -m model.policy.rules_cli`): adds rules, tries them on past transactions, and takes them through their states."""
+"""`./fraudctl rules`: adds rules, tries them on past transactions, and takes them through their states."""
 
 from datetime import datetime, timedelta
 from pathlib import Path
