@@ -65,10 +65,10 @@ def made(entries: int) -> LivePolicy:
 
 
 def rules() -> list[Rule]:
-    """Rules as people write them: each over three features, some over lists."""
+    """Rules as people write them: each over three features, true of few transactions; some over lists."""
     listed = ["device_id IN list('blocked')", "customer_id IN list('customers') AND score > 0.3"]
     conditions = [
-        f"{FEATURE_NAMES[n]} > {n} AND {FEATURE_NAMES[n + 20]} < {n * 3} OR {FEATURE_NAMES[n + 40]} / amount > {n + 5}"
+        f"{FEATURE_NAMES[n]} > {n + 90} AND {FEATURE_NAMES[n + 20]} < 5 OR {FEATURE_NAMES[n + 40]} / amount > {n + 500}"
         for n in range(RULES - len(listed))
     ]
     return [

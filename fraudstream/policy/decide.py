@@ -1,6 +1,6 @@
 """Decisions from scores and matched rules. Pure: arrays in, arrays out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -30,28 +30,42 @@ def by_score(scores: np.ndarray, limits: Limits) -> np.ndarray:
     return codes
 
 
-def decide(scored: np.ndarray, matches: np.ndarray, actions: Sequence[Action]) -> np.ndarray:
-    """Allow beats block beats review beats the score. Codes of `DECISIONS`.
+class Votes:
+    """How many live rules ask for each action, for each transaction: what decides, with the score."""
 
-    `scored` is the score's decision; `matches` is bool [rows, rules], of rules with `actions`.
-    """
+    def __init__(
+        self, scored: np.ndarray, matches: np.ndarray, actions: Sequence[Action], live: Sequence[bool]
+    ) -> None:
+        """`scored` is the score's own decision; `matches` is bool [rows, rules], of rules with `actions`."""
+        self._scored, self._actions, self._live = scored, actions, live
+        self._counts = {action: np.zeros(len(scored), int) for action in Action}
+        for rule, action in enumerate(actions):
+            if live[rule]:
+                self._counts[action] += matches[:, rule]
+
+    def decide(self) -> np.ndarray:
+        """Allow beats block beats review beats the score. Codes of `DECISIONS`."""
+        return _strongest(self._scored, self._counts)
+
+    def changed(self, rule: int, rows: np.ndarray) -> np.ndarray:
+        """Where `rule` makes (live) or would make (in shadow) another decision than the other live rules.
+
+        `rows` are those that it matched; bool [len(rows)].
+        """
+        scored, action = self._scored[rows], self._actions[rule]
+        without = {each: count[rows] for each, count in self._counts.items()}
+        if self._live[rule]:
+            without[action] = without[action] - 1
+        among = without | {action: without[action] + 1}
+        difference: np.ndarray = _strongest(scored, without) != _strongest(scored, among)
+        return difference
+
+
+def _strongest(scored: np.ndarray, counts: Mapping[Action, np.ndarray]) -> np.ndarray:
     codes = scored.copy()
     for action in (Action.REVIEW, Action.BLOCK, Action.ALLOW):
-        chosen = [number for number, own in enumerate(actions) if own is action]
-        codes[matches[:, chosen].any(axis=1)] = _CODE[action]
+        codes[counts[action] > 0] = _CODE[action]
     return codes
-
-
-def changed(
-    scored: np.ndarray, matches: np.ndarray, actions: Sequence[Action], live: Sequence[bool], rule: int
-) -> np.ndarray:
-    """Where `rule` makes (live) or would make (in shadow) another decision than the other live rules: bool [rows]."""
-    without = [number for number, is_live in enumerate(live) if is_live and number != rule]
-    among = [*without, rule]
-    before = decide(scored, matches[:, without], [actions[number] for number in without])
-    after = decide(scored, matches[:, among], [actions[number] for number in among])
-    difference: np.ndarray = before != after
-    return difference
 
 
 def chance(transaction_id: str) -> float:

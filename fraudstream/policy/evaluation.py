@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from fraudstream.policy.decide import DECISIONS, Limits, by_score, chance, changed, decide
+from fraudstream.policy.decide import DECISIONS, Limits, Votes, by_score, chance
 from fraudstream.policy.document import Action
 from fraudstream.policy.live import LivePolicy, LiveRule, Match
 
@@ -54,15 +54,13 @@ class Evaluator:
         scored = by_score(scores, Limits(model_threshold if review is None else review, policy.thresholds.block))
         matches, failures = self._matches(policy, rules, column_of, len(scores), now)
         live = [rule.is_live for rule in rules]
-        actions = [rule.action for rule in rules]
-        deciding = [number for number, is_live in enumerate(live) if is_live]
-        codes = decide(scored, matches[:, deciding], [actions[number] for number in deciding])
+        votes = Votes(scored, matches, [rule.action for rule in rules], live)
         told: list[list[Match]] = [[] for _ in scores]
-        for number in np.flatnonzero(matches.any(axis=0)):
-            differs = changed(scored, matches, actions, live, int(number))
-            for row in np.flatnonzero(matches[:, number]):
-                told[row].append(Match(rules[number].name, live[number], bool(differs[row])))
-        decisions = [DECISIONS[code].value for code in codes]
+        for number, rule in enumerate(rules):
+            matched = np.flatnonzero(matches[:, number])
+            for row, differs in zip(matched, votes.changed(number, matched), strict=True):
+                told[row].append(Match(rule.name, rule.is_live, bool(differs)))
+        decisions = [DECISIONS[code].value for code in votes.decide()]
         probabilities: list[float | None] = [None] * len(decisions)
         if policy.random_review_share:
             ids = column_of("transaction_id").to_pylist()

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fraudstream.policy.columns import columns_with
-from fraudstream.policy.decide import Limits, by_score, chance, decide
+from fraudstream.policy.decide import Limits, Votes, by_score, chance
 from fraudstream.policy.document import Action, Kind, Policy, Rule, Snooze, State, Thresholds, check, decode, encode
 from fraudstream.policy.errors import PolicyError
 from fraudstream.policy.evaluation import Decisions, Evaluator, without_policy
@@ -147,7 +147,7 @@ ACTIONS = st.lists(st.sampled_from(list(Action)), max_size=5)
 @given(st.data(), ACTIONS, st.floats(0, 1), st.floats(0, 1))
 def test_the_strongest_rule_decides(data: st.DataObject, actions: list[Action], score: float, at: float) -> None:
     matched = np.array([[data.draw(st.booleans()) for _ in actions]], bool).reshape(1, len(actions))
-    (code,) = decide(by_score(np.array([score]), Limits(at, None)), matched, actions)
+    (code,) = Votes(by_score(np.array([score]), Limits(at, None)), matched, actions, [True] * len(actions)).decide()
     chosen = {action for action, yes in zip(actions, matched[0], strict=True) if yes}
     expected = next((a for a in (Action.ALLOW, Action.BLOCK, Action.REVIEW) if a in chosen), None)
     expected = expected or (Action.REVIEW if score >= at else Action.ALLOW)
