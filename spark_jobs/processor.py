@@ -90,6 +90,7 @@ class Processor:
             started,
             shadow_version,
             self._shop,
+            self._scoring_data.policy,
         )
         record = patiently(name, lambda connection: sink.commit(connection, driver, batch, table))
         reach(Failpoint.AFTER_COMMIT)

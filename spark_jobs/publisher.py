@@ -24,6 +24,7 @@ from fraudstream.messages.contracts import (
     Topic,
     encode,
 )
+from fraudstream.policy.document import Action
 from fraudstream.settings.kafka import KafkaSettings, Role
 from spark_jobs import ledger, statements
 from spark_jobs.bell import Bell
@@ -116,7 +117,7 @@ def _messages(connection: Postgres, batch_id: int) -> Iterator[_Outgoing]:
             value = encode(_scored(row))
             key = row["transaction_id"].encode()
             yield _Outgoing(Topic.SCORED_TRANSACTIONS, key, value, [])
-            if row["is_fraud"]:
+            if row["is_fraud"] if row["decision"] is None else row["decision"] != Action.ALLOW:
                 yield _Outgoing(Topic.FRAUD_ALERTS, key, value, [])
         for row in cursor.execute(statements.SALES_TO_PUBLISH, (batch_id,)).fetchall():
             yield _Outgoing(Topic.TOP_PRODUCTS, row["product_id"].encode(), encode(_window(row)), [])

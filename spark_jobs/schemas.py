@@ -55,12 +55,19 @@ OUTCOME = _struct(
 )
 
 #: An outcome after scoring: what is added is null but for transactions; `reasons` is JSON, and `challenger_score` null
-#: without a challenger.
+#: without a challenger. Of what was decided, `rule_matches` (a list of `Match`) and `rule_failures` (the error of each
+#: rule that failed, with one of the transactions) are JSON.
 SCORED = StructType(
     [
         *(field for field in OUTCOME.fields if field.name != "features"),
         *_struct(
             fraud_score=DoubleType(), is_fraud=BooleanType(), reasons=BinaryType(), challenger_score=DoubleType()
+        ).fields,
+        *_struct(
+            decision=StringType(),
+            rule_matches=BinaryType(),
+            review_probability=DoubleType(),
+            rule_failures=BinaryType(),
         ).fields,
     ]
 )

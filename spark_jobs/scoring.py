@@ -1,9 +1,9 @@
-"""The stateless stage: joins static data, scores with the champion and its shadow, explains what is flagged."""
+"""The stateless stage: joins static data, scores with the champion and its shadow, decides, explains what it flags."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -18,10 +18,12 @@ from fraudstream.errors import FraudstreamError
 from fraudstream.failpoints import Failpoint, reach
 from fraudstream.messages.contracts import Reason
 from fraudstream.messages.validation import TRANSACTIONS
+from fraudstream.policy.live import LivePolicy
 from model.features.columns import STATEFUL_FEATURES
 from model.features.entity_risk import EntityRisk
 from model.features.static import StaticData
 from spark_jobs.bucket import Kind
+from spark_jobs.deciding import DECIDED, decide, sink_columns
 from spark_jobs.schemas import SCORED
 
 if TYPE_CHECKING:
@@ -50,40 +52,53 @@ class ScoringData:
     risk: EntityRisk
 
 
-def score(outcomes: DataFrame, data: Broadcast[ScoringData], armed: str = "") -> DataFrame:
+@dataclass(frozen=True)
+class OnWorkers:
+    """What workers have of the scoring data, and of the policy, which changes more often; None: there is no policy."""
+
+    data: Broadcast[ScoringData]
+    policy: Broadcast[LivePolicy] | None = None
+
+
+def score(outcomes: DataFrame, on_workers: OnWorkers, armed: str = "") -> DataFrame:
     """Scores the transactions among `outcomes` (schema `OUTCOME`); all rows pass through, in schema `SCORED`.
 
     `armed` are the workers' failpoints (`fraudstream.failpoints`).
     """
-    return outcomes.mapInArrow(_create_partition_scorer(data, armed), SCORED)
+    return outcomes.mapInArrow(_create_partition_scorer(on_workers, armed), SCORED)
 
 
 def _create_partition_scorer(
-    data: Broadcast[ScoringData], armed: str
+    on_workers: OnWorkers, armed: str
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    number = data._jbroadcast.id()
+    data, policy = on_workers.data, on_workers.policy
+    number, policy_number = data._jbroadcast.id(), policy._jbroadcast.id() if policy else 0
 
     def score_partition(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         failpoints.arm(armed)
         for batch in batches:
             if batch.num_rows:
                 reach(Failpoint.IN_SCORING)
-                scoring = _worker_copy(number, data)
+                scoring = _worker_copy(number, data, _worker_copies)
                 challenger = load_scorer(scoring.challenger) if scoring.challenger else None
-                yield score_batch(batch, load_scorer(scoring.champion), challenger, scoring)
+                decided_by = _worker_copy(policy_number, policy, _worker_policies) if policy else None
+                yield score_batch(batch, load_scorer(scoring.champion), challenger, scoring, decided_by)
 
     return score_partition
 
 
-_worker_copies: dict[int, ScoringData] = {}  # of this worker: at most one broadcast, by its number
+# Of this worker: at most one broadcast each, by its number.
+_worker_copies: dict[int, ScoringData] = {}
+_worker_policies: dict[int, LivePolicy] = {}
+_Value = TypeVar("_Value")
 
 
-def _worker_copy(number: int, data: Broadcast[ScoringData]) -> ScoringData:
+def _worker_copy(number: int, broadcast: Broadcast[_Value], copies: dict[int, _Value]) -> _Value:
     """The value of broadcast `number`. Spark takes it from a worker that gets a task of the other stage in between."""
-    if number not in _worker_copies:
-        _worker_copies.clear()
-        _worker_copies[number] = data.value
-    return _worker_copies[number]
+    if number not in copies:
+        copies.clear()
+        copies[number] = broadcast.value
+    return copies[number]
 
 
 def check_on_worker(spark: SparkSession, files: ModelFiles) -> None:
@@ -110,29 +125,37 @@ def load_scorer(files: ModelFiles) -> "Scorer":
 
 
 def score_batch(
-    batch: pa.RecordBatch, champion: "Scorer", challenger: "Scorer | None", data: ScoringData
+    batch: pa.RecordBatch,
+    champion: "Scorer",
+    challenger: "Scorer | None",
+    data: ScoringData,
+    policy: LivePolicy | None = None,
 ) -> pa.RecordBatch:
-    """Adds scores, decision and reasons to the transactions of `batch` (Arrow, schema `OUTCOME`)."""
+    """Adds scores, decisions and reasons to the transactions of `batch` (Arrow, schema `OUTCOME`)."""
     rows = np.flatnonzero(batch.column("kind").to_numpy(zero_copy_only=False) == Kind.TRANSACTION.value)
     scores: list[Any] = [None] * batch.num_rows
-    decisions: list[Any] = [None] * batch.num_rows
+    flags: list[Any] = [None] * batch.num_rows
     reasons: list[Any] = [None] * batch.num_rows
     shadow: list[Any] = [None] * batch.num_rows
+    decided: dict[str, Any] = {name: [None] * batch.num_rows for name in DECIDED}
     if len(rows):
         chosen = batch.take(pa.array(rows))
         features = features_of(chosen, data)
         probabilities = champion.score(features)
-        flagged = probabilities >= champion.threshold
-        explained = iter(champion.reasons(features[flagged]))
-        for row, probability, is_fraud in zip(rows, probabilities, flagged, strict=True):
-            why: list[Reason] = next(explained) if is_fraud else []
-            scores[row], decisions[row], reasons[row] = float(probability), bool(is_fraud), _encode_reasons(why)
+        is_fraud = probabilities >= champion.threshold
+        decisions = decide(chosen, features, probabilities, champion.threshold, policy)
+        decided = sink_columns(decisions, rows, batch.num_rows)
+        shown = is_fraud | decisions.flagged
+        explained = iter(champion.reasons(features[shown]))
+        for row, probability, flag, is_shown in zip(rows, probabilities, is_fraud, shown, strict=True):
+            why: list[Reason] = next(explained) if is_shown else []
+            scores[row], flags[row], reasons[row] = float(probability), bool(flag), _encode_reasons(why)
         if challenger:
             for row, probability in zip(rows, challenger.score(features), strict=True):
                 shadow[row] = float(probability)
     columns = {name: batch.column(name) for name in batch.schema.names if name != "features"}
-    added = {"fraud_score": scores, "is_fraud": decisions, "reasons": reasons, "challenger_score": shadow}
-    return pa.RecordBatch.from_pydict(columns | added, schema=_SCORED_SCHEMA)
+    added = {"fraud_score": scores, "is_fraud": flags, "reasons": reasons, "challenger_score": shadow}
+    return pa.RecordBatch.from_pydict(columns | added | decided, schema=_SCORED_SCHEMA)
 
 
 def features_of(transactions: pa.RecordBatch, data: ScoringData) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The data that micro-batches are scored with: models, static data and entity risk, each read when it changes."""
+"""What micro-batches are scored with: models, static data, entity risk and the policy, each read when it changes."""
 
 import logging
 import threading
@@ -14,19 +14,25 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from fraudstream.errors import FraudstreamError
+from fraudstream.policy import reading
+from fraudstream.policy.columns import columns_with
+from fraudstream.policy.live import LivePolicy
+from fraudstream.policy.reading import PolicyAtWork
 from fraudstream.static_data.currencies import COLUMNS, CurrencyRates, Rate
+from model.features.columns import FEATURE_NAMES
 from model.features.entity_risk import ENTITY_COLUMNS, EntityRisk
 from model.features.static import CUSTOMER_COLUMNS, PRODUCT_COLUMNS, StaticData
 from model.serving.artifact import decode_metadata, read_folder
 from model.serving.registry import ModelVersion, challenger, champion
 from spark_jobs.ledger import Postgres
 from spark_jobs.rates import SharedRates
-from spark_jobs.scoring import ModelFiles, ScoringData, check_on_worker
+from spark_jobs.scoring import ModelFiles, OnWorkers, ScoringData, check_on_worker
 
 log = logging.getLogger(__name__)
 
 #: A model that was refused is tried again after so long: somebody may have put its files right.
 RETRY_SECONDS = 10.0
+_RULE_COLUMNS = columns_with(FEATURE_NAMES)
 _NO_CHAMPION = "no champion in fraud.model_versions: run ./fraudctl up, or promote a model"
 
 
@@ -71,7 +77,7 @@ class _Refusal:
 
 
 class ScoringDataCache:
-    """The driver's scoring data: the champion, its challenger and the newest joined data, and their broadcast.
+    """The driver's scoring data: champion, challenger, the newest joined data, the policy, and their broadcasts.
 
     Call `refresh` and `on_workers` before each micro-batch. A model that becomes champion while the stream runs, but
     can't be used, leaves the last good one at work; `problem` tells.
@@ -80,9 +86,11 @@ class ScoringDataCache:
     def __init__(self, current: Current, *, shadow: bool) -> None:
         """Begins with `current`. With `shadow`, a challenger scores beside the champion."""
         self.current = current
+        self.policy = PolicyAtWork()
         self._shared_rates = SharedRates()
         self._shadow = shadow
         self._broadcast: Broadcast[ScoringData] | None = None
+        self._policy_broadcast: Broadcast[LivePolicy] | None = None
         self._lock = threading.Lock()
         self._champion_tried = False
         self._refusals: dict[str, _Refusal] = {}
@@ -99,6 +107,7 @@ class ScoringDataCache:
 
     def refresh(self, connection: Postgres, spark: SparkSession) -> Current:
         """Reads what has changed, and returns what to score with now. A new model is tried on a worker first."""
+        self._take_policy(reading.newest(connection, _RULE_COLUMNS, self.policy))
         old = self.current
         first = self._take("champion", champion(connection), old.champion, spark) or old.champion
         second = self._take("challenger", challenger(connection), old.challenger, spark) if self._shadow else None
@@ -114,8 +123,8 @@ class ScoringDataCache:
                 self._broadcast = None
         return new
 
-    def on_workers(self, spark: SparkSession) -> Broadcast[ScoringData]:
-        """`current` on all workers, and its exchange rates for the jobs that the calling thread runs next.
+    def on_workers(self, spark: SparkSession) -> OnWorkers:
+        """`current` and `policy` on all workers, and its exchange rates for the jobs that the calling thread runs next.
 
         Raises FraudstreamError when they can't use the champion.
         """
@@ -126,7 +135,9 @@ class ScoringDataCache:
                 self._champion_tried = True
             if self._broadcast is None:
                 self._broadcast = spark.sparkContext.broadcast(self.current.scoring_data())
-            return self._broadcast
+            if self._policy_broadcast is None and self.policy.live:
+                self._policy_broadcast = spark.sparkContext.broadcast(self.policy.live)
+            return OnWorkers(self._broadcast, self._policy_broadcast)
 
     def warm_workers(self, spark: SparkSession) -> None:
         """Does the work of the first `on_workers` in the background, since a first worker takes seconds to start.
@@ -142,11 +153,21 @@ class ScoringDataCache:
 
     @property
     def problem(self) -> str:
-        """A model that should be at work and isn't, and why; empty when all is well."""
-        return "; ".join(
+        """A model or a rule that should be at work and isn't, and why; empty when all is well."""
+        models = (
             f"{role} {refusal.model.version} is not at work: {refusal.problem}"
             for role, refusal in dict(self._refusals).items()
         )
+        return "; ".join(filter(None, (*models, self.policy.problem)))
+
+    def _take_policy(self, new: PolicyAtWork) -> None:
+        if new is self.policy:
+            return
+        with self._lock:
+            if self._policy_broadcast and new.live is not self.policy.live:
+                self._policy_broadcast.destroy()
+                self._policy_broadcast = None
+            self.policy = new
 
     def _take(self, role: str, wanted: ModelVersion | None, held: Loaded | None, spark: SparkSession) -> Loaded | None:
         """The `wanted` model: the one that is held, or a new one once a worker could load it; None when it can't."""

@@ -20,8 +20,9 @@ from fraudstream.messages.money import in_minor_units
 from fraudstream.messages.reasons import DeadLetterReason
 from fraudstream.messages.redaction import redact, redact_text
 from fraudstream.messages.validation import LABELS, MAX_KEY_BYTES, MAX_MESSAGE_BYTES, TRANSACTIONS
+from fraudstream.policy.reading import PolicyAtWork
 from fraudstream.settings import ShopSettings
-from spark_jobs import fencing, ledger, statements
+from spark_jobs import fencing, ledger, rule_sink, statements
 from spark_jobs.bucket import Kind
 from spark_jobs.checkpoint import OffsetRange
 from spark_jobs.fencing import Driver
@@ -54,6 +55,7 @@ class Batch:
     started_at: float
     challenger_version: str | None = None  # the model that scored in shadow
     shop: ShopSettings = field(default_factory=ShopSettings)  # of a message that names neither shop nor currency
+    policy: PolicyAtWork = field(default_factory=PolicyAtWork)
 
 
 def prepare(connection: Postgres) -> None:
@@ -82,6 +84,8 @@ def commit(connection: Postgres, driver: Driver, batch: Batch, outcomes: pa.Tabl
         reach(Failpoint.AFTER_COPY)
         for statement in statements.APPLY:
             cursor.execute(statement, {"batch_id": batch.batch_id})
+        rule_sink.count_matches(cursor, batch.batch_id, rows[Kind.TRANSACTION.value])
+        rule_sink.switch_off_failed(cursor, batch.policy, rows[Kind.TRANSACTION.value])
         _sort_out_repeats(cursor, rows)
         _write_dead_letters(cursor, batch, rows[Kind.DEAD.value])
         reach(Failpoint.AFTER_APPLY)
@@ -136,6 +140,10 @@ def _copy_transactions(cursor: Cursor[Any], batch: Batch, rows: Sequence[dict[st
                     row["challenger_score"],
                     content_hash(t),
                     _stored_rate(row["exchange_rate"]),
+                    batch.policy.version,
+                    row["decision"],
+                    rule_sink.live_rules_of(row),
+                    row["review_probability"],
                     False,
                 )
             )
@@ -245,7 +253,7 @@ def _record(
     ages_ms = [(now - ingest_time.timestamp()) * 1000 for _, ingest_time, _, _ in inserted]
     totals = PartitionCounts(**{name: sum(getattr(c, name) for c in counts.values()) for name in _COUNTED_AS.values()})
     late = Counter(partition for partition, _, late, _ in inserted if late)
-    flagged = Counter(partition for partition, _, _, is_fraud in inserted if is_fraud)
+    flagged = Counter(partition for partition, _, _, is_flagged in inserted if is_flagged)
     record = BatchRecord(
         batch_id=batch.batch_id,
         epoch=driver.epoch,

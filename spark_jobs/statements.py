@@ -1,6 +1,7 @@
 """The sink's SQL. Every statement of `APPLY` runs once a micro-batch, in this order, with the parameter `batch_id`."""
 
-from fraudstream.storage.expressions import ID_HASH, PLACED, SHOP_AMOUNT, SHOP_PRICE, VERDICT
+from fraudstream.storage.expressions import ALERTED, FLAGGED, ID_HASH, PLACED, SHOP_AMOUNT, SHOP_PRICE, VERDICT
+from spark_jobs import rule_sink
 
 #: The transaction's own columns, copied as they are.
 TRANSACTION_FIELDS = (
@@ -43,6 +44,10 @@ _TRANSACTION_COLUMNS = (
     "challenger_score",
     "content_hash",
     "exchange_rate",
+    "policy_version",
+    "decision",
+    "matched_rules",
+    "review_probability",
     "counted_in_sales",
 )
 _LABEL_COLUMNS = (
@@ -93,6 +98,7 @@ CREATE_STAGING = (
     CREATE TEMPORARY TABLE IF NOT EXISTS staged_repeats
         (transaction_id text, content_hash bigint, kafka_partition int, kafka_offset bigint) ON COMMIT DELETE ROWS
     """,
+    rule_sink.CREATE_STAGING,
 )
 COPY_REPEATS = "COPY staged_repeats (transaction_id, content_hash, kafka_partition, kafka_offset) FROM STDIN"
 COPY_TRANSACTIONS = _copy("scored_transactions", _TRANSACTION_COLUMNS)
@@ -226,9 +232,9 @@ _FRAUD_COUNTS = f"""
 INSERT INTO fraud.fraud_counts AS c
     (window_start, shop, transactions, flagged, amount, flagged_amount, unpriced, flagged_unpriced)
 SELECT date_bin('10 seconds', event_time, timestamptz '2000-01-01 00:00:00+00'), shop, count(*),
-    count(*) FILTER (WHERE is_fraud),
-    coalesce(sum({SHOP_AMOUNT}), 0), coalesce(sum({SHOP_AMOUNT}) FILTER (WHERE is_fraud), 0),
-    count(*) FILTER (WHERE exchange_rate IS NULL), count(*) FILTER (WHERE exchange_rate IS NULL AND is_fraud)
+    count(*) FILTER (WHERE {FLAGGED}),
+    coalesce(sum({SHOP_AMOUNT}), 0), coalesce(sum({SHOP_AMOUNT}) FILTER (WHERE {FLAGGED}), 0),
+    count(*) FILTER (WHERE exchange_rate IS NULL), count(*) FILTER (WHERE exchange_rate IS NULL AND {FLAGGED})
 FROM fraud.scored_transactions WHERE batch_id = %(batch_id)s
 GROUP BY 1, 2
 ON CONFLICT (window_start, shop) DO UPDATE
@@ -242,35 +248,36 @@ INSERT INTO fraud.fraud_locations AS l
     (window_start, shipping_country, shipping_city, shop, latitude, longitude, flagged, flagged_amount)
 SELECT date_bin('60 seconds', event_time, timestamptz '2000-01-01 00:00:00+00'), shipping_country, shipping_city, shop,
     avg(shipping_latitude), avg(shipping_longitude), count(*), coalesce(sum({SHOP_AMOUNT}), 0)
-FROM fraud.scored_transactions WHERE batch_id = %(batch_id)s AND is_fraud AND {PLACED}
+FROM fraud.scored_transactions WHERE batch_id = %(batch_id)s AND {FLAGGED} AND {PLACED}
 GROUP BY 1, 2, 3, 4
 ON CONFLICT (window_start, shipping_country, shipping_city, shop) DO UPDATE
 SET flagged = l.flagged + excluded.flagged, flagged_amount = l.flagged_amount + excluded.flagged_amount
 """  # noqa: S608 (constants)
 
-_ALERTS = """
-INSERT INTO fraud.fraud_alerts (transaction_id, customer_id, event_time, amount, currency, exchange_rate,
-    shipping_city, shipping_country, shop, fraud_score, reasons, model_version)
-SELECT transaction_id, customer_id, event_time, amount, currency, exchange_rate,
-    shipping_city, shipping_country, shop, fraud_score, reasons, model_version
-FROM fraud.scored_transactions WHERE batch_id = %(batch_id)s AND is_fraud
-"""
+_ALERT_COLUMNS = """transaction_id, customer_id, event_time, amount, currency, exchange_rate, shipping_city,
+    shipping_country, shop, fraud_score, reasons, model_version, policy_version, decision, matched_rules,
+    review_probability"""
+_ALERTS = f"""
+INSERT INTO fraud.fraud_alerts ({_ALERT_COLUMNS})
+SELECT {_ALERT_COLUMNS}
+FROM fraud.scored_transactions WHERE batch_id = %(batch_id)s AND {ALERTED}
+"""  # noqa: S608 (constants)
 
 # The newest label of a transaction decides, whichever of label and alert comes first.
-_DECIDE_ALERTS = """
+_DECIDE_ALERTS = f"""
 WITH decided AS (
     SELECT DISTINCT ON (l.transaction_id) l.transaction_id, l.is_fraud, l.labelled_at
     FROM fraud.transaction_labels l JOIN fraud.fraud_alerts a USING (transaction_id)
     WHERE l.transaction_id IN (
         SELECT transaction_id FROM staged_transaction_labels
-        UNION SELECT transaction_id FROM fraud.scored_transactions WHERE batch_id = %(batch_id)s AND is_fraud
+        UNION SELECT transaction_id FROM fraud.scored_transactions WHERE batch_id = %(batch_id)s AND {ALERTED}
     )
     ORDER BY l.transaction_id, l.labelled_at DESC, l.label_id DESC
 )
 UPDATE fraud.fraud_alerts a
 SET status = CASE WHEN d.is_fraud THEN 'confirmed' ELSE 'dismissed' END, decided_at = d.labelled_at
 FROM decided d WHERE d.transaction_id = a.transaction_id
-"""
+"""  # noqa: S608 (constants)
 
 APPLY = (
     _LABELS,
@@ -311,15 +318,15 @@ FROM staged_repeats r JOIN fraud.retired_transactions t ON t.id_hash = {ID_HASH.
 WHERE t.content_hash <> r.content_hash
 """  # noqa: S608 (constants)
 
-INSERTED = """
-SELECT kafka_partition, ingest_time, late, is_fraud FROM fraud.scored_transactions WHERE batch_id = %(batch_id)s
-"""
+INSERTED = f"""
+SELECT kafka_partition, ingest_time, late, {FLAGGED} FROM fraud.scored_transactions WHERE batch_id = %(batch_id)s
+"""  # noqa: S608 (constants)
 
 # --- what is published, read back from what was committed ---------------------------------------------------------
 
 SCORED_TO_PUBLISH = f"""
 SELECT {", ".join(TRANSACTION_FIELDS)}, items, fraud_score, is_fraud, threshold, reasons, model_version, scored_at,
-    {SHOP_AMOUNT} AS shop_amount
+    {SHOP_AMOUNT} AS shop_amount, decision, policy_version, matched_rules, review_probability
 FROM fraud.scored_transactions WHERE batch_id = %s ORDER BY kafka_partition, kafka_offset
 """  # noqa: S608 (constants)
 

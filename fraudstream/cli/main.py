@@ -6,7 +6,7 @@ from types import TracebackType
 
 import typer
 
-from fraudstream.cli import checks, containers, models, platform, recovery
+from fraudstream.cli import checks, containers, decisions, models, platform, recovery
 from fraudstream.errors import FraudstreamError, tell
 from fraudstream.settings import load_settings
 
@@ -17,7 +17,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Runs Fraudstream here: Kafka, PostgreSQL, Airflow, Spark and Superset. Start with `./fraudctl up`.",
 )
-for group in (platform, models, checks, recovery):
+for group in (platform, models, decisions, checks, recovery):
     app.add_typer(group.app)
 app.add_typer(containers.app, name="container", hidden=True)
 

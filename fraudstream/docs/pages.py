@@ -9,6 +9,7 @@ from fraudstream.docs.commands import commands_document
 from fraudstream.docs.dags import dags_table
 from fraudstream.docs.events import events_document
 from fraudstream.docs.picture import picture
+from fraudstream.docs.policy import vocabulary
 from fraudstream.errors import FraudstreamError
 from fraudstream.kafka import acls
 from fraudstream.messages.contracts import SCHEMAS, json_schema
@@ -34,6 +35,7 @@ SECTIONS: dict[tuple[str, str], Callable[[], str]] = {
     ("architecture.md", "dags"): dags_table,
     ("kafka.md", "rights"): acls.table,
     ("metrics.md", "metrics"): metrics.table,
+    ("policy.md", "vocabulary"): vocabulary,
     ("security.md", "rights"): grants.rights_table,
 }
 

@@ -13,7 +13,7 @@ from psycopg.rows import DictRow, dict_row
 
 from fraudstream.ledger.differences import Difference
 from fraudstream.storage.connect import Postgres
-from fraudstream.storage.expressions import PLACED, SHOP_AMOUNT, SHOP_PRICE
+from fraudstream.storage.expressions import ALERTED, FLAGGED, PLACED, SHOP_AMOUNT, SHOP_PRICE
 
 #: A batch is published right after its commit; what is unpublished for longer waits for a driver that is gone.
 PUBLISHED_WITHIN = "60 seconds"
@@ -77,13 +77,14 @@ _RANGE = "{} >= %(begin)s AND {} < %(end)s"
 _EVENTS, _WINDOWS = (_RANGE.format(column, column) for column in ("event_time", "window_start"))
 _ROLLUPS = f"""
     SELECT * FROM
-        (SELECT count(*) AS transactions, count(*) FILTER (WHERE is_fraud) AS flagged,
+        (SELECT count(*) AS transactions, count(*) FILTER (WHERE {FLAGGED}) AS flagged,
+            count(*) FILTER (WHERE {ALERTED}) AS alerted,
             coalesce(sum({SHOP_AMOUNT}), 0) AS amount,
-            coalesce(sum({SHOP_AMOUNT}) FILTER (WHERE is_fraud), 0) AS flagged_amount,
+            coalesce(sum({SHOP_AMOUNT}) FILTER (WHERE {FLAGGED}), 0) AS flagged_amount,
             count(*) FILTER (WHERE exchange_rate IS NULL) AS unpriced,
-            count(*) FILTER (WHERE exchange_rate IS NULL AND is_fraud) AS flagged_unpriced,
-            count(*) FILTER (WHERE is_fraud AND {PLACED}) AS placed_flagged,
-            coalesce(sum({SHOP_AMOUNT}) FILTER (WHERE is_fraud AND {PLACED}), 0) AS placed_flagged_amount
+            count(*) FILTER (WHERE exchange_rate IS NULL AND {FLAGGED}) AS flagged_unpriced,
+            count(*) FILTER (WHERE {FLAGGED} AND {PLACED}) AS placed_flagged,
+            coalesce(sum({SHOP_AMOUNT}) FILTER (WHERE {FLAGGED} AND {PLACED}), 0) AS placed_flagged_amount
          FROM fraud.scored_transactions WHERE {_EVENTS}) AS rows,
         (SELECT coalesce(sum(transactions), 0)::bigint AS fraud_counts_transactions,
             coalesce(sum(flagged), 0)::bigint AS fraud_counts_flagged, coalesce(sum(amount), 0) AS fraud_counts_amount,
@@ -94,7 +95,7 @@ _ROLLUPS = f"""
         (SELECT coalesce(sum(flagged), 0)::bigint AS fraud_locations_flagged,
             coalesce(sum(flagged_amount), 0) AS fraud_locations_flagged_amount
          FROM fraud.fraud_locations WHERE {_WINDOWS}) AS locations,
-        (SELECT count(*) AS fraud_alerts_flagged FROM fraud.fraud_alerts WHERE {_EVENTS}) AS alerts
+        (SELECT count(*) AS fraud_alerts_alerted FROM fraud.fraud_alerts WHERE {_EVENTS}) AS alerts
 """  # noqa: S608 (constants)
 _SALES = f"""
     WITH sold AS (
@@ -123,7 +124,7 @@ _SUMS = (
     ("fraud_counts", "flagged_unpriced", "flagged_unpriced"),
     ("fraud_locations", "flagged", "placed_flagged"),
     ("fraud_locations", "flagged_amount", "placed_flagged_amount"),
-    ("fraud_alerts", "flagged", "flagged"),
+    ("fraud_alerts", "alerted", "alerted"),
 )
 
 

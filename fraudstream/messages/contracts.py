@@ -105,6 +105,9 @@ def _nothing() -> None:
     return None
 
 
+Decision = Literal["allow", "review", "block"]
+
+
 class BrowseEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One step of a shopper's session. Key: `customer_id`."""
 
@@ -212,7 +215,7 @@ class Reason(Struct, frozen=True, kw_only=True):
 
 
 class ScoredTransaction(Struct, frozen=True, kw_only=True):
-    """A transaction with its score and the decision. Key: `transaction_id`. A flagged one is also a fraud alert."""
+    """A transaction with its score and the decision. Key: `transaction_id`. One not allowed is also a fraud alert."""
 
     schema_version: Literal[1]
     transaction_id: Identifier
@@ -234,15 +237,25 @@ class ScoredTransaction(Struct, frozen=True, kw_only=True):
     ip_country: CountryCode | None
     device_id: Identifier | None
     fraud_score: Annotated[float, Meta(ge=0, le=1, description="probability of fraud")]
-    is_fraud: Annotated[bool, Meta(description="the decision: fraud_score >= threshold")]
+    is_fraud: Annotated[bool, Meta(description="the model's flag: fraud_score >= threshold")]
     threshold: float
-    reasons: Annotated[list[Reason], Meta(description="the strongest three, for flagged ones")]
+    reasons: Annotated[list[Reason], Meta(description="the strongest three, of what the model or a rule flagged")]
     model_version: str
     scored_at: UtcTime
     shop_amount: Annotated[
         float | None, Meta(description="`amount` in the shop currency; null: no exchange rate was known")
     ] = None  # so that those sent before there were rates can be decoded
     shop: Shop | None = None  # the same
+    decision: Annotated[
+        Decision | None, Meta(description="what the policy decided; null: sent before there were policies")
+    ] = None
+    policy_version: Annotated[
+        int | None, Meta(description="null: there was no policy, and the model's threshold decided")
+    ] = None
+    matched_rules: Annotated[list[str], Meta(description="the live rules that matched")] = []
+    review_probability: Annotated[
+        float | None, Meta(description="of what chance alone sent to review: with which probability")
+    ] = None
 
 
 class ProductWindow(Struct, frozen=True, kw_only=True):

@@ -2,12 +2,18 @@
 
 #: The key of `retired_transactions` for a row named `of`.
 ID_HASH = "encode(substring(sha256(convert_to({of}.transaction_id, 'UTF8')) FOR 16), 'hex')::uuid"
+_FLAGGED = "coalesce({of}decision <> 'allow' AND {of}review_probability IS NULL, {of}is_fraud)"
+#: True for a transaction that was flagged: decided to be reviewed or blocked, and not by chance. Rows from before there
+#: were decisions go by the model's flag.
+FLAGGED = _FLAGGED.format(of="")
+#: True for a transaction that has an alert: flagged, or sent to review by chance.
+ALERTED = "coalesce(decision <> 'allow', is_fraud)"
 #: True when the transaction `of` is fraud: by its newest label, whichever of label and transaction comes first; without
-#: one, by the model's decision.
-VERDICT = """coalesce((
-        SELECT l.is_fraud FROM fraud.transaction_labels l WHERE l.transaction_id = {of}.transaction_id
+#: one, while it is flagged.
+VERDICT = f"""coalesce((
+        SELECT l.is_fraud FROM fraud.transaction_labels l WHERE l.transaction_id = {{of}}.transaction_id
         ORDER BY l.labelled_at DESC, l.label_id DESC LIMIT 1
-    ), {of}.is_fraud)"""
+    ), {_FLAGGED.format(of="{of}.")})"""  # noqa: S608 (constants)
 #: In the shop currency, of a row with `amount` and `exchange_rate`, which never change; null without a rate. Four
 #: digits after the point, as the smallest minor unit of ISO 4217 has.
 SHOP_AMOUNT = "round(amount * exchange_rate, 4)"

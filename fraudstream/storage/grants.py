@@ -79,6 +79,14 @@ WRITER: dict[str, WriterRights] = {
         )
     ),
     "incident_alerts": APPEND_ONLY,
+    # fraudstream.policy, and the stream's counts and failures of rules
+    "policy_versions": WriterRights(update=("approved_at", "approver")),
+    "lists": APPEND_ONLY,
+    "list_entries": WriterRights(update=("removed_at", "removed_by")),
+    "list_changes": APPEND_ONLY,
+    "rule_counts": WriterRights(update=("amount", "changed", "matched")),
+    "rule_failures": WriterRights(update=("condition", "error", "failed_at", "policy_version"), delete=True),
+    "audit_log": APPEND_ONLY,
     # model.past; what goes with past_transactions, the foreign key deletes
     "history_imports": WriterRights(delete=True),
     "past_transactions": WriterRights(delete=True),
@@ -110,8 +118,8 @@ CHARTS: dict[str, tuple[str, ...]] = {
     "product_sales": ("product_id", "revenue", "shop", "units", "window_start"),
     "products": ("category", "name", "product_id"),
     "scored_transactions": (
-        *("event_time", "is_fraud", "shipping_city", "shipping_country", "shipping_latitude", "shipping_longitude"),
-        "shop",
+        *("decision", "event_time", "is_fraud", "review_probability", "shipping_city", "shipping_country"),
+        *("shipping_latitude", "shipping_longitude", "shop"),
     ),
     "stream_batches": ("committed_at",),
 }

@@ -9,16 +9,19 @@ from typing import Any
 
 import psycopg
 
+#: What was flagged, and what has an alert: flagged, or sent to review by chance. Without a decision the model decides.
+DECIDED = "CASE WHEN decision IS NULL THEN is_fraud ELSE decision <> 'allow' AND review_probability IS NULL END"
+ALERTED = "CASE WHEN decision IS NULL THEN is_fraud ELSE decision <> 'allow' END"
 #: The session of a transaction: one without any is a session by itself.
 SESSION = "coalesce(session_id, 'of ' || transaction_id)"
-#: Sessions with a fraud by the newest verdict: of labels, or of the model where there is none.
+#: Sessions with a fraud by the newest verdict: of labels, or of the decision where there is none.
 FLAGGED = f"""
     SELECT customer_id, {SESSION} AS session_id FROM fraud.scored_transactions
     LEFT JOIN (
         SELECT DISTINCT ON (transaction_id) transaction_id, is_fraud AS labelled_fraud
         FROM fraud.transaction_labels ORDER BY transaction_id, labelled_at DESC, label_id DESC
     ) newest USING (transaction_id)
-    GROUP BY 1, 2 HAVING bool_or(coalesce(labelled_fraud, is_fraud))
+    GROUP BY 1, 2 HAVING bool_or(coalesce(labelled_fraud, {DECIDED}))
 """
 
 
@@ -45,9 +48,9 @@ COMPARED = {
             FROM fraud.fraud_counts GROUP BY 1
         ) kept FULL JOIN (
             SELECT {_window(10, "event_time", "fraud_counts")} AS window_start,
-                count(*) AS transactions, count(*) FILTER (WHERE is_fraud) AS flagged,
+                count(*) AS transactions, count(*) FILTER (WHERE {DECIDED}) AS flagged,
                 coalesce(sum(round(amount * exchange_rate, 4)), 0) AS amount,
-                coalesce(sum(round(amount * exchange_rate, 4)) FILTER (WHERE is_fraud), 0) AS flagged_amount,
+                coalesce(sum(round(amount * exchange_rate, 4)) FILTER (WHERE {DECIDED}), 0) AS flagged_amount,
                 sum((exchange_rate IS NULL)::int) AS unpriced
             FROM fraud.scored_transactions GROUP BY 1
         ) made USING (window_start)
@@ -94,15 +97,15 @@ COMPARED = {
             SELECT {_window(60, "event_time", "fraud_locations")} AS window_start,
                 shipping_country, shipping_city, count(*) AS flagged
             FROM fraud.scored_transactions
-            WHERE is_fraud AND num_nulls(shipping_country, shipping_city, shipping_latitude, shipping_longitude) = 0
+            WHERE {DECIDED} AND num_nulls(shipping_country, shipping_city, shipping_latitude, shipping_longitude) = 0
             GROUP BY 1, 2, 3
         ) made USING (window_start, shipping_country, shipping_city)
         WHERE kept.flagged IS DISTINCT FROM made.flagged
     """,
-    "fraud_alerts": """
+    "fraud_alerts": f"""
         SELECT coalesce(a.transaction_id, t.transaction_id), count(a.*)::text, count(t.*)::text
         FROM fraud.fraud_alerts a
-        FULL JOIN (SELECT DISTINCT transaction_id FROM fraud.scored_transactions WHERE is_fraud) t
+        FULL JOIN (SELECT DISTINCT transaction_id FROM fraud.scored_transactions WHERE {ALERTED}) t
             USING (transaction_id)
         GROUP BY 1 HAVING count(a.*) <> count(t.*)
     """,

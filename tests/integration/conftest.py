@@ -91,6 +91,6 @@ def empty_tables(owner: Postgres) -> None:
         "SELECT tablename FROM pg_tables WHERE schemaname = 'fraud' AND tablename <> 'alembic_version'"
     )
     names = [str(name) for (name,) in tables.fetchall()]
-    first = ["fraud_alerts"]  # it refers to another
+    first = ["fraud_alerts", "list_entries"]  # they refer to others
     for name in first + [name for name in names if name not in first]:
         owner.execute(f"DELETE FROM fraud.{name}")

@@ -20,16 +20,22 @@ import pytest
 from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
+from fraudstream.jobs.jobs import jobs
 from fraudstream.kafka import topic_settings
 from fraudstream.kafka.errors import KafkaRefusedError
 from fraudstream.ledger import comparison
 from fraudstream.ledger.figures import MESSAGES
 from fraudstream.messages.contracts import Topic, iso_milliseconds
 from fraudstream.messages.validation import MAX_MESSAGE_BYTES, TOO_LARGE_KEPT_BYTES
+from fraudstream.policy import lists, versions
+from fraudstream.policy.changes import Desk
+from fraudstream.policy.columns import columns_with
+from fraudstream.policy.document import Action, Kind, Policy, Rule, State, Thresholds
 from fraudstream.settings import ENV_PREFIX, Settings
 from fraudstream.static_data.currencies import Rate
 from fraudstream.static_data.publish import publish
 from fraudstream.storage.tables.static_data import customers, products
+from model.features.columns import FEATURE_NAMES
 from model.serving.registry import ensure_pretrained
 from spark_jobs.batch_size import MAX_READ_BYTES
 from spark_jobs.checkpoint import SUSPICION
@@ -223,6 +229,61 @@ def until_times_are_taken(settings: Settings, shop: Shop, topic: Topic) -> None:
         return kinds[-1] == TIMESTAMP_CREATE_TIME
 
     poll(is_taken, 30, f"{topic} with the sender's times")
+
+
+def decision_of(database: Postgres, name: str) -> tuple[object, ...]:
+    """Decision, whether it is by policy, and the live rules that matched."""
+    row = database.execute(
+        "SELECT decision, policy_version, matched_rules FROM fraud.scored_transactions WHERE transaction_id = %s",
+        (f"tx-{name}",),
+    ).fetchone()
+    assert row is not None
+    return row
+
+
+def test_the_policy_decides_from_the_next_micro_batch_on_and_a_rule_that_fails_is_switched_off(
+    job: list[Job], shop: Shop, database: Postgres, settings: Settings
+) -> None:
+    def buy(name: str, **fields: object) -> tuple[object, ...]:
+        shop.buy(name, **fields)
+        shop.flush()
+        job[-1].until(lambda: accounted(database) == shop.sent.total(), name)
+        return decision_of(database, name)
+
+    assert buy("before", device_id="d-bad")[1:] == (None, [])
+    desk = Desk(database, columns_with(FEATURE_NAMES), "ann")
+    lists.create(database, "bad_devices", Kind.DEVICE, who="ann")
+    rules = [
+        Rule(name="bad_device", condition="device_id IN list('bad_devices')", action=Action.BLOCK, state=State.LIVE),
+        Rule(name="fails", condition="CAST(device_id AS INT) > 1", action=Action.BLOCK, state=State.LIVE),
+        Rule(name="tried", condition="amount > 0", action=Action.REVIEW, state=State.SHADOW),
+    ]
+    version = desk.apply(Policy(thresholds=Thresholds(review=1.0), rules=rules), "a first policy").version
+    assert buy("unlisted", device_id="d-bad") == ("allow", version, [])
+    lists.add(database, "bad_devices", [lists.Entry("d-bad", "seen twice")], who="ann")
+    assert buy("listed", device_id="d-bad") == ("block", version, ["bad_device"])
+    ((status, decision, reasons),) = database.execute(
+        "SELECT status, decision, jsonb_array_length(reasons) FROM fraud.fraud_alerts "
+        "WHERE transaction_id = 'tx-listed'"
+    ).fetchall()
+    assert (status, decision, reasons) == ("open", "block", 3)
+    sold = "SELECT counted_in_sales::int FROM fraud.scored_transactions WHERE transaction_id = 'tx-listed'"
+    assert not count(database, sold)
+    lists.remove(database, "bad_devices", ["d-bad"], who="ann")
+    assert buy("forgiven", device_id="d-bad") == ("allow", version, [])
+
+    ((rule, error),) = database.execute("SELECT rule, error FROM fraud.rule_failures").fetchall()
+    assert (rule, "Could not convert string 'd-bad'" in error) == ("fails", True)
+    job[-1].until(
+        lambda: (found := jobs(settings)["stream"].slot.heartbeat) and "rule fails is switched off" in found.problem,
+        "the problem to be told",
+    )
+    counted = "SELECT rule, state, sum(matched), sum(changed) FROM fraud.rule_counts GROUP BY 1, 2 ORDER BY 1"
+    assert database.execute(counted).fetchall() == [("bad_device", "live", 1, 1), ("tried", "shadow", 3, 2)]
+    sent = {key: json.loads(value) for key, value, _ in messages(settings, Topic.FRAUD_ALERTS)}[b"tx-listed"]
+    assert (sent["decision"], sent["policy_version"], sent["matched_rules"]) == ("block", version, ["bad_device"])
+    versions.roll_back(database, 0, author="ann", comment="")
+    assert buy("after", device_id="d-bad")[1:] == (version + 1, [])
 
 
 def test_far_timestamps_are_bounded_and_commit(

@@ -42,12 +42,14 @@ IMAGES = frozenset({"fraudstream/platform", "fraudstream/superset", "fraudstream
 MADE_LATER = frozenset(
     {
         ".env",
+        "columns.toml",
         "compose.env",
+        "disputes.toml",
         "docker-compose.override.yaml",
         "fraudstream.env",
-        "disputes.toml",
         "orders.toml",
         "pg_hba.conf",
+        "policy.toml",
     }
 )
 FILE_NAME = re.compile(r"[\w.-]*\.(?:py|yaml|md|toml|lock|properties|env|conf|in)")
@@ -60,6 +62,7 @@ PASSED_TO = {
     "models": ("model.serving.registry_cli",),
     "history": ("model.past",),
     "mapping": ("fraudstream.mappings",),
+    **{name: (f"model.policy.{name}_cli",) for name in ("rules", "lists", "policy")},
 }
 #: Options of pytest itself that the docs use.
 PYTEST = frozenset({"-k"})

@@ -27,8 +27,8 @@ def new_worker(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_broadcast_is_read_once_and_a_new_one_takes_its_place() -> None:
     tasks: list[Any] = [Loading("static data 1"), Loading("static data 1"), Loading("static data 2")]
-    assert scoring._worker_copy(7, tasks[0]) == "static data 1"
-    assert scoring._worker_copy(7, tasks[1]) == "static data 1"
-    assert scoring._worker_copy(8, tasks[2]) == "static data 2"
+    assert scoring._worker_copy(7, tasks[0], scoring._worker_copies) == "static data 1"
+    assert scoring._worker_copy(7, tasks[1], scoring._worker_copies) == "static data 1"
+    assert scoring._worker_copy(8, tasks[2], scoring._worker_copies) == "static data 2"
     assert [task.reads for task in tasks] == [1, 0, 1]
     assert list(scoring._worker_copies) == [8]

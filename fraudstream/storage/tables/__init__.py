@@ -4,7 +4,7 @@ Money is `numeric`: amounts in whole minor units of the transaction's currency, 
 currency; times are `timestamptz`; latitude and longitude are degrees.
 """
 
-from fraudstream.storage.tables import desk, ledger, operations, past, registry, results, retention, static_data
+from fraudstream.storage.tables import desk, ledger, operations, past, policy, registry, results, retention, static_data
 from fraudstream.storage.tables.schema import SCHEMA, metadata
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "metadata",
     "operations",
     "past",
+    "policy",
     "registry",
     "results",
     "retention",

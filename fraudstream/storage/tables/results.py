@@ -18,10 +18,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from fraudstream.storage.tables.policy import decision_columns
 from fraudstream.storage.tables.schema import Money, Timestamp, created_at, exchange_rate, metadata, shop, window_width
 
 #: Score times amount in the shop currency, of an alert, by which the desk orders its queue; 0 without an exchange rate.
 EXPECTED_LOSS = "COALESCE(fraud_score * (amount * exchange_rate)::double precision, 0::double precision)"
+_DECISION = "decision IN ('allow', 'review', 'block')"
 
 scored_transactions = Table(
     "scored_transactions",
@@ -45,7 +47,12 @@ scored_transactions = Table(
     Column("ip_country", Text),
     Column("device_id", Text),
     Column("fraud_score", Double, nullable=False, comment="probability of fraud, 0 to 1"),
-    Column("is_fraud", Boolean, nullable=False, comment="the decision: fraud_score >= threshold"),
+    Column(
+        "is_fraud",
+        Boolean,
+        nullable=False,
+        comment="the model's flag: fraud_score >= threshold; what was done is the decision",
+    ),
     Column("threshold", Double, nullable=False),
     Column("reasons", JSONB, nullable=False, comment="[{feature, value, contribution, text}] of flagged ones, else []"),
     Column("model_version", Text, nullable=False),
@@ -62,7 +69,9 @@ scored_transactions = Table(
     Column("content_hash", BigInteger, comment="of the transaction as received: tells a repeat from a conflict"),
     exchange_rate(),
     shop(),
+    *decision_columns(),
     CheckConstraint("fraud_score BETWEEN 0 AND 1", name="fraud_score"),
+    CheckConstraint(_DECISION, name="decision"),
     Index(None, "batch_id"),
     Index(None, "customer_id", "session_id"),
     Index("scored_transactions_device_id_idx", "device_id"),
@@ -92,14 +101,16 @@ fraud_alerts = Table(
     exchange_rate(),
     shop(),
     Column("grouped_at", Timestamp, comment="when fraud_alert_response looked for its incident"),
+    *decision_columns(),
     ForeignKeyConstraint(["transaction_id"], [scored_transactions.c.transaction_id], ondelete="CASCADE"),
+    CheckConstraint(_DECISION, name="decision"),
     CheckConstraint("status IN ('open', 'confirmed', 'dismissed')", name="status"),
     Index(None, "event_time"),
     Index("fraud_alerts_ungrouped_idx", "created_at", postgresql_where=text("grouped_at IS NULL")),
     Index(None, "customer_id"),
     Index("fraud_alerts_loss_idx", text(EXPECTED_LOSS), "transaction_id", postgresql_where=text("status = 'open'")),
     Index("fraud_alerts_age_idx", "event_time", "transaction_id", postgresql_where=text("status = 'open'")),
-    comment="One row a flagged transaction",
+    comment="One row a transaction that was decided to be reviewed or blocked",
 )
 
 flagged_sessions = Table(

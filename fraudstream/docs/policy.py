@@ -1,0 +1,26 @@
+"""The section of docs/policy.md that says what a condition may name."""
+
+from collections.abc import Iterator
+from textwrap import wrap
+
+from fraudstream.policy.columns import TRANSACTION_COLUMNS
+from fraudstream.policy.conditions import FUNCTIONS
+from fraudstream.policy.document import COLUMNS_OF_KIND
+
+WIDTH = 120
+_TYPES = {"VARCHAR": "text", "DOUBLE": "number", "BOOLEAN": "true or false", "TIMESTAMP": "time, UTC"}
+
+
+def vocabulary() -> str:
+    """Columns, functions and kinds of lists, in Markdown."""
+    return "\n".join(_lines())
+
+
+def _lines() -> Iterator[str]:
+    yield from ("| column | type |", "| --- | --- |")
+    yield from (f"| `{name}` | {_TYPES[kind]} |" for name, kind in TRANSACTION_COLUMNS.items())
+    yield from ("| each feature of [features.md](features.md), but `payment_method` | number |", "")
+    yield from (*wrap(f"Functions: {', '.join(f'`{name}`' for name in sorted(FUNCTIONS.values()))}.", WIDTH), "")
+    yield from ("| kind of list | is asked for |", "| --- | --- |")
+    for kind, columns in COLUMNS_OF_KIND.items():
+        yield f"| `{kind}` | {', '.join(f'`{column}`' for column in columns) or 'nothing yet'} |"

@@ -1,0 +1,1 @@
+"""The policy over this model's features: `./fraudctl rules`, `lists` and `policy`."""
