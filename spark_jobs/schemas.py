@@ -55,12 +55,16 @@ OUTCOME = _struct(
 )
 
 #: An outcome after scoring: what is added is null but for transactions; `reasons` is JSON, and `challenger_score` null
-#: without a challenger.
+#: without a challenger; `features` are packed (`fraudstream.messages.features`).
 SCORED = StructType(
     [
         *(field for field in OUTCOME.fields if field.name != "features"),
         *_struct(
-            fraud_score=DoubleType(), is_fraud=BooleanType(), reasons=BinaryType(), challenger_score=DoubleType()
+            fraud_score=DoubleType(),
+            is_fraud=BooleanType(),
+            reasons=BinaryType(),
+            challenger_score=DoubleType(),
+            features=BinaryType(),
         ).fields,
     ]
 )

@@ -17,6 +17,7 @@ from fraudstream import failpoints
 from fraudstream.errors import FraudstreamError
 from fraudstream.failpoints import Failpoint, reach
 from fraudstream.messages.contracts import Reason
+from fraudstream.messages.features import pack
 from fraudstream.messages.validation import TRANSACTIONS
 from model.features.columns import STATEFUL_FEATURES
 from model.features.entity_risk import EntityRisk
@@ -118,6 +119,7 @@ def score_batch(
     decisions: list[Any] = [None] * batch.num_rows
     reasons: list[Any] = [None] * batch.num_rows
     shadow: list[Any] = [None] * batch.num_rows
+    packed: list[Any] = [None] * batch.num_rows
     if len(rows):
         chosen = batch.take(pa.array(rows))
         features = features_of(chosen, data)
@@ -127,11 +129,14 @@ def score_batch(
         for row, probability, is_fraud in zip(rows, probabilities, flagged, strict=True):
             why: list[Reason] = next(explained) if is_fraud else []
             scores[row], decisions[row], reasons[row] = float(probability), bool(is_fraud), _encode_reasons(why)
+        for row, row_features in zip(rows, pack(features), strict=True):
+            packed[row] = row_features
         if challenger:
             for row, probability in zip(rows, challenger.score(features), strict=True):
                 shadow[row] = float(probability)
     columns = {name: batch.column(name) for name in batch.schema.names if name != "features"}
     added = {"fraud_score": scores, "is_fraud": decisions, "reasons": reasons, "challenger_score": shadow}
+    added["features"] = packed
     return pa.RecordBatch.from_pydict(columns | added, schema=_SCORED_SCHEMA)
 
 

@@ -16,16 +16,20 @@ from psycopg import Cursor
 
 from fraudstream.failpoints import Failpoint, reach
 from fraudstream.messages.contracts import Topic, Transaction, utc_time
+from fraudstream.messages.features import feature_set, pack_block
 from fraudstream.messages.money import in_minor_units
 from fraudstream.messages.reasons import DeadLetterReason
 from fraudstream.messages.redaction import redact, redact_text
 from fraudstream.messages.validation import LABELS, MAX_KEY_BYTES, MAX_MESSAGE_BYTES, TRANSACTIONS
+from model.features.columns import FEATURE_NAMES
 from spark_jobs import fencing, ledger, statements
 from spark_jobs.bucket import Kind
 from spark_jobs.checkpoint import OffsetRange
 from spark_jobs.fencing import Driver
 from spark_jobs.ledger import BatchRecord, BatchState, Marks, PartitionCounts, Postgres
 
+#: The features of this code, by name.
+FEATURE_SET = feature_set(FEATURE_NAMES)
 _decode_transaction = TRANSACTIONS.decode
 _decode_label = LABELS.decode
 #: PartitionCounts' field of each kind of outcome.
@@ -55,9 +59,10 @@ class Batch:
 
 
 def prepare(connection: Postgres) -> None:
-    """Makes the temporary tables that batches are copied into; once a connection."""
+    """Makes the temporary tables that batches are copied into, and says what the features are; once a connection."""
     for statement in statements.CREATE_STAGING:
         connection.execute(statement)
+    connection.execute(statements.NAME_FEATURES, (FEATURE_SET, list(FEATURE_NAMES)))
 
 
 def commit(connection: Postgres, driver: Driver, batch: Batch, outcomes: pa.Table) -> BatchRecord | None:
@@ -82,6 +87,7 @@ def commit(connection: Postgres, driver: Driver, batch: Batch, outcomes: pa.Tabl
             cursor.execute(statement, {"batch_id": batch.batch_id})
         _sort_out_repeats(cursor, rows)
         _write_dead_letters(cursor, batch, rows[Kind.DEAD.value])
+        _keep_features(cursor, batch, rows[Kind.TRANSACTION.value])
         reach(Failpoint.AFTER_APPLY)
         counts = _count(rows)
         record, marks = _record(cursor, driver, batch, counts)
@@ -148,6 +154,13 @@ def _kept(transaction: Transaction, field: str) -> Any:
 def _stored_rate(rate: float) -> Decimal | None:
     """The exchange rate that the features were computed with; None where none is known (NaN)."""
     return Decimal(repr(rate)) if rate == rate else None
+
+
+def _keep_features(cursor: Cursor[Any], batch: Batch, rows: Sequence[dict[str, Any]]) -> None:
+    """Keeps the features of what the batch inserted until they are published."""
+    if rows:
+        block = pack_block([(row["partition"], row["offset"], row["features"]) for row in rows])
+        cursor.execute(statements.KEEP_FEATURES, {"batch_id": batch.batch_id, "set": FEATURE_SET, "block": block})
 
 
 def _copy_labels(cursor: Cursor[Any], batch: Batch, rows: Sequence[dict[str, Any]]) -> None:

@@ -35,6 +35,7 @@ class ConsumerGroup(StrEnum):
     """Names of our consumers' groups."""
 
     AIRFLOW = "fraudstream-airflow"
+    ARCHIVE = "fraudstream-archive"
     COLLECT = "model-collect"
     REPLAY = "replay_dead_letters"
 
@@ -54,7 +55,12 @@ class Right:
 #: Topics to which the simulated shop, or a recording that is replayed, sends.
 PRODUCER_TOPICS = (*INPUT_TOPICS, Topic.SIMULATION_TRUTH)
 #: Topics to which the streaming job publishes.
-OUTPUT_TOPICS = (Topic.SCORED_TRANSACTIONS, Topic.FRAUD_ALERTS, Topic.TOP_PRODUCTS, Topic.DEAD_LETTERS)
+OUTPUT_TOPICS = (
+    *(Topic.SCORED_TRANSACTIONS, Topic.TRANSACTION_FEATURES, Topic.FRAUD_ALERTS, Topic.TOP_PRODUCTS),
+    Topic.DEAD_LETTERS,
+)
+#: Topics that the Dag `archive_transactions` reads.
+ARCHIVED_TOPICS = (Topic.TRANSACTION_FEATURES, Topic.TRANSACTION_LABELS)
 
 
 def _topics(operation: Operation, topics: Iterable[Topic]) -> tuple[Right, ...]:
@@ -79,7 +85,11 @@ RIGHTS: dict[Role, tuple[Right, ...]] = {
         + _topics(Operation.WRITE, INPUT_TOPICS)
         + _group(ConsumerGroup.REPLAY)
     ),
-    Role.READER: _topics(Operation.READ, PRODUCER_TOPICS) + _group(ConsumerGroup.COLLECT),
+    Role.READER: (
+        _topics(Operation.READ, (*PRODUCER_TOPICS, Topic.TRANSACTION_FEATURES))
+        + _group(ConsumerGroup.COLLECT)
+        + _group(ConsumerGroup.ARCHIVE)
+    ),
 }  # fmt: skip
 
 #: Operations whose lack stops nobody: what they would show stays unchecked.
@@ -92,7 +102,8 @@ _WHO = {
     Role.STREAM: "the streaming job",
     Role.ALERTS: "Airflow's connection `kafka_default`",
     Role.REPLAY: "the Dag `replay_dead_letters`",
-    Role.READER: "`fraudctl status` and `rebuild`, the Dags `reconcile_stream` and `train_fraud_model`",
+    Role.READER: "`fraudctl status` and `rebuild`, the Dags `reconcile_stream`, `train_fraud_model` and "
+    "`archive_transactions`",
 }
 
 

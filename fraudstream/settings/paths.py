@@ -26,6 +26,7 @@ class Paths:
         self.producer = var / "producer"  # lock, identity and progress of the producer
         self.checkpoint = self.stream / "checkpoint"
         self.snapshots = var / "snapshots"  # profiles of all customers, for checkpoints to begin with
+        self.archive = var / "archive"  # scored transactions with their features, unless they lie in an object store
         self.past = var / "past"  # the simulated shop's history from before it opened
         self.models = var / "models"
         self.training = var / "training"  # histories collected for training, and the challenger made of them
@@ -35,7 +36,8 @@ class Paths:
         """The folders that hold secrets or customers' data: mode 0700."""
         return (
             *(self.secrets, self.run, self.postgres, self.kafka, self.airflow, self.superset),
-            *(self.stream, self.producer, self.snapshots, self.past, self.training, self.logs),
+            *(self.stream, self.producer, self.snapshots, self.past, self.archive, self.training),
+            self.logs,
         )
 
     def python(self, runtime: str) -> Path:

@@ -4,7 +4,18 @@ Money is `numeric`: amounts in whole minor units of the transaction's currency, 
 currency; times are `timestamptz`; latitude and longitude are degrees.
 """
 
-from fraudstream.storage.tables import ledger, past, registry, results, retention, static_data
+from fraudstream.storage.tables import archive, health, ledger, past, registry, results, retention, static_data
 from fraudstream.storage.tables.schema import SCHEMA, metadata
 
-__all__ = ["SCHEMA", "ledger", "metadata", "past", "registry", "results", "retention", "static_data"]
+__all__ = [
+    "SCHEMA",
+    "archive",
+    "health",
+    "ledger",
+    "metadata",
+    "past",
+    "registry",
+    "results",
+    "retention",
+    "static_data",
+]
