@@ -3,7 +3,7 @@
 Trains a model on the newest history, compares it with the champion on a later period, asks a person, and promotes it.
 The running stream takes the new champion with its next micro-batch; nothing needs a restart.
 
-**Start**: every week, or *Trigger*. With `history` empty, the last `hours` are read from Kafka and Postgres, and all
+**Start**: every week, when `monitor_model` finds a lasting breach (the run's asset event says which), or *Trigger*. With `history` empty, the last `hours` are read from Kafka and Postgres, and all
 that Kafka retains from before with a past that was imported, so that profiles and entity risk begin as the stream's
 did; else a folder that this machine can read, as `./fraudctl produce --out` writes it.
 
@@ -29,14 +29,15 @@ progress.
 from datetime import timedelta
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk import DAG, Param
+from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, Param
+from fraudstream_airflow.assets import LASTING_BREACH
 from fraudstream_airflow.operators import SparkModuleOperator
 
 with DAG(
     "train_fraud_model",
     description="Trains a challenger, compares it with the champion, asks, and promotes",
     doc_md=__doc__,
-    schedule="@weekly",
+    schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable("0 0 * * 0", timezone="UTC"), assets=[LASTING_BREACH]),
     catchup=False,
     max_active_runs=1,
     is_paused_upon_creation=False,

@@ -11,6 +11,7 @@ from sqlalchemy import (
     LargeBinary,
     Table,
     Text,
+    UniqueConstraint,
 )
 
 from fraudstream.storage.tables.schema import Money, Timestamp, created_at, metadata
@@ -58,7 +59,9 @@ rescorings = Table(
     Column("known_at", Timestamp, nullable=False, comment="labels are those that were known then"),
     Column("transactions", BigInteger, nullable=False),
     Column("left_out", BigInteger, nullable=False, comment="whose features the model can't be given"),
+    Column("request", Text, nullable=False, comment="what asked for it, such as a Dag's run: a repeat replaces it"),
     created_at("finished_at"),
+    UniqueConstraint("request"),
     comment="Periods scored again from the archive: what would have been decided, beside what was",
 )
 

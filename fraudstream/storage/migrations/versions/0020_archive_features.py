@@ -98,8 +98,12 @@ def _rescorings() -> None:
         sa.Column("known_at", _TIME, nullable=False, comment="labels are those that were known then"),
         sa.Column("transactions", sa.BigInteger(), nullable=False),
         sa.Column("left_out", sa.BigInteger(), nullable=False, comment="whose features the model can't be given"),
+        sa.Column(
+            "request", sa.Text(), nullable=False, comment="what asked for it, such as a Dag's run: a repeat replaces it"
+        ),
         sa.Column("finished_at", _TIME, server_default=sa.text("now()"), nullable=False),
         sa.PrimaryKeyConstraint("rescoring_id", name=op.f("rescorings_pkey")),
+        sa.UniqueConstraint("request", name=op.f("rescorings_request_key")),
         schema="fraud",
         comment="Periods scored again from the archive: what would have been decided, beside what was",
     )
