@@ -1,4 +1,4 @@
-"""The served model's health: does it still fit what comes, and are its scores true?
+"""The served model's health: whether it still fits what comes, and whether its scores are true.
 
 From the archive, each hour (table `fraud.model_health`): drift of the score and of every feature against what the model
 saw first; calibration, precision and recall by the age that labels had, since labels come late; the precision that the
@@ -8,8 +8,8 @@ in a row is a lasting breach (`fraud.model_breaches`): it updates the asset `las
 
 **Start**: by itself when `archive_transactions` has run, or *Trigger*.
 
-**Look at** the task's log: a line a figure that is out of bounds. Every figure says how many transactions, and labels of
-which age, it was made of; where there are too few, it says nothing.
+**Look at** the task's log: a line a figure that is out of bounds. Every figure says how many transactions, and labels
+of which age, it was made of; where there are too few, it says nothing.
 
 ### Triage
 

@@ -109,8 +109,8 @@ def rescore(settings: Settings, period: Period, scorer: Scorer, known_at: dateti
     names = [f"{FEATURE_PREFIX}{name}" for name in scorer.features]
     if lacking := [name for name in names if name not in archived]:
         raise ArchiveError(
-            f"the archive has no feature {lacking[0].removeprefix(FEATURE_PREFIX)}, which model {scorer.version} needs: "
-            "it can score what was archived after the model's code came"
+            f"the archive has no feature {lacking[0].removeprefix(FEATURE_PREFIX)}, which model {scorer.version} "
+            "needs: it can score what was archived after that came"
         )
     with reading.read(settings, period, known_at) as found:
         chosen = found.project(", ".join(f'"{name}"' for name in (*_READ, *names)))

@@ -14,6 +14,8 @@ from model.training.errors import HistoryError
 WARM_UP = "warm_up"
 RATES_FILE = "currency_rates.parquet"
 BROWSE, TRANSACTIONS, LABELS = "browse_events", "transactions", "labels"
+#: Transactions with the features that they were scored with: such a folder has no browsing events.
+SERVED = "served"
 WARM_UP_DATASETS = (BROWSE, TRANSACTIONS, LABELS)
 
 
@@ -76,6 +78,8 @@ class HistoryFolder:
         return CurrencyRates.of(shop.currency, (Rate(**row) for row in pq.read_table(path).to_pylist()))
 
     def events(self) -> int:
-        """Number of browsing events and transactions, with those of the warm-up."""
+        """Number of browsing events and transactions, with those of the warm-up; of a served one, its transactions."""
+        if self.has(SERVED):
+            return self.rows(SERVED)
         before = sum(self.warm_up.rows(name) for name in (BROWSE, TRANSACTIONS) if self.warm_up.has(name))
         return self.rows(BROWSE) + self.rows(TRANSACTIONS) + before
