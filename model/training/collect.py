@@ -5,8 +5,9 @@ products and exchange rates as in Postgres, and the simulation's truth where the
 left out here, too.
 The folder `warm_up` in it has what Kafka retains from before, and the past that was imported, if one was: profiles and
 entity risk begin with that, as the stream's do. Where the archive covers the time (docs/archive.md), and nothing of a
-warm-up is asked for, the features are those that were served, and no browsing event is read. All events of the hours asked for are held in memory while they are
-sorted: about 1 GB for 5 million. Those of the warm-up are sorted a million at a time.
+warm-up is asked for, the features are those that were served, and no browsing event is read. Otherwise all events of
+the hours asked for are held in memory while they are sorted: about 1 GB for 5 million. Those of the warm-up are sorted
+a million at a time.
 """
 
 import json
