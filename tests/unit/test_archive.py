@@ -1,7 +1,9 @@
 """The archive without servers: its messages, its Delta tables, what readers get, training and rescoring on it."""
 
+import re
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -24,7 +26,7 @@ from fraudstream.messages.features import (
     unpack,
     unpack_block,
 )
-from fraudstream.settings import PROJECT_DIR
+from fraudstream.settings import ENV_PREFIX, PROJECT_DIR
 from model import rescoring
 from model.features.columns import FEATURE_NAMES
 from model.serving.scorer import Scorer
@@ -146,6 +148,21 @@ def test_small_files_become_few_and_old_days_go(archive: Archive) -> None:
     assert list(upkeep.retire(short, dry_run=False)) == expected
     assert list(upkeep.retire(short, dry_run=False)) == [(Table.TRANSACTIONS, 0)]
     assert lake.positions(lake.open_table(short, Table.TRANSACTIONS), *FEATURES, [0]) == {0: upkeep.SMALL_FILES + 1}
+
+
+def test_the_readers_of_the_docs_work(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive.transactions([NOON], some(1), [0.1])
+    archive.labels(("tx-0", NOON + timedelta(days=1), True))
+    monkeypatch.setenv(f"{ENV_PREFIX}VAR_DIR", str(archive.settings.paths.var))
+    blocks = re.findall(r"```python\n(.*?)```", (PROJECT_DIR / "docs" / "archive.md").read_text(), re.DOTALL)
+    known: dict[str, Any] = {}
+    for block in blocks:
+        exec(block.replace("var/archive", str(archive.settings.paths.archive)), known)  # noqa: S102
+    assert len(blocks) == 3
+    assert "2026-03-01" in capsys.readouterr().out
+    assert len(known["frame"]) == 1
 
 
 def test_training_gets_the_features_that_were_served(archive: Archive, tmp_path: Path) -> None:
