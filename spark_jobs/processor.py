@@ -30,6 +30,7 @@ class Processor:
         self._database = ready.database
         self._publisher = ready.publisher
         self._scoring_data = ready.scoring_data
+        self._keeps_features = ready.keeps_features
         self._checkpoint = checkpoint
         self._driver = driver
         self._armed = armed
@@ -78,7 +79,14 @@ class Processor:
         model, shadow = current.champion.model, current.challenger
         shadow_version = shadow.model.version if shadow else None
         batch = sink.Batch(
-            batch_id, ranges, model.version, model.threshold, current.static.version, started, shadow_version
+            batch_id,
+            ranges,
+            model.version,
+            model.threshold,
+            current.static.version,
+            started,
+            shadow_version,
+            self._keeps_features,
         )
         record = patiently(name, lambda connection: sink.commit(connection, driver, batch, table))
         reach(Failpoint.AFTER_COMMIT)

@@ -56,6 +56,7 @@ class Batch:
     static_version: int
     started_at: float
     challenger_version: str | None = None  # the model that scored in shadow
+    keeps_features: bool = True  # until they are published
 
 
 def prepare(connection: Postgres) -> None:
@@ -87,7 +88,8 @@ def commit(connection: Postgres, driver: Driver, batch: Batch, outcomes: pa.Tabl
             cursor.execute(statement, {"batch_id": batch.batch_id})
         _sort_out_repeats(cursor, rows)
         _write_dead_letters(cursor, batch, rows[Kind.DEAD.value])
-        _keep_features(cursor, batch, rows[Kind.TRANSACTION.value])
+        if batch.keeps_features:
+            _keep_features(cursor, batch, rows[Kind.TRANSACTION.value])
         reach(Failpoint.AFTER_APPLY)
         counts = _count(rows)
         record, marks = _record(cursor, driver, batch, counts)

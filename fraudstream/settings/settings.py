@@ -183,6 +183,7 @@ class ArchiveSettings(Group):
         description="a folder, or where it lies in an object store, such as `s3://bucket/fraud`; empty: in `var_dir`. "
         "Its credentials are the object store's own environment variables",
     )
+    enabled: bool = Field(True, description="whether the stream publishes the features that the archive is made of")
     chunk_rows: int = Field(100_000, ge=1, le=10_000_000, description="rows read from Kafka and appended at a time")
 
 
