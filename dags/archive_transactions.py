@@ -17,7 +17,8 @@ run that is killed leaves nothing half done, and the next one goes on. docs/arch
   without their features. `./fraudctl acknowledge NUMBER --reason "…"` closes it.
 - *takes no rows*: *Concurrent transaction* means that another run was faster; else the folder or object store can't be
   written. The retry goes on.
-- *doesn't name the features of the set*: the schema was emptied under a running stream; restart it.
+- *doesn't name the features of the set*: the schema was emptied after another release had sent them; put that row of
+  `fraud.feature_sets` back.
 - *Kafka has no topic*: `./fraudctl up` creates it, or your Kafka's administrator does (docs/kafka.md).
 """
 

@@ -60,10 +60,9 @@ class Batch:
 
 
 def prepare(connection: Postgres) -> None:
-    """Makes the temporary tables that batches are copied into, and says what the features are; once a connection."""
+    """Makes the temporary tables that batches are copied into; once a connection."""
     for statement in statements.CREATE_STAGING:
         connection.execute(statement)
-    connection.execute(statements.NAME_FEATURES, (FEATURE_SET, list(FEATURE_NAMES)))
 
 
 def commit(connection: Postgres, driver: Driver, batch: Batch, outcomes: pa.Table) -> BatchRecord | None:
@@ -162,7 +161,8 @@ def _keep_features(cursor: Cursor[Any], batch: Batch, rows: Sequence[dict[str, A
     """Keeps the features of what the batch inserted until they are published."""
     if rows:
         block = pack_block([(row["partition"], row["offset"], row["features"]) for row in rows])
-        cursor.execute(statements.KEEP_FEATURES, {"batch_id": batch.batch_id, "set": FEATURE_SET, "block": block})
+        kept = {"batch_id": batch.batch_id, "set": FEATURE_SET, "names": list(FEATURE_NAMES), "block": block}
+        cursor.execute(statements.KEEP_FEATURES, kept)
 
 
 def _copy_labels(cursor: Cursor[Any], batch: Batch, rows: Sequence[dict[str, Any]]) -> None:

@@ -101,11 +101,11 @@ COPY_DEAD_LETTERS = _copy("dead_letters", _DEAD_LETTER_COLUMNS)
 #: A locked table fails the transaction after a while, so that the job can say what it waits for, and try again.
 WAIT_FOR_LOCKS = "SET LOCAL lock_timeout = '5s'"
 
-NAME_FEATURES = """
-INSERT INTO fraud.feature_sets (feature_set, names) VALUES (%s, %s) ON CONFLICT DO NOTHING
-"""
 #: Of all that was staged: what was refused as a repeat isn't published. Binary, since text would double the bytes.
 KEEP_FEATURES = """
+WITH named AS (
+    INSERT INTO fraud.feature_sets (feature_set, names) VALUES (%(set)s, %(names)s) ON CONFLICT DO NOTHING
+)
 INSERT INTO fraud.batch_features (batch_id, feature_set, features) VALUES (%(batch_id)s, %(set)s, %(block)b)
 """
 FEATURES_TO_PUBLISH = """

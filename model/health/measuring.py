@@ -26,11 +26,12 @@ PARTS = 5
 #: Transactions, and frauds among them, on which champion and challenger are compared.
 LEAST_COMPARED, LEAST_FRAUDS = 1_000, 20
 
-_SERVED = "SELECT min(event_time), max(event_time) FROM archived WHERE model_version = ?"
 _SCORED = (
     *("transaction_id", "customer_id", "event_time", "fraud_score", "is_fraud", "shipping_country", "reasons"),
     *("challenger_version", "challenger_score", "labelled_fraud", "known_at"),
 )
+#: Each transaction has its place, so that two runs take the same ones.
+_BY_CHANCE = "hash(transaction_id)"
 _EVER = Period(datetime.fromisoformat("1970-01-01T00:00:00Z"), datetime.fromisoformat("9000-01-01T00:00:00Z"))
 
 
@@ -46,7 +47,8 @@ class Champion:
 def measure(settings: Settings, champion: Champion, now: datetime) -> Iterator[Figure]:
     """All figures of the champion. Raises ArchiveError when nothing is archived."""
     with reading.read(settings, _EVER) as found:
-        first, last = found.query("archived", _SERVED.replace("?", f"'{_quoted(champion.version)}'")).fetchall()[0]
+        served = found.filter(_by(champion)).aggregate("min(event_time), max(event_time)")
+        first, last = served.fetchall()[0]
     if first is None or last <= first:
         return
     yield from _drifts(settings, champion, first, last)
@@ -72,8 +74,8 @@ def _drifts(settings: Settings, champion: Champion, first: datetime, last: datet
 def _sample(settings: Settings, champion: Champion, period: Period, columns: list[str]) -> pa.Table:
     with reading.read(settings, period) as found:
         known = [f'"{name}"' for name in columns if name in found.columns]
-        mine = found.filter(f"model_version = '{_quoted(champion.version)}'").project(", ".join(known))
-        return mine.query("mine", f"FROM mine USING SAMPLE reservoir({SAMPLE} ROWS) REPEATABLE (1)").to_arrow_table()
+        mine = found.filter(_by(champion)).order(_BY_CHANCE).limit(SAMPLE)
+        return mine.project(", ".join(known)).to_arrow_table()
 
 
 def _of_age(
@@ -82,8 +84,8 @@ def _of_age(
     """Figures of the day of transactions that have just become so old."""
     period = Period(now - age - DAY, now - age)
     with reading.read(settings, period) as found:
-        mine = found.filter(f"model_version = '{_quoted(champion.version)}'").project(", ".join(_SCORED))
-        rows = mine.limit(SAMPLE).to_arrow_table()
+        mine = found.filter(_by(champion)).order(_BY_CHANCE).limit(SAMPLE)
+        rows = mine.project(", ".join(_SCORED)).to_arrow_table()
     if not rows.num_rows:
         return
     of = _outcomes(rows, age, quality.completeness(delays, age))
@@ -135,7 +137,7 @@ def _against_challenger(rows: pa.Table, of: Outcomes) -> Iterator[Figure]:
 def _label_delays(settings: Settings, champion: Champion, now: datetime) -> np.ndarray:
     """Seconds from event to label of the frauds of the oldest day that the champion served: by now they are known."""
     with reading.read(settings, _EVER, now) as found:
-        frauds = found.filter(f"labelled_fraud AND model_version = '{_quoted(champion.version)}'")
+        frauds = found.filter(f"labelled_fraud AND {_by(champion)}")
         rows = frauds.order("event_time").limit(SAMPLE).project("event_time, known_at").to_arrow_table()
     if not rows.num_rows:
         return np.empty(0)
@@ -162,5 +164,7 @@ def _flags(rows: pa.Table, name: str) -> np.ndarray:
     return flags
 
 
-def _quoted(text: str) -> str:
-    return text.replace("'", "''")
+def _by(champion: Champion) -> str:
+    """Condition: what the champion scored."""
+    version = champion.version.replace("'", "''")
+    return f"model_version = '{version}'"

@@ -35,7 +35,7 @@ def served_period(settings: Settings, since: datetime, until: datetime) -> Perio
         return None
     period = Period(since, min(until, archived.until))
     with reading.read(settings, period) as found:
-        sets = found.project("DISTINCT feature_set").fetchall()
+        sets = found.project("feature_set").distinct().fetchall()
     return period if sets == [(feature_set(FEATURE_NAMES),)] else None
 
 
