@@ -175,8 +175,8 @@ def _names(connection: Postgres, feature_set: str) -> Sequence[str]:
     row = connection.execute(_NAMES, (feature_set,)).fetchone()
     if row is None:
         raise ArchiveError(
-            f"fraud.feature_sets doesn't name the features of the set {feature_set}: was the schema emptied? Insert its "
-            "row from a backup; the stream writes those of its own code with each micro-batch"
+            f"fraud.feature_sets doesn't name the features of the set {feature_set}: was the schema emptied? Insert "
+            "its row from a backup; the stream writes those of its own code with each micro-batch"
         )
     names: list[str] = row[0]
     return names

@@ -46,7 +46,7 @@ def retire(settings: Settings, *, dry_run: bool) -> Iterator[tuple[Table, int]]:
             continue
         rows = _rows_before(table, kind, before)
         if rows and not dry_run:
-            table.delete(f"{kind.day} < '{before.isoformat()}'")
+            table.delete(f"{kind.day} < CAST('{before.isoformat()}' AS DATE)")
         yield kind, rows
 
 

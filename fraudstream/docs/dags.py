@@ -62,7 +62,7 @@ def _schedule(value: ast.expr) -> str:
         case ast.Call(func=ast.Name(id="AssetOrTimeSchedule"), keywords=given):
             parts_of = {keyword.arg: keyword.value for keyword in given}
             (cron, *_) = ast.literal_eval(ast.List(parts_of["timetable"].args))  # type: ignore[attr-defined]
-            return f"`{cron}`, and {_schedule(parts_of['assets'])}"
+            return f"`{cron}`, or {_schedule(parts_of['assets'])}"
         case ast.JoinedStr(values=parts):
             return f"`{''.join(_part(part) for part in parts)}`"
     return f"`{ast.unparse(value)}`"

@@ -59,8 +59,6 @@ OUTPUT_TOPICS = (
     *(Topic.SCORED_TRANSACTIONS, Topic.TRANSACTION_FEATURES, Topic.FRAUD_ALERTS, Topic.TOP_PRODUCTS),
     Topic.DEAD_LETTERS,
 )
-#: Topics that the Dag `archive_transactions` reads.
-ARCHIVED_TOPICS = (Topic.TRANSACTION_FEATURES, Topic.TRANSACTION_LABELS)
 
 
 def _topics(operation: Operation, topics: Iterable[Topic]) -> tuple[Right, ...]:

@@ -47,7 +47,7 @@ def write_served(settings: Settings, period: Period, out: Path) -> dict[str, int
     with reading.read(settings, period) as found:
         chosen = found.order("event_time, transaction_id").project(", ".join((*_ROWS, *features)))
         for number, batch in enumerate(chosen.to_arrow_reader(_PART_ROWS)):
-            pq.write_table(pa.table(batch), out / SERVED / f"part-{number:05d}.parquet")
+            pq.write_table(pa.Table.from_batches([batch]), out / SERVED / f"part-{number:05d}.parquet")
             rows += batch.num_rows
     (out / LABELS).mkdir()
     table = open_table(settings, Table.LABELS)
