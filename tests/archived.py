@@ -66,7 +66,7 @@ class Archive:
         }
         self._next += len(times)
         made = rows._part(found, FEATURE_NAMES, own)
-        lake.append(self.settings, Table.TRANSACTIONS, made, FEATURES, {0: self._next})
+        self._append(Table.TRANSACTIONS, made, FEATURES)
         return ids
 
     def labels(self, *of: tuple[str, datetime, bool]) -> None:
@@ -85,4 +85,7 @@ class Archive:
             }
             for number, (name, at, is_fraud) in enumerate(of)
         ]
-        lake.append(self.settings, Table.LABELS, pa.Table.from_pylist(made, rows._LABELS), LABELS, {0: self._next})
+        self._append(Table.LABELS, pa.Table.from_pylist(made, rows._LABELS), LABELS)
+
+    def _append(self, kind: Table, made: pa.Table, topic: tuple[str, str]) -> None:
+        lake.append(self.settings, kind, lake.open_table(self.settings, kind), made, topic, {0: self._next})

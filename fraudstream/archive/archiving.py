@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import pyarrow as pa
+from deltalake import DeltaTable
 
 from fraudstream.archive import comparison, lake, rows, topic, upkeep
 from fraudstream.archive.lake import Table
@@ -49,10 +50,10 @@ def archive(settings: Settings) -> Report:
         settings, settings.postgres.reader, name="archive", autocommit=True, begins_with=BEGINS_WITH
     ) as connection:
         before: datetime = connection.execute(_NOW).fetchall()[0][0]
-        wanted = {table: _bounds(settings, table) for table in Table}
-        found = [each for bounds in wanted.values() for each in _expired(bounds)]
-        for table, bounds in wanted.items():
-            report.appended[table] = _append_all(settings, connection, table, bounds)
+        wanted = [_work(settings, kind) for kind in Table]
+        found = [each for work in wanted for each in _expired(work.bounds)]
+        for work in wanted:
+            report.appended[work.kind] = _append_all(settings, connection, work)
         compared = comparison.compare(connection, lake.open_table(settings, Table.TRANSACTIONS), before)
     report.compared = compared.until - compared.since
     reach(Failpoint.BEFORE_ARCHIVE_NOTE)
@@ -67,29 +68,39 @@ def archive(settings: Settings) -> Report:
     return report
 
 
-def _bounds(settings: Settings, table: Table) -> Bounds:
-    kafka, name = settings.kafka.as_role(Role.READER), _TOPICS[table]
+@dataclass(frozen=True)
+class _Work:
+    """A table as it is, and what of its topic isn't in it yet."""
+
+    kind: Table
+    table: DeltaTable | None
+    bounds: Bounds
+
+
+def _work(settings: Settings, kind: Table) -> _Work:
+    kafka, name = settings.kafka.as_role(Role.READER), _TOPICS[kind]
     identity, places = topic.topic_id(kafka, name), topic.partitions(kafka, name)
-    return topic.bounds(kafka, name, identity, lake.positions(lake.open_table(settings, table), name, identity, places))
+    table = lake.open_table(settings, kind)
+    return _Work(kind, table, topic.bounds(kafka, name, identity, lake.positions(table, name, identity, places)))
 
 
-def _append_all(settings: Settings, connection: Postgres, table: Table, bounds: Bounds) -> int:
-    appended = 0
+def _append_all(settings: Settings, connection: Postgres, work: _Work) -> int:
+    appended, table, bounds = 0, work.table, work.bounds
     for chunk in topic.read(settings.kafka.as_role(Role.READER), bounds, settings.archive.chunk_rows):
         reach(Failpoint.IN_ARCHIVE_READ)
-        made = _rows(settings, connection, table, chunk)
+        made = _rows(settings, connection, work.kind, table, chunk)
         reach(Failpoint.BEFORE_ARCHIVE_APPEND)
-        lake.append(settings, table, made, (bounds.topic, bounds.topic_id), chunk.next_offsets)
+        place = bounds.topic.value, bounds.topic_id
+        table = lake.append(settings, work.kind, table, made, place, chunk.next_offsets)
         reach(Failpoint.AFTER_ARCHIVE_APPEND)
         appended += len(made)
     return appended
 
 
-def _rows(settings: Settings, connection: Postgres, table: Table, chunk: Chunk) -> pa.Table:
-    if table is Table.LABELS:
+def _rows(settings: Settings, connection: Postgres, kind: Table, table: DeltaTable | None, chunk: Chunk) -> pa.Table:
+    if kind is Table.LABELS:
         return rows.labels(chunk.messages, timedelta(seconds=settings.stream.max_future_seconds))
-    found = rows.without_archived(lake.open_table(settings, table), rows.records(chunk.messages))
-    return rows.transactions(connection, found)
+    return rows.transactions(connection, rows.without_archived(table, rows.records(chunk.messages)))
 
 
 def _expired(bounds: Bounds) -> Iterator[Difference]:

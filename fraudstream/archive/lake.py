@@ -59,27 +59,38 @@ def positions(table: DeltaTable | None, topic: str, topic_id: str, partitions: I
 
 
 def append(
-    settings: Settings, table: Table, rows: pa.Table, topic: tuple[str, str], offsets: Mapping[int, int]
-) -> None:
-    """Appends `rows`, and moves the positions of `topic` (name, id) to `offsets`, in one commit.
+    settings: Settings,
+    kind: Table,
+    seen: DeltaTable | None,
+    rows: pa.Table,
+    topic: tuple[str, str],
+    offsets: Mapping[int, int],
+) -> DeltaTable:
+    """Appends `rows`, and moves the positions of `topic` (name, id) to `offsets`, in one commit. Returns the table.
 
-    Raises ArchiveError, also when another run has moved one of the positions meanwhile.
+    `seen` is the table as it was when the rows' positions were read: what another run has appended since, for the same
+    partitions, makes it fail. Raises ArchiveError.
     """
-    where = location(settings, table)
+    where = location(settings, kind)
     if "://" not in where:
         Path(where).mkdir(mode=0o700, parents=True, exist_ok=True)
     reached = [Transaction(_application(*topic, partition), offset) for partition, offset in offsets.items()]
     try:
         write_deltalake(
-            where,
+            where if seen is None else seen,
             rows,
-            mode="append",
-            partition_by=[table.day],
-            schema_mode="merge",  # a new feature is a new column
+            mode="error" if seen is None else "append",
+            partition_by=[kind.day],
+            schema_mode=None if seen is None else "merge",  # a new feature is a new column
             commit_properties=CommitProperties(app_transactions=reached, max_commit_retries=0),
         )
     except (DeltaError, OSError) as error:
         raise ArchiveError(f"the archive at {where} takes no rows ({error}); the next run goes on from here") from error
+    table = open_table(settings, kind)
+    if positions(table, *topic, offsets) != dict(offsets):
+        raise ArchiveError(f"another run appends to {where}, too: the next one goes on from where both ended")
+    assert table is not None  # noqa: S101 (it has positions)
+    return table
 
 
 def _application(topic: str, topic_id: str, partition: int) -> str:

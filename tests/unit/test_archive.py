@@ -92,9 +92,18 @@ def test_offsets_are_part_of_the_commit_and_another_run_on_them_fails(archive: A
     table = lake.open_table(archive.settings, Table.TRANSACTIONS)
     assert lake.positions(table, *FEATURES, [0, 1]) == {0: 1}
     assert lake.positions(table, FEATURES[0], "of a topic made anew", [0]) == {}
+    archive.transactions([NOON], some(1), [0.1])  # by another run, after this one has read its positions
     with pytest.raises(ArchiveError, match="takes no rows"):
-        table.update_incremental(0)
-        lake.append(archive.settings, Table.TRANSACTIONS, table.to_pyarrow_table(), FEATURES, {0: 1})
+        lake.append(archive.settings, Table.TRANSACTIONS, table, table.to_pyarrow_table(), FEATURES, {0: 2})
+    now = lake.open_table(archive.settings, Table.TRANSACTIONS)
+    assert (now.to_pyarrow_dataset().count_rows(), lake.positions(now, *FEATURES, [0])) == (2, {0: 2})
+
+
+def test_two_first_runs_make_one_table(archive: Archive) -> None:
+    archive.transactions([NOON], some(1), [0.1])
+    made = lake.open_table(archive.settings, Table.TRANSACTIONS).to_pyarrow_table()
+    with pytest.raises(ArchiveError, match="takes no rows"):
+        lake.append(archive.settings, Table.TRANSACTIONS, None, made, FEATURES, {0: 1})
 
 
 def test_a_period_has_its_rows_with_labels_as_they_were_known(archive: Archive) -> None:
