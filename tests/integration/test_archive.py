@@ -25,6 +25,11 @@ from fraudstream.messages.contracts import Topic, iso_milliseconds
 from fraudstream.messages.features import decode_features, feature_set, unpack
 from fraudstream.settings import ENV_PREFIX, PROJECT_DIR, Settings
 from model.features.columns import FEATURE_NAMES
+from model.health import breaches
+from model.health.figure import Figure
+from model.rescoring import Day, Rescoring
+from model.rescoring import keep as rescoring_keep
+from model.serving.scorer import Scorer
 from spark_jobs import ledger, sink
 from spark_jobs.fencing import Driver
 from spark_jobs.publisher import Publisher, publish_left_over
@@ -232,3 +237,36 @@ def run(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
         timeout=120,
         check=False,
     )
+
+
+def psi(value: float, *, breached: bool) -> Figure:
+    return Figure("psi", "amount", value, 5_000, f"PSI {value} of amount", breached=breached)
+
+
+def test_a_breach_that_lasts_asks_for_a_training_once(writer: Postgres) -> None:
+    def run_of(hour: int, *found: Figure, tried: int = 0) -> list[str]:
+        began = NOW + timedelta(hours=hour)
+        return breaches.keep(writer, "m-1", found, began + timedelta(minutes=1 + tried), began)
+
+    high, fine = psi(0.5, breached=True), psi(0.1, breached=False)
+    assert [run_of(hour, high) for hour in (0, 1)] == [[], []]
+    assert run_of(2, fine) == []  # it didn't last
+    assert [run_of(hour, high) for hour in (3, 4)] == [[], []]
+    assert run_of(4, high, tried=1) == []  # a second try of the same run counts once
+    told = ["model m-1: PSI 0.5 of amount; 3 runs in a row"]
+    assert run_of(5, high) == told
+    assert run_of(5, high, tried=1) == told  # killed before it could tell
+    assert run_of(6, high) == []
+    rows = writer.execute(
+        "SELECT runs, ended_at IS NULL, asked_at IS NULL FROM fraud.model_breaches ORDER BY breach_id"
+    )
+    assert rows.fetchall() == [(2, False, True), (4, True, False)]
+
+
+def test_a_rescoring_that_is_repeated_replaces_the_first(settings: Settings, writer: Postgres) -> None:
+    scorer = Scorer.load(PROJECT_DIR / "model" / "pretrained")
+    made = Rescoring({NOW.date(): Day(transactions=3, would_flag=2, would_flag_amount=20.5)}, left_out=1)
+    numbers = [rescoring_keep(writer, made, scorer, AROUND, NOW, "run-1") for _ in range(2)]
+    assert one(writer, "SELECT rescoring_id, transactions, left_out FROM fraud.rescorings") == (numbers[1], 3, 1)
+    days = "SELECT rescoring_id, transactions, would_flag, would_flag_amount::float8 FROM fraud.rescored_days"
+    assert writer.execute(days).fetchall() == [(numbers[1], 3, 2, 20.5)]
