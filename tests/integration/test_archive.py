@@ -87,10 +87,10 @@ def archived(settings: Settings) -> pa.Table:
 
 def expire(settings: Settings, *topics: Topic) -> None:
     """Lets all messages of the topics expire, as retention would."""
-    ends = kafka_offsets.latest(settings.kafka, topics, 10)
+    ends = kafka_offsets.latest(settings.kafka, topics, 60)
     until = [TopicPartition(name, partition, end) for (name, partition), end in ends.items()]
     for answer in AdminClient(settings.kafka.client_config()).delete_records(until).values():
-        answer.result(10)
+        answer.result(60)
 
 
 def send_label(settings: Settings, **fields: Any) -> None:

@@ -72,7 +72,9 @@ def test_quality_is_of_labels_of_an_age() -> None:
     assert not any(figure.breached for figure in found.values())
 
 
-@pytest.mark.parametrize(("frauds", "completeness", "breached"), [(95, 1.0, True), (45, 0.5, True), (45, None, False)])
+@pytest.mark.parametrize(
+    ("frauds", "completeness", "breached"), [(95, 1.0, True), (60, 0.5, True), (60, 1.0, False), (60, None, False)]
+)
 def test_calibration_counts_with_the_labels_that_are_still_to_come(
     frauds: int, completeness: float | None, breached: bool
 ) -> None:
