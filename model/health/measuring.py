@@ -66,9 +66,8 @@ def _drifts(settings: Settings, champion: Champion, first: datetime, last: datet
     for name in columns:
         if name in reference.column_names and name in sample.column_names:
             subject = "score" if name == "fraud_score" else name.removeprefix(FEATURE_PREFIX)
-            yield drift.drift(
-                *(_floats(table, name) for table in (reference, sample)), subject, len(columns), whole_day=span == DAY
-            )
+            first_values, last_values = _floats(reference, name), _floats(sample, name)
+            yield drift.drift(first_values, last_values, subject, len(columns), whole_day=span == DAY)
 
 
 def _sample(settings: Settings, champion: Champion, period: Period, columns: list[str]) -> pa.Table:
