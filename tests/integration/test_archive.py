@@ -89,7 +89,8 @@ def expire(settings: Settings, *topics: Topic) -> None:
     """Lets all messages of the topics expire, as retention would."""
     ends = kafka_offsets.latest(settings.kafka, topics, 60)
     until = [TopicPartition(name, partition, end) for (name, partition), end in ends.items()]
-    for answer in AdminClient(settings.kafka.client_config()).delete_records(until).values():
+    admin = AdminClient(settings.kafka.client_config())
+    for answer in admin.delete_records(until).values():
         answer.result(60)
 
 
