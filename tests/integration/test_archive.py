@@ -186,11 +186,10 @@ def test_a_batch_that_is_published_again_after_a_part_was_archived_is_archived_o
 
 
 def test_what_kafka_lost_before_it_was_archived_is_a_difference_until_it_is_acknowledged(
-    settings: Settings, two_batches: Postgres
+    settings: Settings, two_batches: Postgres, driver: Driver, publisher: Publisher
 ) -> None:
     archiving.archive(settings)
-    driver = become_driver(two_batches, settings)
-    commit_and_publish(two_batches, driver, Publisher(settings.kafka), 2, range(7, 9))
+    commit_and_publish(two_batches, driver, publisher, 2, range(7, 9))
     expire(settings, Topic.TRANSACTION_FEATURES)
     report = archiving.archive(settings)
     *expired, missing = [difference.text for difference in report.found]
@@ -203,9 +202,10 @@ def test_what_kafka_lost_before_it_was_archived_is_a_difference_until_it_is_ackn
     assert archiving.archive(settings).found == []
 
 
-def test_a_chunk_is_a_commit_and_small_files_become_few(settings: Settings, two_batches: Postgres) -> None:
+def test_a_chunk_is_a_commit_and_small_files_become_few(
+    settings: Settings, two_batches: Postgres, driver: Driver, publisher: Publisher
+) -> None:
     small = settings.model_copy(update={"archive": settings.archive.model_copy(update={"chunk_rows": 1})})
-    driver, publisher = become_driver(two_batches, settings), Publisher(settings.kafka)
     commit_and_publish(two_batches, driver, publisher, 2, range(7, 10))
     report = archiving.archive(small)
     assert (report.appended[Table.TRANSACTIONS], report.found, report.compacted_days) == (10, [], 1)
@@ -214,8 +214,9 @@ def test_a_chunk_is_a_commit_and_small_files_become_few(settings: Settings, two_
 
 
 @pytest.mark.parametrize("point", sorted(IN_ARCHIVE))
-def test_a_killed_run_neither_loses_nor_doubles(settings: Settings, two_batches: Postgres, point: Failpoint) -> None:
-    driver, publisher = become_driver(two_batches, settings), Publisher(settings.kafka)
+def test_a_killed_run_neither_loses_nor_doubles(
+    settings: Settings, two_batches: Postgres, driver: Driver, publisher: Publisher, point: Failpoint
+) -> None:
     commit_and_publish(two_batches, driver, publisher, 2, range(7, 10))
     few = {f"{ENV_PREFIX}ARCHIVE__CHUNK_ROWS": "1"}
     killed = run(few | {f"{ENV_PREFIX}STREAM__FAILPOINTS": f"{point}=kill"})
