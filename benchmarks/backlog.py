@@ -3,9 +3,11 @@
     ./fraudctl bench backlog
     ./fraudctl bench backlog --events 100000 --out short.csv
     ./fraudctl bench backlog -- --events 2000000 --customers 1000000 --purchases 20
+    ./fraudctl bench backlog -- --without-features
 
 The simulated shop sends while no streaming job runs; then the job is started, once, and drains what waits. With
-`--purchases` it begins with the profiles of all its customers, each with so many purchases (`made_profiles`). Kafka and
+`--purchases` it begins with the profiles of all its customers, each with so many purchases (`made_profiles`); with
+`--without-features` nothing is published for the archive, so that two runs tell what that costs. Kafka and
 Postgres lie in a folder and on ports of their own, so that a running platform isn't touched. Ends with 1 when a batch
 is larger than the setting allows, or a message is lost, repeated or not accounted for.
 """
@@ -18,8 +20,10 @@ from benchmarks.measuring.accounting import differences
 from benchmarks.measuring.samples import JOB_PARTS, SERVERS, Sample, Sampler, column
 from benchmarks.measuring.stream import BenchmarkError, Stream, fresh_stream
 from fraudstream.ledger.figures import MESSAGES
+from fraudstream.settings import ENV_PREFIX
 from fraudstream.storage.connect import Postgres
 
+WITHOUT_FEATURES = {f"{ENV_PREFIX}ARCHIVE__ENABLED": "false"}
 #: What the shop is asked for; a busy machine sends less.
 SEND_RATE = 20_000
 SAMPLE_SECONDS = 2.0
@@ -56,7 +60,7 @@ def main() -> None:
         waiting = stream.lag(database)
         print(f"{waiting} messages wait; the job starts, samples go to {arguments.out}", flush=True)
         started = time.monotonic()
-        job = stream.start_job()
+        job = stream.start_job(environment=WITHOUT_FEATURES if arguments.without_features else None)
         with Sampler(stream, job, database, arguments.out) as sampler:
             while sampler.take()["lag"] and time.monotonic() - started < DRAIN_SECONDS:
                 time.sleep(SAMPLE_SECONDS)
@@ -78,6 +82,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--events", type=int, default=1_000_000, help="browse events and transactions (1000000)")
     parser.add_argument("--customers", type=int, help="of the shop (as many as it has by default)")
     parser.add_argument("--purchases", type=int, default=0, help="of each customer, before the first event (0)")
+    parser.add_argument("--without-features", action="store_true", help="publish no features for the archive")
     parser.add_argument("--out", type=Path, default=Path("backlog.csv"), help="the samples (backlog.csv)")
     return parser.parse_args()
 

@@ -2,7 +2,8 @@
 
 Deletes what is older than the settings `FRAUDSTREAM_RETENTION__…` say, in small steps, while the stream runs: rows of
 the schema `fraud` (their sums stay, in `fraud.retired_totals`), Superset's log, Airflow's own runs and the logs of its
-tasks, and checkpoints that a rebuild left behind. Rollups of seconds become minutes, and minutes hours.
+tasks, days of the archive, and checkpoints that a rebuild left behind. Rollups of seconds become minutes, and minutes
+hours.
 
 **Start**: by itself at 17 minutes past each hour, or *Trigger*. `./fraudctl retention --dry-run` says what would go.
 
@@ -39,4 +40,5 @@ with DAG(
     tags=["fraudstream", "retention"],
 ):
     SparkModuleOperator(task_id="retire", module="fraudstream.retention", niceness=10)
+    SparkModuleOperator(task_id="retire_archive", module="fraudstream.archive", arguments=["retire"], niceness=10)
     CleanAirflowOperator(task_id="clean_airflow")

@@ -3,9 +3,11 @@
 Trains a model on the newest history, compares it with the champion on a later period, asks a person, and promotes it.
 The running stream takes the new champion with its next micro-batch; nothing needs a restart.
 
-**Start**: every week, or *Trigger*. With `history` empty, the last `hours` are read from Kafka and Postgres, and all
-that Kafka retains from before with a past that was imported, so that profiles and entity risk begin as the stream's
-did; else a folder that this machine can read, as `./fraudctl produce --out` writes it.
+**Start**: every week, when `monitor_model` finds a lasting breach (the run's asset event says which), or *Trigger*.
+With `history` empty, the last `hours` are taken from the archive, with the features as they were served, where it
+covers them and no warm-up is asked for; else they are read from Kafka and Postgres, and all that Kafka retains from
+before with a past that was imported, so that profiles and entity risk begin as the stream's did. `history` may be a
+folder that this machine can read, as `./fraudctl produce --out` writes it.
 
 **Decide**: *Required actions* shows the difference in average precision with its 95% interval. An interval that
 includes 0 shows no difference: reject, or wait for more labels. *Approve* promotes. *Reject*, or no answer for three
@@ -31,14 +33,15 @@ By night: nothing. The champion goes on scoring, and an approval waits for three
 from datetime import timedelta
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk import DAG, Param
+from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, Param
+from fraudstream_airflow.assets import LASTING_BREACH
 from fraudstream_airflow.operators import SparkModuleOperator
 
 with DAG(
     "train_fraud_model",
     description="Trains a challenger, compares it with the champion, asks, and promotes",
     doc_md=__doc__,
-    schedule="@weekly",
+    schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable("0 0 * * 0", timezone="UTC"), assets=[LASTING_BREACH]),
     catchup=False,
     max_active_runs=1,
     is_paused_upon_creation=False,

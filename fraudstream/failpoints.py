@@ -25,7 +25,7 @@ PROBLEM = "failpoints are set ({spec}), which are for tests: unset FRAUDSTREAM_S
 
 
 class Failpoint(StrEnum):
-    """The places, in the order in which a micro-batch passes them."""
+    """The places, in the order in which a micro-batch, and then the archive, passes them."""
 
     BEFORE_FENCING = "before-fencing"  # the checkpoint was looked at, the epoch is still the older driver's
     AFTER_FENCING = "after-fencing"  # the older driver is fenced, nothing is published anew yet
@@ -42,10 +42,18 @@ class Failpoint(StrEnum):
     DURING_PUBLISH = "during-publish"  # a batch's first message is with the producer
     BEFORE_MARK_PUBLISHED = "before-mark-published"  # Kafka acknowledged all, the ledger doesn't know
     AFTER_MARK_PUBLISHED = "after-mark-published"  # all done but Spark's own commit
+    IN_ARCHIVE_READ = "in-archive-read"  # archive: messages are read, nothing is written
+    BEFORE_ARCHIVE_APPEND = "before-archive-append"  # archive: rows are made, the table doesn't have them
+    AFTER_ARCHIVE_APPEND = "after-archive-append"  # archive: the table has rows and offsets, nothing is compared
+    BEFORE_ARCHIVE_NOTE = "before-archive-note"  # archive: compared with the ledger, not noted
+    IN_ARCHIVE_COMPACTION = "in-archive-compaction"  # archive: a day's small files are one, the next day's aren't
+    BEFORE_ARCHIVE_VACUUM = "before-archive-vacuum"  # archive: replaced files still lie there
 
 
 #: Passed in Spark's Python workers; all others in the driver.
 ON_WORKERS = frozenset({Failpoint.IN_STATE_UPDATE, Failpoint.IN_SCORING})
+#: Passed by the Dag `archive_transactions`, not by the streaming job.
+IN_ARCHIVE = frozenset(name for name in Failpoint if "archive" in name)
 
 
 class FailpointError(FraudstreamError):

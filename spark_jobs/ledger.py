@@ -168,7 +168,12 @@ def unpublished(connection: Postgres) -> list[int]:
 
 
 def mark_published(connection: Postgres, batch_id: int) -> None:
-    """Notes that Kafka acknowledged all that a batch committed."""
+    """Notes that Kafka acknowledged all that a batch committed, of which the features were kept for that only."""
     connection.execute(
-        "UPDATE fraud.stream_batches SET published_at = now() WHERE query = %s AND batch_id = %s", (QUERY, batch_id)
+        """
+        WITH sent AS (DELETE FROM fraud.batch_features WHERE batch_id = %(batch_id)s RETURNING batch_id)
+        UPDATE fraud.stream_batches SET published_at = now(), with_features = with_features OR EXISTS (SELECT FROM sent)
+        WHERE query = %(query)s AND batch_id = %(batch_id)s
+        """,
+        {"query": QUERY, "batch_id": batch_id},
     )

@@ -25,6 +25,7 @@ class Preparation:
     scoring_data: ScoringDataCache
     generation: int
     snapshot: str | None
+    keeps_features: bool  # whether they are published, for the archive
 
 
 def prepare(settings: Settings) -> Preparation:
@@ -38,7 +39,9 @@ def prepare(settings: Settings) -> Preparation:
         connection = database.now()
         scoring_data = ScoringDataCache.load(connection, settings.shop.currency, shadow=settings.stream.shadow)
         known = known_query(connection)
-        return Preparation(database, publisher, scoring_data, known.generation, known.snapshot)
+        return Preparation(
+            database, publisher, scoring_data, known.generation, known.snapshot, settings.archive.enabled
+        )
     except PostgresUnavailableError:
         raise  # it says all
     except psycopg.OperationalError as error:

@@ -33,6 +33,7 @@ class Processor:
         self._database = ready.database
         self._publisher = ready.publisher
         self._scoring_data = ready.scoring_data
+        self._keeps_features = ready.keeps_features
         self._checkpoint = checkpoint
         self._driver = driver
         self._armed = armed
@@ -91,6 +92,7 @@ class Processor:
             shadow_version,
             self._shop,
             self._scoring_data.policy,
+            self._keeps_features,
         )
         record = patiently(name, lambda connection: sink.commit(connection, driver, batch, table))
         reach(Failpoint.AFTER_COMMIT)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 from confluent_kafka import KafkaError, Producer
 from confluent_kafka import Message as KafkaMessage
+from psycopg import Cursor
 from psycopg.rows import dict_row
 
 from fraudstream.errors import FraudstreamError
@@ -23,6 +24,13 @@ from fraudstream.messages.contracts import (
     ScoredTransaction,
     Topic,
     encode,
+)
+from fraudstream.messages.features import (
+    FEATURE_RECORD_VERSION,
+    FeatureRecord,
+    encode_features,
+    microseconds,
+    unpack_block,
 )
 from fraudstream.policy.document import Action
 from fraudstream.settings.kafka import KafkaSettings, Role
@@ -113,16 +121,51 @@ def publish_left_over(connection: Postgres, publisher: Publisher) -> None:
 
 def _messages(connection: Postgres, batch_id: int) -> Iterator[_Outgoing]:
     with connection.cursor(row_factory=dict_row) as cursor:
+        kept = _kept_features(cursor, batch_id)
         for row in cursor.execute(statements.SCORED_TO_PUBLISH, (batch_id,)).fetchall():
+            place = row.pop("kafka_partition"), row.pop("kafka_offset")
+            challenger = {name: row.pop(name) for name in ("challenger_version", "challenger_score")}
             value = encode(_scored(row))
             key = row["transaction_id"].encode()
             yield _Outgoing(Topic.SCORED_TRANSACTIONS, key, value, [])
+            if kept:
+                yield _Outgoing(Topic.TRANSACTION_FEATURES, key, kept.message(place, batch_id, row | challenger), [])
             if row["is_fraud"] if row["decision"] is None else row["decision"] != Action.ALLOW:
                 yield _Outgoing(Topic.FRAUD_ALERTS, key, value, [])
         for row in cursor.execute(statements.SALES_TO_PUBLISH, (batch_id,)).fetchall():
             yield _Outgoing(Topic.TOP_PRODUCTS, row["product_id"].encode(), encode(_window(row)), [])
         for row in cursor.execute(statements.DEAD_LETTERS_TO_PUBLISH, (batch_id,)).fetchall():
             yield _Outgoing(Topic.DEAD_LETTERS, row["key"], row["payload"], _dead_letter_headers(row))
+
+
+class _KeptFeatures(NamedTuple):
+    """The features that a batch was scored with, packed, by partition and offset."""
+
+    feature_set: str
+    by_place: dict[tuple[int, int], bytes]
+
+    def message(self, place: tuple[int, int], batch_id: int, row: dict[str, Any]) -> bytes:
+        return encode_features(
+            FeatureRecord(
+                version=FEATURE_RECORD_VERSION,
+                transaction_id=row["transaction_id"],
+                event_time_us=microseconds(row["event_time"]),
+                batch_id=batch_id,
+                model_version=row["model_version"],
+                policy_version=None if row["policy_version"] is None else str(row["policy_version"]),
+                feature_set=self.feature_set,
+                fraud_score=row["fraud_score"],
+                challenger_version=row["challenger_version"],
+                challenger_score=row["challenger_score"],
+                features=self.by_place[place],
+            )
+        )
+
+
+def _kept_features(cursor: Cursor[dict[str, Any]], batch_id: int) -> _KeptFeatures | None:
+    """What the batch kept; None for one without transactions, or whose features Kafka has acknowledged."""
+    row = cursor.execute(statements.FEATURES_TO_PUBLISH, (batch_id,), binary=True).fetchone()
+    return _KeptFeatures(row["feature_set"], unpack_block(row["features"])) if row else None
 
 
 def _scored(row: dict[str, Any]) -> ScoredTransaction:

@@ -55,13 +55,17 @@ OUTCOME = _struct(
 )
 
 #: An outcome after scoring: what is added is null but for transactions; `reasons` is JSON, and `challenger_score` null
-#: without a challenger. Of what was decided, `rule_matches` (a list of `Match`) and `rule_failures` (the error of each
-#: rule that failed, with one of the transactions) are JSON.
+#: without a challenger; `features` are packed (`fraudstream.messages.features`). Of what was decided, `rule_matches` (a
+#: list of `Match`) and `rule_failures` (the error of each rule that failed, with one of the transactions) are JSON.
 SCORED = StructType(
     [
         *(field for field in OUTCOME.fields if field.name != "features"),
         *_struct(
-            fraud_score=DoubleType(), is_fraud=BooleanType(), reasons=BinaryType(), challenger_score=DoubleType()
+            fraud_score=DoubleType(),
+            is_fraud=BooleanType(),
+            reasons=BinaryType(),
+            challenger_score=DoubleType(),
+            features=BinaryType(),
         ).fields,
         *_struct(
             decision=StringType(),

@@ -17,6 +17,7 @@ from fraudstream import failpoints
 from fraudstream.errors import FraudstreamError
 from fraudstream.failpoints import Failpoint, reach
 from fraudstream.messages.contracts import Reason
+from fraudstream.messages.features import pack
 from fraudstream.messages.validation import TRANSACTIONS
 from fraudstream.policy.live import LivePolicy
 from model.features.columns import STATEFUL_FEATURES
@@ -138,6 +139,7 @@ def score_batch(
     reasons: list[Any] = [None] * batch.num_rows
     shadow: list[Any] = [None] * batch.num_rows
     decided: dict[str, Any] = {name: [None] * batch.num_rows for name in DECIDED}
+    packed: list[Any] = [None] * batch.num_rows
     if len(rows):
         chosen = batch.take(pa.array(rows))
         features = features_of(chosen, data)
@@ -150,11 +152,14 @@ def score_batch(
         for row, probability, flag, is_shown in zip(rows, probabilities, is_fraud, shown, strict=True):
             why: list[Reason] = next(explained) if is_shown else []
             scores[row], flags[row], reasons[row] = float(probability), bool(flag), _encode_reasons(why)
+        for row, row_features in zip(rows, pack(features), strict=True):
+            packed[row] = row_features
         if challenger:
             for row, probability in zip(rows, challenger.score(features), strict=True):
                 shadow[row] = float(probability)
     columns = {name: batch.column(name) for name in batch.schema.names if name != "features"}
     added = {"fraud_score": scores, "is_fraud": flags, "reasons": reasons, "challenger_score": shadow}
+    added["features"] = packed
     return pa.RecordBatch.from_pydict(columns | added | decided, schema=_SCORED_SCHEMA)
 
 

@@ -16,18 +16,22 @@ from psycopg import Cursor
 
 from fraudstream.failpoints import Failpoint, reach
 from fraudstream.messages.contracts import Topic, Transaction, utc_time
+from fraudstream.messages.features import feature_set, pack_block
 from fraudstream.messages.money import in_minor_units
 from fraudstream.messages.reasons import DeadLetterReason
 from fraudstream.messages.redaction import redact, redact_text
 from fraudstream.messages.validation import LABELS, MAX_KEY_BYTES, MAX_MESSAGE_BYTES, TRANSACTIONS
 from fraudstream.policy.reading import PolicyAtWork
 from fraudstream.settings import ShopSettings
+from model.features.columns import FEATURE_NAMES
 from spark_jobs import fencing, ledger, rule_sink, statements
 from spark_jobs.bucket import Kind
 from spark_jobs.checkpoint import OffsetRange
 from spark_jobs.fencing import Driver
 from spark_jobs.ledger import BatchRecord, BatchState, Marks, PartitionCounts, Postgres
 
+#: The features of this code, by name.
+FEATURE_SET = feature_set(FEATURE_NAMES)
 _decode_transaction = TRANSACTIONS.decode
 _decode_label = LABELS.decode
 #: PartitionCounts' field of each kind of outcome.
@@ -56,6 +60,7 @@ class Batch:
     challenger_version: str | None = None  # the model that scored in shadow
     shop: ShopSettings = field(default_factory=ShopSettings)  # of a message that names neither shop nor currency
     policy: PolicyAtWork = field(default_factory=PolicyAtWork)
+    keeps_features: bool = True  # until they are published
 
 
 def prepare(connection: Postgres) -> None:
@@ -88,6 +93,8 @@ def commit(connection: Postgres, driver: Driver, batch: Batch, outcomes: pa.Tabl
         rule_sink.switch_off_failed(cursor, batch.policy, rows[Kind.TRANSACTION.value])
         _sort_out_repeats(cursor, rows)
         _write_dead_letters(cursor, batch, rows[Kind.DEAD.value])
+        if batch.keeps_features:
+            _keep_features(cursor, batch, rows[Kind.TRANSACTION.value])
         reach(Failpoint.AFTER_APPLY)
         counts = _count(rows)
         record, marks = _record(cursor, driver, batch, counts)
@@ -160,6 +167,14 @@ def _kept(transaction: Transaction, field: str, shop: ShopSettings) -> Any:
 def _stored_rate(rate: float) -> Decimal | None:
     """The exchange rate that the features were computed with; None where none is known (NaN)."""
     return Decimal(repr(rate)) if rate == rate else None
+
+
+def _keep_features(cursor: Cursor[Any], batch: Batch, rows: Sequence[dict[str, Any]]) -> None:
+    """Keeps the features of what the batch inserted until they are published."""
+    if rows:
+        block = pack_block([(row["partition"], row["offset"], row["features"]) for row in rows])
+        kept = {"batch_id": batch.batch_id, "set": FEATURE_SET, "names": list(FEATURE_NAMES), "block": block}
+        cursor.execute(statements.KEEP_FEATURES, kept)
 
 
 def _copy_labels(cursor: Cursor[Any], batch: Batch, rows: Sequence[dict[str, Any]]) -> None:

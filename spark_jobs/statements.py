@@ -108,6 +108,17 @@ COPY_DEAD_LETTERS = _copy("dead_letters", _DEAD_LETTER_COLUMNS)
 #: A locked table fails the transaction after a while, so that the job can say what it waits for, and try again.
 WAIT_FOR_LOCKS = "SET LOCAL lock_timeout = '5s'"
 
+#: Of all that was staged: what was refused as a repeat isn't published. Binary, since text would double the bytes.
+KEEP_FEATURES = """
+WITH named AS (
+    INSERT INTO fraud.feature_sets (feature_set, names) VALUES (%(set)s, %(names)s) ON CONFLICT DO NOTHING
+)
+INSERT INTO fraud.batch_features (batch_id, feature_set, features) VALUES (%(batch_id)s, %(set)s, %(block)b)
+"""
+FEATURES_TO_PUBLISH = """
+SELECT feature_set, features FROM fraud.batch_features WHERE batch_id = %s
+"""
+
 DEAD_LETTERS = f"""
 INSERT INTO fraud.dead_letters ({", ".join(_DEAD_LETTER_COLUMNS)})
 SELECT {", ".join(_DEAD_LETTER_COLUMNS)} FROM staged_dead_letters
@@ -326,7 +337,8 @@ SELECT kafka_partition, ingest_time, late, {FLAGGED} FROM fraud.scored_transacti
 
 SCORED_TO_PUBLISH = f"""
 SELECT {", ".join(TRANSACTION_FIELDS)}, items, fraud_score, is_fraud, threshold, reasons, model_version, scored_at,
-    {SHOP_AMOUNT} AS shop_amount, decision, policy_version, matched_rules, review_probability
+    {SHOP_AMOUNT} AS shop_amount, decision, policy_version, matched_rules, review_probability,
+    kafka_partition, kafka_offset, challenger_version, challenger_score
 FROM fraud.scored_transactions WHERE batch_id = %s ORDER BY kafka_partition, kafka_offset
 """  # noqa: S608 (constants)
 

@@ -38,7 +38,7 @@ def forget_the_stream(settings: Settings) -> None:
     """Deletes all rows, and what stream, training and registry keep in files. No job may run."""
     truncate_tables(settings, kept=("alembic_version",))
     paths = settings.paths
-    for folder in (paths.stream, paths.snapshots, paths.models, paths.training, paths.producer):
+    for folder in (paths.stream, paths.snapshots, paths.models, paths.training, paths.producer, paths.archive):
         for entry in folder.glob("*"):
             delete(entry)
     (paths.logs / LOG).unlink(missing_ok=True)

@@ -57,14 +57,20 @@ def _schedule(value: ast.expr) -> str:
             func=ast.Name(id="timedelta"), keywords=[ast.keyword(arg=unit, value=ast.Constant(value=int(count)))]
         ):
             return f"every {count} {unit}"
-        case ast.Call(func=ast.Name(id="AssetOrTimeSchedule"), keywords=keywords):
-            given = {keyword.arg: keyword.value for keyword in keywords}
-            return f"at a message on a topic, and {_schedule(given['timetable'])}"
-        case ast.Call(func=ast.Name(id="CronTriggerTimetable"), args=[expression]):
-            return _schedule(expression)
+        case ast.List(elts=assets):
+            return " or ".join(f"when {_asset(asset)} is updated" for asset in assets)
+        case ast.Call(func=ast.Name(id="AssetOrTimeSchedule"), keywords=given):
+            parts_of = {keyword.arg: keyword.value for keyword in given}
+            (cron, *_) = ast.literal_eval(ast.List(parts_of["timetable"].args))  # type: ignore[attr-defined]
+            return f"`{cron}`, or {_schedule(parts_of['assets'])}"
         case ast.JoinedStr(values=parts):
             return f"`{''.join(_part(part) for part in parts)}`"
     return f"`{ast.unparse(value)}`"
+
+
+def _asset(name: ast.expr) -> str:
+    """An asset by the name that the UI shows, of the constant that `fraudstream_airflow.assets` calls it."""
+    return f"`{ast.unparse(name).lower()}`"
 
 
 def _part(part: ast.expr) -> str:

@@ -18,7 +18,7 @@ _BELOW = """\
   replay, real)   transaction-labels  ──┘   score_transactions    dead_letters, the ledger ────► Superset
                                                  │
                                                  └──────────────► Kafka: scored-transactions, fraud-alerts,
-                                                                  top-products, dead-letters
+                                                                  top-products, dead-letters, transaction-features
 """
 
 

@@ -35,6 +35,7 @@ class ConsumerGroup(StrEnum):
     """Names of our consumers' groups."""
 
     AIRFLOW = "fraudstream-airflow"
+    ARCHIVE = "fraudstream-archive"
     COLLECT = "model-collect"
     REPLAY = "replay_dead_letters"
 
@@ -55,7 +56,8 @@ class Right:
 PRODUCER_TOPICS = (*INPUT_TOPICS, Topic.SIMULATION_TRUTH)
 #: Topics to which the streaming job publishes.
 OUTPUT_TOPICS = (
-    *(Topic.SCORED_TRANSACTIONS, Topic.FRAUD_ALERTS, Topic.FRAUD_ALERT_BELL, Topic.TOP_PRODUCTS, Topic.DEAD_LETTERS),
+    *(Topic.SCORED_TRANSACTIONS, Topic.TRANSACTION_FEATURES, Topic.FRAUD_ALERTS, Topic.FRAUD_ALERT_BELL),
+    *(Topic.TOP_PRODUCTS, Topic.DEAD_LETTERS),
 )
 
 
@@ -81,7 +83,11 @@ RIGHTS: dict[Role, tuple[Right, ...]] = {
         + _topics(Operation.WRITE, INPUT_TOPICS)
         + _group(ConsumerGroup.REPLAY)
     ),
-    Role.READER: _topics(Operation.READ, PRODUCER_TOPICS) + _group(ConsumerGroup.COLLECT),
+    Role.READER: (
+        _topics(Operation.READ, (*PRODUCER_TOPICS, Topic.TRANSACTION_FEATURES))
+        + _group(ConsumerGroup.COLLECT)
+        + _group(ConsumerGroup.ARCHIVE)
+    ),
 }  # fmt: skip
 
 #: Operations whose lack stops nobody: what they would show stays unchecked.
@@ -94,7 +100,8 @@ _WHO = {
     Role.STREAM: "the streaming job",
     Role.ALERTS: "Airflow's connection `kafka_default`, by which the Dag `fraud_alert_response` hears the bell",
     Role.REPLAY: "the Dags `replay_dead_letters` and `publish_verdicts`",
-    Role.READER: "`fraudctl status`, `rebuild`; the Dags `reconcile_stream`, `train_fraud_model`, `watch_platform`",
+    Role.READER: "`fraudctl status`, `rebuild`; the Dags `reconcile_stream`, `train_fraud_model`, `watch_platform`, "
+    "`archive_transactions`",
 }
 
 

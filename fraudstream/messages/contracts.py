@@ -28,6 +28,7 @@ class Topic(StrEnum):
     TRANSACTION_LABELS = "transaction-labels"
     SIMULATION_TRUTH = "simulation-truth"
     SCORED_TRANSACTIONS = "scored-transactions"
+    TRANSACTION_FEATURES = "transaction-features"
     FRAUD_ALERTS = "fraud-alerts"
     FRAUD_ALERT_BELL = "fraud-alert-bell"
     TOP_PRODUCTS = "top-products"

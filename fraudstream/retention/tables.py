@@ -139,6 +139,10 @@ RULES = (
     _by_time("flagged_sessions", "transactions_days", "flagged_at", f"NOT EXISTS ({_OF_SESSION})"),
     _by_time("retired_transactions", "repeats_days", "retired_at"),
     _by_time("past_transactions", "past_days", "event_time"),
+    _by_time("archive_runs", "versions_days", "finished_at", "run_id < (SELECT max(run_id) FROM fraud.archive_runs)"),
+    _by_time("model_health", "rollups_days", "measured_at"),
+    _by_time("model_breaches", "rollups_days", "ended_at"),
+    _by_time("rescorings", "versions_days", "finished_at"),
     *(_rollup(table, _columns(*names)) for table, names in ROLLUP_SUMS.items()),
     *(
         _by_time(table, "versions_days", "published_at", f"version < (SELECT max(version) FROM fraud.{table})")  # noqa: S608 (constants)

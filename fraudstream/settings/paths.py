@@ -27,6 +27,7 @@ class Paths:
         self.checkpoint = self.stream / "checkpoint"
         self.backed_up = var / "backed_up"  # an empty file: its time is that of the newest backup
         self.snapshots = var / "snapshots"  # profiles of all customers, for checkpoints to begin with
+        self.archive = var / "archive"  # scored transactions with their features, unless they lie in an object store
         self.past = var / "past"  # the simulated shop's history from before it opened
         self.mapped = var / "mapped"  # histories that an import made of a shop's own files
         self.models = var / "models"
@@ -37,7 +38,8 @@ class Paths:
         """The folders that hold secrets or customers' data: mode 0700."""
         return (
             *(self.secrets, self.run, self.postgres, self.kafka, self.airflow, self.superset),
-            *(self.stream, self.producer, self.snapshots, self.past, self.mapped, self.training, self.logs),
+            *(self.stream, self.producer, self.snapshots, self.past, self.mapped, self.archive),
+            *(self.training, self.logs),
         )
 
     def python(self, runtime: str) -> Path:

@@ -194,6 +194,18 @@ class ProducerSettings(Group):
         return frozenset(filter(None, self.without.split(",")))
 
 
+class ArchiveSettings(Group):
+    """The archive: scored transactions with their features, and labels, as Delta Lake tables."""
+
+    url: str = Field(
+        "",
+        description="a folder, or where it lies in an object store, such as `s3://bucket/fraud`; empty: in `var_dir`. "
+        "Its credentials are the object store's own environment variables",
+    )
+    enabled: bool = Field(True, description="whether the stream publishes the features that the archive is made of")
+    chunk_rows: int = Field(100_000, ge=1, le=10_000_000, description="rows read from Kafka and appended at a time")
+
+
 class AirflowSettings(Group):
     """Airflow's web server and size."""
 
@@ -244,6 +256,7 @@ class Settings(BaseSettings):
     shop: ShopSettings = ShopSettings()
     entity_risk: EntityRiskSettings = EntityRiskSettings()
     producer: ProducerSettings = ProducerSettings()
+    archive: ArchiveSettings = ArchiveSettings()
     airflow: AirflowSettings = AirflowSettings()
     superset: SupersetSettings = SupersetSettings()
     retention: RetentionSettings = RetentionSettings()
@@ -260,6 +273,11 @@ class Settings(BaseSettings):
     def checkpoint(self) -> str:
         """Location of the stream's first checkpoint: a folder or a URL, without a slash at the end."""
         return self.stream.checkpoint.rstrip("/") or str(self.paths.checkpoint)
+
+    @property
+    def archive_url(self) -> str:
+        """Location of the archive: a folder or a URL, without a slash at the end."""
+        return self.archive.url.rstrip("/") or str(self.paths.archive)
 
     @property
     def airflow_url(self) -> str:

@@ -56,7 +56,9 @@ WRITER: dict[str, WriterRights] = {
     "transaction_labels": WriterRights(update=("topic",), delete=True),
     # spark_jobs.ledger
     "stream_queries": WriterRights(update=True),
-    "stream_batches": WriterRights(update=("published_at",), delete=True),
+    "stream_batches": WriterRights(update=("published_at", "with_features"), delete=True),
+    "feature_sets": APPEND_ONLY,
+    "batch_features": WriterRights(delete=True),
     "stream_offsets": WriterRights(update=True),
     # fraudstream.ledger.rebuild, which renames what was read from a topic that was made anew
     "stream_lost_ranges": APPEND_ONLY,
@@ -87,6 +89,13 @@ WRITER: dict[str, WriterRights] = {
     "rule_counts": WriterRights(update=("amount", "changed", "matched")),
     "rule_failures": WriterRights(update=("condition", "error", "failed_at", "policy_version"), delete=True),
     "audit_log": APPEND_ONLY,
+    # fraudstream.archive
+    "archive_runs": WriterRights(delete=True),
+    # model.health and model.rescoring
+    "model_health": WriterRights(delete=True),
+    "model_breaches": WriterRights(update=("asked_at", "ended_at", "runs", "seen_at", "told"), delete=True),
+    "rescorings": WriterRights(delete=True),
+    "rescored_days": APPEND_ONLY,
     # model.past; what goes with past_transactions, the foreign key deletes
     "history_imports": WriterRights(delete=True),
     "past_transactions": WriterRights(delete=True),

@@ -4,8 +4,10 @@ It has the same files as a simulated one: browsing events, transactions and labe
 products and exchange rates as in Postgres, and the simulation's truth where there is one. What the stream refuses is
 left out here, too.
 The folder `warm_up` in it has what Kafka retains from before, and the past that was imported, if one was: profiles and
-entity risk begin with that, as the stream's do. All events of the hours asked for are held in memory while they are
-sorted: about 1 GB for 5 million. Those of the warm-up are sorted a million at a time.
+entity risk begin with that, as the stream's do. Where the archive covers the time (docs/archive.md), and nothing of a
+warm-up is asked for, the features are those that were served, and no browsing event is read. Otherwise all events of
+the hours asked for are held in memory while they are sorted: about 1 GB for 5 million. Those of the warm-up are sorted
+a million at a time.
 """
 
 import json
@@ -14,7 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import count, islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,6 +30,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from fraudstream.archive import reading
 from fraudstream.errors import FraudstreamError, told_in_one_line
 from fraudstream.kafka import access as kafka_access
 from fraudstream.kafka.acls import ConsumerGroup
@@ -48,6 +51,7 @@ from fraudstream.static_data.currencies import COLUMNS
 from fraudstream.storage.connect import PostgresUnavailableError, session
 from model.features.static import CUSTOMER_COLUMNS, PRODUCT_COLUMNS
 from model.training.history import COLUMN_TYPES, RATES_FILE, WARM_UP, WARM_UP_DATASETS, HistoryFolder
+from model.training.served import served_period, write_served
 
 console = Console(stderr=True)
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -127,6 +131,27 @@ def collect(settings: Settings, hours: float, out: Path, warm_up_hours: float | 
         raise
     except psycopg.Error as error:
         raise CollectError(f"Postgres can't be read: {error}; run ./fraudctl up") from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return rows
+
+
+def collect_served(settings: Settings, period: reading.Period, out: Path) -> dict[str, int]:
+    """Writes what was served in `period`, from the archive, as a history in the folder `out`, which it replaces.
+
+    On the simulator with the truth. Raises CollectError, ArchiveError or KafkaUnavailableError.
+    """
+    fresh = out.with_name(f".{out.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    try:
+        rows = write_served(settings, period, fresh)
+        milliseconds = (round(moment.timestamp() * 1000) for moment in (period.since, period.until))
+        rows["truth"] = _write_dataset(settings, "truth", Period(*milliseconds), fresh)
+        shutil.rmtree(out, ignore_errors=True)
+        fresh.rename(out)
+    except KafkaException as error:
+        raise ClientErrors(_account(settings)).explain(error) from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return rows
@@ -281,6 +306,9 @@ def main(
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="folder to replace; default: training/history in var")] = None,
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="compute features from Kafka, though the archive has them as served")
+    ] = False,
     existing: Annotated[Path | None, typer.Option(help="take this history instead, after a look at it")] = None,
 ) -> None:
     """Collects a history, and prints its folder as JSON: {"history": …}."""
@@ -292,7 +320,14 @@ def main(
         else:
             settings = load_settings()
             folder = out or settings.paths.training / "history"
-            rows = collect(settings, hours, folder, warm_up_hours)
+            now = datetime.now(UTC)
+            by_archive = warm_up_hours is None and not recompute
+            served = served_period(settings, now - timedelta(hours=hours), now) if by_archive else None
+            if served:
+                console.print(f"features as served from {served.since:%F %T} to {served.until:%F %T}, by the archive")
+                rows = collect_served(settings, served, folder)
+            else:
+                rows = collect(settings, hours, folder, warm_up_hours)
             console.print(f"wrote {', '.join(f'{number:,} {name}' for name, number in rows.items())} to {folder}")
     typer.echo(json.dumps({"history": str(folder.resolve())}))
 

@@ -98,15 +98,15 @@ def build(
     for start in range(0, len(transactions), _STATIC_CHUNK):
         part = slice(start, start + _STATIC_CHUNK)
         features[part, own:joined] = static.features(transactions.iloc[part], columns[part, own:])
-    labels = _labels(folder)
+    labels = labels_of(folder)
     known = _with_warm_up(folder, transactions)
     as_of = entity_features_as_of(known, labels, static.categories, entity_risk)
     features[:, joined:] = as_of[known.index.get_indexer(transactions.index)]
-    rows = _outcomes(folder, transactions[["customer_id", "event_time", "shop_amount"]], labels)
+    rows = outcomes(folder, transactions[["customer_id", "event_time", "shop_amount"]], labels)
     return Dataset(rows, features, not folder.has("truth"), labels[labels["transaction_id"].isin(rows.index)])
 
 
-def _labels(folder: HistoryFolder) -> pd.DataFrame:
+def labels_of(folder: HistoryFolder) -> pd.DataFrame:
     """All labels, those of the warm-up too, by their time; of equal times, in order of arrival."""
     parts = [each.table("labels") for each in (folder.warm_up, folder) if each.has("labels")]
     return pd.concat(parts or [folder.table("labels")]).sort_values("labelled_at", kind="stable", ignore_index=True)
@@ -142,7 +142,7 @@ def _slim(table: pa.Table) -> pd.DataFrame:
     return frame.assign(items=pd.Series(lists, frame.index, object))
 
 
-def _outcomes(folder: HistoryFolder, transactions: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
+def outcomes(folder: HistoryFolder, transactions: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
     """The last label and the truth of each transaction."""
     verdicts = labels.groupby("transaction_id")
     rows = transactions.copy()

@@ -16,6 +16,8 @@ from model.training.errors import HistoryError
 WARM_UP = "warm_up"
 RATES_FILE = "currency_rates.parquet"
 BROWSE, TRANSACTIONS, LABELS = "browse_events", "transactions", "labels"
+#: Transactions with the features that they were scored with: such a folder has no browsing events.
+SERVED = "served"
 WARM_UP_DATASETS = (BROWSE, TRANSACTIONS, LABELS)
 _TIME = pa.timestamp("ms", "UTC")
 _ITEMS = pa.list_(pa.struct([("product_id", pa.string()), ("quantity", pa.int64()), ("unit_price", pa.float64())]))
@@ -99,6 +101,8 @@ class HistoryFolder:
         return CurrencyRates.of(shop.currency, (Rate(**row) for row in pq.read_table(path).to_pylist()))
 
     def events(self) -> int:
-        """Number of browsing events and transactions, with those of the warm-up."""
+        """Number of browsing events and transactions, with those of the warm-up; of a served one, its transactions."""
+        if self.has(SERVED):
+            return self.rows(SERVED)
         folders = (self, self.warm_up)
         return sum(each.rows(name) for each in folders for name in (BROWSE, TRANSACTIONS) if each.has(name))

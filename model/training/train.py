@@ -14,8 +14,9 @@ from model.serving.artifact import ARTIFACT_FILE, CARD_FILE, METADATA_FILE
 from model.training.card import model_card
 from model.training.dataset import build
 from model.training.errors import TrainingError
-from model.training.history import HistoryFolder
+from model.training.history import SERVED, HistoryFolder
 from model.training.plots import TITLES, draw
+from model.training.served import served_dataset
 from model.training.split import Split, split_by_time
 from model.training.thresholds import ThresholdRule
 from model.training.trainer import Options, Trained, train
@@ -47,6 +48,9 @@ def write(folder: Path, trained: Trained, splits: dict[str, Split]) -> None:
 def read(path: Path, processes: int, settings: Settings) -> Split:
     """Computes the features of the history in `path`, showing progress, and splits it. Raises FraudstreamError."""
     folder = HistoryFolder(path)
+    if folder.has(SERVED):
+        console.print(f"features of {path}: as served, from the archive")
+        return split_by_time(served_dataset(folder))
     rates = folder.rates(settings.shop)
     with Progress(
         TextColumn("{task.description}"),

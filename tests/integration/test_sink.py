@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+import numpy as np
 import psycopg
 import pyarrow as pa
 import pytest
@@ -15,7 +16,9 @@ from pyspark.sql.pandas.types import to_arrow_schema
 
 from fraudstream.ledger.gaps import KafkaView
 from fraudstream.messages.contracts import ScoredTransaction, Topic
+from fraudstream.messages.features import pack
 from fraudstream.settings import Settings
+from model.features.columns import FEATURE_NAMES
 from spark_jobs import fencing, sink
 from spark_jobs.bucket import Kind
 from spark_jobs.checkpoint import OffsetRange
@@ -50,8 +53,12 @@ def row(kind: Kind, topic: Topic, offset: int | None, **fields: Any) -> dict[str
 def scored(offset: int, *, is_fraud: bool = False, **fields: Any) -> dict[str, Any]:
     value = as_bytes(transaction(**({"transaction_id": f"tx-{offset}"} | fields)))
     decision = {"fraud_score": 0.9 if is_fraud else 0.1, "is_fraud": is_fraud, "reasons": b"[]", "late": False}
-    decision["exchange_rate"] = 1.0
+    decision |= {"exchange_rate": 1.0, "features": features_of(offset)}
     return row(Kind.TRANSACTION, Topic.TRANSACTIONS, offset, key=b"c-1", value=value, **decision)
+
+
+def features_of(offset: int) -> bytes:
+    return pack(np.full((1, len(FEATURE_NAMES)), offset + 0.5))[0]
 
 
 def repeated(offset: int, **fields: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from fraudstream.kafka.acls import ConsumerGroup
 from fraudstream.messages.contracts import Topic
 from fraudstream.settings import ENV_PREFIX, PROJECT_DIR, Settings
 from fraudstream.settings.exports import secret_variables
@@ -48,7 +49,7 @@ def test_every_topic_is_made_with_replicas_that_outlive_a_broker() -> None:
 def test_every_account_may_only_what_it_names() -> None:
     users = [each["spec"] for each in documents("kafka.yaml") if each["kind"] == "KafkaUser"]
     assert len(users) == 6
-    named = {topic.value for topic in Topic} | {"fraudstream-airflow", "replay_dead_letters", "model-collect"}
+    named = {topic.value for topic in Topic} | {group.value for group in ConsumerGroup}
     for user in users:
         assert user["authentication"] == {"type": "scram-sha-512"}
         for rule in user["authorization"]["acls"]:

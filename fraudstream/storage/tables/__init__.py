@@ -4,12 +4,26 @@ Money is `numeric`: amounts in whole minor units of the transaction's currency, 
 currency; times are `timestamptz`; latitude and longitude are degrees.
 """
 
-from fraudstream.storage.tables import desk, ledger, operations, past, policy, registry, results, retention, static_data
+from fraudstream.storage.tables import (
+    archive,
+    desk,
+    health,
+    ledger,
+    operations,
+    past,
+    policy,
+    registry,
+    results,
+    retention,
+    static_data,
+)
 from fraudstream.storage.tables.schema import SCHEMA, metadata
 
 __all__ = [
     "SCHEMA",
+    "archive",
     "desk",
+    "health",
     "ledger",
     "metadata",
     "operations",

@@ -3,6 +3,7 @@
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Double,
@@ -72,6 +73,13 @@ stream_batches = Table(
     Column("duration_ms", Double, nullable=False, comment="from the micro-batch's start to this row"),
     Column("latencies_ms", ARRAY(Double), nullable=False, comment="p50, p95, p99, max: Kafka arrival to commit"),
     Column("published_at", Timestamp, comment="when Kafka acknowledged what this batch committed"),
+    Column(
+        "with_features",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="whether its transactions' features went to Kafka, too",
+    ),
     Index("stream_batches_unpublished_idx", "query", "batch_id", postgresql_where=text("published_at IS NULL")),
     Index(None, "committed_at"),
     comment="The ledger: a row a committed micro-batch",

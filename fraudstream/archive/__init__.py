@@ -1,0 +1,1 @@
+"""The archive: scored transactions with their features, and labels, as Delta Lake tables (docs/archive.md)."""
