@@ -12,6 +12,8 @@ run that is killed leaves nothing half done, and the next one goes on. docs/arch
 
 ### Triage
 
+By night: nothing. The topic keeps what isn't archived for days, and the next run takes it.
+
 - *the archive has n transactions of it, and the ledger says m*: messages expired before they were archived (look for
   *expired* in the log; raise Kafka's retention), or a table was restored from a copy. The transactions are in Postgres,
   without their features. `./fraudctl acknowledge NUMBER --reason "…"` closes it.

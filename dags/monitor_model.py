@@ -13,6 +13,8 @@ of which age, it was made of; where there are too few, it says nothing.
 
 ### Triage
 
+By night: nothing. A breach that lasts starts a training by itself, and a person approves its model by day.
+
 - *psi of …*: the feature's values aren't those that the model saw. Look first for a changed sender (a field that became
   null or another unit), then for a changed shop; only the latter is for a new model.
 - *calibration*: more, or fewer, frauds than the scores promise. Wait for the run with older labels before you act.

@@ -11,6 +11,8 @@ take have few known frauds: compare the older ones.
 
 ### Triage
 
+By night: nothing. It changes no decision, and can be run again.
+
 - *nothing is archived*: `archive_transactions` hasn't run yet, or the period lies before its first run.
 - *isn't registered*: the version's name is wrong, or `./fraudctl models` doesn't hold it any more.
 - *left out*: rows of a feature set that lacks a feature of the model.

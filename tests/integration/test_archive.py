@@ -56,7 +56,7 @@ def driver(settings: Settings, writer: Postgres) -> Driver:
 
 @pytest.fixture
 def publisher(settings: Settings) -> Publisher:
-    return Publisher(settings.kafka)
+    return Publisher(settings.kafka, settings.watch.burst_alerts)
 
 
 @pytest.fixture
