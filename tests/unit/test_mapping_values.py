@@ -118,7 +118,7 @@ def test_a_time_written_with_its_zone_comes_back(moment: datetime, zone: str) ->
     assert time_reader("iso", "UTC")(local.isoformat()) == moment
     # Without a zone it is the same hour of that clock, and of those that come twice the second.
     naive = time_reader("iso", zone)(local.replace(tzinfo=None).isoformat())
-    assert naive == local.replace(fold=1)
+    assert naive.timestamp() == local.replace(fold=1).timestamp()  # two zones' times of such an hour are never equal
 
 
 @pytest.mark.parametrize(
