@@ -46,6 +46,7 @@ BOUNDS = (
     Bound(r"descriptors/postgres", 500, Per.HOUR, "files of tables, each open once in each connection"),
     Bound(r"table/[^.]+\.fraud\.scored_transactions.*", 100_000, Per.MESSAGES, _KEPT),
     Bound(r"rows/[^.]+\.fraud\.(scored|retired)_transactions.*", 160, Per.MESSAGES, _KEPT),
+    Bound(r"rows/[^.]+\.fraud\.product_sales", 120, Per.MESSAGES, _KEPT),
     Bound(r"table/[^.]+\.fraud\..+", 15_000, Per.MESSAGES, _KEPT),
     Bound(r"rows/[^.]+\.fraud\..+", 40, Per.MESSAGES, _KEPT),
     Bound(r"table/airflow\..+", 4 * MIB, Per.HOUR, _AIRFLOW),
