@@ -32,6 +32,7 @@ from spark_jobs.fencing import Driver, Found
 from spark_jobs.publisher import _messages
 from spark_jobs.schemas import SCORED
 from tests.faults import rollups
+from tests.integration.test_sink import features_of
 from tests.messages import NOW, as_bytes, label, transaction
 
 COLUMNS = columns_with(FEATURE_NAMES)
@@ -219,6 +220,7 @@ def scored(offset: int, *, is_fraud: bool = False, **decided: Any) -> dict[str, 
         "fraud_score": 0.9 if is_fraud else 0.1,
         "is_fraud": is_fraud,
         "reasons": b"[]",
+        "features": features_of(offset),
         "rule_matches": msgspec.json.encode(matches) if matches else None,
     }
     return dict.fromkeys(SCORED.fieldNames()) | known | decided
