@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 from hypothesis import HealthCheck
@@ -12,8 +13,10 @@ from fraudstream.settings import Settings, load_settings
 from testbed import quick_spark
 from testbed.isolation import free_port, isolated_settings
 from tests.commands import fraudctl
+from tests.hooks import taken_hooks
 from tests.planted import planted_secrets
 
+NOTIFY_URLS = "FRAUDSTREAM_NOTIFY__URLS"
 SPARK_UI_PORT = "FRAUDSTREAM_STREAM__SPARK_UI_PORT"
 #: No test changes a Dag's file. At Airflow's default, all of them are parsed again every 30 s.
 RARELY_PARSED = {"AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600"}
@@ -41,9 +44,12 @@ def mapped_classes() -> Iterator[None]:
 def platform(mapped_classes: None) -> Iterator[Settings]:
     """A running platform in a folder and on ports of its own; fails with what `up` and the logs say.
 
-    Every secret setting is set, and Spark's UI is on, for tests/e2e/test_canary.py.
+    Every secret setting is set, and Spark's UI is on, for tests/e2e/test_canary.py. What it tells people is taken.
     """
-    with isolated_settings(planted_secrets() | RARELY_PARSED | {SPARK_UI_PORT: str(free_port())}) as settings:
+    secrets, others = planted_secrets(), RARELY_PARSED | {SPARK_UI_PORT: str(free_port())}
+    with taken_hooks() as hooks, ExitStack() as running:
+        secrets[NOTIFY_URLS] = f"json://127.0.0.1:{hooks.server_port}/{secrets[NOTIFY_URLS]}"
+        settings = running.enter_context(isolated_settings(secrets | others))
         try:
             fraudctl("up").check_returncode()
             yield settings

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from fraudstream.archive.reading import covered
 from fraudstream.errors import told_in_one_line
 from fraudstream.settings import load_settings
 from fraudstream.storage.connect import session
@@ -25,6 +26,10 @@ def main(
       python -m model.health
     """
     settings, now = load_settings(), datetime.now(UTC)
+    if covered(settings) is None:
+        typer.echo("nothing is archived yet: archive_transactions begins within an hour")
+        typer.echo(json.dumps({"lasting": []}))
+        return
     began = datetime.fromisoformat(run_began) if run_began else now
     with session(settings, settings.postgres.reader, name="model_health") as connection:
         current = champion(connection)

@@ -1,12 +1,10 @@
 """The checks and incidents of watch_platform on a real Postgres: each check fires on its fault, and on nothing else."""
 
-import json
 import os
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psycopg
@@ -21,6 +19,7 @@ from fraudstream.watch.checks import CHECKS, Fault, Severity, faults, parameters
 from fraudstream.watch.incidents import Incident
 from fraudstream.watch.readings import Reading
 from tests.commands import fraudctl
+from tests.hooks import Hooks, taken_hooks
 
 Postgres = psycopg.Connection[tuple[object, ...]]
 
@@ -355,33 +354,11 @@ print(WatchPlatformOperator(task_id="watch").execute({}))
 """
 
 
-class Hooks(ThreadingHTTPServer):
-    """A web server that notes what is posted."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Hook)
-        self.posted: list[dict[str, str]] = []
-
-
-class _Hook(BaseHTTPRequestHandler):
-    server: Hooks
-
-    def do_POST(self) -> None:
-        self.server.posted.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *args: object) -> None:
-        """Keeps quiet."""
-
-
 @pytest.fixture
 def hooks() -> Iterator[Hooks]:
     """The server, while it serves."""
-    with Hooks() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with taken_hooks() as server:
         yield server
-        server.shutdown()
 
 
 def watch(settings: Settings, tmp_path: Path, hooks: Hooks, **variables: str) -> str:
