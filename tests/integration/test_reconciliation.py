@@ -163,7 +163,7 @@ def test_rollups_that_agree_are_no_difference(settings: Settings, sold: Postgres
         ("UPDATE fraud.fraud_counts SET amount = 21", "fraud.fraud_counts has 21 amount, and the rows give 20"),
         ("UPDATE fraud.fraud_counts SET flagged = 0", "fraud.fraud_counts has 0 flagged, and the rows give 1"),
         ("DELETE FROM fraud.fraud_locations", "fraud.fraud_locations has 0 flagged, and the rows give 1"),
-        ("DELETE FROM fraud.fraud_alerts", "fraud.fraud_alerts has 0 flagged, and the rows give 1"),
+        ("DELETE FROM fraud.fraud_alerts", "fraud.fraud_alerts has 0 alerted, and the rows give 1"),
     ],
 )
 def test_a_rollup_of_long_ago_that_differs_is_named(settings: Settings, sold: Postgres, change: str, said: str) -> None:
