@@ -135,11 +135,14 @@ def test_pages_show_every_alert_once(connection: Connection, writer: Postgres, s
 
 
 @pytest.mark.usefixtures("empty_tables")
-def test_filters_and_views_show_what_they_say(connection: Connection, writer: Postgres) -> None:
+def test_filters_and_views_show_what_they_say(connection: Connection, writer: Postgres, owner: Postgres) -> None:
     add_alerts(writer, 12)
+    owner.execute("UPDATE fraud.fraud_alerts SET matched_rules = '{big,new device}' WHERE transaction_id = 't3'")
     assert open_ids(connection, country="fr", least="9") == ["t12", "t10"]
     assert open_ids(connection, customer="c1") == ["t11", "t1"]
-    assert len(open_ids(connection, rule="none of them", after="x y")) == 12, "there are no rules yet"
+    assert open_ids(connection, rule="new device") == ["t3"]
+    assert open_ids(connection, rule="none of them") == []
+    assert len(open_ids(connection, after="x y")) == 12
     decisions.claim(connection, "t3", "alice")
     decisions.decide(connection, decisions.Judged("t4", 0), "unsure", "not_given", "alice")
     decisions.decide(connection, decisions.Judged("t5", 0), "fraud", "not_given", "bob")
