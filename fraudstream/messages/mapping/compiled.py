@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from fraudstream.messages.mapping import values
@@ -18,6 +19,7 @@ Record = dict[str, Any]
 Fields = dict[str, Any]
 _Reader = Callable[[Any], Any]
 _HUNDREDTHS = 2
+_NUMERIC = frozenset({int, float, Decimal})
 
 
 class UnmappableError(Exception):
@@ -41,7 +43,7 @@ class _CompiledField:
         self._convert = _converter(field, kind, mapping)
         self.raw = _found(field, mapping)
         self._nothing = self._of_nothing(kind)
-        missing = frozenset(mapping.source.missing if field.missing is None else field.missing)
+        missing = _missing(field, mapping)
         self._read_there = self._converted()
         self.read = self._reader(missing)
         self.simple = self._simple(missing, mapping)
@@ -49,7 +51,7 @@ class _CompiledField:
     def _simple(self, missing: frozenset[str], mapping: Mapping) -> tuple[tuple[Step, ...], Simple] | None:
         """How the fast path reads it, and the path of its object; None where it can't."""
         source = mapping.source.format
-        if len(self.field.paths) != 1:
+        if len(self.field.paths) != 1 or _numbers(missing):
             return None
         path = self.field.paths[0]
         *parent, key = (path,) if source == "csv" else parse(path)
@@ -67,12 +69,12 @@ class _CompiledField:
             return lambda _record, _row: constant
         if self.field.row:
             return lambda _record, row: f"{self.field.prefix}{row}"
-        get, convert, nothing = self.raw, self._read_there, self._nothing
+        get, convert, nothing, numbers = self.raw, self._read_there, self._nothing, _numbers(missing)
 
         def read(record: Record, _row: int) -> Any:
             try:
                 value = get(record)
-                if value is None:
+                if value is None or (type(value) in _NUMERIC and value in numbers):
                     return nothing
                 if type(value) is str:
                     return nothing if value in missing else convert(value)
@@ -265,8 +267,16 @@ def _found(field: Field, mapping: Mapping) -> Getter:
         return _joined(getters, field.join)
     if len(getters) <= 1:
         return getters[0] if getters else lambda _record: None
-    missing = frozenset(mapping.source.missing if field.missing is None else field.missing)
-    return _first(getters, missing)
+    return _first(getters, _missing(field, mapping))
+
+
+def _missing(field: Field, mapping: Mapping) -> frozenset[str]:
+    return frozenset(mapping.source.missing if field.missing is None else field.missing)
+
+
+def _numbers(missing: frozenset[str]) -> frozenset[float]:
+    """Those of the texts that a record may also have as a number, such as the 0 of a guest's id."""
+    return frozenset(float(each) for each in missing if values.is_plain(each))
 
 
 def _getter(path: str, mapping: Mapping) -> Getter:
@@ -276,10 +286,14 @@ def _getter(path: str, mapping: Mapping) -> Getter:
 
 
 def _first(getters: list[Getter], missing: frozenset[str]) -> Getter:
+    numbers = _numbers(missing)
+
     def first(record: Record) -> Any:
         for get in getters:
             value = get(record)
-            if value is not None and (type(value) is not str or value not in missing):
+            if value is None or (type(value) is str and value in missing):
+                continue
+            if type(value) not in _NUMERIC or value not in numbers:
                 return value
         return None
 
