@@ -134,6 +134,7 @@ class MappedRecords:
         ]
         self._items = _CompiledItems(mapping.items, mapping) if mapping.items else None
         self._in_minor_units = [each.name for each in self.fields if each.field.unit == "minor"]
+        self._digits = MINOR_UNITS | source.minor_units
         self._amount = next((each for each in self.fields if each.name == "amount"), None)
         self._fixed: Fields = {"shop": source.shop} if source.shop else {}
         if source.kind is Kind.LABEL:
@@ -205,7 +206,7 @@ class MappedRecords:
         currency = event.get("currency")
         if currency is None:
             raise UnmappableError("currency", "", "has no value, and amounts are in its minor units")
-        parts = 10 ** MINOR_UNITS.get(currency, _HUNDREDTHS)
+        parts = 10 ** self._digits.get(currency, _HUNDREDTHS)
         for name in self._in_minor_units:
             if name in event:
                 event[name] /= parts

@@ -14,6 +14,7 @@ from fraudstream.errors import FraudstreamError
 from fraudstream.messages.mapping.fields import FIELDS, ITEM_FIELDS, Kind, ValueType
 from fraudstream.messages.mapping.paths import PathError, parse
 from fraudstream.messages.mapping.times import TimeFormError, check_form
+from fraudstream.messages.money import MOST_DIGITS
 
 Scalar = str | int | float | bool
 
@@ -37,6 +38,7 @@ class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     separator: str = ","
     quote: str = '"'
     header: tuple[str, ...] = ()
+    minor_units: dict[str, int] = {}
 
 
 class Field(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -214,6 +216,9 @@ def _source_problems(source: Source) -> Iterator[str]:
     for key in ("separator", "quote"):
         if len(getattr(source, key)) != 1:
             yield f"source.{key} = {getattr(source, key)!r}: must be one character"
+    for currency, digits in source.minor_units.items():
+        if not re.fullmatch("[A-Z]{3}", currency) or not 0 <= digits <= MOST_DIGITS:
+            yield f"source.minor_units.{currency} = {digits}: name a currency in capitals, and 0 to {MOST_DIGITS} digits"
     if source.record is not None:
         yield from _path_problems("source.record", source.record)
 
