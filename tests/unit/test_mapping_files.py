@@ -277,6 +277,29 @@ def test_a_webhook_becomes_an_event() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("nobody", "known_by"), [(0, "a@example.org"), ("0", "a@example.org"), (7, "7"), (False, "false")]
+)
+def test_a_number_of_json_may_mean_no_value(nobody: Any, known_by: str) -> None:
+    """As the id 0 of a guest; `missing` has it as a text."""
+    customer = {"path": ["order.customer.id", "order.email"], "missing": ["", "0"]}
+    first = {"path": "order.customer.id", "missing": ["", "0"], "default": "a@example.org"}
+    for field in (customer, first):
+        records = MappedRecords(of(WEBHOOK | {"fields": WEBHOOK["fields"] | {"customer_id": field}}))
+        event = records.event(changed(customer={"id": nobody}))
+        assert event is not None
+        assert event["customer_id"] == known_by
+
+
+def test_a_vendors_minor_units_count_before_those_of_iso() -> None:
+    records = MappedRecords(of(WEBHOOK | {"source": WEBHOOK["source"] | {"minor_units": {"JPY": 2, "KWD": 0}}}))
+    amounts = {code: records.event(changed(currency=code)) for code in ("jpy", "kwd", "bhd", "eur")}
+    assert {code: event and event["amount"] for code, event in amounts.items()} == {
+        "jpy": 12.5, "kwd": 1250.0, "bhd": 1.25, "eur": 12.5,
+    }  # fmt: skip
+    assert [event and event["items"][0]["unit_price"] for event in amounts.values()] == [12.5, 1250.0, 1.25, 12.5]
+
+
 VALUES = st.one_of(
     st.none(), st.booleans(), st.integers(-(2**40), 2**40), st.floats(), st.text(max_size=5),
     st.sampled_from(["", "1.50", "$2", "2026-03-01", "1772370300", "a\0b", 1772370300, "yes"]),
@@ -465,6 +488,8 @@ def _set(section: str, **keys: Any) -> Callable[[], dict[str, Any]]:
         (_set("source", sep=";"), "[source]: object contains unknown field `sep`; known: kind, format"),
         (_set("source", zone="Zurich"), "source.zone = 'Zurich': no time zone, such as Europe/Zurich"),
         (_set("source", encoding="ansi-1"), "source.encoding = 'ansi-1': no encoding"),
+        (_set("source", minor_units={"isk": 2}), "source.minor_units.isk = 2: name a currency in capitals"),
+        (_set("source", minor_units={"ISK": -1}), "source.minor_units.ISK = -1: name a currency in capitals"),
         (_set("source", separator=";;"), "source.separator = ';;': must be one character"),
         (_set("fields", amnt="a"), "fields.amnt: a transaction has no such field; known: transaction_id"),
         (_set("fields", amount={"path": "a", "tme": "iso"}), "fields.amount"),

@@ -218,7 +218,8 @@ def _source_problems(source: Source) -> Iterator[str]:
             yield f"source.{key} = {getattr(source, key)!r}: must be one character"
     for currency, digits in source.minor_units.items():
         if not re.fullmatch("[A-Z]{3}", currency) or not 0 <= digits <= MOST_DIGITS:
-            yield f"source.minor_units.{currency} = {digits}: name a currency in capitals, and 0 to {MOST_DIGITS} digits"
+            key = f"source.minor_units.{currency}"
+            yield f"{key} = {digits}: name a currency in capitals, and 0 to {MOST_DIGITS} digits"
     if source.record is not None:
         yield from _path_problems("source.record", source.record)
 
