@@ -84,6 +84,11 @@ def test_each_vendor_has_its_folder() -> None:
     assert {folder.name for folder in FOLDERS} == ASKED_FOR
 
 
+def test_each_folder_has_its_line_on_the_page() -> None:
+    page = (SHOPS / "README.md").read_text()
+    assert [folder.name for folder in FOLDERS if f"| [{folder.name}]({folder.name}) |" not in page] == []
+
+
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_what_is_expected_is_said_of_each_preset(folder: Path) -> None:
     expected = json.loads((folder / "expected.json").read_text())
