@@ -17,6 +17,7 @@ import pytest
 
 from fraudstream.mappings.files import read_rows
 from fraudstream.mappings.history import write_history
+from fraudstream.mappings.suggest import suggest
 from fraudstream.messages.contracts import iso_milliseconds
 from fraudstream.messages.mapping.compiled import MappedRecords, label_of
 from fraudstream.messages.mapping.decoding import as_event, mapped
@@ -118,6 +119,15 @@ def test_rows_mean_what_their_vendor_means(preset: Path) -> None:
     for number, label in expected.get("labels", {}).items():
         brought = label_of(found.events[int(number)], found.mapping)
         assert (brought and plain(brought)) == label
+
+
+@pytest.mark.parametrize("preset", [path for path in PRESETS if path.parent.name != "ga4"], ids=by_name)
+def test_what_suggest_takes_for_amounts_and_disputed_purchases_is_right(preset: Path) -> None:
+    mapping = read_mapping(preset)
+    name = "amount" if mapping.source.kind is Kind.TRANSACTION else "transaction_id"
+    suggested = suggest(sample_of(preset), mapping.source.kind).content["fields"].get(name)
+    path = suggested["path"] if isinstance(suggested, dict) else suggested
+    assert path is None or path in mapping.field(name).paths
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=by_name)
