@@ -225,6 +225,13 @@ def test_a_folder_of_parts_is_one_file_and_rows_are_counted_through(tmp_path: Pa
     ]  # fmt: skip
 
 
+def test_what_is_never_filled_is_not_guessed(tmp_path: Path) -> None:
+    """As WooCommerce's transaction_id of orders that weren't paid yet."""
+    path = tmp_path / "orders.csv"
+    path.write_bytes(text("transaction_id,id,date,customer,amount", ",7,2026-03-01,c,1", ",8,2026-03-01,c,1"))
+    assert suggest(path).content["fields"]["transaction_id"] == "id"
+
+
 def test_quoted_line_breaks_in_a_large_file(tmp_path: Path) -> None:
     rows = [f'{number},"a\nb;c",2026-03-01,c,1' for number in range(100_000)]
     path = tmp_path / "large.csv"
