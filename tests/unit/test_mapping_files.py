@@ -307,6 +307,31 @@ def test_a_vendors_minor_units_count_before_those_of_iso() -> None:
     assert [event and event["items"][0]["unit_price"] for event in amounts.values()] == [12.5, 1250.0, 1.25, 12.5]
 
 
+@pytest.mark.parametrize(
+    ("where", "kept"),
+    [
+        ({"type": ["order.paid"]}, ["order.paid"]),
+        ({"type": ["order.paid", ""]}, ["order.paid", None]),
+        ({"type": ["7"]}, [7]),
+        ({"type": {"not": ["order.paid", "7"]}}, ["draft", None]),
+        ({"type": {"not": [""]}}, ["order.paid", "draft", 7]),
+        ({"type": {"not": ["draft"]}, "order.id": ["42"]}, ["order.paid", 7, None]),
+    ],
+)
+def test_where_says_which_messages_count(where: dict[str, Any], kept: list[Any]) -> None:
+    records = MappedRecords(of(WEBHOOK | {"where": where}))
+    found = [kind for kind in ("order.paid", "draft", 7, None) if records.event(ORDER | {"type": kind}) is not None]
+    assert found == kept
+
+
+def test_a_condition_on_an_object_is_refused_by_its_path() -> None:
+    decoder = MappedDecoder(of(WEBHOOK))
+    refused = decoder.decode(msgspec.json.encode(ORDER | {"type": {"name": "order.paid"}}))
+    assert isinstance(refused, Rejection)
+    assert refused.reason is DeadLetterReason.MAPPING_FAILED
+    assert "[where] (from `type`): {'name': 'order.paid'} is an object" in refused.detail
+
+
 VALUES = st.one_of(
     st.none(), st.booleans(), st.integers(-(2**40), 2**40), st.floats(), st.text(max_size=5),
     st.sampled_from(["", "1.50", "$2", "2026-03-01", "1772370300", "a\0b", 1772370300, "yes"]),
@@ -511,6 +536,7 @@ def _set(section: str, **keys: Any) -> Callable[[], dict[str, Any]]:
             "fields.transaction_id.row = true: messages of a topic have no row",
         ),
         (_set("labels", other="maybe"), "labels.other = 'maybe'"),
+        (_set("where", type={"but": ["x"]}), "where"),
         (_set("items", sku="x"), "[items]: object contains unknown field `sku`"),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 from fraudstream.messages.mapping import values
 from fraudstream.messages.mapping.fields import FIELDS, ITEM_FIELDS, REQUIRED, Kind, ValueType
-from fraudstream.messages.mapping.file import Field, Items, Mapping, MappingError
+from fraudstream.messages.mapping.file import Field, Items, Mapping, MappingError, NotIn
 from fraudstream.messages.mapping.generated import Simple, fill_function
 from fraudstream.messages.mapping.paths import Getter, Step, getter, getter_of_columns, parse
 from fraudstream.messages.mapping.times import ISO, time_reader
@@ -113,6 +113,23 @@ class _CompiledField:
             raise MappingError(f"mapping, fields.{self.name}.{key} = {value!r}: {error}") from None
 
 
+class _Condition:
+    """A line of `[where]`."""
+
+    def __init__(self, path: str, mapping: Mapping) -> None:
+        listed = mapping.where[path]
+        self._get, self._path, self._counts = _getter(path, mapping), path, not isinstance(listed, NotIn)
+        self._listed = frozenset(map(values.text, listed.values if isinstance(listed, NotIn) else listed))
+
+    def holds(self, record: Record) -> bool:
+        """Whether a record counts. Raises UnmappableError for what is no text and no number."""
+        value = self._get(record)
+        try:
+            return (("" if value is None else values.text(value)) in self._listed) is self._counts
+        except ValueError as error:
+            raise UnmappableError("[where]", f"`{self._path}`", str(error)) from None
+
+
 class MappedRecords:
     """Maps records of one source. Raises MappingError for a constant, default or map that its field can't hold."""
 
@@ -129,9 +146,7 @@ class MappedRecords:
         self._others = tuple(field for field in self.fields if not field.simple)
         self._required = REQUIRED[source.kind]
         self._record = getter(source.record) if source.record else None
-        self._where = [
-            (_getter(path, mapping), frozenset(map(values.text, is_in))) for path, is_in in mapping.where.items()
-        ]
+        self._where = [_Condition(path, mapping) for path in mapping.where]
         self._items = _CompiledItems(mapping.items, mapping) if mapping.items else None
         self._in_minor_units = [each.name for each in self.fields if each.field.unit == "minor"]
         self._digits = MINOR_UNITS | source.minor_units
@@ -152,9 +167,8 @@ class MappedRecords:
             record = self._record(record)
         if not isinstance(record, dict):
             raise UnmappableError("record", self.mapping.source.record or "", "is no object")
-        for get, accepted in self._where:
-            value = get(record)
-            if ("" if value is None else values.text(value)) not in accepted:
+        for condition in self._where:
+            if not condition.holds(record):
                 return None
         event = self._fixed.copy()
         try:

@@ -99,12 +99,18 @@ class Labels(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     source: str = "chargeback"
 
 
+class NotIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"values": "not"}):
+    """Of `[where]`: messages count with all values but these."""
+
+    values: tuple[Scalar, ...]
+
+
 class Mapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A whole mapping. `fields` has a Field for each name, also where the file has only a path."""
 
     source: Source
     fields: dict[str, str | Field]
-    where: dict[str, tuple[Scalar, ...]] = {}
+    where: dict[str, tuple[Scalar, ...] | NotIn] = {}
     items: Items | None = None
     labels: Labels = Labels()
 
