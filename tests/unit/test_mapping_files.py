@@ -536,7 +536,7 @@ def _set(section: str, **keys: Any) -> Callable[[], dict[str, Any]]:
             "fields.transaction_id.row = true: messages of a topic have no row",
         ),
         (_set("labels", other="maybe"), "labels.other = 'maybe'"),
-        (_set("where", type={"but": ["x"]}), "where"),
+        (_set("where", type={"but": ["x"]}), "[where]: object contains unknown field `but`; known: not"),
         (_set("items", sku="x"), "[items]: object contains unknown field `sku`"),
     ],
 )

@@ -146,7 +146,7 @@ def _field(value: str | Field) -> Field:
 
 # --- what is wrong with a mapping -----------------------------------------------------------------------------------
 
-_SECTIONS: dict[str, type[Struct]] = {"source": Source, "items": Items, "labels": Labels}
+_SECTIONS: dict[str, type[Struct]] = {"source": Source, "items": Items, "labels": Labels, "where": NotIn}
 _APPLY = {
     "time": (ValueType.TIME,),
     "zone": (ValueType.TIME,),
@@ -187,7 +187,7 @@ def _field_types(content: dict[str, Any]) -> Iterator[str]:
 
 def _known(keys: list[str]) -> str:
     struct = Mapping if not keys else _SECTIONS.get(keys[0], Field) if len(keys) == 1 else Field
-    return f"; known: {', '.join(struct.__struct_fields__)}"
+    return f"; known: {', '.join(struct.__struct_encode_fields__)}"
 
 
 def _problems(mapping: Mapping) -> Iterator[str]:
