@@ -31,8 +31,8 @@ NAMES: dict[str, tuple[str, ...]] = {
     "terminal_id": ("terminalid", "terminal", "merchantid", "merchantname", "merchant", "namedest", "haendler"),
     "amount": (
         "amount", "amt", "txamount", "transactionamt", "transactionamount", "orderamount", "totalprice", "ordertotal",
-        "ordervalue", "total", "grandtotal", "purchasevalue", "betrag", "summe", "gesamt", "montant", "value", "price",
-        "amountcents", "amountminor", "totalcents",
+        "orderprice", "ordervalue", "total", "grandtotal", "purchasevalue", "betrag", "summe", "gesamt", "montant",
+        "value", "price", "amountcents", "amountminor", "totalcents",
     ),
     "currency": ("currency", "currencycode", "waehrung", "wahrung", "devise"),
     "is_fraud": (
@@ -41,7 +41,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     ),
     "labelled_at": (
         "labelledat", "labeledat", "labeltimestamp", "chargebackdate", "reportedat",
-        "disputecreated", "disputedate", "createdat", "created", "date",
+        "disputecreated", "disputedate", "initiatedat", "createdat", "created", "date",
     ),
     "session_id": ("sessionid", "session", "gasessionid", "visitid"),
     "device_id": ("deviceid", "device", "devicefingerprint", "fingerprint"),
@@ -64,6 +64,8 @@ NAMES: dict[str, tuple[str, ...]] = {
     "quantity": ("quantity", "qty", "count", "menge"),
     "unit_price": ("unitprice", "price", "einzelpreis", "amount"),
 }  # fmt: skip
+#: What an amount inside of these objects is a part of, or a change to: not the amount of a purchase.
+_PARTS_OF_AMOUNTS = re.compile("shipping|tax|discount|refund|subtotal|duties")
 ITEM_LISTS = ("items", "lineitems", "lines", "orderitems", "orderlines", "products", "positions", "basket")
 #: Columns that hold a time of day beside a date.
 TIMES_OF_DAY = ("time", "uhrzeit", "hour", "zeit", "heure", "ordertime")
@@ -117,6 +119,8 @@ def by_name(field: str, paths: Sequence[str]) -> str | None:
 
 def _rank(field: str, path: str) -> int | None:
     known = NAMES[field]
+    if field == "amount" and _PARTS_OF_AMOUNTS.search(path.rpartition(".")[0].lower()):
+        return None
     spellings = (plain(path), plain(".".join(path.split(".")[-2:])), plain(path.rpartition(".")[2]))
     ranks = [known.index(each) * len(spellings) + place for place, each in enumerate(spellings) if each in known]
     return min(ranks) if ranks else None

@@ -95,7 +95,7 @@ class _Guess:
         return found
 
     def _fields(self) -> Iterator[tuple[str, Any]]:
-        used: set[str] = set()
+        used = {path for path, column in self._columns.items() if all(value in (None, "") for value in column)}
         for name, kind in FIELDS[self._kind].items():
             free = [path for path in self._columns if path not in used or self._names is not None]
             path = self._named(name, free)

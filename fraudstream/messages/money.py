@@ -9,8 +9,9 @@ MINOR_UNITS = (
     | dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3)
     | dict.fromkeys(("CLF", "UYW"), 4)
 )
+MOST_DIGITS = 4
 _HUNDREDTHS = 2
-_UNITS = tuple(Decimal(1).scaleb(-digits) for digits in range(5))
+_UNITS = tuple(Decimal(1).scaleb(-digits) for digits in range(MOST_DIGITS + 1))
 
 
 def in_minor_units(amount: float, currency: str) -> Decimal:

@@ -24,8 +24,8 @@ from tests.unit.documents import Page
 
 #: The folders of the repository. Others beside them (`var`, a history, a model of one's own) aren't ours.
 ROOMS = (
-    "benchmarks", "dags", "deploy", "docs", "fraudstream", "model", "plugins", "requirements", "spark_jobs", "superset",
-    "testbed", "tests",
+    "benchmarks", "dags", "deploy", "docs", "examples", "fraudstream", "model", "plugins", "requirements", "spark_jobs",
+    "superset", "testbed", "tests",
 )  # fmt: skip
 #: Written by release: what it says was true then.
 HISTORY = PROJECT_DIR / "CHANGELOG.md"

@@ -225,6 +225,13 @@ def test_a_folder_of_parts_is_one_file_and_rows_are_counted_through(tmp_path: Pa
     ]  # fmt: skip
 
 
+def test_what_is_never_filled_is_not_guessed(tmp_path: Path) -> None:
+    """As WooCommerce's transaction_id of orders that weren't paid yet."""
+    path = tmp_path / "orders.csv"
+    path.write_bytes(text("transaction_id,id,date,customer,amount", ",7,2026-03-01,c,1", ",8,2026-03-01,c,1"))
+    assert suggest(path).content["fields"]["transaction_id"] == "id"
+
+
 def test_quoted_line_breaks_in_a_large_file(tmp_path: Path) -> None:
     rows = [f'{number},"a\nb;c",2026-03-01,c,1' for number in range(100_000)]
     path = tmp_path / "large.csv"
@@ -275,6 +282,54 @@ def test_a_webhook_becomes_an_event() -> None:
         "device_id": "d1", "payment_method": "other", "session_id": "none", "promo_code": "-", "shop": "tokyo",
         "items": [{"product_id": "p", "quantity": 1, "unit_price": 1250.0}],
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("nobody", "known_by"), [(0, "a@example.org"), ("0", "a@example.org"), (7, "7"), (False, "false")]
+)
+def test_a_number_of_json_may_mean_no_value(nobody: Any, known_by: str) -> None:
+    """As the id 0 of a guest; `missing` has it as a text."""
+    customer = {"path": ["order.customer.id", "order.email"], "missing": ["", "0"]}
+    first = {"path": "order.customer.id", "missing": ["", "0"], "default": "a@example.org"}
+    for field in (customer, first):
+        records = MappedRecords(of(WEBHOOK | {"fields": WEBHOOK["fields"] | {"customer_id": field}}))
+        event = records.event(changed(customer={"id": nobody}))
+        assert event is not None
+        assert event["customer_id"] == known_by
+
+
+def test_a_vendors_minor_units_count_before_those_of_iso() -> None:
+    records = MappedRecords(of(WEBHOOK | {"source": WEBHOOK["source"] | {"minor_units": {"JPY": 2, "KWD": 0}}}))
+    amounts = {code: records.event(changed(currency=code)) for code in ("jpy", "kwd", "bhd", "eur")}
+    assert {code: event and event["amount"] for code, event in amounts.items()} == {
+        "jpy": 12.5, "kwd": 1250.0, "bhd": 1.25, "eur": 12.5,
+    }  # fmt: skip
+    assert [event and event["items"][0]["unit_price"] for event in amounts.values()] == [12.5, 1250.0, 1.25, 12.5]
+
+
+@pytest.mark.parametrize(
+    ("where", "kept"),
+    [
+        ({"type": ["order.paid"]}, ["order.paid"]),
+        ({"type": ["order.paid", ""]}, ["order.paid", None]),
+        ({"type": ["7"]}, [7]),
+        ({"type": {"not": ["order.paid", "7"]}}, ["draft", None]),
+        ({"type": {"not": [""]}}, ["order.paid", "draft", 7]),
+        ({"type": {"not": ["draft"]}, "order.id": ["42"]}, ["order.paid", 7, None]),
+    ],
+)
+def test_where_says_which_messages_count(where: dict[str, Any], kept: list[Any]) -> None:
+    records = MappedRecords(of(WEBHOOK | {"where": where}))
+    found = [kind for kind in ("order.paid", "draft", 7, None) if records.event(ORDER | {"type": kind}) is not None]
+    assert found == kept
+
+
+def test_a_condition_on_an_object_is_refused_by_its_path() -> None:
+    decoder = MappedDecoder(of(WEBHOOK))
+    refused = decoder.decode(msgspec.json.encode(ORDER | {"type": {"name": "order.paid"}}))
+    assert isinstance(refused, Rejection)
+    assert refused.reason is DeadLetterReason.MAPPING_FAILED
+    assert "[where] (from `type`): {'name': 'order.paid'} is an object" in refused.detail
 
 
 VALUES = st.one_of(
@@ -465,6 +520,8 @@ def _set(section: str, **keys: Any) -> Callable[[], dict[str, Any]]:
         (_set("source", sep=";"), "[source]: object contains unknown field `sep`; known: kind, format"),
         (_set("source", zone="Zurich"), "source.zone = 'Zurich': no time zone, such as Europe/Zurich"),
         (_set("source", encoding="ansi-1"), "source.encoding = 'ansi-1': no encoding"),
+        (_set("source", minor_units={"isk": 2}), "source.minor_units.isk = 2: name a currency in capitals"),
+        (_set("source", minor_units={"ISK": -1}), "source.minor_units.ISK = -1: name a currency in capitals"),
         (_set("source", separator=";;"), "source.separator = ';;': must be one character"),
         (_set("fields", amnt="a"), "fields.amnt: a transaction has no such field; known: transaction_id"),
         (_set("fields", amount={"path": "a", "tme": "iso"}), "fields.amount"),
@@ -479,6 +536,7 @@ def _set(section: str, **keys: Any) -> Callable[[], dict[str, Any]]:
             "fields.transaction_id.row = true: messages of a topic have no row",
         ),
         (_set("labels", other="maybe"), "labels.other = 'maybe'"),
+        (_set("where", type={"but": ["x"]}), "[where]: object contains unknown field `but`; known: not"),
         (_set("items", sku="x"), "[items]: object contains unknown field `sku`"),
     ],
 )

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from fraudstream.messages.mapping import values
 from fraudstream.messages.mapping.fields import FIELDS, ITEM_FIELDS, REQUIRED, Kind, ValueType
-from fraudstream.messages.mapping.file import Field, Items, Mapping, MappingError
+from fraudstream.messages.mapping.file import Field, Items, Mapping, MappingError, NotIn
 from fraudstream.messages.mapping.generated import Simple, fill_function
 from fraudstream.messages.mapping.paths import Getter, Step, getter, getter_of_columns, parse
 from fraudstream.messages.mapping.times import ISO, time_reader
@@ -18,6 +19,7 @@ Record = dict[str, Any]
 Fields = dict[str, Any]
 _Reader = Callable[[Any], Any]
 _HUNDREDTHS = 2
+_NUMERIC = frozenset({int, float, Decimal})
 
 
 class UnmappableError(Exception):
@@ -41,7 +43,7 @@ class _CompiledField:
         self._convert = _converter(field, kind, mapping)
         self.raw = _found(field, mapping)
         self._nothing = self._of_nothing(kind)
-        missing = frozenset(mapping.source.missing if field.missing is None else field.missing)
+        missing = _missing(field, mapping)
         self._read_there = self._converted()
         self.read = self._reader(missing)
         self.simple = self._simple(missing, mapping)
@@ -49,7 +51,7 @@ class _CompiledField:
     def _simple(self, missing: frozenset[str], mapping: Mapping) -> tuple[tuple[Step, ...], Simple] | None:
         """How the fast path reads it, and the path of its object; None where it can't."""
         source = mapping.source.format
-        if len(self.field.paths) != 1:
+        if len(self.field.paths) != 1 or _numbers(missing):
             return None
         path = self.field.paths[0]
         *parent, key = (path,) if source == "csv" else parse(path)
@@ -67,12 +69,12 @@ class _CompiledField:
             return lambda _record, _row: constant
         if self.field.row:
             return lambda _record, row: f"{self.field.prefix}{row}"
-        get, convert, nothing = self.raw, self._read_there, self._nothing
+        get, convert, nothing, numbers = self.raw, self._read_there, self._nothing, _numbers(missing)
 
         def read(record: Record, _row: int) -> Any:
             try:
                 value = get(record)
-                if value is None:
+                if value is None or (type(value) in _NUMERIC and value in numbers):
                     return nothing
                 if type(value) is str:
                     return nothing if value in missing else convert(value)
@@ -111,6 +113,23 @@ class _CompiledField:
             raise MappingError(f"mapping, fields.{self.name}.{key} = {value!r}: {error}") from None
 
 
+class _Condition:
+    """A line of `[where]`."""
+
+    def __init__(self, path: str, mapping: Mapping) -> None:
+        listed = mapping.where[path]
+        self._get, self._path, self._counts = _getter(path, mapping), path, not isinstance(listed, NotIn)
+        self._listed = frozenset(map(values.text, listed.values if isinstance(listed, NotIn) else listed))
+
+    def holds(self, record: Record) -> bool:
+        """Whether a record counts. Raises UnmappableError for what is no text and no number."""
+        value = self._get(record)
+        try:
+            return (("" if value is None else values.text(value)) in self._listed) is self._counts
+        except ValueError as error:
+            raise UnmappableError("[where]", f"`{self._path}`", str(error)) from None
+
+
 class MappedRecords:
     """Maps records of one source. Raises MappingError for a constant, default or map that its field can't hold."""
 
@@ -127,11 +146,10 @@ class MappedRecords:
         self._others = tuple(field for field in self.fields if not field.simple)
         self._required = REQUIRED[source.kind]
         self._record = getter(source.record) if source.record else None
-        self._where = [
-            (_getter(path, mapping), frozenset(map(values.text, is_in))) for path, is_in in mapping.where.items()
-        ]
+        self._where = [_Condition(path, mapping) for path in mapping.where]
         self._items = _CompiledItems(mapping.items, mapping) if mapping.items else None
         self._in_minor_units = [each.name for each in self.fields if each.field.unit == "minor"]
+        self._digits = MINOR_UNITS | source.minor_units
         self._amount = next((each for each in self.fields if each.name == "amount"), None)
         self._fixed: Fields = {"shop": source.shop} if source.shop else {}
         if source.kind is Kind.LABEL:
@@ -149,9 +167,8 @@ class MappedRecords:
             record = self._record(record)
         if not isinstance(record, dict):
             raise UnmappableError("record", self.mapping.source.record or "", "is no object")
-        for get, accepted in self._where:
-            value = get(record)
-            if ("" if value is None else values.text(value)) not in accepted:
+        for condition in self._where:
+            if not condition.holds(record):
                 return None
         event = self._fixed.copy()
         try:
@@ -203,7 +220,7 @@ class MappedRecords:
         currency = event.get("currency")
         if currency is None:
             raise UnmappableError("currency", "", "has no value, and amounts are in its minor units")
-        parts = 10 ** MINOR_UNITS.get(currency, _HUNDREDTHS)
+        parts = 10 ** self._digits.get(currency, _HUNDREDTHS)
         for name in self._in_minor_units:
             if name in event:
                 event[name] /= parts
@@ -265,8 +282,16 @@ def _found(field: Field, mapping: Mapping) -> Getter:
         return _joined(getters, field.join)
     if len(getters) <= 1:
         return getters[0] if getters else lambda _record: None
-    missing = frozenset(mapping.source.missing if field.missing is None else field.missing)
-    return _first(getters, missing)
+    return _first(getters, _missing(field, mapping))
+
+
+def _missing(field: Field, mapping: Mapping) -> frozenset[str]:
+    return frozenset(mapping.source.missing if field.missing is None else field.missing)
+
+
+def _numbers(missing: frozenset[str]) -> frozenset[float]:
+    """Those of the texts that a record may also have as a number, such as the 0 of a guest's id."""
+    return frozenset(float(each) for each in missing if values.is_plain(each))
 
 
 def _getter(path: str, mapping: Mapping) -> Getter:
@@ -276,10 +301,14 @@ def _getter(path: str, mapping: Mapping) -> Getter:
 
 
 def _first(getters: list[Getter], missing: frozenset[str]) -> Getter:
+    numbers = _numbers(missing)
+
     def first(record: Record) -> Any:
         for get in getters:
             value = get(record)
-            if value is not None and (type(value) is not str or value not in missing):
+            if value is None or (type(value) is str and value in missing):
+                continue
+            if type(value) not in _NUMERIC or value not in numbers:
                 return value
         return None
 

@@ -14,6 +14,7 @@ from fraudstream.errors import FraudstreamError
 from fraudstream.messages.mapping.fields import FIELDS, ITEM_FIELDS, Kind, ValueType
 from fraudstream.messages.mapping.paths import PathError, parse
 from fraudstream.messages.mapping.times import TimeFormError, check_form
+from fraudstream.messages.money import MOST_DIGITS
 
 Scalar = str | int | float | bool
 
@@ -37,6 +38,7 @@ class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     separator: str = ","
     quote: str = '"'
     header: tuple[str, ...] = ()
+    minor_units: dict[str, int] = {}
 
 
 class Field(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -97,12 +99,18 @@ class Labels(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     source: str = "chargeback"
 
 
+class NotIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"values": "not"}):
+    """Of `[where]`: messages count with all values but these."""
+
+    values: tuple[Scalar, ...]
+
+
 class Mapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A whole mapping. `fields` has a Field for each name, also where the file has only a path."""
 
     source: Source
     fields: dict[str, str | Field]
-    where: dict[str, tuple[Scalar, ...]] = {}
+    where: dict[str, tuple[Scalar, ...] | NotIn] = {}
     items: Items | None = None
     labels: Labels = Labels()
 
@@ -138,7 +146,7 @@ def _field(value: str | Field) -> Field:
 
 # --- what is wrong with a mapping -----------------------------------------------------------------------------------
 
-_SECTIONS: dict[str, type[Struct]] = {"source": Source, "items": Items, "labels": Labels}
+_SECTIONS: dict[str, type[Struct]] = {"source": Source, "items": Items, "labels": Labels, "where": NotIn}
 _APPLY = {
     "time": (ValueType.TIME,),
     "zone": (ValueType.TIME,),
@@ -179,7 +187,7 @@ def _field_types(content: dict[str, Any]) -> Iterator[str]:
 
 def _known(keys: list[str]) -> str:
     struct = Mapping if not keys else _SECTIONS.get(keys[0], Field) if len(keys) == 1 else Field
-    return f"; known: {', '.join(struct.__struct_fields__)}"
+    return f"; known: {', '.join(struct.__struct_encode_fields__)}"
 
 
 def _problems(mapping: Mapping) -> Iterator[str]:
@@ -214,6 +222,10 @@ def _source_problems(source: Source) -> Iterator[str]:
     for key in ("separator", "quote"):
         if len(getattr(source, key)) != 1:
             yield f"source.{key} = {getattr(source, key)!r}: must be one character"
+    for currency, digits in source.minor_units.items():
+        if not re.fullmatch("[A-Z]{3}", currency) or not 0 <= digits <= MOST_DIGITS:
+            key = f"source.minor_units.{currency}"
+            yield f"{key} = {digits}: name a currency in capitals, and 0 to {MOST_DIGITS} digits"
     if source.record is not None:
         yield from _path_problems("source.record", source.record)
 

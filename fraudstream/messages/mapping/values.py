@@ -62,6 +62,11 @@ def number(value: Any, decimal: str = ".") -> float:
     return found
 
 
+def is_plain(value: str) -> bool:
+    """Whether a text is a number as a machine writes it, such as `0` or `-1.5`."""
+    return _PLAIN.fullmatch(value) is not None
+
+
 def count(value: Any) -> int:
     """A whole number."""
     if type(value) is int:
