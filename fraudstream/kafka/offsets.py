@@ -16,8 +16,8 @@ from fraudstream.settings.kafka import KafkaSettings
 Place = tuple[str, int]
 Offsets = dict[Place, int]
 
-#: What is said of a partition while it gets a leader: librdkafka hands that on.
-_WITHOUT_LEADER = {KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION}
+#: What is said of a partition while it gets a leader: librdkafka hands that on, or says itself that it found none.
+_WITHOUT_LEADER = {KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError._NOENT}
 _AGAIN_SECONDS = 0.2
 
 
