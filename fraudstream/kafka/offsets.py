@@ -102,6 +102,8 @@ def _answers(
             if error.args[0].code() not in _WITHOUT_LEADER or time.monotonic() + _AGAIN_SECONDS > deadline:
                 raise
         time.sleep(_AGAIN_SECONDS)
+        # The client keeps "no leader" for minutes, and asks no broker again unless it is told to.
+        admin.list_topics(timeout=_left(deadline))
     return {}
 
 
