@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, StorageState, sync_playwright
+from playwright.sync_api import Browser, Page, StorageState, expect, sync_playwright
 from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from fraudstream.local.parts import superset
@@ -27,6 +27,8 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+#: A page may take this long: a first sight of it, on two cores that two suites share.
+SEEN_MS = 30_000
 SIGN_IN_TRIES = 4
 VIEWPORT = {"width": 1400, "height": 900}
 
@@ -37,6 +39,7 @@ def browser() -> Iterator[Browser]:
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if not found:
         pytest.skip("no Chromium on this machine: apt-get install chromium")
+    expect.set_options(timeout=SEEN_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
         yield browser
@@ -53,7 +56,7 @@ def sign_in(platform: Settings, browser: Browser, username: str) -> StorageState
         page.locator("input[name=password], #password").fill(superset.password_file(platform, username).read_text())
         page.keyboard.press("Enter")
         try:
-            page.wait_for_url(lambda url: "/login" not in url, timeout=30_000)
+            page.wait_for_url(lambda url: "/login" not in url, timeout=SEEN_MS)
         except PlaywrightTimeoutError:
             continue
         return context.storage_state()

@@ -21,6 +21,12 @@ def verdicts(platform: Settings) -> list[tuple[object, ...]]:
         ).fetchall()
 
 
+def press(analyst: Page, key: str) -> None:
+    """Presses a key on a page whose script is at work: what is seen may come before it."""
+    analyst.wait_for_load_state()
+    analyst.keyboard.press(key)
+
+
 @pytest.mark.usefixtures("planted")
 def test_an_analyst_comes_from_the_dashboard_claims_decides_and_undoes(
     analyst: Page, platform: Settings, screenshots: Path
@@ -31,13 +37,13 @@ def test_an_analyst_comes_from_the_dashboard_claims_decides_and_undoes(
     expect(analyst).to_have_url(f"{platform.superset_url}/desk/alerts/planted")
     expect(analyst.get_by_role("heading", name="Why it was flagged")).to_be_visible()
     expect(analyst.get_by_text(f"ships to {MARKUP}")).to_be_visible()
-    analyst.keyboard.press("c")
+    press(analyst, "c")
     expect(analyst.get_by_text("Yours until")).to_be_visible()
     analyst.screenshot(path=screenshots / "desk-alert.png", full_page=True)
-    analyst.keyboard.press("f")
+    press(analyst, "f")
     expect(analyst.get_by_role("status")).to_contain_text("You decided fraud")
     assert verdicts(platform) == [("fraud", "analyst", True)]
-    analyst.keyboard.press("u")
+    press(analyst, "u")
     expect(analyst.get_by_role("status")).to_have_count(0)
     assert verdicts(platform) == [("fraud", "analyst", False)]
 
@@ -46,12 +52,12 @@ def test_an_analyst_comes_from_the_dashboard_claims_decides_and_undoes(
 def test_the_queue_is_worked_by_keys(analyst: Page, platform: Settings) -> None:
     analyst.goto(f"{platform.superset_url}/desk/?customer=%3Ci%3Ec1%3C%2Fi%3E")
     expect(analyst.locator("tr.marked")).to_contain_text("<i>c1</i>")
-    analyst.keyboard.press("c")
+    press(analyst, "c")
     expect(analyst.locator("tr.marked")).to_contain_text("yours")
-    analyst.keyboard.press("h")
+    press(analyst, "h")
     expect(analyst.get_by_text("No alert fits.")).to_be_visible()
     assert verdicts(platform) == [("honest", "analyst", True)]
-    analyst.keyboard.press("u")
+    press(analyst, "u")
     expect(analyst.get_by_role("status")).to_have_count(0)
 
 
