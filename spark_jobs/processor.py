@@ -83,16 +83,16 @@ class Processor:
         model, shadow = current.champion.model, current.challenger
         shadow_version = shadow.model.version if shadow else None
         batch = sink.Batch(
-            batch_id,
-            ranges,
-            model.version,
-            model.threshold,
-            current.static.version,
-            started,
-            shadow_version,
-            self._shop,
-            self._scoring_data.policy,
-            self._keeps_features,
+            batch_id=batch_id,
+            ranges=ranges,
+            model_version=model.version,
+            threshold=model.threshold,
+            static_version=current.static.version,
+            started_at=started,
+            challenger_version=shadow_version,
+            shop=self._shop,
+            policy=self._scoring_data.policy,
+            keeps_features=self._keeps_features,
         )
         record = patiently(name, lambda connection: sink.commit(connection, driver, batch, table))
         reach(Failpoint.AFTER_COMMIT)

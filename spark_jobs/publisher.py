@@ -32,7 +32,6 @@ from fraudstream.messages.features import (
     microseconds,
     unpack_block,
 )
-from fraudstream.policy.document import Action
 from fraudstream.settings.kafka import KafkaSettings, Role
 from spark_jobs import ledger, statements
 from spark_jobs.bell import Bell
@@ -125,12 +124,13 @@ def _messages(connection: Postgres, batch_id: int) -> Iterator[_Outgoing]:
         for row in cursor.execute(statements.SCORED_TO_PUBLISH, (batch_id,)).fetchall():
             place = row.pop("kafka_partition"), row.pop("kafka_offset")
             challenger = {name: row.pop(name) for name in ("challenger_version", "challenger_score")}
+            alerted = row.pop("alerted")
             value = encode(_scored(row))
             key = row["transaction_id"].encode()
             yield _Outgoing(Topic.SCORED_TRANSACTIONS, key, value, [])
             if kept:
                 yield _Outgoing(Topic.TRANSACTION_FEATURES, key, kept.message(place, batch_id, row | challenger), [])
-            if row["is_fraud"] if row["decision"] is None else row["decision"] != Action.ALLOW:
+            if alerted:
                 yield _Outgoing(Topic.FRAUD_ALERTS, key, value, [])
         for row in cursor.execute(statements.SALES_TO_PUBLISH, (batch_id,)).fetchall():
             yield _Outgoing(Topic.TOP_PRODUCTS, row["product_id"].encode(), encode(_window(row)), [])

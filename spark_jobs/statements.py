@@ -337,7 +337,7 @@ SELECT kafka_partition, ingest_time, late, {FLAGGED} FROM fraud.scored_transacti
 
 SCORED_TO_PUBLISH = f"""
 SELECT {", ".join(TRANSACTION_FIELDS)}, items, fraud_score, is_fraud, threshold, reasons, model_version, scored_at,
-    {SHOP_AMOUNT} AS shop_amount, decision, policy_version, matched_rules, review_probability,
+    {SHOP_AMOUNT} AS shop_amount, decision, policy_version, matched_rules, review_probability, {ALERTED} AS alerted,
     kafka_partition, kafka_offset, challenger_version, challenger_score
 FROM fraud.scored_transactions WHERE batch_id = %s ORDER BY kafka_partition, kafka_offset
 """  # noqa: S608 (constants)
