@@ -7,7 +7,7 @@ object store alike. Columns: docs/archive.md.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import duckdb
 import pyarrow as pa
@@ -20,9 +20,11 @@ from fraudstream.settings import Settings
 
 #: Of several labels of a transaction the newest that was known counts; of equal times, the one that came later.
 _LABELLED = """
-SELECT t.*, l.is_fraud AS labelled_fraud, l.labelled_at, l.known_at, l.source AS label_source
+SELECT t.*, l.is_fraud AS labelled_fraud, l.labelled_at, l.known_at, l.source AS label_source, l.fraud_known_at
 FROM transactions t LEFT JOIN (
-    SELECT transaction_id, is_fraud, labelled_at, known_at, source FROM labels
+    SELECT transaction_id, is_fraud, labelled_at, known_at, source,
+        min(known_at) FILTER (is_fraud) OVER (PARTITION BY transaction_id) AS fraud_known_at
+    FROM {labels}
     QUALIFY row_number() OVER (
         PARTITION BY transaction_id ORDER BY labelled_at DESC, known_at DESC, kafka_offset DESC
     ) = 1
@@ -30,9 +32,15 @@ FROM transactions t LEFT JOIN (
 """
 _NO_LABELS = """
 SELECT t.*, NULL::BOOLEAN AS labelled_fraud, NULL::TIMESTAMPTZ AS labelled_at, NULL::TIMESTAMPTZ AS known_at,
-    NULL::VARCHAR AS label_source
+    NULL::VARCHAR AS label_source, NULL::TIMESTAMPTZ AS fraud_known_at
 FROM transactions t
 """
+
+
+_OF_AGE = """(
+    SELECT x.* FROM labels x JOIN transactions USING (transaction_id)
+    WHERE epoch(x.known_at) - epoch(event_time) <= {seconds}
+)"""
 
 
 @dataclass(frozen=True)
@@ -50,8 +58,13 @@ class Period:
 
 
 @contextmanager
-def read(settings: Settings, period: Period, known_at: datetime | None = None) -> Iterator[duckdb.DuckDBPyRelation]:
+def read(
+    settings: Settings, period: Period, known_at: datetime | None = None, age: timedelta | None = None
+) -> Iterator[duckdb.DuckDBPyRelation]:
     """A relation of the transactions of `period`, with the labels that were known at `known_at`; None: all.
+
+    Of those, of each transaction only what was known when it was `age` old; None: all. `fraud_known_at` is when the
+    first label of fraud was known, whatever the newest one says.
 
     It is of the tables' versions of now, and ends with the context. Raises ArchiveError when nothing is archived yet.
     """
@@ -64,7 +77,8 @@ def read(settings: Settings, period: Period, known_at: datetime | None = None) -
             yield database.sql(_NO_LABELS)
             return
         database.register("labels", _known(labels, known_at))
-        yield database.sql(_LABELLED)
+        counted = "labels" if age is None else _OF_AGE.format(seconds=age.total_seconds())
+        yield database.sql(_LABELLED.format(labels=counted))
 
 
 def existing(settings: Settings) -> DeltaTable:

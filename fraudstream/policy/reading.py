@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fraudstream.policy import lists, versions
-from fraudstream.policy.document import Kind, Policy, Rule
+from fraudstream.policy.document import Kind, Rule
 from fraudstream.policy.errors import PolicyError
 from fraudstream.policy.live import NEVER, LivePolicy, live_rules
+from fraudstream.policy.versions import PolicyVersion
 from fraudstream.storage.connect import Postgres
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ class PolicyAtWork:
 def newest(connection: Postgres, columns: Mapping[str, str], held: PolicyAtWork) -> PolicyAtWork:
     """The policy at work now: `held` itself while nothing changed. `columns` are those that conditions may name.
 
-    A version that can't be read leaves the one that is held at work, and `problem` says so.
+    A version that can't be read leaves the one that is held at work, or the one before it, and `problem` says so.
     """
     row = connection.execute(_MARKS).fetchone()
     marks = _Marks(*row) if row else _Marks(0, None, {})
@@ -60,17 +61,20 @@ def newest(connection: Postgres, columns: Mapping[str, str], held: PolicyAtWork)
     if not marks.version:
         return PolicyAtWork(marks)
     try:
-        policy = versions.version(connection, marks.version).policy
+        chosen = versions.version(connection, marks.version)
     except PolicyError as error:
         log.error("policy version %s can't be used, going on without it: %s", marks.version, error)
         problem = f"policy version {marks.version} is not at work: {error}"
-        return PolicyAtWork(marks, held.live, held.rules, problem)
-    return _read(connection, columns, marks, policy, held)
+        if held.live is None and (before := versions.newest_readable(connection, marks.version)):
+            held = _read(connection, columns, marks, before, held)
+        return PolicyAtWork(marks, held.live, held.rules, "; ".join(filter(None, (problem, held.problem))))
+    return _read(connection, columns, marks, chosen, held)
 
 
 def _read(
-    connection: Postgres, columns: Mapping[str, str], marks: _Marks, policy: Policy, held: PolicyAtWork
+    connection: Postgres, columns: Mapping[str, str], marks: _Marks, chosen: PolicyVersion, held: PolicyAtWork
 ) -> PolicyAtWork:
+    policy = chosen.policy
     kinds: dict[str, Kind] = lists.kinds(connection)
     off = {name: condition for name, (condition, _) in marks.failed.items()}
     rules, refused = live_rules(policy, columns, kinds, off)
@@ -78,7 +82,7 @@ def _read(
     entries: dict[str, dict[str, float]] = {name: {} for name in named}
     for name, value, expires_at in connection.execute(_ENTRIES, (named,)).fetchall() if named else ():
         entries[name][value] = max(entries[name].get(value, 0.0), NEVER if expires_at is None else expires_at)
-    live = LivePolicy(marks.version, policy.thresholds, policy.random_review_share, rules, entries)
+    live = LivePolicy(chosen.version, policy.thresholds, policy.random_review_share, rules, entries)
     if held.live is None or live != held.live:
         log.info("policy %s: %s rules, %s entries of lists", live.version, len(rules), sum(map(len, entries.values())))
     else:

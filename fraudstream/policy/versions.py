@@ -1,5 +1,6 @@
 """Policy versions in Postgres: saved, approved, read. A version never changes but for its approval."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -49,6 +50,18 @@ def newest(connection: Postgres) -> PolicyVersion:
 def at_work(connection: Postgres) -> PolicyVersion:
     """The newest approved version."""
     return _one(connection, "WHERE approved_at IS NOT NULL ORDER BY policy_version DESC LIMIT 1") or _DEFAULT
+
+
+def newest_readable(connection: Postgres, below: int) -> PolicyVersion | None:
+    """The newest approved version before `below` that can be read; None when none of the last 20 can."""
+    query = (
+        "SELECT policy_version FROM fraud.policy_versions WHERE approved_at IS NOT NULL AND policy_version < %s "
+        "ORDER BY policy_version DESC LIMIT 20"
+    )
+    for (number,) in connection.execute(query, (below,)).fetchall():
+        with suppress(PolicyError):
+            return version(connection, number)
+    return None
 
 
 def version(connection: Postgres, number: int) -> PolicyVersion:
@@ -105,8 +118,8 @@ def approve(connection: Postgres, number: int, approver: str) -> PolicyVersion:
             raise PolicyError(f"policy version {number} is approved already")
         if number < working.version:
             raise PolicyError(f"policy version {number} is older than {working.version}, which is at work: roll back")
-        if waiting.author == approver:
-            raise PolicyError(f"{approver} made policy version {number}: another person has to approve it")
+        if made := _made_by(connection, approver, working.version, number):
+            raise PolicyError(f"{approver} made policy version {made}: another person has to approve it")
         done = connection.execute(
             "UPDATE fraud.policy_versions SET approver = %s, approved_at = now() "
             "WHERE policy_version = %s AND approved_at IS NULL",
@@ -130,6 +143,18 @@ def roll_back(connection: Postgres, number: int, *, author: str, comment: str) -
     target, latest = version(connection, number), newest(connection)
     said = comment or f"back to version {number}"
     return save(connection, target.policy, author=author, comment=said, based_on=latest.version, back_to=number)
+
+
+def _made_by(connection: Postgres, author: str, at_work: int, number: int) -> int | None:
+    """The newest version with changes by `author` that would be put to work with version `number`, if any.
+
+    A change is made from the newest version, approved or not, and so has in it what waits.
+    """
+    query = (
+        "SELECT max(policy_version) FROM fraud.policy_versions WHERE author = %s AND policy_version BETWEEN %s AND %s"
+    )
+    row = connection.execute(query, (author, at_work + 1, number)).fetchone()
+    return row[0] if row else None
 
 
 def _one(connection: Postgres, which: str, *values: Any) -> PolicyVersion | None:

@@ -3,7 +3,8 @@
 `fraud.analyst_verdicts` is an outbox: the desk writes a verdict, which can be undone for a minute, and is sent then.
 Its label is the same to the byte whenever it is made, and the newest label of a transaction decides by its own time:
 one that is sent twice, since a sender died before it had noted the first time, counts once. Senders lock the rows that
-they send, and leave others' alone. A verdict that is `unsure` says nothing to anybody else, and isn't sent.
+they send, and leave others' alone. A verdict that is `unsure` says nothing to anybody else, and isn't sent; nor is one
+that a newer one replaced before it was due.
 
 A run also waits for verdicts that become due within a minute. The Dag `publish_verdicts` starts one every minute, so
 that each is sent when it is due.
@@ -32,16 +33,21 @@ SEND_SECONDS = 15
 #: How long a run waits for what becomes due: as long as a verdict can be undone.
 WAIT_SECONDS = 60.0
 
-_DUE = """
-SELECT verdict_id, transaction_id, verdict = 'fraud', decided_at FROM fraud.analyst_verdicts
-WHERE published_at IS NULL AND undone_at IS NULL AND verdict <> 'unsure' AND publish_after <= now()
-ORDER BY publish_after, verdict_id LIMIT %s FOR UPDATE SKIP LOCKED
+_WAITS = """
+FROM fraud.analyst_verdicts v
+WHERE published_at IS NULL AND undone_at IS NULL AND verdict <> 'unsure' AND NOT EXISTS (
+    SELECT FROM fraud.analyst_verdicts newer
+    WHERE newer.transaction_id = v.transaction_id AND newer.revision > v.revision AND newer.undone_at IS NULL
+)
+"""
+_DUE = f"""
+SELECT verdict_id, transaction_id, verdict = 'fraud', decided_at {_WAITS} AND publish_after <= now()
+ORDER BY publish_after, verdict_id LIMIT %s FOR UPDATE OF v SKIP LOCKED
 """
 _PUBLISHED = "UPDATE fraud.analyst_verdicts SET published_at = now() WHERE verdict_id = ANY(%s)"
-_SECONDS_TO_NEXT = """
-SELECT extract(epoch FROM min(publish_after) - now())::float8 FROM fraud.analyst_verdicts
-WHERE published_at IS NULL AND undone_at IS NULL AND verdict <> 'unsure' AND publish_after > now()
-"""
+_SECONDS_TO_NEXT = f"""
+SELECT extract(epoch FROM min(publish_after) - now())::float8 {_WAITS} AND publish_after > now()
+"""  # noqa: S608 (constants)
 
 
 class VerdictsNotSentError(FraudstreamError):

@@ -28,7 +28,7 @@ LEAST_COMPARED, LEAST_FRAUDS = 1_000, 20
 
 _SCORED = (
     *("transaction_id", "customer_id", "event_time", "fraud_score", "is_fraud", "shipping_country", "reasons"),
-    *("challenger_version", "challenger_score", "labelled_fraud", "known_at"),
+    *("challenger_version", "challenger_score", "labelled_fraud"),
 )
 #: Each transaction has its place, so that two runs take the same ones.
 _BY_CHANCE = "hash(transaction_id)"
@@ -82,7 +82,7 @@ def _of_age(
 ) -> Iterator[Figure]:
     """Figures of the day of transactions that have just become so old."""
     period = Period(now - age - DAY, now - age)
-    with reading.read(settings, period) as found:
+    with reading.read(settings, period, age=age) as found:
         mine = found.filter(_by(champion)).order(_BY_CHANCE).limit(SAMPLE)
         rows = mine.project(", ".join(_SCORED)).to_arrow_table()
     if not rows.num_rows:
@@ -96,8 +96,7 @@ def _of_age(
 
 
 def _outcomes(rows: pa.Table, age: timedelta, complete: float | None) -> Outcomes:
-    known = (_seconds(rows, "known_at") - _seconds(rows, "event_time")) <= age.total_seconds()  # NaN: no label
-    fraud = _flags(rows, "labelled_fraud") & known
+    fraud = _flags(rows, "labelled_fraud")
     return Outcomes(age, _floats(rows, "fraud_score"), _flags(rows, "is_fraud"), fraud, complete)
 
 
@@ -134,13 +133,16 @@ def _against_challenger(rows: pa.Table, of: Outcomes) -> Iterator[Figure]:
 
 
 def _label_delays(settings: Settings, champion: Champion, now: datetime) -> np.ndarray:
-    """Seconds from event to label of the frauds of the oldest day that the champion served: by now they are known."""
+    """Seconds from event to the first label of fraud, of the frauds of the older half that the champion served.
+
+    By now they are known. That a bank says weeks later what an analyst has said before is no delay.
+    """
     with reading.read(settings, _EVER, now) as found:
         frauds = found.filter(f"labelled_fraud AND {_by(champion)}")
-        rows = frauds.order("event_time").limit(SAMPLE).project("event_time, known_at").to_arrow_table()
+        rows = frauds.order("event_time").limit(SAMPLE).project("event_time, fraud_known_at").to_arrow_table()
     if not rows.num_rows:
         return np.empty(0)
-    events, known = _seconds(rows, "event_time"), _seconds(rows, "known_at")
+    events, known = _seconds(rows, "event_time"), _seconds(rows, "fraud_known_at")
     oldest = events <= (events[0] + events[-1]) / 2  # the newer half's late labels are still to come
     delays: np.ndarray = (known - events)[oldest]
     return delays

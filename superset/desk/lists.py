@@ -20,7 +20,8 @@ _LISTS = "SELECT name, kind, description FROM fraud.lists WHERE kind = ANY(:kind
 _LIST = "SELECT name, kind FROM fraud.lists WHERE name = :name"
 _ACTIVE = """
 SELECT list_name, value, reason, added_by, expires_at FROM fraud.list_entries
-WHERE value = ANY(:values) AND removed_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+WHERE list_name = ANY(:names) AND value = ANY(:values)
+    AND removed_at IS NULL AND (expires_at IS NULL OR expires_at > now())
 """
 _REPLACE = """
 UPDATE fraud.list_entries SET removed_by = :me, removed_at = now()
@@ -44,11 +45,13 @@ def offered(connection: Connection, transaction: Row) -> list[dict[str, Any]]:
     if not there or not there["there"]:
         return []
     entities = _entities(transaction)
-    active = rows(connection, _ACTIVE, values=list(entities.values()))
+    known = rows(connection, _LISTS, kinds=list(entities))
+    names = [one["name"] for one in known]
+    active = rows(connection, _ACTIVE, names=names, values=list(entities.values()))
     on_it = {(one["list_name"], one["value"]): one for one in active}
     return [
         {**one, "value": entities[one["kind"]], "entry": on_it.get((one["name"], entities[one["kind"]]))}
-        for one in rows(connection, _LISTS, kinds=list(entities))
+        for one in known
     ]
 
 

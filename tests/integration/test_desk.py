@@ -244,6 +244,22 @@ def test_what_stands_is_sent_once_it_is_due(
         decisions.undo(one, ids[:1], "alice")
 
 
+@pytest.mark.usefixtures("empty_tables")
+def test_a_verdict_that_was_replaced_before_it_was_due_is_not_sent(
+    settings: Settings, desk: Engine, writer: Postgres, owner: Postgres, labels: Any
+) -> None:
+    add_alerts(writer, 2)
+    with desk.begin() as one:
+        for number in (1, 2):
+            decisions.decide(one, decisions.Judged(f"t{number}", 0), "fraud", "not_given", "alice")
+        decisions.decide(one, decisions.Judged("t1", 1), "unsure", "not_given", "alice")
+        replaced = decisions.decide(one, decisions.Judged("t2", 1), "honest", "not_given", "alice")
+        decisions.undo(one, [replaced], "alice")
+    due(owner)
+    assert publish.publish_due(writer, publish.sender(settings)) == 1
+    assert [key for key, _ in labels()] == [b"t2"], "its newer verdict was taken back: the first one stands"
+
+
 class CrashError(Exception):
     """The sender dies."""
 

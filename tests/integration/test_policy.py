@@ -200,6 +200,8 @@ def test_a_document_that_can_not_be_read_leaves_the_one_before_at_work(desk: Des
     found = reading.newest(writer, COLUMNS, held)
     assert (found.live, found.version) == (held.live, 1)
     assert "policy version 2 is not at work" in found.problem
+    after_restart = reading.newest(writer, COLUMNS, PolicyAtWork())
+    assert (after_restart.live, after_restart.problem) == (held.live, found.problem)
 
 
 def scored(offset: int, *, is_fraud: bool = False, **decided: Any) -> dict[str, Any]:

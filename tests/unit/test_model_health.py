@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fraudstream.archive import reading
+from fraudstream.archive.reading import Period
 from model.features.columns import FEATURE_NAMES
 from model.health import drift, quality
 from model.health.figure import count_interval, share_interval
@@ -13,7 +15,7 @@ from model.health.measuring import Champion, measure
 from model.health.quality import Outcomes
 from tests.archived import Archive
 
-DAY = timedelta(days=1)
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 
 
 @pytest.mark.parametrize("size", [1_000, 20_000])
@@ -104,3 +106,18 @@ def test_a_day_that_differs_from_the_first_one_is_measured_as_drift(tmp_path: Pa
     within_an_hour = {figure.figure: figure for figure in found if figure.subject == "labels within 1 h"}
     assert within_an_hour["recall"].sample == 300
     assert "country CH, labels within 1 h" in {figure.subject for figure in found}
+
+
+def test_a_label_counts_from_its_own_age_on_whatever_a_later_one_says(tmp_path: Path) -> None:
+    """An analyst says fraud within the hour, and the bank weeks later."""
+    archive, at = Archive(tmp_path), datetime(2026, 5, 1, tzinfo=UTC)
+    confirmed, cleared = archive.transactions([at, at], np.zeros((2, len(FEATURE_NAMES))), [0.9, 0.9])
+    said, later = at + timedelta(minutes=30), at + timedelta(days=20)
+    archive.labels((confirmed, said, True), (cleared, said, True))
+    archive.labels((confirmed, later, True), (cleared, later, False))
+    period = Period(at, at + timedelta(hours=1))
+    for age, known in ((timedelta(minutes=10), [None, None]), (HOUR, [True, True]), (30 * DAY, [True, False])):
+        with reading.read(archive.settings, period, age=age) as found:
+            assert [fraud for (fraud,) in found.order("transaction_id").project("labelled_fraud").fetchall()] == known
+    with reading.read(archive.settings, period) as found:
+        assert found.project("fraud_known_at").distinct().fetchall() == [(said,)]
