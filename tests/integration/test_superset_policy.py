@@ -70,7 +70,7 @@ def test_a_bad_condition_is_refused_and_stays_in_the_editor(
 def test_the_editor_says_what_a_condition_may_name(analyst: Person, writer: Postgres) -> None:
     lists.create(writer, "blocked", Kind.DEVICE, who="ann")
     page = analyst.get("/desk/new-rule")[1]
-    assert "device_id IN list(&#39;blocked&#39;)" in page
+    assert "device_id IN list('blocked')" in page
     assert "earlier transactions of the customer" in page
 
 
