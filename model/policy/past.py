@@ -99,8 +99,11 @@ def backtest(connection: Postgres, archive: Path | Settings, asked: Question, da
     labels = connection.execute(_LABELS).fetchall()
     ids, verdicts = [row[0] for row in labels], [row[1] for row in labels]
     known = pa.table({"transaction_id": pa.array(ids, pa.string()), "fraud": pa.array(verdicts, pa.bool_())})
-    read = read_archive if isinstance(archive, Path) else read_own
-    return backtests.run(read(archive, asked.columns(), known, days), entries, asked)
+    if isinstance(archive, Path):
+        table = read_archive(archive, asked.columns(), known, days)
+    else:
+        table = read_own(archive, asked.columns(), known, days)
+    return backtests.run(table, entries, asked)
 
 
 def read_archive(archive: Path, columns: set[str], labels: pa.Table, days: int) -> pa.Table:

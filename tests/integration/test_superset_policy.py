@@ -5,11 +5,13 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from psycopg.errors import InsufficientPrivilege
 
 from fraudstream.policy import lists, versions
 from fraudstream.policy.changes import Desk
 from fraudstream.policy.document import Kind, Policy, State
 from fraudstream.settings import Settings
+from fraudstream.storage.connect import connect
 from model.policy import backtesting
 from tests.desk import add_alerts
 from tests.person import Person
@@ -125,7 +127,7 @@ def test_a_rule_is_tried_on_the_past_by_a_job(analyst: Person, writer: Postgres,
     assert "It waits to be tried" in page
     analyst.post("/desk/rules/big/backtest", days="30")
     assert backtesting.answer_all(settings, writer) == 1
-    assert "It couldn&#39;t be tried: nothing is archived yet" in analyst.get("/desk/rules/big")[1]
+    assert "It couldn't be tried: nothing is archived yet" in analyst.get("/desk/rules/big")[1]
     assert backtesting.answer_all(settings, writer) == 0
 
 
@@ -188,6 +190,23 @@ def test_thresholds_are_compared_and_saved(analyst: Person, writer: Postgres) ->
     assert (made.policy.thresholds.review, made.policy.thresholds.block, made.comment) == (0.4, 0.95, "fewer")
     status, page = analyst.post("/desk/thresholds/", seen="1", review="0.9", block="0.1")
     assert (status, "is below review" in page) == (409, True)
+
+
+def test_the_desk_s_role_can_not_change_what_was_decided(analyst: Person, settings: Settings) -> None:
+    write_rule(analyst)
+    with connect(settings, settings.postgres.desk, autocommit=True) as desk:
+        for statement in (
+            "UPDATE fraud.policy_versions SET document = '{}'",
+            "UPDATE fraud.policy_versions SET author = 'nobody'",
+            "DELETE FROM fraud.policy_versions",
+            "DELETE FROM fraud.list_entries",
+            "UPDATE fraud.audit_log SET who = 'nobody'",
+            "DELETE FROM fraud.audit_log",
+            "UPDATE fraud.backtests SET report = '{}'",
+            "UPDATE fraud.rule_counts SET matched = 0",
+        ):
+            with pytest.raises(InsufficientPrivilege):
+                desk.execute(statement)
 
 
 def test_none_of_it_is_a_viewer_s_or_without_a_token(viewer: Person, analyst: Person, writer: Postgres) -> None:
