@@ -31,7 +31,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     is_paused_upon_creation=False,
-    default_args={"owner": "fraud-platform", "retries": 0},
+    default_args={"owner": "fraud-platform", "retries": 1, "retry_delay": timedelta(seconds=10)},
     tags=["fraudstream", "policy"],
 ):
     SparkModuleOperator(
