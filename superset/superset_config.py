@@ -9,6 +9,7 @@ from typing import Any
 
 import runtime_file
 import views
+from desk import list_pages, policy_pages, rule_pages, threshold_pages  # noqa: F401 (they add their addresses)
 from desk import pages as desk_pages
 from event_log import PeopleEventLogger
 from superset.config import TALISMAN_CONFIG as DEFAULT_TALISMAN_CONFIG

@@ -10,8 +10,11 @@ from fraudstream.settings import PROJECT_DIR
 sys.path.insert(0, str(PROJECT_DIR / "superset"))
 decisions = importlib.import_module("desk.decisions")
 drawing = importlib.import_module("desk.drawing")
+forms = importlib.import_module("desk.forms")
 queue = importlib.import_module("desk.queue")
 ring = importlib.import_module("desk.ring")
+rules = importlib.import_module("desk.rules")
+thresholds = importlib.import_module("desk.thresholds")
 transaction = importlib.import_module("desk.transaction")
 words = importlib.import_module("desk.words")
 

@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 from textwrap import wrap
 
-from fraudstream.policy.columns import TRANSACTION_COLUMNS
+from fraudstream.policy.columns import MEANINGS, TRANSACTION_COLUMNS, TYPES_IN_WORDS
 from fraudstream.policy.conditions import FUNCTIONS
 from fraudstream.policy.document import COLUMNS_OF_KIND
 
 WIDTH = 120
-_TYPES = {"VARCHAR": "text", "DOUBLE": "number", "BOOLEAN": "true or false", "TIMESTAMP": "time, UTC"}
 
 
 def vocabulary() -> str:
@@ -17,9 +16,11 @@ def vocabulary() -> str:
 
 
 def _lines() -> Iterator[str]:
-    yield from ("| column | type |", "| --- | --- |")
-    yield from (f"| `{name}` | {_TYPES[kind]} |" for name, kind in TRANSACTION_COLUMNS.items())
-    yield from ("| each feature of [features.md](features.md), but `payment_method` | number |", "")
+    yield from ("| column | type | what it is |", "| --- | --- | --- |")
+    yield from (
+        f"| `{name}` | {TYPES_IN_WORDS[kind]} | {MEANINGS[name]} |" for name, kind in TRANSACTION_COLUMNS.items()
+    )
+    yield from ("| each feature, but `payment_method` | number | [features.md](features.md) |", "")
     yield from (*wrap(f"Functions: {', '.join(f'`{name}`' for name in sorted(FUNCTIONS.values()))}.", WIDTH), "")
     yield from ("| kind of list | is asked for |", "| --- | --- |")
     for kind, columns in COLUMNS_OF_KIND.items():

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from fraudstream.policy import audit, lists, versions
 from fraudstream.policy.conditions import Compiled, compile_condition
-from fraudstream.policy.document import Action, Policy, Rule, Snooze, State
+from fraudstream.policy.document import Action, Policy, Rule, Snooze, State, Thresholds
 from fraudstream.policy.engine import Engine
 from fraudstream.policy.errors import ConditionError, PolicyError
 from fraudstream.policy.versions import PolicyVersion
@@ -20,11 +20,16 @@ _NEXT = {State.DRAFT: State.SHADOW, State.SHADOW: State.LIVE, State.RETIRED: Sta
 
 @dataclass(frozen=True)
 class Desk:
-    """Where changes are made: a connection, the columns that conditions may name, and who makes them."""
+    """Where changes are made: a connection, the columns that conditions may name, and who makes them.
+
+    `based_on` is the version that whoever makes them saw: with a newer one, they raise ChangedMeanwhileError. None:
+    the newest, whatever it is.
+    """
 
     connection: Postgres
     columns: Mapping[str, str]
     who: str
+    based_on: int | None = None
 
     def check(self, condition: str) -> Compiled:
         """The condition, compiled; tried on DuckDB, too. Raises ConditionError."""
@@ -42,6 +47,22 @@ class Desk:
             return policy.with_rule(rule)
 
         return self._save(change, comment or f"add rule {rule.name}")
+
+    def change_rule(self, changed: Rule, comment: str = "") -> PolicyVersion:
+        """Gives a rule another condition, action or expiry; its snoozes stay.
+
+        With another condition or action it is a draft again, as one that nobody tried. Raises PolicyError when there is
+        no rule of this name, ConditionError when the condition is refused.
+        """
+        self.check(changed.condition)
+
+        def change(policy: Policy) -> Policy:
+            known = policy.rule(changed.name)
+            same = (known.condition, known.action) == (changed.condition, changed.action)
+            state = known.state if same else State.DRAFT
+            return policy.with_rule(replace(changed, state=state, snoozes=known.snoozes))
+
+        return self._save(change, comment or f"change rule {changed.name}")
 
     def enable_rule(self, name: str, *, to: State | None = None) -> PolicyVersion:
         """Takes a rule to its next state (draft, shadow, live), or to `to`; one that failed is evaluated again."""
@@ -74,6 +95,15 @@ class Desk:
         until = f"{snooze.until:%Y-%m-%d %H:%M %Z}"
         return self._save(change, f"{name}: snoozed for {snooze.kind} {snooze.value} until {until}")
 
+    def set_thresholds(self, thresholds: Thresholds, comment: str = "") -> PolicyVersion:
+        """Changes the scores from which on a transaction is reviewed or blocked."""
+        review, block = (
+            "the model's own" if thresholds.review is None else thresholds.review,
+            "none" if thresholds.block is None else thresholds.block,
+        )
+        said = comment or f"thresholds: review {review}, block {block}"
+        return self._save(lambda policy: replace(policy, thresholds=thresholds), said)
+
     def apply(self, policy: Policy, comment: str, based_on: int | None = None) -> PolicyVersion:
         """Saves a whole document. Raises ConditionError for a rule that is refused, unless it is retired."""
         for rule in policy.rules:
@@ -87,8 +117,9 @@ class Desk:
 
     def _save(self, change: Callable[[Policy], Policy], comment: str) -> PolicyVersion:
         latest = versions.newest(self.connection)
+        based_on = latest.version if self.based_on is None else self.based_on
         changed = change(latest.policy)
-        return versions.save(self.connection, changed, author=self.who, comment=comment, based_on=latest.version)
+        return versions.save(self.connection, changed, author=self.who, comment=comment, based_on=based_on)
 
     def _forget_failure(self, name: str) -> bool:
         row = self.connection.execute(

@@ -29,6 +29,31 @@ TRANSACTION_COLUMNS: dict[str, str] = {
     "is_fraud": "BOOLEAN",  # the model's flag
 }
 
+#: What their values are, in words.
+TYPES_IN_WORDS = {"VARCHAR": "text", "DOUBLE": "number", "BOOLEAN": "true or false", "TIMESTAMP": "time, UTC"}
+#: What each of them is, in words.
+MEANINGS: dict[str, str] = {
+    "transaction_id": "the purchase's own id",
+    "session_id": "the visit that it was made in",
+    "customer_id": "who bought",
+    "event_time": "when",
+    "currency": "currency of the purchase, such as EUR",
+    "payment_method": "how it was paid, such as card",
+    "card_token": "the card, by the name that the shop gives it",
+    "promo_code": "promotion that was used",
+    "promo_amount": "what the promotion took off",
+    "shipping_fee": "what shipping costs",
+    "shipping_city": "city that it is shipped to",
+    "shipping_country": "country that it is shipped to, such as FR",
+    "shipping_latitude": "where it is shipped to, in degrees north",
+    "shipping_longitude": "where it is shipped to, in degrees east",
+    "ip_country": "country that the buyer's connection comes from, such as FR",
+    "device_id": "device that it was bought with",
+    "address_cell": "the shipping address, as a square of about 10 m",
+    "score": "how likely a fraud is, from 0 to 1",
+    "is_fraud": "whether the model flags it",
+}
+
 
 def columns_with(features: Iterable[str]) -> dict[str, str]:
     """All columns that a condition may name. A transaction's field wins over a feature of the same name."""

@@ -10,6 +10,8 @@ from fraudstream.storage.connect import Postgres
 
 MAX_VALUE_LENGTH = 200
 _ACTIVE = "removed_at IS NULL AND (expires_at IS NULL OR expires_at > now())"
+#: Every text has the empty one.
+_HAS = "(strpos(lower(value), lower(%s)) > 0 OR strpos(lower(reason), lower(%s)) > 0)"
 
 _MARK_REMOVED = f"""
 UPDATE fraud.list_entries SET removed_by = %s, removed_at = now() WHERE list_name = %s AND value = ANY(%s) AND {_ACTIVE}
@@ -113,15 +115,28 @@ def summaries(connection: Postgres) -> list[ListSummary]:
     return [ListSummary(name, Kind(kind), description, active) for name, kind, description, active in rows]
 
 
-def entries(connection: Postgres, name: str, limit: int = 1_000) -> list[ActiveEntry]:
-    """The newest entries of a list that are at work. Raises PolicyError when there is no such list."""
+def entries(connection: Postgres, name: str, limit: int = 1_000, *, search: str = "") -> list[ActiveEntry]:
+    """The newest entries of a list that are at work; with `search`, those whose value or reason has it.
+
+    Raises PolicyError when there is no such list.
+    """
     _check_list(connection, name)
     rows = connection.execute(
         f"SELECT value, reason, added_by, added_at, expires_at FROM fraud.list_entries "  # noqa: S608 (constants)
-        f"WHERE list_name = %s AND {_ACTIVE} ORDER BY entry_id DESC LIMIT %s",
-        (name, limit),
+        f"WHERE list_name = %s AND {_ACTIVE} AND {_HAS} ORDER BY entry_id DESC LIMIT %s",
+        (name, search, search, limit),
     ).fetchall()
     return [ActiveEntry(*row) for row in rows]
+
+
+def find(connection: Postgres, search: str, limit: int = 100) -> list[tuple[str, ActiveEntry]]:
+    """The newest entries at work, of all lists, whose value or reason has `search`: each with its list's name."""
+    rows = connection.execute(
+        f"SELECT list_name, value, reason, added_by, added_at, expires_at FROM fraud.list_entries "  # noqa: S608 (constants)
+        f"WHERE {_ACTIVE} AND {_HAS} ORDER BY entry_id DESC LIMIT %s",
+        (search, search, limit),
+    ).fetchall()
+    return [(name, ActiveEntry(*row)) for name, *row in rows]
 
 
 def _mark_removed(connection: Postgres, name: str, values: list[str], who: str) -> int:

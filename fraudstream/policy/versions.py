@@ -18,6 +18,11 @@ _INSERT = """
 INSERT INTO fraud.policy_versions (policy_version, author, approved_at, comment, rolled_back_to, document)
 VALUES (%(version)s, %(author)s, CASE WHEN %(approved)s THEN now() END, %(comment)s, %(back_to)s, %(document)s)
 """
+_AUTHORS = """
+SELECT DISTINCT ON (rule ->> 'name') rule ->> 'name', author
+FROM fraud.policy_versions, jsonb_array_elements(document -> 'rules') AS rule
+ORDER BY rule ->> 'name', policy_version
+"""
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,11 @@ def history(connection: Postgres, limit: int = 20) -> list[PolicyVersion]:
     """The newest versions, the newest first."""
     query = f"SELECT {_COLUMNS} FROM fraud.policy_versions ORDER BY policy_version DESC LIMIT %s"  # noqa: S608 (constants)
     return [_read(row) for row in connection.execute(query, (limit,)).fetchall()]
+
+
+def authors(connection: Postgres) -> dict[str, str]:
+    """Who wrote each rule: the author of the first version that has one of its name."""
+    return dict(connection.execute(_AUTHORS).fetchall())
 
 
 def save(

@@ -206,6 +206,15 @@ class ArchiveSettings(Group):
     chunk_rows: int = Field(100_000, ge=1, le=10_000_000, description="rows read from Kafka and appended at a time")
 
 
+class CostSettings(Group):
+    """What decisions cost: the desk's page of thresholds adds it up. Shares are of the purchase's amount."""
+
+    review: float = Field(3.0, ge=0, description="a look at one alert, in the shop currency")
+    missed_fraud: float = Field(1.0, ge=0, le=10, description="share that a fraud costs which passes")
+    chargeback: float = Field(20.0, ge=0, description="what each fraud that passes costs besides, in the shop currency")
+    blocked_honest: float = Field(0.3, ge=0, le=10, description="share that an honest purchase costs which is blocked")
+
+
 class AirflowSettings(Group):
     """Airflow's web server and size."""
 
@@ -257,6 +266,7 @@ class Settings(BaseSettings):
     entity_risk: EntityRiskSettings = EntityRiskSettings()
     producer: ProducerSettings = ProducerSettings()
     archive: ArchiveSettings = ArchiveSettings()
+    costs: CostSettings = CostSettings()
     airflow: AirflowSettings = AirflowSettings()
     superset: SupersetSettings = SupersetSettings()
     retention: RetentionSettings = RetentionSettings()

@@ -89,6 +89,7 @@ WRITER: dict[str, WriterRights] = {
     "rule_counts": WriterRights(update=("amount", "changed", "matched")),
     "rule_failures": WriterRights(update=("condition", "error", "failed_at", "policy_version"), delete=True),
     "audit_log": APPEND_ONLY,
+    "backtests": WriterRights(update=("begun_at", "ended_at", "error", "report"), delete=True),
     # fraudstream.archive
     "archive_runs": WriterRights(delete=True),
     # model.health and model.rescoring
@@ -136,18 +137,19 @@ CHARTS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class DeskRights:
-    """The desk's rights on a table besides reading it: the columns that it fills, and those that it changes."""
+    """The desk's rights on a table besides reading it: the columns that it fills and changes; whether it may delete."""
 
     insert: tuple[str, ...] = ()
     update: tuple[str, ...] = ()
+    delete: bool = False
 
 
 READ_ONLY = DeskRights()
 #: What the analysts' pages (superset/desk) read and write.
 DESK: dict[str, DeskRights] = {
     "alert_claims": DeskRights(("transaction_id", "claimed_by"), ("expires_at", "released_at")),
-    "audit_log": DeskRights(("who", "what", "subject", "after")),
-    "lists": READ_ONLY,
+    "audit_log": DeskRights(("who", "what", "subject", "before", "after")),
+    "lists": DeskRights(("name", "kind", "description", "created_by")),
     "list_entries": DeskRights(
         ("list_name", "value", "reason", "added_by", "expires_at"), ("removed_by", "removed_at")
     ),
@@ -158,7 +160,14 @@ DESK: dict[str, DeskRights] = {
     "customers": READ_ONLY,
     "entity_risk": READ_ONLY,
     "fraud_alerts": READ_ONLY,
+    "policy_versions": DeskRights(
+        ("policy_version", "author", "approved_at", "comment", "rolled_back_to", "document"),
+        ("approved_at", "approver"),
+    ),
     "products": READ_ONLY,
+    "backtests": DeskRights(("asked_by", "rule", "condition", "action", "days")),
+    "rule_counts": READ_ONLY,
+    "rule_failures": DeskRights(delete=True),
     "scored_transactions": READ_ONLY,
     "transaction_labels": READ_ONLY,
 }
@@ -192,6 +201,8 @@ def declared(pg: PostgresSettings) -> set[Grant]:
         found.add((pg.desk, table, "SELECT"))
         found |= {(pg.desk, table, f"INSERT ({column})") for column in desk.insert}
         found |= {(pg.desk, table, f"UPDATE ({column})") for column in desk.update}
+        if desk.delete:
+            found.add((pg.desk, table, "DELETE"))
     for table, rights in WRITER.items():
         found |= {(pg.reader, table, "SELECT"), (pg.writer, table, "SELECT"), (pg.writer, table, "INSERT")}
         if rights.update is True:
@@ -265,7 +276,8 @@ def _of_desk(table: str) -> str:
     if rights is None:
         return ""
     named = (("INSERT", rights.insert), ("UPDATE", rights.update))
-    return ", ".join(["`SELECT`", *(f"`{right}` of {', '.join(columns)}" for right, columns in named if columns)])
+    columns = [f"`{right}` of {', '.join(columns)}" for right, columns in named if columns]
+    return ", ".join(["`SELECT`", *columns, *(["`DELETE`"] if rights.delete else [])])
 
 
 def _grant(role: str, table: str, right: str) -> Composed:

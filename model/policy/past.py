@@ -8,6 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 
+from fraudstream.archive import reading
+from fraudstream.archive.lake import ArchiveError
+from fraudstream.archive.reading import Period
 from fraudstream.policy import backtest as backtests
 from fraudstream.policy import lists, versions
 from fraudstream.policy.backtest import Question, Report
@@ -16,9 +19,10 @@ from fraudstream.policy.conditions import Compiled, compile_condition
 from fraudstream.policy.document import Rule, State
 from fraudstream.policy.engine import ARROW_TYPES, Engine
 from fraudstream.policy.errors import ConditionError, PolicyError
+from fraudstream.settings import Settings
 from fraudstream.static_data.entities import CELLS_PER_DEGREE
 from fraudstream.storage.connect import Postgres
-from model.policy.shared import COLUMNS
+from model.policy.columns import COLUMNS
 
 NEWEST = 10_000
 _CELL = " || ':' || ".join(
@@ -37,6 +41,8 @@ FIELDS: dict[str, str] = {
 } | {"amount": "round(amount * exchange_rate, 4)::float8"}
 #: In the archive features have this prefix, since some have the names of a transaction's fields.
 FEATURE_PREFIX = "f_"
+#: Columns that are read of the archive whatever is asked.
+_JOINED = ("transaction_id", "labelled_fraud")
 _ENTRIES = """
 SELECT list_name, value, added_at AT TIME ZONE 'UTC', least(removed_at, expires_at) AT TIME ZONE 'UTC'
 FROM fraud.list_entries WHERE list_name = ANY(%s)
@@ -83,14 +89,21 @@ def question(connection: Postgres, compiled: Compiled, rule: Rule, mature: timed
     return Question(compiled, rule.action, mature, live)
 
 
-def backtest(connection: Postgres, archive: Path, asked: Question, days: int) -> Report:
-    """Answers `asked` from the newest `days` of the archive. Raises PolicyError when that has not what is needed."""
+def backtest(connection: Postgres, archive: Path | Settings, asked: Question, days: int) -> Report:
+    """Answers `asked` from the newest `days` of an archive: a folder of Parquet files, or the platform's own.
+
+    Raises PolicyError when that has not what is needed, ArchiveError when nothing is archived yet.
+    """
     names = sorted(asked.lists())
     entries = backtests.entries_table(connection.execute(_ENTRIES, (names,)).fetchall())
     labels = connection.execute(_LABELS).fetchall()
     ids, verdicts = [row[0] for row in labels], [row[1] for row in labels]
     known = pa.table({"transaction_id": pa.array(ids, pa.string()), "fraud": pa.array(verdicts, pa.bool_())})
-    return backtests.run(read_archive(archive, asked.columns(), known, days), entries, asked)
+    if isinstance(archive, Path):
+        table = read_archive(archive, asked.columns(), known, days)
+    else:
+        table = read_own(archive, asked.columns(), known, days)
+    return backtests.run(table, entries, asked)
 
 
 def read_archive(archive: Path, columns: set[str], labels: pa.Table, days: int) -> pa.Table:
@@ -99,18 +112,50 @@ def read_archive(archive: Path, columns: set[str], labels: pa.Table, days: int) 
         dataset = ds.dataset(archive, format="parquet", partitioning="hive", exclude_invalid_files=True)
     except (OSError, pa.ArrowInvalid) as error:
         raise PolicyError(f"the archive {archive} can't be read: {error}") from None
-    held = set(dataset.schema.names)
-    wanted = {name: _of_archive(name) for name in sorted({*columns, *backtests.ALWAYS} - {"fraud"})}
-    if missing := sorted(source for source, _ in wanted.values() if source not in held):
-        raise PolicyError(f"the archive {archive} has no column {', '.join(missing)}")
-    asked = ", ".join(f'{sql} AS "{name}"' for name, (_, sql) in wanted.items())
+    wanted = _wanted(columns, set(dataset.schema.names), str(archive))
     with backtests.database() as database:
         database.register("archived", dataset)
         database.register("labels", labels)
         return database.sql(
-            f"SELECT {asked}, l.fraud FROM archived a LEFT JOIN labels l USING (transaction_id) "  # noqa: S608 (declared)
+            f"SELECT {_asked(wanted)}, l.fraud FROM archived a LEFT JOIN labels l USING (transaction_id) "  # noqa: S608 (declared)
             f"WHERE a.event_time >= (SELECT max(event_time) FROM archived) - to_days({days})"
         ).to_arrow_table()
+
+
+def read_own(settings: Settings, columns: set[str], labels: pa.Table, days: int) -> pa.Table:
+    """The same of the platform's own archive. Of transactions that `labels` hasn't, the archive's labels count."""
+    period = reading.covered(settings)
+    if period is None:
+        raise ArchiveError("nothing is archived yet: the Dag archive_transactions runs each hour")
+    end = period.until + timedelta(seconds=1)
+    with reading.read(settings, Period(max(period.since, end - timedelta(days=days)), end)) as archived:
+        wanted = _wanted(columns, set(archived.columns), settings.archive_url)
+        sources = dict.fromkeys([*_JOINED, *_sources(wanted)])
+        table = archived.select(*(f'"{name}"' for name in sources)).to_arrow_table()
+    with backtests.database() as database:
+        database.register("archived", table)
+        database.register("labels", labels)
+        return database.sql(
+            f"SELECT {_asked(wanted)}, coalesce(l.fraud, a.labelled_fraud) AS fraud "  # noqa: S608 (declared)
+            "FROM archived a LEFT JOIN labels l USING (transaction_id)"
+        ).to_arrow_table()
+
+
+def _wanted(columns: set[str], held: set[str], archive: str) -> dict[str, tuple[str, str]]:
+    """What is needed: for each column its source in the archive, and the SQL that makes it. Raises PolicyError."""
+    wanted = {name: _of_archive(name) for name in sorted({*columns, *backtests.ALWAYS} - {"fraud"})}
+    if missing := sorted(source for source in _sources(wanted) if source not in held):
+        raise PolicyError(f"the archive {archive} has no column {', '.join(missing)}")
+    return wanted
+
+
+def _sources(wanted: dict[str, tuple[str, str]]) -> list[str]:
+    found = [source for source, _ in wanted.values()]
+    return [*found, "shipping_longitude"] if "shipping_latitude" in found else found
+
+
+def _asked(wanted: dict[str, tuple[str, str]]) -> str:
+    return ", ".join(f'{sql} AS "{name}"' for name, (_, sql) in wanted.items())
 
 
 def _of_archive(name: str) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from fraudstream.policy import versions
 from fraudstream.policy.changes import Desk, new_rule
 from fraudstream.policy.document import Action, Kind, Rule, Snooze, State, is_over
 from fraudstream.policy.errors import PolicyError
+from fraudstream.settings import load_settings
 from model.policy import past
 from model.policy.shared import Comment, For, Who, app_of, desk, tell, until
 
@@ -64,7 +65,9 @@ def test(tried: Tried) -> None:
 @app.command()
 def backtest(
     tried: Tried,
-    archive: Annotated[Path, typer.Option(help="folder of Parquet files with the features that were scored with")],
+    archive: Annotated[
+        Path | None, typer.Option(help="folder of Parquet files, instead of the platform's own archive")
+    ] = None,
     days: Annotated[int, typer.Option(min=1, help="so many days, to the newest transaction")] = 90,
     action: Annotated[Action, typer.Option(help="what the rule would do; of a rule by name, its own")] = Action.REVIEW,
     mature: Annotated[int, typer.Option(min=0, help="days after which a transaction without a label counts")] = 30,
@@ -74,13 +77,13 @@ def backtest(
 
     Transactions count with the features that they were scored with, and lists with what they held then.
 
-    Example: ./fraudctl rules backtest big_newcomer --archive archive --days 30
+    Example: ./fraudctl rules backtest big_newcomer --days 30
     """
     with desk() as at:
         rule = _rule(at, tried, action)
         compiled = at.check(rule.condition)
         asked = past.question(at.connection, compiled, rule, timedelta(days=mature))
-        found = past.backtest(at.connection, archive, asked, days)
+        found = past.backtest(at.connection, archive or load_settings(), asked, days)
         typer.echo(backtests.as_json(found) if as_json else backtests.as_text(found))
 
 

@@ -11,14 +11,11 @@ import typer
 
 from fraudstream.errors import UsageError, told_in_one_line
 from fraudstream.policy.changes import Desk
-from fraudstream.policy.columns import columns_with
 from fraudstream.policy.versions import PolicyVersion
 from fraudstream.settings import load_settings
 from fraudstream.storage.connect import session
-from model.features.columns import FEATURE_NAMES
+from model.policy.columns import COLUMNS
 
-#: The columns that conditions may name.
-COLUMNS = columns_with(FEATURE_NAMES)
 _DURATION = re.compile(r"([1-9][0-9]{0,4})([mhdw])", re.ASCII)
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 

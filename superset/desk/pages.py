@@ -12,6 +12,14 @@ from desk.decisions import RefusedError
 
 #: Permission that the roles Analyst and Admin have (bootstrap.py).
 PERMISSION, VIEW = "can_decide", "Desk"
+#: The desk's rooms, by name and address.
+ROOMS = (
+    ("Alerts", "/desk/"),
+    ("Rules", "/desk/rules/"),
+    ("Lists", "/desk/lists/"),
+    ("Thresholds", "/desk/thresholds/"),
+    ("Policy", "/desk/policy/"),
+)
 #: Alerts that a form may decide at once.
 MOST_AT_ONCE = 200
 
@@ -37,7 +45,7 @@ def _analysts_only() -> Response | None:
     if g.user is None or not g.user.is_authenticated:
         return redirect(appbuilder.get_url_for_login_with(request.full_path))
     if not security_manager.can_access(PERMISSION, VIEW):
-        return make_response(_page("refused.html", message="The desk is for analysts.", known=False), 403)
+        return make_response(render("refused.html", message="The desk is for analysts.", known=False), 403)
     return None
 
 
@@ -57,11 +65,18 @@ def me() -> str:
     return str(g.user.username)
 
 
-def _page(template: str, **values: Any) -> str:
-    return str(render_template(f"desk/{template}", currency=runtime_file.load().shop_currency, **values))
+def render(template: str, **values: Any) -> str:
+    """A page of the desk."""
+    shown = {"currency": runtime_file.load().shop_currency, "rooms": ROOMS} | values
+    return str(render_template(f"desk/{template}", **shown))
 
 
-def _refusing(action: Callable[..., Response]) -> Callable[..., Response]:
+def page(template: str, status: int = 200, **values: Any) -> Response:
+    """A page for whoever is signed in, as an answer."""
+    return make_response(render(template, me=me(), **values), status)
+
+
+def telling_refusals(action: Callable[..., Response]) -> Callable[..., Response]:
     """An action whose refusal becomes a page that says why."""
 
     @wraps(action)
@@ -69,7 +84,7 @@ def _refusing(action: Callable[..., Response]) -> Callable[..., Response]:
         try:
             return action(*args, **kwargs)
         except RefusedError as refusal:
-            return make_response(_page("refused.html", message=str(refusal), known=True, me=me()), 409)
+            return make_response(render("refused.html", message=str(refusal), known=True, me=me()), 409)
 
     return told
 
@@ -80,7 +95,7 @@ def show_queue() -> str:
     choice = queue.Choice.of(request.args)
     with database.begin() as connection:
         found = queue.read(connection, choice, me())
-        return _page(
+        return render(
             "queue.html",
             me=me(),
             choice=choice,
@@ -102,8 +117,8 @@ def show_alert(transaction_id: str) -> Response:
     with database.begin() as connection:
         seen = transaction.read(connection, transaction_id)
         if seen is None:
-            return make_response(_page("missing.html", transaction_id=transaction_id, me=me()), 404)
-        page = _page(
+            return make_response(render("missing.html", transaction_id=transaction_id, me=me()), 404)
+        page = render(
             "alert.html",
             me=me(),
             choice=choice,
@@ -131,9 +146,9 @@ def show_ring(transaction_id: str) -> Response:
     with database.begin() as connection:
         found = transaction.find(connection, transaction_id)
         if found is None:
-            return make_response(_page("missing.html", transaction_id=transaction_id, me=me()), 404)
+            return make_response(render("missing.html", transaction_id=transaction_id, me=me()), 404)
         drawn = ring.read(connection, transaction_id, found)
-    page = _page("ring.html", me=me(), ring=drawn, transaction_id=transaction_id, choice=queue.Choice.of(request.args))
+    page = render("ring.html", me=me(), ring=drawn, transaction_id=transaction_id, choice=queue.Choice.of(request.args))
     return make_response(page)
 
 
@@ -148,7 +163,7 @@ def open_alert(code: str) -> Response:
 
 
 @blueprint.route("/claim", methods=["POST"])
-@_refusing
+@telling_refusals
 def claim() -> Response:
     """Claims an alert, or takes it over."""
     transaction_id = request.form.get("transaction_id", "")
@@ -167,7 +182,7 @@ def release() -> Response:
 
 
 @blueprint.route("/note", methods=["POST"])
-@_refusing
+@telling_refusals
 def note() -> Response:
     """Keeps a note about a transaction."""
     transaction_id = request.form.get("transaction_id", "")
@@ -177,7 +192,7 @@ def note() -> Response:
 
 
 @blueprint.route("/list", methods=["POST"])
-@_refusing
+@telling_refusals
 def put_on_list() -> Response:
     """Puts a device, card, address or customer on a list for a month."""
     transaction_id = request.form.get("transaction_id", "")
@@ -190,7 +205,7 @@ def put_on_list() -> Response:
 
 
 @blueprint.route("/decide", methods=["POST"])
-@_refusing
+@telling_refusals
 def decide() -> Response:
     """Decides one alert, or several at once, each by itself: what is refused of them doesn't hold up the others."""
     verdict = request.form.get("verdict", "")
@@ -207,14 +222,14 @@ def decide() -> Response:
             refused.append((one.transaction_id, str(refusal)))
     if refused:
         decided = len(judged) - len(refused)
-        page = _page("undecided.html", refused=refused, decided=decided, verdict=verdict, choice=_choice(), me=me())
+        page = render("undecided.html", refused=refused, decided=decided, verdict=verdict, choice=_choice(), me=me())
         return make_response(page, 409)
     following = request.form.get("following", "")
     return _back(following) if following else redirect(f"{url_for('desk.show_queue')}?{_choice().address()}")
 
 
 @blueprint.route("/undo", methods=["POST"])
-@_refusing
+@telling_refusals
 def undo() -> Response:
     """Takes back verdicts of the newest minute."""
     numbers = [int(given) for given in request.form.getlist("verdict_id") if given.isascii() and given.isdecimal()]

@@ -1,5 +1,6 @@
 """The desk as an analyst uses it: from the dashboard to a verdict, by mouse and by keys; and as a viewer doesn't."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,15 @@ from fraudstream.storage.connect import connect
 from tests.browser.charts import DRAWN_SECONDS, open_dashboard
 from tests.browser.planting import MARKUP
 
+#: The Dag backtest_rules runs every minute. The archive of a platform of minutes may still be empty.
+BACKTEST_SECONDS = 150
+ANSWERED = re.compile(r"tried it .* ago on|nothing is archived yet")
+PAGES = (
+    ("queue", "/desk/"),
+    ("alert", "/desk/alerts/planted"),
+    *((name, f"/desk/{name}/") for name in ("rules", "lists", "thresholds", "policy", "audit")),
+    ("editor", "/desk/new-rule"),
+)
 SCREENS = ((1400, 900, "light"), (800, 900, "light"), (1400, 900, "dark"))
 
 
@@ -68,7 +78,7 @@ def test_pages_fit_the_screen(
 ) -> None:
     analyst.set_viewport_size({"width": width, "height": height})
     analyst.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-    for name, path in (("queue", "/desk/"), ("alert", "/desk/alerts/planted")):
+    for name, path in PAGES:
         analyst.goto(platform.superset_url + path)
         analyst.screenshot(path=screenshots / f"desk-{name}-{width}-{scheme}.png", full_page=True)
         assert analyst.evaluate("document.documentElement.scrollWidth") <= width
@@ -79,3 +89,25 @@ def test_a_viewer_has_no_desk(page: Page, platform: Settings) -> None:
     expect(page.locator('a[href="/desk/"]')).to_have_count(0)
     page.goto(f"{platform.superset_url}/desk/")
     expect(page.get_by_text("The desk is for analysts.")).to_be_visible()
+
+
+def test_a_rule_goes_from_the_empty_editor_over_the_past_and_shadow_to_live(
+    analyst: Page, platform: Settings, screenshots: Path
+) -> None:
+    analyst.goto(f"{platform.superset_url}/desk/rules/")
+    press(analyst, "n")
+    analyst.get_by_label("Name").fill("tried_in_a_browser")
+    analyst.get_by_label("When").fill("amunt > 100000")
+    analyst.get_by_role("button", name="Save as a draft").click()
+    expect(analyst.get_by_role("alert")).to_contain_text("There is no column amunt (do you mean amount?)")
+    analyst.screenshot(path=screenshots / "desk-rule-editor.png", full_page=True)
+    analyst.get_by_label("When").fill("amount > 100000")
+    analyst.get_by_role("button", name="Save as a draft").click()
+    expect(analyst.get_by_role("heading", name="tried_in_a_browser")).to_contain_text("draft")
+    press(analyst, "t")
+    expect(analyst.locator("#past")).to_contain_text("It waits to be tried")
+    expect(analyst.locator("#past")).to_contain_text(ANSWERED, timeout=BACKTEST_SECONDS * 1000)
+    for button, state in (("To shadow", "in shadow"), ("To live", "live"), ("Retire", "retired")):
+        analyst.get_by_role("button", name=button).click()
+        expect(analyst.get_by_role("heading", name="tried_in_a_browser")).to_contain_text(state)
+    analyst.screenshot(path=screenshots / "desk-rule.png", full_page=True)

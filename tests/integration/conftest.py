@@ -1,7 +1,8 @@
 """A real Kafka and a real Postgres of the tests' own, under their own supervisord, in a folder of their own."""
 
+import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
@@ -12,6 +13,7 @@ from fraudstream.settings import Settings
 from fraudstream.storage.connect import connect
 from testbed.isolation import isolated_servers
 from tests.emptying import forget_the_stream, make_topics_anew
+from tests.person import Person
 from tests.streaming import Job, StartJob
 
 Postgres = psycopg.Connection[tuple[object, ...]]
@@ -34,6 +36,38 @@ def server(settings: Settings) -> Iterator[Settings]:
     superset.wait_healthy(settings)
     yield settings
     supervisor.stop(superset.NAME)
+
+
+@pytest.fixture(scope="module")
+def signed_in(server: Settings) -> Callable[[str], Person]:
+    """Signs in one of Superset's users, as its form does."""
+
+    def sign_in(username: str) -> Person:
+        person = Person(server.superset_url)
+        if username == "admin":
+            password = json.loads(server.paths.credentials.read_text())["superset"]["password"]
+        else:
+            password = superset.password_file(server, username).read_text()
+        person.get("/login/")
+        person.post("/login/", username=username, password=password)
+        return person
+
+    return sign_in
+
+
+@pytest.fixture(scope="module")
+def analyst(signed_in: Callable[[str], Person]) -> Person:
+    return signed_in(superset.ANALYST)
+
+
+@pytest.fixture(scope="module")
+def viewer(signed_in: Callable[[str], Person]) -> Person:
+    return signed_in(superset.VIEWER)
+
+
+@pytest.fixture(scope="module")
+def admin(signed_in: Callable[[str], Person]) -> Person:
+    return signed_in("admin")
 
 
 @pytest.fixture(scope="module")

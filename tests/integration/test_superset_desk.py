@@ -1,76 +1,15 @@
 """The desk in a real Superset: who may enter, and what its pages and forms do."""
 
-import json
 import re
-import urllib.error
-import urllib.parse
-import urllib.request
-from collections.abc import Callable
-from http.cookiejar import CookieJar
 
 import psycopg
 import pytest
 
-from fraudstream.local.parts import superset
 from fraudstream.settings import Settings
 from tests.desk import add_alerts
+from tests.person import Person
 
 Postgres = psycopg.Connection[tuple[object, ...]]
-TOKEN = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"')
-
-
-class Person:
-    """Somebody with a browser of their own: pages, and forms with the token of the newest page."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
-        self._token = ""
-        self.headers: dict[str, str] = {}
-
-    def get(self, path: str) -> tuple[int, str]:
-        return self._ask(urllib.request.Request(self._url + path))
-
-    def post(self, path: str, *, token: bool = True, **fields: str | list[str]) -> tuple[int, str]:
-        sent = fields | ({"csrf_token": self._token} if token else {})
-        return self._ask(urllib.request.Request(self._url + path, urllib.parse.urlencode(sent, doseq=True).encode()))
-
-    def _ask(self, request: urllib.request.Request) -> tuple[int, str]:
-        try:
-            with self._opener.open(request) as answer:
-                status, page, self.headers = answer.status, answer.read().decode(), dict(answer.headers)
-        except urllib.error.HTTPError as error:
-            status, page, self.headers = error.code, error.read().decode(), dict(error.headers)
-        if found := TOKEN.search(page):
-            self._token = found.group(1)
-        return status, page
-
-
-@pytest.fixture(scope="module")
-def signed_in(server: Settings) -> Callable[[str], Person]:
-    """Signs in one of Superset's users, as its form does."""
-
-    def sign_in(username: str) -> Person:
-        person = Person(server.superset_url)
-        if username == "admin":
-            password = json.loads(server.paths.credentials.read_text())["superset"]["password"]
-        else:
-            password = superset.password_file(server, username).read_text()
-        person.get("/login/")
-        person.post("/login/", username=username, password=password)
-        return person
-
-    return sign_in
-
-
-@pytest.fixture(scope="module")
-def analyst(signed_in: Callable[[str], Person]) -> Person:
-    return signed_in(superset.ANALYST)
-
-
-@pytest.fixture(scope="module")
-def admin(signed_in: Callable[[str], Person]) -> Person:
-    return signed_in("admin")
 
 
 def ids(page: str) -> list[str]:
@@ -78,8 +17,7 @@ def ids(page: str) -> list[str]:
     return re.findall(r'name="item" value="\d+:([^"]+)"', page)
 
 
-def test_a_viewer_sees_no_desk(signed_in: Callable[[str], Person], analyst: Person) -> None:
-    viewer = signed_in(superset.VIEWER)
+def test_a_viewer_sees_no_desk(viewer: Person, analyst: Person) -> None:
     assert viewer.get("/desk/")[0] == 403
     assert viewer.get("/desk/alerts/t1")[0] == 403
     assert viewer.post("/desk/claim", transaction_id="t1")[0] == 403

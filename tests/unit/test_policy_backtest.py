@@ -10,14 +10,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fraudstream.archive.lake import ArchiveError
 from fraudstream.policy import backtest, files
 from fraudstream.policy.backtest import Question, Report
 from fraudstream.policy.columns import columns_with
 from fraudstream.policy.conditions import Compiled, compile_condition
 from fraudstream.policy.document import Action, Kind, Policy, Rule, Snooze, State, Thresholds
 from fraudstream.policy.errors import ConditionError, PolicyError
+from fraudstream.settings import Settings
 from model.features.columns import FEATURE_NAMES
-from model.policy.past import read_archive
+from model.policy.past import read_archive, read_own
+from tests.archived import Archive
 
 COLUMNS = columns_with(FEATURE_NAMES)
 BEGIN = datetime(2026, 3, 1)
@@ -129,6 +132,36 @@ def test_the_archive_is_read_with_what_is_missing_as_unknown(tmp_path: Path) -> 
         read_archive(tmp_path, {"new_device", "device_id"}, labels, 1)
     with pytest.raises(PolicyError, match="can't be read"):
         read_archive(tmp_path / "none", set(), labels, 1)
+
+
+def test_the_platform_s_own_archive_is_read_with_its_labels(tmp_path: Path) -> None:
+    archive = Archive(tmp_path)
+    times = [datetime(2026, 3, day, 23, 30, tzinfo=UTC) for day in (1, 2, 3)]
+    features = np.zeros((3, len(FEATURE_NAMES)), np.float32)
+    features[:, FEATURE_NAMES.index("amount")] = [1.0, np.nan, 3.0]
+    archive.transactions(
+        times, features, [0.1, 0.9, 0.2], shipping_latitude=[47.37, 0.0, -1.5], shipping_longitude=[8.54, 0.0, 2.25]
+    )
+    archive.labels(("tx-0", times[2], True), ("tx-1", times[2], True))
+    newer = pa.table({"transaction_id": ["tx-1"], "fraud": [False]})
+    table = read_own(archive.settings, {"amount", "score", "address_cell", "customer_id"}, newer, 30)
+    assert table.sort_by("transaction_id").to_pylist() == [
+        {
+            "transaction_id": f"tx-{n}",
+            "event_time": datetime(2026, 3, n + 1, 23, 30),
+            "money": 10.0,
+            "is_fraud": n == 1,
+            "fraud": [True, False, None][n],
+            "amount": [1.0, None, 3.0][n],
+            "score": pytest.approx([0.1, 0.9, 0.2][n]),
+            "address_cell": ["473700:85400", "0:0", "-15000:22500"][n],
+            "customer_id": f"c-tx-{n}",
+        }
+        for n in range(3)
+    ]
+    assert read_own(archive.settings, set(), newer, 1).num_rows == 1
+    with pytest.raises(ArchiveError, match="nothing is archived yet"):
+        read_own(Settings(var_dir=tmp_path / "none"), set(), newer, 1)
 
 
 TEXTS = st.text(max_size=30).filter(lambda text: not any(0xD800 <= ord(letter) <= 0xDFFF for letter in text))

@@ -14,7 +14,7 @@ from fraudstream.settings import Settings
 #: Environments that `up` makes besides the command line's own.
 RUNTIMES = ("spark", "airflow", "superset")
 #: Runtimes in which `fraudstream`, `model` and `spark_jobs` can be imported; Superset's doesn't need them.
-WITH_PROJECT = frozenset({"spark", "airflow", "dev"})
+WITH_PROJECT = frozenset({"spark", "airflow", "superset", "dev"})
 PATH_FILE = "fraudstream.pth"
 
 

@@ -117,6 +117,26 @@ rule_failures = Table(
     comment="Rules that the stream switched off, since they failed",
 )
 
+backtests = Table(
+    "backtests",
+    metadata,
+    Column("backtest_id", BigInteger, Identity(), primary_key=True),
+    Column("asked_by", Text, nullable=False),
+    created_at("asked_at"),
+    Column("rule", Text, nullable=False),
+    Column("condition", Text, nullable=False, comment="as it was when it was asked"),
+    Column("action", Text, nullable=False),
+    Column("days", Integer, nullable=False, comment="the newest days of the archive"),
+    Column("begun_at", Timestamp, comment="null: it waits"),
+    Column("ended_at", Timestamp, comment="null: it waits, or is under way"),
+    Column("report", JSONB, comment="null: it hasn't ended, or failed"),
+    Column("error", Text, comment="why it failed; null: it didn't"),
+    CheckConstraint("days BETWEEN 1 AND 3660", name="days"),
+    Index("backtests_waiting_idx", "backtest_id", postgresql_where=text("ended_at IS NULL")),
+    Index(None, "rule"),
+    comment="Rules to try on past transactions, as the desk asks for it, and what was found",
+)
+
 audit_log = Table(
     "audit_log",
     metadata,

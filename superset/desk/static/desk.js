@@ -46,7 +46,7 @@ const onRows = {
   k: () => mark(at - 1),
   x: () => { if (box()) { box().checked = !box().checked; tell(); } },
   c: claimMarked,
-  Enter: () => { if (at >= 0) rows[at].querySelector("[data-open]").click(); },
+  Enter: () => { if (at >= 0) rows[at].querySelector("[data-open]")?.click(); },
 };
 
 document.addEventListener("keydown", (event) => {
