@@ -127,7 +127,7 @@ CHARTS: dict[str, tuple[str, ...]] = {
     "incidents": (
         *("acknowledged_at", "closed_at", "incident_id", "opened_at", "severity", "source", "subject", "text"),
     ),
-    "model_breaches": ("asked_at", "breach_id", "ended_at", "model_version", "runs", "since", "told"),
+    "model_breaches": ("asked_at", "breach_id", "ended_at", "runs", "since", "told"),
     "model_health": ("breached", "figure", "high", "measured_at", "subject", "value"),
     "model_versions": ("metrics", "promoted_at", "status", "trained_at", "version"),
     "platform_readings": ("at", "place", "reading", "value"),
