@@ -24,15 +24,16 @@ FROM generate_series(0, 35 * 24) AS hour, LATERAL (
     UNION ALL SELECT 'psi', 'unknown', NULL, NULL, false
     UNION ALL SELECT 'psi', 'score', 0.3 - hour / 24 * 0.001, 0.1, true
     UNION ALL SELECT 'alerts_a_fraud', 'labels within 1 h', 1.4, 1.2, false
-    UNION ALL SELECT 'promised_precision', 'labels within ' || age, 0.7, NULL, false FROM unnest(%(ages)s) AS age
+    UNION ALL SELECT 'promised_precision', 'labels within ' || age, 0.7, NULL, false
+        FROM unnest(%(ages)s::text[]) AS age
     UNION ALL SELECT 'precision', 'labels within ' || age, 0.4 + place / 10.0, NULL, false
-        FROM unnest(%(ages)s) WITH ORDINALITY AS ages (age, place)
+        FROM unnest(%(ages)s::text[]) WITH ORDINALITY AS ages (age, place)
     UNION ALL SELECT 'precision', 'country FR, labels within 1 d', 0.99, NULL, false
-    UNION ALL SELECT 'recall', 'labels within ' || age, 0.8, NULL, false FROM unnest(%(ages)s) AS age
-    UNION ALL SELECT 'calibration', 'labels within ' || age, 1.1, NULL, false FROM unnest(%(ages)s) AS age
+    UNION ALL SELECT 'recall', 'labels within ' || age, 0.8, NULL, false FROM unnest(%(ages)s::text[]) AS age
+    UNION ALL SELECT 'calibration', 'labels within ' || age, 1.1, NULL, false FROM unnest(%(ages)s::text[]) AS age
     UNION ALL SELECT 'average_precision_gain',
         'challenger ' || CASE WHEN hour < 24 THEN 'v3' ELSE 'v1' END || ', labels within ' || age, 0.02, NULL, false
-        FROM unnest(%(ages)s) AS age
+        FROM unnest(%(ages)s::text[]) AS age
 ) AS figures
 """
 BREACHES = """
