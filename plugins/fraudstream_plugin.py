@@ -22,6 +22,8 @@ class FraudstreamPlugin(AirflowPlugin):
         {"name": "Stream", "href": "/fraudstream/", "destination": "nav", "url_route": "stream-health", **TOP},
         {"name": "Stream", "href": "/fraudstream/", "destination": "dag_run", "url_route": "stream"},
         {"name": "Fraud", "href": f"{SUPERSET}/superset/dashboard/fraud-monitor/", "destination": "nav", **TOP},
+        {"name": "Decisions", "href": f"{SUPERSET}/superset/dashboard/decisions/", "destination": "nav"},
+        {"name": "Model health", "href": f"{SUPERSET}/superset/dashboard/model-health/", "destination": "nav"},
         {"name": "Operations", "href": f"{SUPERSET}/superset/dashboard/operations/", "destination": "nav"},
         {"name": "Sales", "href": f"{SUPERSET}/superset/dashboard/sales/", "destination": "nav", **TOP},
     ]

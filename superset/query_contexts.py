@@ -54,6 +54,9 @@ def _timeseries(params: Params) -> Query:
 
 
 def _table(params: Params) -> Query:
+    if params["query_mode"] == "aggregate":
+        metrics = params["metrics"]
+        return {"columns": params["groupby"], "metrics": metrics, "orderby": [[metrics[0], False]]}
     return {  # without metrics: rows as they are, not grouped
         "columns": params["all_columns"],
         "orderby": [json.loads(column) for column in params["order_by_cols"]],
@@ -85,6 +88,7 @@ QUERIES: dict[str, Callable[[Params], Query]] = {
     "big_number_total": _big_number,
     "echarts_timeseries_bar": _timeseries,
     "echarts_timeseries_line": _timeseries,
+    "echarts_timeseries_step": _timeseries,
     "table": _table,
     "pie": _pie,
     "deck_scatter": _scatter_map,

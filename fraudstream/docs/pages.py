@@ -7,6 +7,7 @@ from pathlib import Path
 from fraudstream.dead_letters.document import dead_letters_document
 from fraudstream.docs.commands import commands_document
 from fraudstream.docs.dags import dags_table
+from fraudstream.docs.dashboards import sections
 from fraudstream.docs.events import events_document
 from fraudstream.docs.picture import picture
 from fraudstream.docs.policy import vocabulary
@@ -37,6 +38,7 @@ SECTIONS: dict[tuple[str, str], Callable[[], str]] = {
     ("metrics.md", "metrics"): metrics.table,
     ("policy.md", "vocabulary"): vocabulary,
     ("security.md", "rights"): grants.rights_table,
+    **{("dashboards.md", slug): write for slug, write in sections().items()},
 }
 
 

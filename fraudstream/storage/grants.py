@@ -109,9 +109,13 @@ WRITER: dict[str, WriterRights] = {
 
 #: Columns that the datasets under superset/assets read, of which nothing else reaches Superset.
 CHARTS: dict[str, tuple[str, ...]] = {
+    "analyst_verdicts": (
+        *("decided_at", "decided_by", "reason_code", "revision", "transaction_id", "undone_at", "verdict"),
+    ),
     "fraud_alerts": (
-        *("amount", "customer_id", "event_time", "exchange_rate", "fraud_score", "reasons", "shipping_city"),
-        *("shipping_country", "shop", "status", "transaction_id"),
+        *("amount", "created_at", "customer_id", "decided_at", "decision", "event_time", "exchange_rate"),
+        *("fraud_score", "reasons", "review_probability", "shipping_city", "shipping_country", "shop", "status"),
+        "transaction_id",
     ),
     "fraud_counts": (
         *("amount", "flagged", "flagged_amount", "flagged_unpriced", "shop", "transactions", "unpriced"),
@@ -124,12 +128,16 @@ CHARTS: dict[str, tuple[str, ...]] = {
     "incidents": (
         *("acknowledged_at", "closed_at", "incident_id", "opened_at", "severity", "source", "subject", "text"),
     ),
+    "model_breaches": ("asked_at", "breach_id", "ended_at", "runs", "since", "told"),
+    "model_health": ("breached", "figure", "high", "measured_at", "subject", "value"),
+    "model_versions": ("metrics", "promoted_at", "status", "trained_at", "version"),
     "platform_readings": ("at", "place", "reading", "value"),
     "product_sales": ("product_id", "revenue", "shop", "units", "window_start"),
     "products": ("category", "name", "product_id"),
+    "rule_counts": ("amount", "changed", "matched", "rule", "state", "window_start"),
     "scored_transactions": (
-        *("decision", "event_time", "is_fraud", "review_probability", "shipping_city", "shipping_country"),
-        *("shipping_latitude", "shipping_longitude", "shop"),
+        *("amount", "decision", "event_time", "exchange_rate", "is_fraud", "matched_rules", "review_probability"),
+        *("shipping_city", "shipping_country", "shipping_latitude", "shipping_longitude", "shop", "transaction_id"),
     ),
     "stream_batches": ("committed_at",),
 }

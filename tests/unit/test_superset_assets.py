@@ -29,7 +29,12 @@ bundle = importlib.import_module("bundle")
 
 #: Within a dataset's SQL: the time that its sums are over.
 SPAN = re.compile(r"WITH span AS \(\n  SELECT until - interval '(.+)' AS since(?s:.+?)\n\)")
-INTERVALS = {"1 hour": "newest hour", "1 day": "newest day", "30 minutes": "newest 30 minutes"}
+INTERVALS = {
+    "1 hour": "newest hour",
+    "1 day": "newest day",
+    "30 minutes": "newest 30 minutes",
+    "30 days": "newest 30 days",
+}
 
 
 def test_uuids_are_unique() -> None:
@@ -50,7 +55,7 @@ def test_every_chart_has_exactly_one_place() -> None:
 @pytest.mark.parametrize("name", DASHBOARDS)
 def test_dashboards_refresh_themselves_as_they_say(name: str) -> None:
     metadata = DASHBOARDS[name]["metadata"]
-    assert 0 < metadata["refresh_frequency"] <= 30
+    assert 0 < metadata["refresh_frequency"] <= 600
     assert metadata["stagger_refresh"] is False
     assert f"Refreshes every {metadata['refresh_frequency']} seconds." in DASHBOARDS[name]["description"]
 
@@ -89,10 +94,14 @@ def test_a_chart_says_which_time_it_is_about(name: str) -> None:
     chart, params = CHARTS[name], CHARTS[name]["params"]
     if "x_axis" in params:
         assert params["x_axis_title"] == "UTC"
-    elif "Time (UTC)" not in columns_of(query_of(chart)) and params.get("y_axis_format") != "DURATION":
+    elif not _has_time(columns_of(query_of(chart))) and "since" not in params.get("subtitle", ""):
         said = f"{chart['slice_name']}, {params.get('subtitle', '')}"
         [interval] = [interval for interval, words in INTERVALS.items() if words in said]
         assert f"until - interval '{interval}'" in dataset_of(chart)["sql"]
+
+
+def _has_time(columns: list[str]) -> bool:
+    return any(column.endswith("(UTC)") for column in columns)
 
 
 @pytest.mark.parametrize("name", DASHBOARDS)
@@ -114,7 +123,10 @@ def test_colors_depend_on_comparisons_that_superset_knows(name: str) -> None:
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_queries_look_at_a_bounded_part_of_history(name: str) -> None:
-    assert re.search(r"interval '(20 minutes|30 minutes|1 hour|3 days)'|LIMIT \d+", DATASETS[name]["sql"])
+    """A month only of what is few: verdicts, rules by the hour, and measurements."""
+    sql = DATASETS[name]["sql"]
+    assert re.search(r"interval '(20 minutes|30 minutes|1 hour|1 day|3 days|30 days)'|LIMIT \d+", sql)
+    assert "30 days" not in sql or not re.search(r"fraud\.(fraud|scored|product)_\w+,", sql)
 
 
 @pytest.mark.parametrize("path", sorted(ASSETS.rglob("*.yaml")), ids=lambda path: path.stem)
@@ -135,4 +147,4 @@ def test_the_bundle_fills_in_what_the_files_leave_open() -> None:
     assert texts["datasets/latest_alerts.yaml"].count("Amount, CHF") == 1
     for name in DASHBOARDS:
         assert "dashboard-filters-panel" in yaml.safe_load(texts[f"dashboards/{name}.yaml"])["css"]
-    assert set(bundle.dashboard_slugs()) == {"fraud-monitor", "operations", "sales"}
+    assert set(bundle.dashboard_slugs()) == {asset["slug"] for asset in DASHBOARDS.values()}
