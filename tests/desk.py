@@ -12,6 +12,7 @@ decisions = importlib.import_module("desk.decisions")
 drawing = importlib.import_module("desk.drawing")
 queue = importlib.import_module("desk.queue")
 ring = importlib.import_module("desk.ring")
+sessions = importlib.import_module("desk.sessions")
 transaction = importlib.import_module("desk.transaction")
 words = importlib.import_module("desk.words")
 
