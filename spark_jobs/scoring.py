@@ -51,6 +51,7 @@ class ScoringData:
     challenger: ModelFiles | None  # scores too, and decides nothing
     static: StaticData
     risk: EntityRisk
+    currency: str  # the shop's, for sentences
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def score_batch(
         decisions = decide(chosen, features, probabilities, champion.threshold, policy)
         decided = sink_columns(decisions, rows, batch.num_rows)
         shown = is_fraud | decisions.flagged
-        explained = iter(champion.reasons(features[shown]))
+        explained = iter(champion.reasons(features[shown], data.currency))
         for row, probability, flag, is_shown in zip(rows, probabilities, is_fraud, shown, strict=True):
             why: list[Reason] = next(explained) if is_shown else []
             scores[row], flags[row], reasons[row] = float(probability), bool(flag), _encode_reasons(why)

@@ -66,7 +66,7 @@ class Current:
     def scoring_data(self) -> ScoringData:
         """The part of it that workers need."""
         second = self.challenger.files if self.challenger else None
-        return ScoringData(self.champion.files, second, self.static, self.risk)
+        return ScoringData(self.champion.files, second, self.static, self.risk, self.rates.shop_currency)
 
 
 @dataclass(frozen=True)

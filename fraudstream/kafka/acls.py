@@ -38,6 +38,7 @@ class ConsumerGroup(StrEnum):
     ARCHIVE = "fraudstream-archive"
     COLLECT = "model-collect"
     REPLAY = "replay_dead_letters"
+    SESSIONS = "alert-sessions"
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ RIGHTS: dict[Role, tuple[Right, ...]] = {
         _topics(Operation.READ, (*PRODUCER_TOPICS, Topic.TRANSACTION_FEATURES))
         + _group(ConsumerGroup.COLLECT)
         + _group(ConsumerGroup.ARCHIVE)
+        + _group(ConsumerGroup.SESSIONS)
     ),
 }  # fmt: skip
 
@@ -101,7 +103,7 @@ _WHO = {
     Role.ALERTS: "Airflow's connection `kafka_default`, by which the Dag `fraud_alert_response` hears the bell",
     Role.REPLAY: "the Dags `replay_dead_letters` and `publish_verdicts`",
     Role.READER: "`fraudctl status`, `rebuild`; the Dags `reconcile_stream`, `train_fraud_model`, `watch_platform`, "
-    "`archive_transactions`",
+    "`archive_transactions`, `fraud_alert_response`",
 }
 
 

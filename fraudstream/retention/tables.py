@@ -137,6 +137,7 @@ RULES = (
         "dead_letters", "dead_letters_days", "created_at", "(replay_claimed_at IS NULL OR replayed_at IS NOT NULL)"
     ),
     _by_time("flagged_sessions", "transactions_days", "flagged_at", f"NOT EXISTS ({_OF_SESSION})"),
+    _by_time("session_events", "sessions_days", "kept_at"),
     _by_time("retired_transactions", "repeats_days", "retired_at"),
     _by_time("past_transactions", "past_days", "event_time"),
     _by_time("archive_runs", "versions_days", "finished_at", "run_id < (SELECT max(run_id) FROM fraud.archive_runs)"),

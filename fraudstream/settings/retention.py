@@ -27,6 +27,7 @@ class RetentionSettings(Group):
     )
     labels_days: float = Field(90, gt=0, description="labels, days; longer while their transaction is kept")
     dead_letters_days: float = Field(90, gt=0, description="refused messages, days; replays need them")
+    sessions_days: float = Field(30, gt=0, description="browse events of sessions that ended in an alert, days")
     repeats_days: float = Field(
         90, gt=0, description="days for which a deleted transaction's id is known, to tell a repeat"
     )

@@ -40,6 +40,9 @@ class WatchSettings(Group):
     incident_alerts: int = Field(
         3, ge=2, description="open alerts of one device, address or pattern within an hour that are one incident"
     )
+    session_minutes: float = Field(
+        30, gt=0, description="how long before an alert its session's browse events are looked for, minutes"
+    )
 
 
 class NotifySettings(Group):

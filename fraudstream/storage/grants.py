@@ -43,7 +43,7 @@ WRITER: dict[str, WriterRights] = {
     "entity_risk_versions": WriterRights(delete=True),
     # spark_jobs.statements
     "scored_transactions": WriterRights(update=("counted_in_sales",), delete=True),
-    "fraud_alerts": WriterRights(update=("decided_at", "grouped_at", "status")),
+    "fraud_alerts": WriterRights(update=("decided_at", "grouped_at", "session_read_at", "status")),
     "flagged_sessions": WriterRights(update=("fraud_retired",), delete=True),
     "product_sales": WriterRights(update=("batch_id", "revenue", "units"), delete=True),
     "fraud_counts": WriterRights(
@@ -101,6 +101,8 @@ WRITER: dict[str, WriterRights] = {
     "history_imports": WriterRights(delete=True),
     "past_transactions": WriterRights(delete=True),
     "past_labels": APPEND_ONLY,
+    # fraudstream.watch.alert_sessions
+    "session_events": WriterRights(delete=True),
     # fraudstream.verdicts
     "alert_claims": APPEND_ONLY,
     "alert_notes": APPEND_ONLY,
@@ -177,6 +179,7 @@ DESK: dict[str, DeskRights] = {
     "rule_counts": READ_ONLY,
     "rule_failures": DeskRights(delete=True),
     "scored_transactions": READ_ONLY,
+    "session_events": READ_ONLY,
     "transaction_labels": READ_ONLY,
 }
 

@@ -10,6 +10,8 @@ from model.features.session import SESSION_SPECS
 from model.features.spec import FeatureSpec
 from model.features.static import STATIC_SPECS
 from model.features.windows import WINDOW_SPECS
+from model.serving.example import EXAMPLE
+from model.serving.reasons import sentence
 
 _HEAD = """\
 # Features
@@ -21,6 +23,10 @@ is in the shop currency: without an exchange rate an amount is NaN, and later su
 ([production.md](production.md#currencies)).
 Entity risk is as of the last refresh (`FRAUDSTREAM_ENTITY_RISK__REFRESH_MINUTES`), from the labels that had come by
 then.
+
+What raised a flagged transaction's score most is told in words. The last column shows how, for one and the same
+purchase in a shop whose currency is EUR. A sentence tells only what is known: without an earlier purchase, nothing is
+said of those.
 """
 
 #: Each block's title, module and features, in the order of the columns.
@@ -42,7 +48,8 @@ def features_document() -> str:
 
 def _section(title: str, module: str, specs: tuple[FeatureSpec, ...]) -> Iterator[str]:
     yield from (f"## {title}", "", f"Computed by `model/features/{module}`.", "")
-    yield from ("| feature | definition | unit | window |", "| --- | --- | --- | --- |")
+    yield from ("| feature | definition | unit | window | as a reason |", "| --- | --- | --- | --- | --- |")
     for spec in specs:
-        yield f"| `{spec.name}` | {spec.definition} | {spec.unit} | {spec.window} |"
+        words = sentence(spec.name, EXAMPLE)
+        yield f"| `{spec.name}` | {spec.definition} | {spec.unit} | {spec.window} | {words} |"
     yield ""

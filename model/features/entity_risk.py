@@ -20,19 +20,20 @@ import numpy as np
 import pandas as pd
 
 from fraudstream.static_data.entities import CELLS_PER_DEGREE, PRIOR_TRANSACTIONS, WINDOW_DAYS, EntityType
-from model.features.spec import FeatureSpec
+from model.features.spec import USUAL, FeatureSpec
 
 
-def _of_entity(entity: EntityType, words: str, risk: str = "") -> tuple[FeatureSpec, ...]:
+def _of_entity(entity: EntityType, words: str) -> tuple[FeatureSpec, ...]:
     """Risk, frauds and customers of an entity as of the last refresh."""
     window = f"{WINDOW_DAYS} days"
     return (
-        FeatureSpec(f"{entity}_risk", risk or f"smoothed rate of labelled fraud of the {words}, over the shop's",
-                    "ratio", window, f"fraud rate of the {words} is {{value}} times the shop's; usual: {{usual}}"),
+        FeatureSpec(f"{entity}_risk", f"smoothed rate of labelled fraud of the {words}, over the shop's", "ratio",
+                    window, f"fraud with this {words} is {{value}} the shop's average"
+                    f"[; {{{entity}_frauds:known fraud}} in {window}]"),
         FeatureSpec(f"{entity}_frauds", f"transactions of the {words} that are labelled as fraud", "count", window,
-                    f"{{value}} labelled frauds on the {words}; usual: {{usual}}"),
+                    f"{{value:known fraud}} with this {words} in {window}{USUAL}"),
         FeatureSpec(f"{entity}_customers", f"distinct customers of the {words}, at least 1", "count", window,
-                    f"{{value}} customers on the {words}; usual: {{usual}}"),
+                    f"{{value:customer}} with this {words} in {window}{USUAL}"),
     )  # fmt: skip
 
 
@@ -40,8 +41,9 @@ ENTITY_SPECS = (
     *_of_entity(EntityType.DEVICE, "device"),
     *_of_entity(EntityType.SHIPPING_ADDRESS, "shipping address"),
     *_of_entity(EntityType.CARD_TOKEN, "card"),
-    _of_entity(EntityType.CATEGORY, "product category",
-               "smoothed rate of labelled fraud of the transaction's riskiest category, over the shop's")[0],
+    FeatureSpec(f"{EntityType.CATEGORY}_risk",
+                "smoothed rate of labelled fraud of the transaction's riskiest category, over the shop's", "ratio",
+                f"{WINDOW_DAYS} days", "fraud with products of this category is {value} the shop's average"),
 )  # fmt: skip
 
 ENTITY_COLUMNS = ("entity_type", "entity_id", "transactions", "frauds", "customers")

@@ -9,35 +9,42 @@ from math import nan
 from fraudstream.messages.contracts import CARDLESS_METHODS, Transaction
 from model.durations import DAY_SECONDS, HOUR_SECONDS
 from model.features.profile import KNOWN_FIELDS, History
-from model.features.spec import FeatureSpec, of_customer
+from model.features.spec import USUAL, FeatureSpec, of_customer
 
 FAMILIARITY_SPECS = (
     of_customer("new_device", "device not known of the customer", "flag",
-                "device new to this customer", "known device"),
-    of_customer("new_card", "card not known of the customer", "flag", "card new to this customer", "known card"),
+                "first purchase from this device[; {known_transactions:earlier one} without it]",
+                "device known of this customer[, first used {device_hours} before]"),
+    of_customer("new_card", "card not known of the customer", "flag",
+                "first purchase with this card[; {known_transactions:earlier one} without it]",
+                "card known of this customer[, first used {card_hours} before]"),
     of_customer("new_place", "shipping place (1 km) not known of the customer", "flag",
-                "shipping place new to this customer", "known shipping place"),
+                "first purchase to this place[; {known_transactions:earlier one} to others]",
+                "shipping place known of this customer[, first used {place_hours} before]"),
     of_customer("new_shipping_country", "shipping country not known of the customer", "flag",
-                "shipping country new to this customer", "known shipping country"),
+                "ships to a country that is new for this customer", "ships to a country as in earlier purchases"),
     of_customer("new_ip_country", "IP address's country not known of the customer", "flag",
-                "IP country new to this customer", "known IP country"),
+                "bought from a country that is new for this customer", "bought from a country as in earlier purchases"),
     of_customer("device_hours", "since the customer first bought from this device", "hours",
-                "device first used {value} ago; usual: {usual}"),
+                f"this device was first used {{value}} before{USUAL}"),
     of_customer("card_hours", "since the customer first paid with this card", "hours",
-                "card first used {value} ago; usual: {usual}"),
+                f"this card was first used {{value}} before{USUAL}"),
     of_customer("place_hours", "since the customer first shipped to this place", "hours",
-                "shipping place first used {value} ago; usual: {usual}"),
+                f"things were first sent to this place {{value}} before{USUAL}"),
     of_customer("device_share", "share of the customer's earlier transactions from this device", "share",
-                "device used in {value} of earlier transactions; usual: {usual}"),
+                "used this device for [{device_uses}|{value:~part} of their earlier purchases]"),
     of_customer("card_share", "share of the customer's earlier transactions with this card", "share",
-                "card used in {value} of earlier transactions; usual: {usual}"),
+                "used this card for [{card_uses}|{value:~part} of their earlier purchases]"),
     of_customer("place_share", "share of the customer's earlier transactions to this place", "share",
-                "shipping place used in {value} of earlier transactions; usual: {usual}"),
+                "had things sent to this place for [{place_uses}|{value:~part} of their earlier purchases]"),
     *(
         FeatureSpec(f"{things}_{short}", f"distinct {words}, this one included", "count", window,
-                    f"{{value}} {words} in {window}; usual: {{usual}}")
-        for short, window in (("1h", "1 h"), ("1d", "1 day"))
-        for things, words in (("devices", "devices"), ("cards", "cards"), ("places", "shipping places"))
+                    f"{{value:{word}}} within {within}, this one included{USUAL}", f"no {word} within {within}{USUAL}")
+        for short, window, within in (("1h", "1 h", "an hour"), ("1d", "1 day", "a day"))
+        for things, words, word in (
+            *(("devices", "devices", "device"), ("cards", "cards", "card")),
+            ("places", "shipping places", "shipping place"),
+        )
     ),
 )  # fmt: skip
 

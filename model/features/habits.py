@@ -6,31 +6,36 @@ from fraudstream.messages.contracts import Transaction
 from model.durations import DAY_MS, HOUR_MS
 from model.features.geo import distance_km
 from model.features.profile import NO_AMOUNT, History, Session, log_amount
-from model.features.spec import of_customer
+from model.features.spec import USUAL, of_customer
 
 HABIT_SPECS = (
     of_customer("known_transactions", "earlier transactions known of the customer", "count",
-                "{value} earlier transactions known; usual: {usual}"),
+                f"{{value:earlier purchase}} known[, the first {{known_days}} before]{USUAL}"),
     of_customer("known_days", "since the customer's first known transaction", "days",
-                "customer known for {value}; usual: {usual}"),
+                f"the first purchase that is known of them was {{value}} before{USUAL}"),
     of_customer("since_last", "since the customer's last transaction", "seconds",
-                "{value} since the last transaction; usual: {usual}"),
+                "{value} after their last purchase[; on average, {own_pace} lie between them|; usual: {usual}]"),
     of_customer("pace_ratio", "time since the last transaction over the customer's mean time between them", "ratio",
-                "time since the last transaction is {value} times the customer's own mean; usual: {usual}"),
+                "the time since their last purchase[, {since_last},] is {value} what lies between them on average"),
     of_customer("amount_to_mean", "amount over the customer's own mean", "ratio",
-                "amount is {value} times the customer's mean; usual: {usual}"),
+                "[{amount}; their average order is {own_mean} (most so far: {own_most})"
+                "|the amount is {value} their average order]"),
     of_customer("amount_to_max", "amount over the customer's own maximum", "ratio",
-                "amount is {value} times the customer's maximum; usual: {usual}"),
+                "[{amount}; their largest order so far is {own_most}"
+                "|the amount is {value} their largest order so far]"),
     of_customer("amount_deviation", "deviation of the amount's logarithm from the customer's own", "deviations",
-                "amount is {value} standard deviations above the customer's habit; usual: {usual}"),
+                "[{amount} is|the amount is] {value:~deviation} what they usually spend"
+                "[; their average order is {own_mean}]"),
     of_customer("pace_to_habit", "mean time between clicks over the customer's own (geometric mean)", "ratio",
-                "clicks at {value} times the customer's usual interval; usual: {usual}"),
+                "[{session_gap_mean} from click to click; usually, this customer takes {own_click}"
+                "|the time from click to click is {value} this customer's own]"),
     of_customer("promo_share", "share of the customer's earlier transactions with a promotion", "share",
-                "{value} of earlier transactions used a promotion; usual: {usual}"),
+                "used a promotion for [{promo_uses}|{value:~part} of their earlier purchases]"),
     of_customer("km_since_last", "from the last transaction's shipping place to this one", "km",
-                "{value} from the last shipping place; usual: {usual}"),
+                f"ships {{value}} away from where their last purchase went[, {{since_last}} before]{USUAL}"),
     of_customer("kmh_since_last", "that distance over the time since (at least one minute)", "km/h",
-                "{value} from the last shipping place to this one; usual: {usual}"),
+                "ships [{km_since_last} away from where their last purchase went, {since_last} before: as if they moved"
+                "|to another place than the last time, as if they moved] at {value}"),
 )  # fmt: skip
 
 _MIN_SPREAD = 0.1  # of log(amount), about a tenth of it: equal amounts must not make a deviation infinite

@@ -4,26 +4,30 @@ from math import nan
 
 from fraudstream.messages.contracts import PAYMENT_METHODS, Item, Transaction
 from model.durations import DAY_MS, HOUR_MS
-from model.features.spec import of_transaction
+from model.features.spec import USUAL, of_transaction
 
 PURCHASE_SPECS = (
-    of_transaction("amount", "amount charged", "money", "amount {value}; usual: {usual}"),
-    of_transaction("hour_of_day", "hour of the day, UTC", "hour", "bought at {value}; usual: {usual}"),
+    of_transaction("amount", "amount charged", "money", f"{{value}} charged{USUAL}"),
+    of_transaction("hour_of_day", "hour of the day, UTC", "hour", f"bought at {{value}}{USUAL}"),
     of_transaction("payment_method", "payment method; all unknown ones count as one", "method",
-                   "paid by {value}; usual: {usual}"),
-    of_transaction("uses_promo", "a promotion code was used", "flag", "promotion code used", "no promotion code"),
+                   f"paid by {{value}}{USUAL}", f"paid by card{USUAL}"),
+    of_transaction("uses_promo", "a promotion code was used", "flag",
+                   "used a promotion code", "used no promotion code"),
     of_transaction("promo_to_amount", "promotion's value over amount plus promotion", "share",
-                   "promotion worth {value} of the price; usual: {usual}"),
+                   f"the promotion took off {{value}} of the price{USUAL}", f"no promotion took anything off{USUAL}"),
     of_transaction("shipping_to_amount", "shipping fee over amount", "share",
-                   "shipping fee is {value} of the amount; usual: {usual}"),
+                   f"the shipping fee is {{value}} of the amount[, {{amount}}]{USUAL}", f"no shipping fee{USUAL}"),
     of_transaction("ip_differs_from_shipping", "IP address's country isn't the shipping country", "flag",
-                   "IP country differs from shipping country", "IP country is the shipping country"),
-    of_transaction("item_lines", "different products bought", "count", "{value} different products; usual: {usual}"),
-    of_transaction("item_quantity", "units bought", "count", "{value} units; usual: {usual}"),
+                   "bought from another country than it ships to", "bought from the country that it ships to"),
+    of_transaction("item_lines", "different products bought", "count", f"{{value:product}} bought{USUAL}"),
+    of_transaction("item_quantity", "units bought", "count",
+                   f"{{value:unit}} bought[, of {{item_lines:product}}]{USUAL}"),
     of_transaction("quantity_max", "most units of one product", "count",
-                   "{value} units of one product; usual: {usual}"),
-    of_transaction("unit_price_mean", "mean price of a unit", "money", "mean unit price {value}; usual: {usual}"),
-    of_transaction("unit_price_max", "highest price of a unit", "money", "highest unit price {value}; usual: {usual}"),
+                   f"{{value:unit}} of one product{USUAL}"),
+    of_transaction("unit_price_mean", "mean price of a unit", "money",
+                   f"a unit costs {{value}} on average{USUAL}"),
+    of_transaction("unit_price_max", "highest price of a unit", "money",
+                   f"the most expensive unit costs {{value}}{USUAL}"),
 )  # fmt: skip
 
 _METHOD_INDEX = {name: float(index) for index, name in enumerate(PAYMENT_METHODS)}

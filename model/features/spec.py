@@ -7,13 +7,18 @@ Unit = Literal[
     "count", "seconds", "hours", "days", "money", "ratio", "share", "deviations", "km", "km/h", "hour", "flag", "method"
 ]
 
+#: The end of a sentence that compares with the shop: left out where what is usual isn't known.
+USUAL = "[; usual: {usual}]"
+
 
 @dataclass(frozen=True)
 class FeatureSpec:
     """One feature. Its value is NaN where it isn't known.
 
-    `template` is the sentence for a reason; `{value}` and `{usual}` (the median of legitimate training transactions)
-    are written in the feature's unit. A flag has two sentences, `template` for 1 and `otherwise` for 0.
+    `template` is the sentence for a reason, and `otherwise` that for a value of 0. In braces stand the feature's own
+    `value`, the `usual` one (the median of legitimate training transactions), other features by their names, and what
+    follows from several (`model.serving.reasons`); a colon, and the noun that is counted, or a scale of words. What
+    stands in brackets is left out where something that it names isn't known; `|` is between alternatives.
     """
 
     name: str

@@ -9,33 +9,36 @@ import pandas as pd
 
 from model.durations import DAY_MS
 from model.features.geo import distances_km
-from model.features.spec import FeatureSpec, of_transaction
+from model.features.spec import USUAL, FeatureSpec, of_transaction
 
 #: Categories differ from shop to shop: the features are about their prices, not about their names.
 STATIC_SPECS = (
     of_transaction("home_km", "from the customer's home to the shipping place", "km",
-                   "shipped {value} from home; usual: {usual}"),
+                   f"ships {{value}} away from the customer's home{USUAL}"),
     of_transaction("ships_abroad", "shipping country isn't the home country", "flag",
-                   "shipped to another country than home", "shipped to the home country"),
+                   "ships to another country than the customer's home", "ships to the customer's home country"),
     of_transaction("ip_abroad", "IP address's country isn't the home country", "flag",
-                   "IP country isn't the home country", "IP country is the home country"),
-    of_transaction("account_days", "age of the customer's account", "days", "account is {value} old; usual: {usual}"),
-    of_transaction("customer_age", "customer's age, years", "count", "customer is {value} years old; usual: {usual}"),
+                   "bought from another country than the customer's home", "bought from the customer's home country"),
+    of_transaction("account_days", "age of the customer's account", "days",
+                   f"bought {{value}} after signing up{USUAL}"),
+    of_transaction("customer_age", "customer's age, years", "count",
+                   f"the customer is {{value:year}} old{USUAL}", f"the customer is less than a year old{USUAL}"),
     of_transaction("list_price_max", "highest list price among the products", "money",
-                   "most expensive product lists at {value}; usual: {usual}"),
+                   f"the most expensive product has a list price of {{value}}{USUAL}"),
     of_transaction("price_to_list", "prices paid over list prices", "ratio",
-                   "paid {value} times the list prices; usual: {usual}"),
+                   "the prices paid are {value} the list prices[; usual: {usual} them]"),
     of_transaction("amount_to_list", "amount charged over list prices", "ratio",
-                   "charged {value} times the list prices; usual: {usual}"),
+                   "[{amount} is|the amount is] {value} the list prices[; usual: {usual} them]"),
     of_transaction("price_rank_mean", "rank of the products' list prices in their category, 0 lowest to 1 highest",
-                   "share", "products at {value} of their category's price range; usual: {usual}"),
+                   "share", "the products are {value:~price}[; usual: {usual:~price}]"),
     of_transaction("top_category_share", "share of the value in its largest category", "share",
-                   "{value} of the value in one category; usual: {usual}"),
+                   f"{{value}} of the basket's value is of one category{USUAL}"),
     of_transaction("category_price", "median list price of the category of the most expensive product", "money",
-                   "category's median price {value}; usual: {usual}"),
+                   f"products of this category cost about {{value}}{USUAL}"),
     FeatureSpec("new_category_share",
                 "share of the value in categories that the customer's last 12 different products aren't in", "share",
-                "customer", "{value} of the value in categories new to this customer; usual: {usual}"),
+                "customer", f"{{value}} of the basket's value is of categories new to this customer{USUAL}",
+                f"bought of categories as before{USUAL}"),
 )  # fmt: skip
 
 CUSTOMER_COLUMNS = ("customer_id", "registered_at", "home_country", "home_latitude", "home_longitude", "age_years")

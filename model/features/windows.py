@@ -9,29 +9,44 @@ from math import nan
 
 from model.durations import DAY_SECONDS, HOUR_SECONDS
 from model.features.profile import NO_AMOUNT, History
-from model.features.spec import FeatureSpec, Unit
+from model.features.spec import USUAL, FeatureSpec, Unit
 
 _TEN_MINUTES = 600  # seconds
-_WINDOWS = (("10m", "10 min"), ("1h", "1 h"), ("1d", "1 day"), ("7d", "7 days"), ("30d", "30 days"))
+_WINDOWS = (
+    ("10m", "10 min", "the 10 minutes before"),
+    ("1h", "1 h", "the hour before"),
+    ("1d", "1 day", "the day before"),
+    ("7d", "7 days", "the 7 days before"),
+    ("30d", "30 days", "the 30 days before"),
+)
 
 
-def _each_window(prefix: str, definition: str, unit: Unit, template: str) -> tuple[FeatureSpec, ...]:
-    """One feature a window; `[window]` in the template becomes the window in words."""
+def _each_window(
+    prefix: str, definition: str, unit: Unit, template: str, otherwise: str = ""
+) -> tuple[FeatureSpec, ...]:
+    """One feature a window; in the sentences, `<window>` becomes the window in words, and `<short>` its short name."""
     return tuple(
-        FeatureSpec(f"{prefix}_{short}", definition, unit, words, template.replace("[window]", words))
-        for short, words in _WINDOWS
+        FeatureSpec(
+            f"{prefix}_{short}",
+            definition,
+            unit,
+            window,
+            *(sentence.replace("<window>", words).replace("<short>", short) for sentence in (template, otherwise)),
+        )
+        for short, window, words in _WINDOWS
     )
 
 
 WINDOW_SPECS = (
     *_each_window("transactions", "earlier transactions of the customer", "count",
-                  "{value} earlier transactions in [window]; usual: {usual}"),
+                  f"{{value:earlier purchase}} in <window>{USUAL}"),
     *_each_window("amount", "sum of the customer's earlier transactions", "money",
-                  "{value} spent earlier within [window]; usual: {usual}"),
+                  f"{{value}} spent in <window>[, in {{transactions_<short>:purchase}}]{USUAL}",
+                  f"no spending known in <window>{USUAL}"),
     *_each_window("amount_mean", "mean of the customer's earlier transactions", "money",
-                  "earlier transactions within [window] are {value} on average; usual: {usual}"),
+                  f"purchases in <window> were of {{value}} on average[; this one is of {{amount}}|{USUAL[1:-1]}]"),
     *_each_window("amount_max", "largest of the customer's earlier transactions", "money",
-                  "largest earlier transaction within [window] is {value}; usual: {usual}"),
+                  f"the largest purchase in <window> was of {{value}}[; this one is of {{amount}}|{USUAL[1:-1]}]"),
 )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from model.serving.artifact import (
     decode_metadata,
     read_folder,
 )
-from model.serving.reasons import sentence
+from model.serving.reasons import Facts, sentence
 
 if TYPE_CHECKING:
     from shap import TreeExplainer
@@ -102,29 +102,30 @@ class Scorer:
         calibration = self.metadata.calibration
         return values * calibration.slope, base * calibration.slope + calibration.intercept
 
-    def reasons(self, features: np.ndarray) -> list[list[Reason]]:
-        """Reasons for each row's score: at most REASONS known features that raised it, the strongest first."""
+    def reasons(self, features: np.ndarray, currency: str) -> list[list[Reason]]:
+        """Reasons for each row's score: at most REASONS known features that raised it, the strongest first.
+
+        `features` is float64 [n, FEATURE_NAMES], with money in `currency`.
+        """
         if not len(features):
             return []
         contributions, _ = self.contributions(features)
-        return [self._row_reasons(row, parts) for row, parts in zip(self.own(features), contributions, strict=True)]
-
-    def _row_reasons(self, row: np.ndarray, contributions: np.ndarray) -> list[Reason]:
-        told = np.where(np.isnan(row), 0.0, contributions)  # what isn't known explains nothing to people
-        strongest = np.argsort(-told, kind="stable")[:REASONS]
+        told = np.where(np.isnan(self.own(features)), 0.0, contributions)  # what isn't known explains nothing to people
+        strongest = np.argsort(-told, axis=1, kind="stable")[:, :REASONS]
+        raised = np.take_along_axis(told, strongest, axis=1)
         return [
-            self._reason(self.features[index], float(row[index]), float(told[index]))
-            for index in strongest
-            if told[index] > 0
+            self._row_reasons(Facts(dict(zip(FEATURE_NAMES, row, strict=True)), self.metadata.usual, currency), *best)
+            for row, *best in zip(features.tolist(), strongest.tolist(), raised.tolist(), strict=True)
         ]
 
-    def _reason(self, name: str, value: float, contribution: float) -> Reason:
-        return Reason(
-            feature=name,
-            value=value,
-            contribution=contribution,
-            text=sentence(name, value, self.metadata.usual.get(name)),
-        )
+    def _row_reasons(self, facts: Facts, strongest: list[int], raised: list[float]) -> list[Reason]:
+        """Reasons from the columns of the strongest features, and how much each raised the score."""
+        names = [self.features[index] for index in strongest]
+        return [
+            Reason(feature=name, value=facts.values[name], contribution=contribution, text=sentence(name, facts))
+            for name, contribution in zip(names, raised, strict=True)
+            if contribution > 0
+        ]
 
 
 def _check_width(model: "HistGradientBoostingClassifier", metadata: Metadata) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import runtime_file
 from flask import Blueprint, Flask, Response, abort, g, make_response, redirect, render_template, request, url_for
 
-from desk import database, decisions, drawing, lists, queue, ring, transaction, words
+from desk import database, decisions, drawing, lists, queue, ring, sessions, transaction, words
 from desk.decisions import RefusedError
 
 #: Permission that the roles Analyst and Admin have (bootstrap.py).
@@ -126,6 +126,8 @@ def show_alert(transaction_id: str) -> Response:
             t=seen.transaction,
             usual=transaction.usual(seen.transaction, seen.past),
             amounts=drawing.amounts(seen.transaction, seen.past),
+            browsed=sessions.read(connection, seen.transaction),
+            not_browsed=sessions.missing(seen.transaction),
             similar=[one for one in seen.related if transaction.is_decidable(one)],
             kinds=transaction.KINDS,
             shown_rows=transaction.SHOWN_ROWS,

@@ -30,13 +30,14 @@ _FILTERS = {
     "least": "a.amount * a.exchange_rate >= CAST(:least AS numeric)",
     "customer": "a.customer_id = :customer",
     "rule": "to_jsonb(a.matched_rules) ? :rule",
+    "shop": "a.shop = :shop",
 }
 #: A filter that needs a column which the platform may not have yet.
 NEEDS_COLUMN = {"rule": "matched_rules"}
 
 _COLUMNS = """
     a.transaction_id, a.customer_id, a.event_time, a.amount, a.currency, a.exchange_rate, a.shipping_city,
-    a.shipping_country, a.fraud_score, a.reasons, a.status, c.claimed_by, c.expires_at,
+    a.shipping_country, a.shop, a.fraud_score, a.reasons, a.status, c.claimed_by, c.expires_at,
     coalesce(v.revision, 0) AS revision, CASE WHEN v.undone_at IS NULL THEN v.verdict END AS verdict,
     v.reason_code, v.decided_by, v.decided_at, v.verdict_id
 """
@@ -82,6 +83,7 @@ class Choice:
     """The smallest amount, in the shop currency."""
     customer: str = ""
     rule: str = ""
+    shop: str = ""
     after: str = ""
     """Where the page before ended: the sorted value and the id of its last row."""
 

@@ -14,10 +14,18 @@ PAST_ROWS, SHOWN_ROWS = 500, 15
 RELATED_ROWS = 25
 #: A shipping address is a cell of so many to a degree (fraudstream/static_data/entities.py).
 CELLS_PER_DEGREE = 10_000
-KINDS = {"device": "same device", "card": "same card", "address": "same address", "customer": "same customer"}
+KINDS = {
+    "device": "same device",
+    "card": "same card",
+    "address": "same address",
+    "customer": "same customer",
+    "rule": "same rule",
+}
+#: Alerts of the same rule are looked for among so many of the newest before: a rule may have matched any number.
+RULE_ROWS = 2000
 
 _TRANSACTION = """
-SELECT t.*, a.status, a.decided_at AS labelled_at, (a.transaction_id IS NOT NULL) AS is_alert,
+SELECT t.*, a.status, a.decided_at AS labelled_at, a.session_read_at, (a.transaction_id IS NOT NULL) AS is_alert,
     c.claimed_by, c.claimed_at, c.expires_at, coalesce(v.revision, 0) AS revision,
     CASE WHEN v.undone_at IS NULL THEN v.verdict END AS verdict, v.decided_by, v.decided_at, v.reason_code,
     v.published_at, u.registered_at, u.home_city, u.home_country
@@ -69,6 +77,13 @@ _SAME = {
         "AND t.shipping_longitude >= :west AND t.shipping_longitude < :east"
     ),
     "customer": "t.customer_id = :customer",
+    "rule": """t.transaction_id IN (
+        SELECT transaction_id FROM (
+            SELECT transaction_id, matched_rules FROM fraud.fraud_alerts
+            WHERE event_time <= CAST(:at AS timestamptz) AND cardinality(CAST(:rules AS text[])) > 0
+            ORDER BY event_time DESC LIMIT :rule_rows
+        ) AS newest WHERE matched_rules && CAST(:rules AS text[])
+    )""",
 }
 _RELATED = f"""
 SELECT r.*, coalesce(v.revision, 0) AS revision, CASE WHEN v.undone_at IS NULL THEN v.verdict END AS verdict,
@@ -138,7 +153,7 @@ def read(connection: Connection, transaction_id: str) -> Seen | None:
     )
     places = _places(found)
     risk = rows(connection, _RISK, device=found["device_id"], card=found["card_token"], cell=places.pop("cell"))
-    related = rows(connection, _RELATED, id=transaction_id, limit=RELATED_ROWS, **places)
+    related = rows(connection, _RELATED, id=transaction_id, limit=RELATED_ROWS, rule_rows=RULE_ROWS, **places)
     return Seen(
         found,
         past,
@@ -156,6 +171,8 @@ def _places(transaction: Row) -> dict[str, Any]:
         "device": transaction["device_id"],
         "card": transaction["card_token"],
         "customer": transaction["customer_id"],
+        "rules": transaction["matched_rules"],
+        "at": transaction["event_time"],
         "cell": f"{latitude}:{longitude}",
         "south": (latitude - 0.5) / CELLS_PER_DEGREE,
         "north": (latitude + 0.5) / CELLS_PER_DEGREE,

@@ -142,6 +142,8 @@ def test_filters_and_views_show_what_they_say(connection: Connection, writer: Po
     assert open_ids(connection, customer="c1") == ["t11", "t1"]
     assert open_ids(connection, rule="new device") == ["t3"]
     assert open_ids(connection, rule="none of them") == []
+    owner.execute("UPDATE fraud.fraud_alerts SET shop = 'outlet' WHERE transaction_id = 't7'")
+    assert open_ids(connection, shop="outlet") == ["t7"]
     assert len(open_ids(connection, after="x y")) == 12
     decisions.claim(connection, "t3", "alice")
     decisions.decide(connection, decisions.Judged("t4", 0), "unsure", "not_given", "alice")
@@ -173,11 +175,24 @@ def test_an_alert_shows_what_shares_its_device_card_address_or_customer(
 ) -> None:
     add_alerts(writer, 25)
     found = transaction.read(connection, "t11")
-    assert {one["transaction_id"]: set(one["kinds"]) for one in found.related} == {
-        "t1": set(transaction.KINDS),
-        "t21": set(transaction.KINDS),
-    }
+    shared = {"device", "card", "address", "customer"}
+    assert {one["transaction_id"]: set(one["kinds"]) for one in found.related} == {"t1": shared, "t21": shared}
     assert [one["transaction_id"] for one in found.past] == ["t21"], "the earlier one"
+
+
+@pytest.mark.usefixtures("empty_tables")
+def test_an_alert_shows_earlier_ones_of_its_rules(connection: Connection, writer: Postgres, owner: Postgres) -> None:
+    add_alerts(writer, 9)
+    for number, rules in ((3, "{big,night}"), (4, "{night}"), (5, "{big}"), (2, "{big}")):
+        for table in ("fraud_alerts", "scored_transactions"):
+            owner.execute(f"UPDATE fraud.{table} SET matched_rules = '{rules}' WHERE transaction_id = 't{number}'")
+
+    def related(transaction_id: str) -> dict[str, list[str]]:
+        found = transaction.read(connection, transaction_id).related
+        return {one["transaction_id"]: one["kinds"] for one in found}
+
+    assert related("t3") == {"t4": ["rule"], "t5": ["rule"]}, "t2 came later"
+    assert related("t6") == {}, "without a rule there is none to share"
 
 
 @pytest.mark.usefixtures("empty_tables")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fraudstream.static_data.entities import CELLS_PER_DEGREE
-from tests.desk import decisions, drawing, queue, ring, transaction, words
+from tests.desk import decisions, drawing, queue, ring, sessions, transaction, words
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 TYPED = st.text(max_size=60)
@@ -180,3 +180,62 @@ def test_a_reason_is_told_without_and_with_what_is_usual() -> None:
 )
 def test_money_has_the_minor_units_of_its_currency(amount: float, currency: str, said: str) -> None:
     assert words.money(Decimal(str(amount)), currency) == said
+
+
+# --- the session's time line --------------------------------------------------------------------------------------
+
+
+def browsed(*steps: tuple[float, str], **others: object) -> Any:
+    """The time line of a purchase at `NOW` after `steps`: seconds before it, and what was done."""
+    events = [
+        {"event_time": NOW - timedelta(seconds=seconds), "event_type": kind, "product_id": f"p{number}", "name": None}
+        | {"device_id": "d1"}
+        for number, (seconds, kind) in enumerate(steps)
+    ]
+    return sessions.draw(purchase(0, 20.0, **others), events)
+
+
+def test_a_session_is_told_in_steps_before_the_purchase() -> None:
+    line = browsed((3725, "search"), (65, "view_item"), (62, "view_item"), (40, "view_item"), (5, "add_payment_info"))
+    assert [(step.when, step.told, step.products) for step in line.steps] == [
+        ("1 h 02 min before", "Search", "p0"),
+        ("1 min 05 s before", "2 products viewed", "p1, p2"),
+        ("40 s before", "Product viewed", "p3"),
+        ("5 s before", "Payment details entered", "p4"),
+    ]
+    assert [lane for _, lane in line.lanes] == ["look", "search", "checkout"]
+    assert len(line.marks) == 5, "the picture shows each by itself"
+
+
+def test_a_session_on_another_device_is_said() -> None:
+    assert not browsed((5, "search")).other_device
+    assert browsed((5, "search"), device_id="d2").other_device
+    assert not browsed((5, "search"), device_id=None).other_device
+
+
+def test_a_word_that_the_shop_made_up_is_told_as_it_is() -> None:
+    line = browsed((9, "size_guide"), (-3, "scroll"))
+    assert [(step.when, step.told) for step in line.steps] == [("9 s before", "Size guide"), ("3 s after", "Scrolled")]
+
+
+@given(st.lists(st.tuples(st.floats(-600, 1e6), st.sampled_from(["search", "view_item", "other"])), min_size=1))
+def test_every_mark_lies_in_the_picture(steps: list[tuple[float, str]]) -> None:
+    line = browsed(*sorted(steps, reverse=True))
+    assert len(line.marks) == len(steps)
+    assert all(line.left <= x <= line.width for x in (line.purchase, *(mark.x for mark in line.marks)))
+    assert all(0 < mark.y < line.height for mark in line.marks)
+    assert sum(int(step.told.split()[0]) if step.told[0].isdigit() else 1 for step in line.steps) == len(steps)
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        ({"session_id": None}, "No session was sent"),
+        ({"session_read_at": None}, "still being fetched"),
+        ({"is_alert": False}, "ended in an alert alone"),
+        ({}, "No browsing was sent with this session"),
+    ],
+)
+def test_a_missing_time_line_says_why(known: dict[str, object], said: str) -> None:
+    usual = {"session_id": "s1", "is_alert": True, "session_read_at": NOW}
+    assert said in sessions.missing(usual | known)

@@ -97,7 +97,7 @@ class Shop:
         if refresh_ms not in self._refreshes:
             known = refreshed(self.transactions, self.labels, self.static.categories, utc(refresh_ms))
             self._refreshes[refresh_ms] = known
-        return ScoringData(ModelFiles(b"", b""), None, self.static, self._refreshes[refresh_ms])
+        return ScoringData(ModelFiles(b"", b""), None, self.static, self._refreshes[refresh_ms], "EUR")
 
 
 def _shared(part: Path) -> pd.Series:

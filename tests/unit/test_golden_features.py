@@ -46,7 +46,7 @@ def computed(recording: dict[str, Any]) -> tuple[list[str], np.ndarray]:
     outcomes = list(Bucket({}, 0, LIMITS, RATES).handle(messages))
     scored = [outcome for outcome in outcomes if outcome.kind == Kind.TRANSACTION]
     (batch,) = pa.Table.from_pylist([row._asdict() for row in scored], to_arrow_schema(OUTCOME)).to_batches()
-    features = features_of(batch, ScoringData(ModelFiles(b"", b""), None, static, risk))
+    features = features_of(batch, ScoringData(ModelFiles(b"", b""), None, static, risk, "EUR"))
     return [json.loads(row.value or b"")["transaction_id"] for row in scored], features
 
 

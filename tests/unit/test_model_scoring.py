@@ -79,7 +79,7 @@ def test_contributions_add_to_calibrated_log_odds_too() -> None:
 def test_reasons_are_the_strongest_contributions_in_words(scorer: Scorer) -> None:
     features = random_features(20)
     contributions, _ = scorer.contributions(features)
-    for row, parts, reasons in zip(features, contributions, scorer.reasons(features), strict=True):
+    for row, parts, reasons in zip(features, contributions, scorer.reasons(features, "EUR"), strict=True):
         told = parts[(parts > 0) & ~np.isnan(row)]
         assert [reason.contribution for reason in reasons] == sorted(told, reverse=True)[:3]
         for reason in reasons:
@@ -144,7 +144,7 @@ def test_a_model_of_other_features_gets_these_in_its_own_order() -> None:
     expected = model.predict_proba(own)[:, 1]
     np.testing.assert_allclose(scorer.score(features), expected, rtol=1e-12)
     assert scorer.contributions(features)[0].shape == (400, 2)
-    reasons = scorer.reasons(features)
+    reasons = scorer.reasons(features, "EUR")
     assert {reason.feature for each in reasons for reason in each} == set(names)
     assert "hour_of_day" not in {reason.feature for each in reasons[:50] for reason in each}
     others = random_features(400) * 7

@@ -1,4 +1,4 @@
-"""What analysts do at the desk: claims, verdicts and notes. A transaction that retention deletes takes them along."""
+"""What analysts do at the desk: claims, verdicts and notes, which go with their transaction; and sessions of alerts."""
 
 from sqlalchemy import (
     BigInteger,
@@ -87,4 +87,19 @@ alert_notes = Table(
     CheckConstraint("char_length(note) BETWEEN 1 AND 2000", name="note"),
     Index(None, "transaction_id"),
     comment="What analysts write about a transaction",
+)
+
+session_events = Table(
+    "session_events",
+    metadata,
+    Column("customer_id", Text, primary_key=True),
+    Column("session_id", Text, primary_key=True),
+    Column("event_id", Text, primary_key=True),
+    Column("event_time", Timestamp, nullable=False),
+    Column("event_type", Text, nullable=False),
+    Column("product_id", Text),
+    Column("device_id", Text),
+    created_at("kept_at"),
+    Index(None, "kept_at"),
+    comment="Browse events of sessions that ended in an alert, for the desk",
 )
