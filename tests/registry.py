@@ -60,7 +60,14 @@ def registry_server(user: str = "", port: int = 0) -> Iterator[Registry]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             refused = user and self.headers.get("Authorization") != expected
-            status, content = (401, {"error_code": 401, "message": "no"}) if refused else registry.answer(self.path)
+            self.send(*((401, {"error_code": 401, "message": "no"}) if refused else registry.answer(self.path)))
+
+        def do_POST(self) -> None:
+            sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            subject = self.path.split("/")[2]
+            self.send(200, {"id": registry.register(sent["schema"], sent.get("schemaType", "AVRO"), subject)})
+
+        def send(self, status: int, content: dict[str, Any]) -> None:
             body = json.dumps(content).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/vnd.schemaregistry.v1+json")

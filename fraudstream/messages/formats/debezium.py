@@ -46,9 +46,10 @@ def opener(source: Source) -> Callable[[Any], Any]:
 
 
 def is_envelope(record: Any) -> bool:
-    """Whether a record of JSON is a change with a row."""
+    """Whether a record is a change, with or without a row."""
     _, change = _unwrapped(record)
-    return isinstance(change, dict) and change.get("op") in OPERATIONS and {"after", "source"} <= change.keys()
+    known = isinstance(change, dict) and (change.get("op") in OPERATIONS or change.get("op") in _NO_ROW)
+    return known and "source" in change
 
 
 def _unwrapped(record: Any) -> tuple[Any, Any]:

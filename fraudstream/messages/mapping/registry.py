@@ -41,7 +41,7 @@ def registry_problems(registry: Registry, form: str) -> Iterator[str]:
     except ValueError:
         yield "source.registry.url: is no URL, such as https://registry.example:8081"
         return
-    if "@" in url.netloc:  # credentials, which an error may not repeat
+    if "@" in registry.url:  # credentials, which an error may not repeat
         yield "source.registry.url: has credentials in it: move them to a file, and name that as credentials_file"
     elif url.scheme not in {"http", "https"} or not url.hostname:
         yield f"source.registry.url = {registry.url!r}: is no URL, such as https://registry.example:8081"
