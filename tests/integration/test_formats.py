@@ -53,7 +53,8 @@ def registry_url() -> Iterator[str]:
 @pytest.fixture
 def topic(settings: Settings) -> str:
     name = f"shop-{uuid4().hex[:8]}"
-    AdminClient(settings.kafka.client_config()).create_topics([NewTopic(name, 1)])[name].result(20)
+    admin = AdminClient(settings.kafka.client_config())
+    admin.create_topics([NewTopic(name, 1)])[name].result(20)
     return name
 
 

@@ -164,7 +164,7 @@ def _record(message: Message) -> Any:
     """A message by its fields' own names; what isn't there is None, or the field's default where the schema has one."""
     name = message.DESCRIPTOR.full_name
     if name == _TIMESTAMP:
-        return message.ToDatetime(tzinfo=UTC)  # type: ignore[attr-defined] # only timestamps have it
+        return message.ToDatetime(tzinfo=UTC)
     if name == _DECIMAL:
         return _decimal(message)
     if name.startswith(_WELL_KNOWN):

@@ -19,7 +19,8 @@ from fraudstream.messages.mapping.times import TimeFormError, check_form
 from fraudstream.messages.money import MOST_DIGITS
 
 Scalar = str | int | float | bool
-_ALL_OPERATIONS = ("create", "update", "read")
+Operation = Literal["create", "update", "read"]
+_ALL_OPERATIONS: tuple[Operation, ...] = ("create", "update", "read")
 
 
 class MappingError(FraudstreamError):
@@ -32,7 +33,7 @@ class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     kind: Kind
     format: Literal["json", "avro", "protobuf", "json-schema", "csv", "parquet"]
     envelope: Literal["debezium"] | None = None
-    operations: tuple[Literal["create", "update", "read"], ...] = _ALL_OPERATIONS
+    operations: tuple[Operation, ...] = _ALL_OPERATIONS
     registry: Registry | None = None
     topic: str | None = None
     shop: str | None = None
