@@ -243,6 +243,7 @@ def test_a_schema_that_is_none_is_said(registry: Registry, form: str, kind: str)
     reason, detail = refusal(decoder(form, registry), framed(number, b"\0x"))
     assert reason is Reason.SCHEMA_MISMATCH
     assert detail.startswith("its schema 1 ")
+    assert len(registry.asked) == 1
 
 
 def test_a_registry_that_is_away_at_first_is_waited_for() -> None:
@@ -379,9 +380,27 @@ def test_operations_that_do_not_count_have_nothing_to_read() -> None:
     assert [decode(encoded(change(op))) for op in "cur"] == [ROW, None, ROW]
 
 
-@pytest.mark.parametrize("record", [{"id": 1}, [], {"op": "x", "after": {}}, {"op": "u"}, change("u", after=None)])
+@pytest.mark.parametrize(
+    "record", [{"id": 1}, [], {"op": ["c"]}, {"op": "x", "after": {}}, {"op": "u"}, change("u", after=None)]
+)
 def test_what_is_no_envelope_is_refused(record: Any) -> None:
     assert refusal(decoder("json", envelope="debezium"), encoded(record))[0] is Reason.NOT_AN_ENVELOPE
+
+
+@pytest.mark.parametrize(
+    ("field", "total"),
+    [
+        ({"name": "org.apache.kafka.connect.data.Decimal"}, "B8Y="),
+        ({"name": "org.apache.kafka.connect.data.Decimal", "parameters": {"scale": "2"}}, "B8Y"),
+        ({"name": "org.apache.kafka.connect.data.Decimal", "parameters": {"scale": "x"}}, "B8Y="),
+        ({"name": "io.debezium.data.VariableScaleDecimal"}, {"scale": 10**30, "value": "B8Y="}),
+        ("text", "B8Y="),
+    ],
+)
+def test_decimals_that_cannot_be_read_are_refused(field: Any, total: Any) -> None:
+    fields = [field | {"field": "total"} if isinstance(field, dict) else field]
+    value = {"schema": {"fields": [{"field": "after", "fields": fields}]}, "payload": change("c", {"total": total})}
+    assert refusal(decoder("json", envelope="debezium"), encoded(value))[0] is Reason.NOT_AN_ENVELOPE
 
 
 def test_decimals_of_the_wrapper_are_read_by_its_schema() -> None:

@@ -17,6 +17,7 @@ _NO_ROW = frozenset({"d", "t", "m"})  # delete, truncate, message
 _DECIMAL = "org.apache.kafka.connect.data.Decimal"
 _VARIABLE_DECIMAL = "io.debezium.data.VariableScaleDecimal"
 _WRAPPER = {"schema", "payload"}
+_ODD = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
 _UNSCALED = {"scale", "value"}
 
 
@@ -33,14 +34,18 @@ def opener(source: Source) -> Callable[[Any], Any]:
         schema, change = _unwrapped(record)
         if change is None:
             return None
-        operation = change.get("op") if isinstance(change, dict) else None
+        operation = _operation(change)
         if operation in _NO_ROW:
             return None
         if operation not in OPERATIONS or "after" not in change:
             raise _no_envelope("has no `op` of c, u, r or d with the row in `after`")
         if OPERATIONS[operation] not in counts:
             return None
-        return _with_decimals(_after(change["after"]), schema)
+        after = _after(change["after"])
+        try:
+            return _with_decimals(after, schema)
+        except _ODD:
+            raise _no_envelope("has a decimal, or a schema of one, that can't be read") from None
 
     return row
 
@@ -48,8 +53,8 @@ def opener(source: Source) -> Callable[[Any], Any]:
 def is_envelope(record: Any) -> bool:
     """Whether a record is a change, with or without a row."""
     _, change = _unwrapped(record)
-    known = isinstance(change, dict) and (change.get("op") in OPERATIONS or change.get("op") in _NO_ROW)
-    return known and "source" in change
+    operation = _operation(change)
+    return (operation in OPERATIONS or operation in _NO_ROW) and "source" in change
 
 
 def _unwrapped(record: Any) -> tuple[Any, Any]:
@@ -59,12 +64,17 @@ def _unwrapped(record: Any) -> tuple[Any, Any]:
     return None, record
 
 
+def _operation(change: Any) -> str | None:
+    operation = change.get("op") if isinstance(change, dict) else None
+    return operation if isinstance(operation, str) else None
+
+
 def _after(after: Any) -> dict[str, Any]:
     """The row, which MongoDB's connector writes as text in JSON."""
     if isinstance(after, str):
         try:
             after = msgspec.json.decode(after)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             raise _no_envelope("has text in `after` that is no JSON") from None
     if not isinstance(after, dict):
         raise _no_envelope("has no row in `after`: have the connector send whole rows")

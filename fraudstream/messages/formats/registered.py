@@ -7,12 +7,13 @@ from typing import Any
 from confluent_kafka.schema_registry import Schema
 
 from fraudstream.messages.formats import avro, protobuf
-from fraudstream.messages.formats.errors import refused
+from fraudstream.messages.formats.errors import PayloadError, refused
 from fraudstream.messages.formats.json_text import read_json
 from fraudstream.messages.formats.registry import SchemaRegistry, UnknownSchemaError
 from fraudstream.messages.formats.wire import split
 from fraudstream.messages.mapping.registry import Registry
 from fraudstream.messages.reasons import DeadLetterReason
+from fraudstream.messages.refusal import Rejection
 
 Read = Callable[[bytes], Any]
 #: Until an id that the registry doesn't know is asked for again.
@@ -49,6 +50,8 @@ class RegisteredReader:
         except UnknownSchemaError:
             self._unknown_until[schema_id] = time.monotonic() + _UNKNOWN_SECONDS
             raise _unknown(schema_id) from None
+        except PayloadError as error:
+            self._readers[schema_id] = _refusing(error.rejection)
         return self._readers[schema_id]
 
     def _made(self, schema_id: int, schema: Schema) -> Read:
@@ -62,6 +65,13 @@ class RegisteredReader:
             return protobuf.reader(schema, self._registry) if self._form == "protobuf" else read_json
         except (avro.AvroSchemaError, protobuf.ProtobufSchemaError) as error:
             raise refused(DeadLetterReason.SCHEMA_MISMATCH, f"its schema {schema_id} {error}") from None
+
+
+def _refusing(rejection: Rejection) -> Read:
+    def read(_: bytes) -> Any:
+        raise PayloadError(rejection)
+
+    return read
 
 
 def _unknown(schema_id: int) -> Exception:
