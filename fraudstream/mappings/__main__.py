@@ -69,7 +69,11 @@ def check(
         if (sample is None) == (topic is None):
             raise UsageError("say where the data is: --sample DATA or --topic TOPIC")
         mapping = read_mapping(file)
-        data = newest(load_settings().kafka, topic, MESSAGES) if topic else _rows(sample or Path(), mapping, rows)
+        data = (
+            newest(load_settings().kafka, topic, MESSAGES, mapping.source)
+            if topic
+            else _rows(sample or Path(), mapping, rows)
+        )
         report = checks.check(mapping, data)
         typer.echo("\n".join(checks.lines(report, mapping)))
     raise typer.Exit(1 if report.missing else 0)

@@ -28,6 +28,8 @@ def detect(path: Path) -> dict[str, Any]:
         raise DataError(f"{part} is empty")
     if head.startswith(b"PAR1"):
         return {"format": "parquet"}
+    if head.startswith(b"Obj\x01"):
+        return {"format": "avro"}
     encoding = encoding_by_mark(head[:4]) or _encoding(part)
     text = codecs.getincrementaldecoder(encoding)("ignore").decode(head)
     if text.lstrip("\ufeff \r\n\t")[:1] in {"{", "["}:

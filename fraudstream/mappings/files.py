@@ -1,11 +1,11 @@
-"""Records of files: JSON, CSV or Parquet, compressed or not, or a folder of parts."""
+"""Records of files: JSON, CSV, Parquet or Avro, compressed or not, or a folder of parts."""
 
 import codecs
 import csv
 import io
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC
 from itertools import chain
@@ -18,8 +18,11 @@ import pyarrow.parquet as pq
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.files import encoding_by_mark
+from fraudstream.messages.formats import debezium
+from fraudstream.messages.formats.errors import PayloadError
 from fraudstream.messages.mapping.file import Mapping, Source
 from fraudstream.messages.mapping.paths import first_names
+from fraudstream.messages.mapping.registry import REGISTERED
 
 #: A cell of CSV, with its quoted line breaks, may be as long.
 MAX_CELL = 1 << 23
@@ -38,6 +41,9 @@ class Unreadable(str):
     __slots__ = ()
 
 
+_NULL = Unreadable("the record is null")
+
+
 class Row(NamedTuple):
     """A record, or what is wrong with it, and its number from 1; `place` where that says more."""
 
@@ -54,13 +60,16 @@ class Row(NamedTuple):
 def read_rows(path: Path, mapping: Mapping) -> Iterator[Row]:
     """The records of a file, or of a folder's parts in the order of their names, numbered from 1 through all of them.
 
-    Raises DataError when a file can't be read at all.
+    With an envelope, they are the rows in it, and changes without a row are left out. Raises DataError when a file
+    can't be read at all.
     """
     number = 0
+    row_of = _opener(mapping.source)
     for part in parts(path):
         try:
             for number, record in enumerate(_records(part, mapping), start=number + 1):  # noqa: B020 - it goes on
-                yield Row(number, record)
+                if (row := row_of(record)) is not None:
+                    yield Row(number, row)
         except (OSError, EOFError, zlib.error, csv.Error, pa.ArrowException) as error:
             raise DataError(f"can't read {part} after row {number}: {' '.join(str(error).split())}") from error
         except UnicodeError as error:
@@ -94,8 +103,8 @@ def opened(path: Path) -> Iterator[io.BufferedReader]:
 
 
 def columns(path: Path, source: Source) -> list[str]:
-    """The columns of a CSV or Parquet file, as it names them; of a file of JSON, none. Raises DataError."""
-    if source.format == "json":
+    """The columns of a CSV or Parquet file, as it names them; of others, none. Raises DataError."""
+    if source.format not in {"csv", "parquet"}:
         return []
     try:
         if source.format == "parquet":
@@ -106,9 +115,28 @@ def columns(path: Path, source: Source) -> list[str]:
         raise DataError(f"can't read {path}: {' '.join(str(error).split())}") from error
 
 
+def _opener(source: Source) -> Callable[[Any], Any]:
+    """A function from a file's record to the row in its envelope, or Unreadable; None where it has none."""
+    if source.envelope is None:
+        return lambda record: _NULL if record is None else record
+    inner = debezium.opener(source)
+
+    def row(record: Any) -> Any:
+        try:
+            return record if isinstance(record, Unreadable) else inner(record)
+        except PayloadError as error:
+            return Unreadable(error)
+
+    return row
+
+
 def _records(path: Path, mapping: Mapping) -> Iterator[Any]:
     if mapping.source.format == "parquet":
         return _parquet(path, mapping)
+    if mapping.source.format == "avro":
+        return _avro(path)
+    if mapping.source.format in REGISTERED:
+        raise DataError(f"{path}: the format {mapping.source.format} is one of messages: read its topic, with --topic")
     return _csv(path, mapping.source) if mapping.source.format == "csv" else _json(path)
 
 
@@ -182,6 +210,20 @@ def _json_record(text: bytes, decode: Any) -> Any:
         return Unreadable(f"byte {error.start + 1}, 0x{text[error.start]:02x}, is not UTF-8, which JSON is")
     except (msgspec.DecodeError, RecursionError) as error:
         return Unreadable(f"is no JSON: {error}")
+
+
+def _avro(path: Path) -> Iterator[Any]:
+    """The records of a container file, by the schema that it brings along."""
+    # who reads other files needs none of what these import
+    import fastavro
+
+    from fraudstream.messages.formats.avro import MISFITS
+
+    with opened(path) as file:
+        try:
+            yield from fastavro.reader(file)
+        except MISFITS as error:
+            raise DataError(f"{path} is no file of Avro, or is damaged: {' '.join(str(error).split())}") from error
 
 
 def _parquet(path: Path, mapping: Mapping) -> Iterator[Any]:

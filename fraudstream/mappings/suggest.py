@@ -10,7 +10,8 @@ from typing import Any
 
 from fraudstream.mappings import guesses
 from fraudstream.mappings.detect import detect
-from fraudstream.mappings.files import DataError, Unreadable, read_rows
+from fraudstream.mappings.files import DataError, read_rows
+from fraudstream.messages.formats.debezium import is_envelope
 from fraudstream.messages.mapping import values
 from fraudstream.messages.mapping.fields import FIELDS, Kind, ValueType
 from fraudstream.messages.mapping.file import Mapping, of
@@ -45,15 +46,22 @@ def suggest(
     is written, where that is known.
     """
     source = source or detect(path)
-    blank = of({"source": {"kind": "transaction", **source}, "fields": {}})
-    records = [row.record for row in islice(read_rows(path, blank), SAMPLE_ROWS)]
-    records = [record for record in records if isinstance(record, dict) and not isinstance(record, Unreadable)]
+    records = _records(path, source)
+    if records and all(map(is_envelope, records)):
+        source = source | {"envelope": "debezium"}
+        records = _records(path, source)
     if not records:
         raise DataError(f"{path} has no record that can be read, to guess a mapping from")
     columns, lists = _columns(records, nested=source["format"] != "csv")
     kind = kind or _kind(columns)
     guess = _Guess(kind, source, columns, lists, names)
     return Suggestion(guess.content(), guess.doubts)
+
+
+def _records(path: Path, source: dict[str, Any]) -> list[dict[str, Any]]:
+    blank = of({"source": {"kind": "transaction", **source}, "fields": {}})
+    rows = islice(read_rows(path, blank), SAMPLE_ROWS)
+    return [row.record for row in rows if isinstance(row.record, dict)]
 
 
 def to_mapping(content: dict[str, Any]) -> Mapping:
@@ -108,7 +116,7 @@ class _Guess:
 
     def _without_column(self, name: str) -> Any:
         """The source of a field for which no single column will do."""
-        if name == "transaction_id" and self._kind is Kind.TRANSACTION and self._source["format"] != "json":
+        if name == "transaction_id" and self._kind is Kind.TRANSACTION and self._source["format"] in {"csv", "parquet"}:
             return {"row": True}
         if name == "is_fraud" and self._kind is Kind.LABEL:
             self.doubts[name] = "no column says it: each row counts as fraud"

@@ -1,16 +1,19 @@
 """The newest messages of a live topic. Reads with an assignment of its own, and commits nothing."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from typing import Any
 
-import msgspec
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.kafka.acls import ConsumerGroup
 from fraudstream.kafka.errors import ClientErrors, connected
 from fraudstream.mappings.files import Row, Unreadable
+from fraudstream.messages.formats.errors import PayloadError
+from fraudstream.messages.formats.payloads import payload_decoder
+from fraudstream.messages.mapping.file import Source
 from fraudstream.settings.kafka import KafkaSettings, Role
 
 _SECONDS = 10.0
@@ -22,11 +25,13 @@ class TopicError(FraudstreamError):
     """A topic has nothing to look at."""
 
 
-def newest(kafka: KafkaSettings, topic: str, count: int) -> Iterator[Row]:
-    """The newest `count` messages by Kafka's time, in their order, as records of JSON.
+def newest(kafka: KafkaSettings, topic: str, count: int, source: Source) -> Iterator[Row]:
+    """The newest `count` messages by Kafka's time, in their order, as records of `source`, without deletes.
 
-    Raises TopicError, and KafkaUnavailableError or KafkaRefusedError when Kafka doesn't answer or let us read.
+    Raises MappingError for a source that is none of a topic, TopicError, and RegistryUnavailableError,
+    KafkaUnavailableError or KafkaRefusedError when the registry or Kafka doesn't answer or let us read.
     """
+    decode = payload_decoder(source)
     mine = kafka.as_role(Role.READER)
     errors = ClientErrors(mine)
     config = mine.consumer_config(ConsumerGroup.COLLECT) | {"log_level": 0, "error_cb": errors}
@@ -37,7 +42,8 @@ def newest(kafka: KafkaSettings, topic: str, count: int) -> Iterator[Row]:
     except KafkaException as error:
         raise errors.explain(error) from error
     for number, message in enumerate(messages[-count:], start=1):
-        yield Row(number, _record(message.value()), f"partition {message.partition()}, offset {message.offset()}")
+        if (record := _record(decode, message.value())) is not None:
+            yield Row(number, record, f"partition {message.partition()}, offset {message.offset()}")
 
 
 def _messages(consumer: Consumer, topic: str, count: int) -> Iterator[Message]:
@@ -75,10 +81,8 @@ def _ranges(consumer: Consumer, topic: str, count: int) -> dict[int, tuple[int, 
     return found
 
 
-def _record(value: bytes | None) -> object:
-    if value is None:
-        return Unreadable("the message has no value")
+def _record(decode: Callable[[bytes | None], Any], value: bytes | None) -> Any:
     try:
-        return msgspec.json.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return Unreadable(f"is no JSON: {error}")
+        return decode(value)
+    except PayloadError as error:
+        return Unreadable(f"{error.rejection.reason}: {error}")

@@ -144,6 +144,32 @@ class DeadLetterReason(StrEnum):
         "Try `./fraudctl mapping check`; mend the mapping, then replay.",
     )
 
+    # --- a shop's own formats ------------------------------------------------------------------------------------
+    NO_SCHEMA_REGISTRY_FRAME = (
+        "NO_SCHEMA_REGISTRY_FRAME",
+        "The source's format is one of a schema registry, and the value doesn't begin with a schema's id.",
+        "`{…}`, and `format` is `avro`",
+        "Say the mapping's `format` as the producer writes it, or mend that producer's serializer.",
+    )
+    UNKNOWN_SCHEMA = (
+        "UNKNOWN_SCHEMA",
+        "The schema registry has no schema with the id of the message.",
+        "the registry has no schema 7",
+        "Look for a producer with another registry; register the schema, then replay.",
+    )
+    SCHEMA_MISMATCH = (
+        "SCHEMA_MISMATCH",
+        "The value isn't of its schema, or the schema isn't one of the source's format.",
+        "schema 7 is of PROTOBUF, and `format` is `avro`",
+        "Look for a producer that writes another schema's id; compare the mapping's `format`.",
+    )
+    NOT_AN_ENVELOPE = (
+        "NOT_AN_ENVELOPE",
+        "The source's envelope is Debezium's, and the message is none.",
+        "no `op`",
+        "Leave out `envelope` where the connector unwraps rows; have it send whole rows after an update.",
+    )
+
     # --- which event it is ----------------------------------------------------------------------------------------
     MISSING_VERSION = (
         "MISSING_VERSION",

@@ -108,7 +108,7 @@ def _choose(path: Path, source: dict[str, Any], named: dict[str, str]) -> dict[s
     """The column of each role; an optional role that has none is left out. Raises MappingError."""
     blank = of({"source": {"kind": "transaction", **source}, "fields": {}})
     present = columns(parts(path)[0], blank.source)
-    if source["format"] == "json":
+    if source["format"] not in {"csv", "parquet"}:
         return {role: named.get(role) or names[0] for role, names in WELL_KNOWN.items() if named.get(role) != ""}
     chosen = {role: _column(role, named.get(role), present, path) for role in WELL_KNOWN}
     return {role: name for role, name in chosen.items() if name is not None}

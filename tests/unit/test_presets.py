@@ -31,8 +31,8 @@ FOLDERS = sorted(path for path in SHOPS.iterdir() if path.is_dir())
 PRESETS = sorted(SHOPS.glob("*/*.toml"))
 #: Whoever searches for a vendor must find it.
 ASKED_FOR = {
-    "adyen", "banksim", "fraud-data", "fraud-detector", "ga4", "handbook", "ieee-cis", "paysim", "shopify", "sparkov",
-    "stripe", "tabformer", "woocommerce",
+    "adyen", "avro", "banksim", "debezium", "fraud-data", "fraud-detector", "ga4", "handbook", "ieee-cis", "paysim",
+    "shopify", "sparkov", "stripe", "tabformer", "woocommerce",
 }  # fmt: skip
 
 

@@ -105,10 +105,14 @@ def test_bad_messages_are_refused_with_their_reason(bad: Bad) -> None:
 
 
 def test_every_reason_has_a_bad_message() -> None:
-    # The sink finds conflicts, in what was scored before.
+    # The sink finds conflicts, in what was scored before; a mapping's source has formats of its own.
     assert {bad.reason for bad in BAD.values()} | {
         DeadLetterReason.ID_CONFLICT,
         DeadLetterReason.MAPPING_FAILED,
+        DeadLetterReason.NO_SCHEMA_REGISTRY_FRAME,
+        DeadLetterReason.NOT_AN_ENVELOPE,
+        DeadLetterReason.SCHEMA_MISMATCH,
+        DeadLetterReason.UNKNOWN_SCHEMA,
     } == set(DeadLetterReason)
 
 

@@ -9,14 +9,18 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import Struct, convert
+from msgspec.structs import replace
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.messages.mapping.fields import FIELDS, ITEM_FIELDS, Kind, ValueType
 from fraudstream.messages.mapping.paths import PathError, parse
+from fraudstream.messages.mapping.registry import REGISTERED, Registry, beside, registry_problems
 from fraudstream.messages.mapping.times import TimeFormError, check_form
 from fraudstream.messages.money import MOST_DIGITS
 
 Scalar = str | int | float | bool
+Operation = Literal["create", "update", "read"]
+_ALL_OPERATIONS: tuple[Operation, ...] = ("create", "update", "read")
 
 
 class MappingError(FraudstreamError):
@@ -27,7 +31,10 @@ class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[source]`: what is read, and how it is written."""
 
     kind: Kind
-    format: Literal["json", "csv", "parquet"]
+    format: Literal["json", "avro", "protobuf", "json-schema", "csv", "parquet"]
+    envelope: Literal["debezium"] | None = None
+    operations: tuple[Operation, ...] = _ALL_OPERATIONS
+    registry: Registry | None = None
     topic: str | None = None
     shop: str | None = None
     record: str | None = None
@@ -123,9 +130,12 @@ class Mapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def read_mapping(path: Path) -> Mapping:
     """Reads a mapping file. Raises MappingError."""
     try:
-        return of(tomllib.loads(path.read_text(encoding="utf-8-sig")), f"mapping {path}")
+        mapping = of(tomllib.loads(path.read_text(encoding="utf-8-sig")), f"mapping {path}")
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise MappingError(f"can't read the mapping {path}: {error}") from error
+    if mapping.source.registry is None:
+        return mapping
+    return replace(mapping, source=replace(mapping.source, registry=beside(path.parent, mapping.source.registry)))
 
 
 def of(content: dict[str, Any], name: str = "mapping") -> Mapping:
@@ -146,6 +156,7 @@ def _field(value: str | Field) -> Field:
 
 # --- what is wrong with a mapping -----------------------------------------------------------------------------------
 
+_TABLES = frozenset({"csv", "parquet"})
 _SECTIONS: dict[str, type[Struct]] = {"source": Source, "items": Items, "labels": Labels, "where": NotIn}
 _APPLY = {
     "time": (ValueType.TIME,),
@@ -186,6 +197,8 @@ def _field_types(content: dict[str, Any]) -> Iterator[str]:
 
 
 def _known(keys: list[str]) -> str:
+    if keys == ["source", "registry"]:
+        return f"; known: {', '.join(Registry.__struct_encode_fields__)}"
     struct = Mapping if not keys else _SECTIONS.get(keys[0], Field) if len(keys) == 1 else Field
     return f"; known: {', '.join(struct.__struct_encode_fields__)}"
 
@@ -214,6 +227,7 @@ def _problems(mapping: Mapping) -> Iterator[str]:
 
 
 def _source_problems(source: Source) -> Iterator[str]:
+    yield from _format_problems(source)
     try:
         "".encode(source.encoding)
     except LookupError:
@@ -228,6 +242,17 @@ def _source_problems(source: Source) -> Iterator[str]:
             yield f"{key} = {digits}: name a currency in capitals, and 0 to {MOST_DIGITS} digits"
     if source.record is not None:
         yield from _path_problems("source.record", source.record)
+
+
+def _format_problems(source: Source) -> Iterator[str]:
+    if source.envelope and source.format in _TABLES:
+        yield f"source.envelope = {source.envelope!r}: is one of messages, and the format is {source.format}"
+    if source.operations != _ALL_OPERATIONS and not source.envelope:
+        yield f"source.operations = {list(source.operations)}: needs envelope = 'debezium'"
+    if source.topic and source.format in REGISTERED and source.registry is None:
+        yield f"source.format = {source.format!r}: messages need [source.registry] with a url"
+    if source.registry is not None:
+        yield from registry_problems(source.registry, source.format)
 
 
 def _field_problems(field: Field, kind: ValueType) -> Iterator[str]:

@@ -4,9 +4,10 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
-from datetime import date
+from datetime import date, time
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 #: Words that mean fraud or not, where a mapping doesn't say.
 WORDS = {"0": False, "1": True} | {
@@ -39,8 +40,10 @@ def text(value: Any) -> str:
         return str(int(value))
     if isinstance(value, int | float | Decimal) and value == value:
         return str(value)
-    if isinstance(value, date):
+    if isinstance(value, date | time):
         return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
     raise ValueError(f"{str(value)[:60]} is {_kind(value)}, and not a text or a number")
 
 
