@@ -285,6 +285,16 @@ def test_each_is_told_once_when_it_opens_and_once_when_it_closes(writer: Postgre
     assert [messages.is_over(told) for told in sent] == [False, True]
 
 
+def test_the_end_of_an_incident_of_two_days_is_told(writer: Postgres, owner: Postgres, empty_tables: None) -> None:
+    incidents.see(writer, [fault("a"), fault("b")])
+    assert incidents.tell(writer, lambda told: None) == 2
+    owner.execute("UPDATE fraud.incidents SET opened_at = now() - interval '2 days'")
+    assert incidents.tell(writer, lambda told: None) == 0
+    incidents.close(writer, ["books"], [], quiet_seconds=0)
+    owner.execute("UPDATE fraud.incidents SET closed_at = now() - interval '25 hours' WHERE subject = 'b'")
+    assert incidents.tell(writer, lambda told: None) == 1
+
+
 def test_what_could_not_be_sent_is_sent_by_the_next_run(writer: Postgres, empty_tables: None) -> None:
     def fail(_: list[Incident]) -> None:
         raise OSError("the mail server is away")
