@@ -49,19 +49,23 @@ def _newest(reading: str) -> str:
     return _NEWEST.replace("%(reading)s", f"'{reading}'")
 
 
+# Of readings since the newest commit: what one of them saw as lag may have been committed right after it.
 SILENCE = f"""
-    WITH lag AS ({_newest("lag")}),
-    waiting AS (SELECT sum(value) AS messages FROM lag),
-    since AS (
-        SELECT coalesce(
-            (SELECT max(committed_at) FROM fraud.stream_batches),
-            (SELECT min(at) FROM fraud.platform_readings WHERE reading = 'lag' AND value > 0)
-        ) AS at
+    WITH committed AS (SELECT max(committed_at) AS at FROM fraud.stream_batches),
+    moments AS (
+        SELECT platform_readings.at, sum(value) AS messages FROM fraud.platform_readings, committed
+        WHERE reading = 'lag' AND platform_readings.at > now() - {FRESH} - %(silence_seconds)s * interval '1 s'
+          AND platform_readings.at > coalesce(committed.at, '-infinity')
+        GROUP BY platform_readings.at
+    ),
+    waiting AS (
+        SELECT min(at) AS since, max(at) AS newest, (array_agg(messages ORDER BY at DESC))[1] AS messages FROM moments
+        WHERE at > (SELECT coalesce(max(at), '-infinity') FROM moments WHERE messages = 0)
     )
     SELECT '', format('nothing was scored for %%s s, and %%s messages wait',
-                      round(extract(epoch FROM now() - since.at)), messages)
-    FROM waiting, since
-    WHERE messages > 0 AND since.at < now() - %(silence_seconds)s * interval '1 s'
+                      round(extract(epoch FROM now() - coalesce(committed.at, since))), messages)
+    FROM waiting, committed
+    WHERE since < now() - %(silence_seconds)s * interval '1 s' AND newest > now() - {FRESH}
 """  # noqa: S608 (constants)
 SLOW = """
     WITH minutes AS (

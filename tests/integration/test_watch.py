@@ -120,7 +120,7 @@ def platform_rows(owner: Postgres, settings: Settings, empty_tables: None) -> It
 
 
 def silence(platform: Platform) -> None:
-    platform.run("DELETE FROM fraud.stream_batches WHERE committed_at > now() - interval '2 minutes'")
+    platform.run("DELETE FROM fraud.stream_batches WHERE committed_at > now() - interval '5 minutes'")
 
 
 def slow(platform: Platform) -> None:
@@ -221,6 +221,20 @@ def test_a_platform_that_just_started_has_no_fault(owner: Postgres, settings: Se
         )
         fresh.reading("lag", 900, "transactions")
         assert fresh.faults() == {}
+
+
+@pytest.mark.parametrize("before", [0, 7], ids=["nothing waited before", "what waited before was committed"])
+def test_a_message_that_was_just_read_is_no_silence(platform_rows: Platform, before: int) -> None:
+    """A quiet shop: its newest batch is old, and what waits came a moment ago."""
+    platform_rows.run("DELETE FROM fraud.stream_batches WHERE committed_at > now() - interval '5 minutes'")
+    if before:
+        platform_rows.batches(1100, 1, "interval '90 s'")
+    platform_rows.run(
+        "UPDATE fraud.platform_readings SET value = CASE WHEN at = now() THEN 1 ELSE %(before)s END "
+        "WHERE reading = 'lag'",
+        before=before,
+    )
+    assert platform_rows.faults() == {}
 
 
 def test_the_text_of_a_fault_says_how_much(platform_rows: Platform) -> None:
