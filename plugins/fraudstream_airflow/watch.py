@@ -57,12 +57,14 @@ class WatchPlatformOperator(BaseSQLOperator):
         return LedgerHook(load_settings())
 
     def _read(self, settings: Settings, connection: Postgres) -> list[Fault]:
-        """Keeps the readings; a Kafka that doesn't answer is a fault, and the other readings are kept."""
-        found, lacking = [*readings.local(settings), *readings.ledger(connection)], []
+        """Keeps the readings; a file that can't be read, and a Kafka that doesn't answer, are faults beside them."""
+        found, unread = readings.local(settings)
+        lacking = [Fault(UNCHECKED, check, Severity.WARNING, f"can't be read: {why}") for check, why in unread.items()]
+        found += readings.ledger(connection)
         try:
             found += readings.lag(settings, connection)
         except KafkaUnavailableError as error:
-            lacking = [Fault(KAFKA, "", Severity.CRITICAL, str(error))]
+            lacking += [Fault(KAFKA, "", Severity.CRITICAL, str(error))]
         readings.keep(connection, found, settings.watch.readings_days)
         return lacking
 

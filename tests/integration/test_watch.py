@@ -330,7 +330,9 @@ def test_somebody_looks_after_an_incident(writer: Postgres, empty_tables: None) 
 
 def test_readings_are_kept_and_forgotten(settings: Settings, writer: Postgres, empty_tables: None) -> None:
     """Kafka's topics are real, and so are this machine's disk and the secrets of the suite's platform."""
-    found = [*readings.local(settings), *readings.lag(settings, writer)]
+    local, unread = readings.local(settings)
+    assert unread == {}
+    found = [*local, *readings.lag(settings, writer)]
     names = {reading.name for reading in found}
     assert {"lag", "disk_free_bytes", "disk_size_bytes", "secret_days"} <= names
     readings.keep(writer, found, days=1)
@@ -434,3 +436,25 @@ def test_a_check_that_storage_refuses_is_told_and_closes_nothing(
     found = {f"{incident.source} {incident.subject}".strip() for incident in incidents.open_incidents(writer)}
     assert {"unpriced", "unchecked unpriced", "unchecked flagged"} <= found
     assert "books" not in found
+
+
+def test_a_certificate_that_cannot_be_read_is_told_and_stops_no_check(
+    settings: Settings, writer: Postgres, empty_tables: None, hooks: Hooks, tmp_path: Path
+) -> None:
+    """Half written, as by a renewal that died; Kafka's clients can't begin with it, either."""
+    half = tmp_path / "ca.pem"
+    half.write_text("-----BEGIN CERTIFICATE-----\nMIIB")
+    writer.execute(DIFFERENCE)
+    watch(
+        settings,
+        tmp_path,
+        hooks,
+        FRAUDSTREAM_KAFKA__BOOTSTRAP_SERVERS="127.0.0.1:9",
+        FRAUDSTREAM_KAFKA__SECURITY_PROTOCOL="SSL",
+        FRAUDSTREAM_KAFKA__SSL_CA_FILE=str(half),
+    )
+    found = {f"{incident.source} {incident.subject}".strip(): incident for incident in incidents.open_incidents(writer)}
+    assert {"books", "kafka", "unchecked certificates"} <= set(found)
+    assert str(half) in found["unchecked certificates"].text
+    ((disks,),) = writer.execute("SELECT count(*) FROM fraud.platform_readings WHERE reading LIKE 'disk%'").fetchall()
+    assert disks == 2
