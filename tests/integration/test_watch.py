@@ -50,6 +50,30 @@ LOST = """
     INSERT INTO fraud.stream_lost_ranges (query, topic, kafka_partition, from_offset, until_offset, reason)
     VALUES ('q', 'transactions', 1, 4, 9, 'expired')
 """
+ARCHIVED = """
+    INSERT INTO fraud.archive_runs (transactions, labels, compared_from, compared_until, differences, finished_at)
+    VALUES (0, 0, 0, 0, 0, now() - interval '50 minutes')
+"""
+VERDICTS = """
+    WITH scored AS (
+        INSERT INTO fraud.scored_transactions
+        SELECT 't' || n, 's', 'c', now(), 20, 'EUR', '[]', 'card', NULL, NULL, 0, 0, 'Lyon', 'FR', 45.7, 4.8, 'FR', 'd',
+               0.9, true, 0.5, '[]', 'v1', now(), false, now(), 0, n, 1, false FROM generate_series(1, 2) AS n
+    )
+    INSERT INTO fraud.analyst_verdicts (transaction_id, revision, verdict, reason_code, decided_by, publish_after)
+    VALUES ('t1', 1, 'fraud', 'other', 'ana', now() - interval '20 minutes'),
+           ('t1', 2, 'honest', 'other', 'ana', now() - interval '5 minutes'),
+           ('t2', 1, 'unsure', 'other', 'ana', now() - interval '20 minutes')
+"""
+POLICY = """
+    INSERT INTO fraud.policy_versions (policy_version, author, approved_at, comment, document)
+    VALUES (1, 'ana', now(), 'of a test', %(document)s::jsonb)
+"""
+RULES = '{"rules": [{"name": "big", "condition": "amount > 9", "action": "review", "state": "live"}]}'
+FAILURE = """
+    INSERT INTO fraud.rule_failures (rule, condition, policy_version, error)
+    VALUES ('big', %(condition)s, 1, 'out of range')
+"""
 GIB = 2**30
 
 
@@ -96,6 +120,7 @@ class Platform:
         self.reading("certificate_days", 90, "/ca.pem")
         self.reading("secret_days", 20, "fraud_writer")
         self.reading("snapshot_hours", 10)
+        self.run(ARCHIVED)
 
     def forget(self, reading: str) -> None:
         """Deletes what was read of it."""
@@ -182,6 +207,21 @@ def snapshot(platform: Platform) -> None:
     platform.batches(1, 1, "interval '40 hours'")
 
 
+def verdicts(platform: Platform) -> None:
+    platform.run(VERDICTS)
+    platform.run("UPDATE fraud.analyst_verdicts SET undone_at = now() WHERE revision = 2")
+
+
+def archive(platform: Platform) -> None:
+    platform.run("DELETE FROM fraud.archive_runs")
+    platform.batches(20, 1, "interval '4 hours'")
+
+
+def rules(platform: Platform) -> None:
+    platform.run(POLICY, document=RULES)
+    platform.run(FAILURE, condition="amount > 9")
+
+
 @pytest.mark.parametrize(
     ("make", "found"),
     [
@@ -200,6 +240,9 @@ def snapshot(platform: Platform) -> None:
         (certificates, "certificates /client.pem"),
         (secrets, "secrets fraud_reader"),
         (snapshot, "snapshot"),
+        (verdicts, "verdicts"),
+        (archive, "archive"),
+        (rules, "rules big"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -234,6 +277,14 @@ def test_a_message_that_was_just_read_is_no_silence(platform_rows: Platform, bef
         "WHERE reading = 'lag'",
         before=before,
     )
+    assert platform_rows.faults() == {}
+
+
+def test_what_a_newer_one_took_the_place_of_is_no_fault(platform_rows: Platform) -> None:
+    """A verdict that was revised, and a rule whose condition was changed after it had failed."""
+    platform_rows.run(VERDICTS)
+    platform_rows.run(POLICY, document=RULES)
+    platform_rows.run(FAILURE, condition="amount > 'a'")
     assert platform_rows.faults() == {}
 
 
@@ -438,13 +489,14 @@ def test_a_check_that_storage_refuses_is_told_and_closes_nothing(
     assert "books" not in found
 
 
-def test_a_certificate_that_cannot_be_read_is_told_and_stops_no_check(
+def test_what_cannot_be_read_is_told_and_stops_no_check(
     settings: Settings, writer: Postgres, empty_tables: None, hooks: Hooks, tmp_path: Path
 ) -> None:
-    """Half written, as by a renewal that died; Kafka's clients can't begin with it, either."""
+    """A policy that isn't one, and a certificate that a renewal left half written, which Kafka's clients refuse."""
     half = tmp_path / "ca.pem"
     half.write_text("-----BEGIN CERTIFICATE-----\nMIIB")
     writer.execute(DIFFERENCE)
+    writer.execute(POLICY, {"document": '{"rules": 7}'})
     watch(
         settings,
         tmp_path,
@@ -454,7 +506,7 @@ def test_a_certificate_that_cannot_be_read_is_told_and_stops_no_check(
         FRAUDSTREAM_KAFKA__SSL_CA_FILE=str(half),
     )
     found = {f"{incident.source} {incident.subject}".strip(): incident for incident in incidents.open_incidents(writer)}
-    assert {"books", "kafka", "unchecked certificates"} <= set(found)
+    assert {"books", "kafka", "policy", "unchecked certificates"} <= set(found)
     assert str(half) in found["unchecked certificates"].text
     ((disks,),) = writer.execute("SELECT count(*) FROM fraud.platform_readings WHERE reading LIKE 'disk%'").fetchall()
     assert disks == 2
