@@ -28,6 +28,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG
 from fraudstream_airflow.assets import TRANSACTION_ARCHIVE
+from fraudstream_airflow.deadlines import within
 from fraudstream_airflow.operators import SparkModuleOperator
 
 with DAG(
@@ -37,6 +38,7 @@ with DAG(
     schedule="7 * * * *",
     catchup=False,
     max_active_runs=1,
+    deadline=within("archive_transactions", minutes=60),
     is_paused_upon_creation=False,
     default_args={"owner": "fraud-platform", "retries": 2, "retry_delay": timedelta(minutes=1)},
     tags=["fraudstream", "archive"],

@@ -25,6 +25,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG
 from fraudstream_airflow.assets import TRANSACTION_ARCHIVE, TellBreachOperator
+from fraudstream_airflow.deadlines import within
 from fraudstream_airflow.operators import SparkModuleOperator
 
 with DAG(
@@ -34,6 +35,7 @@ with DAG(
     schedule=[TRANSACTION_ARCHIVE],
     catchup=False,
     max_active_runs=1,
+    deadline=within("monitor_model", minutes=60),
     is_paused_upon_creation=False,
     default_args={"owner": "fraud-platform", "retries": 1, "retry_delay": timedelta(minutes=1)},
     tags=["fraudstream", "model", "health"],

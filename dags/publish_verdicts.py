@@ -23,6 +23,7 @@ sending and marking sends the same bytes again, and the newest label of a transa
 from datetime import timedelta
 
 from airflow.sdk import DAG
+from fraudstream_airflow.deadlines import within
 from fraudstream_airflow.operators import SparkModuleOperator
 
 with DAG(
@@ -32,6 +33,7 @@ with DAG(
     schedule="* * * * *",
     catchup=False,
     max_active_runs=2,  # one may wait for a verdict that becomes due while the next begins
+    deadline=within("publish_verdicts", minutes=15),
     is_paused_upon_creation=False,
     default_args={"owner": "fraud-platform", "retries": 2, "retry_delay": timedelta(seconds=10)},
     tags=["fraudstream", "labels"],

@@ -1,4 +1,7 @@
-"""Lists in Postgres. Entries are only added, and marked as removed: what a list held at any time can be told."""
+"""Lists in Postgres. Entries are only added, and marked as removed: what a list held at any time can be told.
+
+Retention deletes those that are removed or expired for longer than transactions are kept (`fraudstream.retention`).
+"""
 
 from dataclasses import dataclass
 from datetime import datetime

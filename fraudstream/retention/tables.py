@@ -143,6 +143,10 @@ RULES = (
     _by_time("archive_runs", "versions_days", "finished_at", "run_id < (SELECT max(run_id) FROM fraud.archive_runs)"),
     _by_time("model_health", "rollups_days", "measured_at"),
     _by_time("model_breaches", "rollups_days", "ended_at"),
+    _by_time("rule_counts", "rollups_days", "window_start"),
+    _by_time("incidents", "transactions_days", "closed_at"),
+    # As long as a transaction that they decided on; what the audit log says of them stays.
+    _by_time("list_entries", "transactions_days", "least(removed_at, expires_at)"),
     _by_time("rescorings", "versions_days", "finished_at"),
     *(_rollup(table, _columns(*names)) for table, names in ROLLUP_SUMS.items()),
     *(

@@ -78,15 +78,16 @@ WRITER: dict[str, WriterRights] = {
         update=(
             *("acknowledged_at", "acknowledged_by", "closed_at", "seen_at", "severity", "text"),
             *("told_closed_at", "told_opened_at"),
-        )
+        ),
+        delete=True,
     ),
     "incident_alerts": APPEND_ONLY,
     # fraudstream.policy, and the stream's counts and failures of rules
     "policy_versions": WriterRights(update=("approved_at", "approver")),
     "lists": APPEND_ONLY,
-    "list_entries": WriterRights(update=("removed_at", "removed_by")),
+    "list_entries": WriterRights(update=("removed_at", "removed_by"), delete=True),
     "list_changes": APPEND_ONLY,
-    "rule_counts": WriterRights(update=("amount", "changed", "matched")),
+    "rule_counts": WriterRights(update=("amount", "changed", "matched"), delete=True),
     "rule_failures": WriterRights(update=("condition", "error", "failed_at", "policy_version"), delete=True),
     "audit_log": APPEND_ONLY,
     "backtests": WriterRights(update=("begun_at", "ended_at", "error", "report"), delete=True),

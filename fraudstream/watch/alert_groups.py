@@ -38,29 +38,40 @@ _CLAIM = """
     WHERE alert.transaction_id = claimed.transaction_id
     RETURNING alert.transaction_id
 """
-# By event time, so that a recording that is replayed is grouped as it was when it was live.
+# By event time, so that a recording that is replayed is grouped as it was when it was live. The hours around claimed
+# alerts are joined first: beside one that is old, only its own hour is read, and not all that came since.
 _GROUPS = """
     WITH claimed AS (
         SELECT transaction_id, event_time FROM fraud.fraud_alerts WHERE transaction_id = ANY(%(claimed)s)
+    ), hours AS (
+        SELECT unnest(range_agg(
+            tstzrange(event_time - interval '1 hour', event_time + interval '1 hour', '[]')
+        )) AS span FROM claimed
     ), near AS (
-        SELECT alert.transaction_id, alert.customer_id, alert.amount * alert.exchange_rate AS amount, alert.reasons,
+        SELECT alert.transaction_id, alert.event_time, alert.amount * alert.exchange_rate AS amount, alert.reasons,
                alert.transaction_id IN (SELECT transaction_id FROM claimed) AS fresh, device_id,
                floor(shipping_latitude * %(cells)s::float8 + 0.5)::bigint || ':' ||
                    floor(shipping_longitude * %(cells)s::float8 + 0.5)::bigint AS cell
-        FROM fraud.fraud_alerts AS alert JOIN fraud.scored_transactions USING (transaction_id)
-        WHERE alert.status = 'open' AND alert.event_time BETWEEN
-            (SELECT min(event_time) - interval '1 hour' FROM claimed)
-            AND (SELECT max(event_time) + interval '1 hour' FROM claimed)
-    ), keyed AS (
-        SELECT near.*, kind, subject FROM near CROSS JOIN LATERAL (VALUES
+        FROM hours JOIN fraud.fraud_alerts AS alert ON alert.event_time BETWEEN lower(span) AND upper(span)
+        JOIN fraud.scored_transactions USING (transaction_id)
+        WHERE alert.status = 'open'
+    ), counted AS (
+        SELECT transaction_id, event_time, amount, kind, subject, fresh AND count(*) OVER around >= enough AS is_enough
+        FROM near CROSS JOIN LATERAL (VALUES
             ('device', device_id, %(alike)s),
             ('address', cell, %(alike)s),
             ('pattern', (reasons -> 0 ->> 'feature') || ' and ' || (reasons -> 1 ->> 'feature'), %(burst)s)
-        ) AS key (kind, subject, enough) WHERE subject IS NOT NULL
+        ) AS key (kind, subject, enough)
+        WHERE subject IS NOT NULL
+        WINDOW around AS (PARTITION BY kind, subject ORDER BY event_time
+                          RANGE BETWEEN interval '1 hour' PRECEDING AND interval '1 hour' FOLLOWING)
+    ), belonging AS (
+        SELECT transaction_id, amount, kind, subject, bool_or(is_enough) OVER around AS belongs FROM counted
+        WINDOW around AS (PARTITION BY kind, subject ORDER BY event_time
+                          RANGE BETWEEN interval '1 hour' PRECEDING AND interval '1 hour' FOLLOWING)
     )
     SELECT kind, subject, array_agg(transaction_id) AS transactions, array_agg(amount) AS amounts
-    FROM keyed GROUP BY kind, subject
-    HAVING bool_or(fresh) AND count(*) >= max(CASE kind WHEN 'pattern' THEN %(burst)s ELSE %(alike)s END)
+    FROM belonging WHERE belongs GROUP BY kind, subject
 """
 _ADD = """
     INSERT INTO fraud.incident_alerts (transaction_id, incident_id, amount)

@@ -49,19 +49,23 @@ def _newest(reading: str) -> str:
     return _NEWEST.replace("%(reading)s", f"'{reading}'")
 
 
+# Of readings since the newest commit: what one of them saw as lag may have been committed right after it.
 SILENCE = f"""
-    WITH lag AS ({_newest("lag")}),
-    waiting AS (SELECT sum(value) AS messages FROM lag),
-    since AS (
-        SELECT coalesce(
-            (SELECT max(committed_at) FROM fraud.stream_batches),
-            (SELECT min(at) FROM fraud.platform_readings WHERE reading = 'lag' AND value > 0)
-        ) AS at
+    WITH committed AS (SELECT max(committed_at) AS at FROM fraud.stream_batches),
+    moments AS (
+        SELECT platform_readings.at, sum(value) AS messages FROM fraud.platform_readings, committed
+        WHERE reading = 'lag' AND platform_readings.at > now() - {FRESH} - %(silence_seconds)s * interval '1 s'
+          AND platform_readings.at > coalesce(committed.at, '-infinity')
+        GROUP BY platform_readings.at
+    ),
+    waiting AS (
+        SELECT min(at) AS since, max(at) AS newest, (array_agg(messages ORDER BY at DESC))[1] AS messages FROM moments
+        WHERE at > (SELECT coalesce(max(at), '-infinity') FROM moments WHERE messages = 0)
     )
     SELECT '', format('nothing was scored for %%s s, and %%s messages wait',
-                      round(extract(epoch FROM now() - since.at)), messages)
-    FROM waiting, since
-    WHERE messages > 0 AND since.at < now() - %(silence_seconds)s * interval '1 s'
+                      round(extract(epoch FROM now() - coalesce(committed.at, since))), messages)
+    FROM waiting, committed
+    WHERE since < now() - %(silence_seconds)s * interval '1 s' AND newest > now() - {FRESH}
 """  # noqa: S608 (constants)
 SLOW = """
     WITH minutes AS (
@@ -204,6 +208,39 @@ BACKUP = _AGE.format(
     text="no backup is newer than %%s hours: run ./fraudctl backup",
     limit="backup_hours",
 )
+# One that a newer verdict took the place of isn't due: only what stands is sent.
+VERDICTS = """
+    SELECT '', format('%%s verdicts are due and unsent, the oldest for %%s minutes: look at publish_verdicts',
+                      count(*), round(extract(epoch FROM now() - min(publish_after)) / 60))
+    FROM fraud.analyst_verdicts AS due
+    WHERE published_at IS NULL AND undone_at IS NULL AND verdict <> 'unsure'
+      AND NOT EXISTS (SELECT FROM fraud.analyst_verdicts AS newer
+                      WHERE newer.transaction_id = due.transaction_id AND newer.revision > due.revision
+                        AND newer.undone_at IS NULL)
+    HAVING min(publish_after) < now() - interval '10 minutes'
+"""
+ARCHIVE = """
+    WITH newest AS (SELECT coalesce(max(finished_at), '-infinity') AS at FROM fraud.archive_runs),
+    waiting AS (
+        SELECT min(committed_at) AS since FROM fraud.stream_batches, newest
+        WHERE committed_at > newest.at AND scored > 0
+    )
+    SELECT '', format('scored transactions have waited for the archive for %%s hours: look at archive_transactions',
+                      round((extract(epoch FROM now() - since) / 3600)::numeric, 1))
+    FROM waiting WHERE since < now() - interval '3 hours'
+"""
+# Of the policy at work, as the stream goes by it: a rule that was changed since is tried again.
+RULES = """
+    WITH at_work AS (
+        SELECT document FROM fraud.policy_versions WHERE approved_at IS NOT NULL
+        ORDER BY policy_version DESC LIMIT 1
+    )
+    SELECT failure.rule, format('is switched off, since it failed: %%s; change its condition, or enable it again',
+                                left(error, 200))
+    FROM at_work CROSS JOIN jsonb_array_elements(jsonb_path_query_array(document, '$.rules[*]')) AS rule
+    JOIN fraud.rule_failures AS failure ON failure.rule = rule ->> 'name' AND condition = rule ->> 'condition'
+    WHERE rule ->> 'state' IN ('shadow', 'live')
+"""
 
 CHECKS = (
     Check("silence", Severity.CRITICAL, SILENCE),
@@ -222,6 +259,9 @@ CHECKS = (
     Check("secrets", Severity.WARNING, SECRETS),
     Check("snapshot", Severity.WARNING, SNAPSHOT),
     Check("backup", Severity.WARNING, BACKUP),
+    Check("verdicts", Severity.WARNING, VERDICTS),
+    Check("archive", Severity.WARNING, ARCHIVE),
+    Check("rules", Severity.WARNING, RULES),
 )
 
 

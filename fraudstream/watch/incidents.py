@@ -39,7 +39,7 @@ _ACKNOWLEDGE = """
 """
 _TO_TELL = f"""
     SELECT {_COLUMNS} FROM fraud.incidents
-    WHERE opened_at > now() - %s::interval
+    WHERE coalesce(closed_at, opened_at) > now() - %s::interval
       AND (told_opened_at IS NULL OR closed_at IS NOT NULL AND told_closed_at IS NULL)
     ORDER BY severity, incident_id FOR UPDATE SKIP LOCKED
 """  # noqa: S608 (constants)

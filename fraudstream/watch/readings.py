@@ -51,9 +51,16 @@ class Reading:
     value: float
 
 
-def local(settings: Settings) -> list[Reading]:
-    """Disks, certificates, secrets, snapshots and backups: what this machine's files tell."""
-    return [*_disks(settings), *_certificates(settings), *_secrets(settings), *_saved(settings)]
+def local(settings: Settings) -> tuple[list[Reading], dict[str, str]]:
+    """What this machine's files tell, and for each check whose files couldn't be read, why."""
+    found: list[Reading] = []
+    failed = {}
+    for check, read in _LOCAL.items():
+        try:
+            found.extend(read(settings))  # also what was read before one that can't be
+        except (OSError, ValueError) as error:
+            failed[check] = f"{error}: mend that file, or wait for the next run if it was just written"
+    return found, failed
 
 
 def ledger(connection: Postgres) -> list[Reading]:
@@ -101,7 +108,11 @@ def _certificates(settings: Settings) -> Iterator[Reading]:
 
 def days_left(file: Path) -> float:
     """Days until the first certificate of a PEM file expires. Raises OSError, or ValueError for one that isn't PEM."""
-    expire = (found.not_valid_after_utc for found in x509.load_pem_x509_certificates(file.read_bytes()))
+    try:
+        found = x509.load_pem_x509_certificates(file.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{file} has no certificate that can be read: {error}") from error
+    expire = (certificate.not_valid_after_utc for certificate in found)
     return (min(expire) - datetime.now(UTC)).total_seconds() / DAY
 
 
@@ -115,9 +126,22 @@ def _secrets(settings: Settings) -> Iterator[Reading]:
         yield Reading("secret_days", file.name, (time.time() - file.stat().st_mtime) / DAY)
 
 
-def _saved(settings: Settings) -> Iterator[Reading]:
+def _snapshots(settings: Settings) -> Iterator[Reading]:
     for snapshot in newest_first(settings.paths.snapshots)[:1]:
         age = datetime.now(UTC) - snapshot.manifest.made_at
         yield Reading("snapshot_hours", "", age.total_seconds() / HOUR)
+
+
+def _backups(settings: Settings) -> Iterator[Reading]:
     if settings.paths.backed_up.is_file():
         yield Reading("backup_hours", "", (time.time() - settings.paths.backed_up.stat().st_mtime) / HOUR)
+
+
+#: By the check that they are for.
+_LOCAL = {
+    "disk": _disks,
+    "certificates": _certificates,
+    "secrets": _secrets,
+    "snapshot": _snapshots,
+    "backup": _backups,
+}

@@ -210,6 +210,30 @@ def test_labels_stay_as_long_as_their_transaction(aged: Postgres) -> None:
     assert (gone["scored_transactions"], gone["transaction_labels"]) == (0, 0)
 
 
+AGES = """
+INSERT INTO fraud.incidents (source, subject, severity, text, opened_at, seen_at, closed_at)
+SELECT 'books', coalesce('of ' || days, 'open'), 'warning', '', now() - interval '300 days', now(),
+       now() - days * interval '1 day'
+FROM unnest(ARRAY[NULL, 100, 200]) AS days;
+INSERT INTO fraud.lists (name, kind, created_by) VALUES ('stolen', 'card', 'ana');
+INSERT INTO fraud.list_entries (list_name, value, added_by, added_at, expires_at, removed_at)
+SELECT 'stolen', value, 'ana', now() - interval '300 days', now() + expires * interval '1 day',
+       now() - removed * interval '1 day'
+FROM (VALUES ('at work', NULL::int, NULL::int), ('still explains', -100, 1), ('removed', 9, 200), ('expired', -200, 1))
+     AS entry (value, expires, removed);
+INSERT INTO fraud.rule_counts (window_start, rule, state, matched, changed, amount)
+SELECT now() - days * interval '1 day', 'big', 'live', 1, 0, 20 FROM unnest(ARRAY[790, 810]) AS days
+"""
+
+
+def test_what_is_over_goes_and_what_explains_a_kept_decision_stays(writer: Postgres, owner: Postgres) -> None:
+    owner.execute(AGES)
+    gone = retire(writer)
+    assert (gone["incidents"], gone["list_entries"], gone["rule_counts"]) == (1, 2, 1)
+    left = writer.execute("SELECT value FROM fraud.list_entries UNION ALL SELECT subject FROM fraud.incidents")
+    assert {value for (value,) in left} == {"at work", "still explains", "of 100", "open"}
+
+
 def test_what_is_taken_back_of_a_thinned_window_changes_its_sum(
     writer: Postgres, owner: Postgres, driver: Driver
 ) -> None:

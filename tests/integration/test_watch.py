@@ -50,6 +50,30 @@ LOST = """
     INSERT INTO fraud.stream_lost_ranges (query, topic, kafka_partition, from_offset, until_offset, reason)
     VALUES ('q', 'transactions', 1, 4, 9, 'expired')
 """
+ARCHIVED = """
+    INSERT INTO fraud.archive_runs (transactions, labels, compared_from, compared_until, differences, finished_at)
+    VALUES (0, 0, 0, 0, 0, now() - interval '50 minutes')
+"""
+VERDICTS = """
+    WITH scored AS (
+        INSERT INTO fraud.scored_transactions
+        SELECT 't' || n, 's', 'c', now(), 20, 'EUR', '[]', 'card', NULL, NULL, 0, 0, 'Lyon', 'FR', 45.7, 4.8, 'FR', 'd',
+               0.9, true, 0.5, '[]', 'v1', now(), false, now(), 0, n, 1, false FROM generate_series(1, 2) AS n
+    )
+    INSERT INTO fraud.analyst_verdicts (transaction_id, revision, verdict, reason_code, decided_by, publish_after)
+    VALUES ('t1', 1, 'fraud', 'other', 'ana', now() - interval '20 minutes'),
+           ('t1', 2, 'honest', 'other', 'ana', now() - interval '5 minutes'),
+           ('t2', 1, 'unsure', 'other', 'ana', now() - interval '20 minutes')
+"""
+POLICY = """
+    INSERT INTO fraud.policy_versions (policy_version, author, approved_at, comment, document)
+    VALUES (1, 'ana', now(), 'of a test', %(document)s::jsonb)
+"""
+RULES = '{"rules": [{"name": "big", "condition": "amount > 9", "action": "review", "state": "live"}]}'
+FAILURE = """
+    INSERT INTO fraud.rule_failures (rule, condition, policy_version, error)
+    VALUES ('big', %(condition)s, 1, 'out of range')
+"""
 GIB = 2**30
 
 
@@ -96,6 +120,7 @@ class Platform:
         self.reading("certificate_days", 90, "/ca.pem")
         self.reading("secret_days", 20, "fraud_writer")
         self.reading("snapshot_hours", 10)
+        self.run(ARCHIVED)
 
     def forget(self, reading: str) -> None:
         """Deletes what was read of it."""
@@ -120,7 +145,7 @@ def platform_rows(owner: Postgres, settings: Settings, empty_tables: None) -> It
 
 
 def silence(platform: Platform) -> None:
-    platform.run("DELETE FROM fraud.stream_batches WHERE committed_at > now() - interval '2 minutes'")
+    platform.run("DELETE FROM fraud.stream_batches WHERE committed_at > now() - interval '5 minutes'")
 
 
 def slow(platform: Platform) -> None:
@@ -182,6 +207,21 @@ def snapshot(platform: Platform) -> None:
     platform.batches(1, 1, "interval '40 hours'")
 
 
+def verdicts(platform: Platform) -> None:
+    platform.run(VERDICTS)
+    platform.run("UPDATE fraud.analyst_verdicts SET undone_at = now() WHERE revision = 2")
+
+
+def archive(platform: Platform) -> None:
+    platform.run("DELETE FROM fraud.archive_runs")
+    platform.batches(20, 1, "interval '4 hours'")
+
+
+def rules(platform: Platform) -> None:
+    platform.run(POLICY, document=RULES)
+    platform.run(FAILURE, condition="amount > 9")
+
+
 @pytest.mark.parametrize(
     ("make", "found"),
     [
@@ -200,6 +240,9 @@ def snapshot(platform: Platform) -> None:
         (certificates, "certificates /client.pem"),
         (secrets, "secrets fraud_reader"),
         (snapshot, "snapshot"),
+        (verdicts, "verdicts"),
+        (archive, "archive"),
+        (rules, "rules big"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -221,6 +264,28 @@ def test_a_platform_that_just_started_has_no_fault(owner: Postgres, settings: Se
         )
         fresh.reading("lag", 900, "transactions")
         assert fresh.faults() == {}
+
+
+@pytest.mark.parametrize("before", [0, 7], ids=["nothing waited before", "what waited before was committed"])
+def test_a_message_that_was_just_read_is_no_silence(platform_rows: Platform, before: int) -> None:
+    """A quiet shop: its newest batch is old, and what waits came a moment ago."""
+    platform_rows.run("DELETE FROM fraud.stream_batches WHERE committed_at > now() - interval '5 minutes'")
+    if before:
+        platform_rows.batches(1100, 1, "interval '90 s'")
+    platform_rows.run(
+        "UPDATE fraud.platform_readings SET value = CASE WHEN at = now() THEN 1 ELSE %(before)s END "
+        "WHERE reading = 'lag'",
+        before=before,
+    )
+    assert platform_rows.faults() == {}
+
+
+def test_what_a_newer_one_took_the_place_of_is_no_fault(platform_rows: Platform) -> None:
+    """A verdict that was revised, and a rule whose condition was changed after it had failed."""
+    platform_rows.run(VERDICTS)
+    platform_rows.run(POLICY, document=RULES)
+    platform_rows.run(FAILURE, condition="amount > 'a'")
+    assert platform_rows.faults() == {}
 
 
 def test_the_text_of_a_fault_says_how_much(platform_rows: Platform) -> None:
@@ -285,6 +350,16 @@ def test_each_is_told_once_when_it_opens_and_once_when_it_closes(writer: Postgre
     assert [messages.is_over(told) for told in sent] == [False, True]
 
 
+def test_the_end_of_an_incident_of_two_days_is_told(writer: Postgres, owner: Postgres, empty_tables: None) -> None:
+    incidents.see(writer, [fault("a"), fault("b")])
+    assert incidents.tell(writer, lambda told: None) == 2
+    owner.execute("UPDATE fraud.incidents SET opened_at = now() - interval '2 days'")
+    assert incidents.tell(writer, lambda told: None) == 0
+    incidents.close(writer, ["books"], [], quiet_seconds=0)
+    owner.execute("UPDATE fraud.incidents SET closed_at = now() - interval '25 hours' WHERE subject = 'b'")
+    assert incidents.tell(writer, lambda told: None) == 1
+
+
 def test_what_could_not_be_sent_is_sent_by_the_next_run(writer: Postgres, empty_tables: None) -> None:
     def fail(_: list[Incident]) -> None:
         raise OSError("the mail server is away")
@@ -306,7 +381,9 @@ def test_somebody_looks_after_an_incident(writer: Postgres, empty_tables: None) 
 
 def test_readings_are_kept_and_forgotten(settings: Settings, writer: Postgres, empty_tables: None) -> None:
     """Kafka's topics are real, and so are this machine's disk and the secrets of the suite's platform."""
-    found = [*readings.local(settings), *readings.lag(settings, writer)]
+    local, unread = readings.local(settings)
+    assert unread == {}
+    found = [*local, *readings.lag(settings, writer)]
     names = {reading.name for reading in found}
     assert {"lag", "disk_free_bytes", "disk_size_bytes", "secret_days"} <= names
     readings.keep(writer, found, days=1)
@@ -410,3 +487,26 @@ def test_a_check_that_storage_refuses_is_told_and_closes_nothing(
     found = {f"{incident.source} {incident.subject}".strip() for incident in incidents.open_incidents(writer)}
     assert {"unpriced", "unchecked unpriced", "unchecked flagged"} <= found
     assert "books" not in found
+
+
+def test_what_cannot_be_read_is_told_and_stops_no_check(
+    settings: Settings, writer: Postgres, empty_tables: None, hooks: Hooks, tmp_path: Path
+) -> None:
+    """A policy that isn't one, and a certificate that a renewal left half written, which Kafka's clients refuse."""
+    half = tmp_path / "ca.pem"
+    half.write_text("-----BEGIN CERTIFICATE-----\nMIIB")
+    writer.execute(DIFFERENCE)
+    writer.execute(POLICY, {"document": '{"rules": 7}'})
+    watch(
+        settings,
+        tmp_path,
+        hooks,
+        FRAUDSTREAM_KAFKA__BOOTSTRAP_SERVERS="127.0.0.1:9",
+        FRAUDSTREAM_KAFKA__SECURITY_PROTOCOL="SSL",
+        FRAUDSTREAM_KAFKA__SSL_CA_FILE=str(half),
+    )
+    found = {f"{incident.source} {incident.subject}".strip(): incident for incident in incidents.open_incidents(writer)}
+    assert {"books", "kafka", "policy", "unchecked certificates"} <= set(found)
+    assert str(half) in found["unchecked certificates"].text
+    ((disks,),) = writer.execute("SELECT count(*) FROM fraud.platform_readings WHERE reading LIKE 'disk%'").fetchall()
+    assert disks == 2
