@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 import pyarrow as pa
 from deltalake import DeltaTable
 
-from fraudstream.archive.lake import Table, alone, open_table
+from fraudstream.archive.lake import Table, open_table
 from fraudstream.failpoints import Failpoint, reach
 from fraudstream.settings import Settings
 
@@ -39,11 +39,6 @@ def retire(settings: Settings, *, dry_run: bool) -> Iterator[tuple[Table, int]]:
 
     Only whole files go: a day is a partition. `vacuum` deletes them from the disk a week later. Raises ArchiveError.
     """
-    with alone(settings):
-        yield from _retire(settings, dry_run=dry_run)
-
-
-def _retire(settings: Settings, *, dry_run: bool) -> Iterator[tuple[Table, int]]:
     before = datetime.now(UTC).date() - timedelta(days=settings.retention.archive_days)
     for kind in Table:
         table = open_table(settings, kind)
