@@ -265,8 +265,8 @@ BEGIN
     WHERE l.name = e.list_name AND l.kind <> 'ip_country' AND e.value = ANY (names);
     GET DIAGNOSTICS touched = ROW_COUNT;
     counts := jsonb_build_object('list_entries', touched);
-    FOR first IN 1 .. coalesce(cardinality(names), 0) BY 200 LOOP
-        chunk := names[first : first + 199];
+    FOR begin_at IN 1 .. coalesce(cardinality(names), 0) BY 200 LOOP
+        chunk := names[begin_at : begin_at + 199];
         SELECT string_agg(CASE
             WHEN name ~ '^[-+0-9.eE:]+$' OR char_length(name) < 3 OR name IN ('true', 'false', 'null')
                 THEN '^' || quoted || '$|(?<=")' || quoted || '(?=")'
