@@ -155,17 +155,17 @@ class Bucket:
             elif not limits.is_accounted(message):
                 yield _refused_or_label(message, event)
         events.sort(key=lambda entry: entry[:5])
-        for _, at, _, partition, _, message, event in events:
-            if event is None:
+        for _, at, _, partition, _, message, arrived in events:
+            if arrived is None:
                 self._forget((message.key or b"").decode())
                 continue
-            kept = self._customer(event.customer_id)
-            if isinstance(event, BrowseEvent):
-                kept.browse(event, message.ingest_ms, self._retention)
+            kept = self._customer(arrived.customer_id)
+            if isinstance(arrived, BrowseEvent):
+                kept.browse(arrived, message.ingest_ms, self._retention)
                 used[partition] += not limits.is_accounted(message)
             else:
-                rate = self._rates.at(event.currency, int(at * 1000))
-                features = kept.purchase(event, rate, message.ingest_ms, self._retention)
+                rate = self._rates.at(arrived.currency, int(at * 1000))
+                features = kept.purchase(arrived, rate, message.ingest_ms, self._retention)
                 if not limits.is_accounted(message):
                     late = message.ingest_ms - at * 1000 > limits.allowed_lateness_ms
                     yield _to_score(message, features, late, rate)

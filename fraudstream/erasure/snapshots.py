@@ -44,7 +44,8 @@ def _passed(snapshot: Snapshot, control: dict[str, Any] | None) -> bool:
     """Whether the snapshot's profiles are from after the control message, at which the stream forgot the customer."""
     if control is None:
         return False
-    return snapshot.manifest.moment.reached.get((control["topic"], control["partition"]), 0) > control["offset"]
+    place, offset = (str(control["topic"]), int(control["partition"])), int(control["offset"])
+    return snapshot.manifest.moment.reached.get(place, 0) > offset
 
 
 def _control_of(connection: Postgres, erased: Erased, customer: str) -> dict[str, Any] | None:

@@ -1,6 +1,7 @@
 """An erased customer's profile leaves a bucket at the control message, and what was sent before is only counted."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from fraudstream.erasure.known import Erased
 from fraudstream.erasure.rows import spellings
@@ -89,9 +90,9 @@ def test_a_key_without_a_value_of_somebody_who_was_not_erased_is_refused_as_ever
     assert (told.reason, told.key) == (DeadLetterReason.EMPTY_VALUE, b"c-2")
 
 
-def test_the_cache_of_a_worker_lets_go(tmp_path: object) -> None:
+def test_the_cache_of_a_worker_lets_go(tmp_path: Path) -> None:
     before = known_bucket()
-    cache = ProfileCache(tmp_path / "cache", 1 << 20)  # type: ignore[operator]
+    cache = ProfileCache(tmp_path / "cache", 1 << 20)
     cache.fill(7, before.head.token, before.customers)
     bucket = before.bucket(LIMITS, EUROS, ERASED)
     list(bucket.handle([control(2, 70)]))
