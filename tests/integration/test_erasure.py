@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -220,9 +220,9 @@ def foreign_keys(table: Table) -> Iterator[Any]:
 
 def allowed_word(table: Table, column: Column[Any]) -> str | None:
     for constraint in table.constraints:
-        found = re.search(rf"\b{column.name} IN \('(\w+)'", str(getattr(constraint, "sqltext", "")))
+        found = re.search(rf"\b{column.name} IN \([^)]*'(\w+)'\)", str(getattr(constraint, "sqltext", "")))
         if found:
-            return found[1]
+            return found[1]  # the last: of some states there is one row at most, and they come first
     return None
 
 
@@ -242,7 +242,7 @@ def some_value(table: Table, column: Column[Any]) -> Any:
         case Boolean():
             return True
         case DateTime():
-            return datetime(2026, 3, 1, tzinfo=UTC)
+            return datetime(2026, 3, 1, tzinfo=UTC) + timedelta(seconds=next(_NUMBERS))
         case Date():
             return date(2026, 3, 1)
         case Uuid():
