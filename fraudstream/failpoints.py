@@ -25,7 +25,7 @@ PROBLEM = "failpoints are set ({spec}), which are for tests: unset FRAUDSTREAM_S
 
 
 class Failpoint(StrEnum):
-    """The places, in the order in which a micro-batch, and then the archive, passes them."""
+    """The places, in the order in which a micro-batch, then the archive, and then an erasure, passes them."""
 
     BEFORE_FENCING = "before-fencing"  # the checkpoint was looked at, the epoch is still the older driver's
     AFTER_FENCING = "after-fencing"  # the older driver is fenced, nothing is published anew yet
@@ -48,12 +48,21 @@ class Failpoint(StrEnum):
     BEFORE_ARCHIVE_NOTE = "before-archive-note"  # archive: compared with the ledger, not noted
     IN_ARCHIVE_COMPACTION = "in-archive-compaction"  # archive: a day's small files are one, the next day's aren't
     BEFORE_ARCHIVE_VACUUM = "before-archive-vacuum"  # archive: replaced files still lie there
+    IN_ERASURE_ROWS = "in-erasure-rows"  # erasure: rows are gone in an open transaction
+    AFTER_ERASURE_ROWS = "after-erasure-rows"  # erasure: rows are gone, the stream doesn't know
+    AFTER_ERASURE_CONTROL = "after-erasure-control"  # erasure: Kafka has the control message, the certificate doesn't
+    IN_ERASURE_LAKE = "in-erasure-lake"  # erasure: rows are out of a table of the archive, its files aren't
+    IN_ERASURE_SNAPSHOTS = "in-erasure-snapshots"  # erasure: a snapshot's new files lie beside the old ones
+    IN_ERASURE_HISTORIES = "in-erasure-histories"  # erasure: a history's new file lies beside the old one
+    BEFORE_ERASURE_FINISH = "before-erasure-finish"  # erasure: all is done, the certificate doesn't say so
 
 
 #: Passed in Spark's Python workers; all others in the driver.
 ON_WORKERS = frozenset({Failpoint.IN_STATE_UPDATE, Failpoint.IN_SCORING})
 #: Passed by the Dag `archive_transactions`, not by the streaming job.
 IN_ARCHIVE = frozenset(name for name in Failpoint if "archive" in name)
+#: Passed by the Dag `erase_customer`.
+IN_ERASURE = frozenset(name for name in Failpoint if "erasure" in name)
 
 
 class FailpointError(FraudstreamError):

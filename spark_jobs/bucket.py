@@ -6,7 +6,9 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
+from fraudstream.erasure.known import NOBODY, Erased
 from fraudstream.messages.contracts import BrowseEvent, Label, Topic, Transaction
+from fraudstream.messages.reasons import DeadLetterReason
 from fraudstream.messages.refusal import Rejection
 from fraudstream.messages.validation import decode
 from fraudstream.static_data.currencies import CurrencyRates
@@ -93,12 +95,17 @@ class Bucket:
     state once no message from before that can still come: what a profile is doesn't depend on when it is swept out.
     """
 
-    def __init__(self, known: Encoded, clock_ms: int, limits: Limits, rates: CurrencyRates) -> None:
+    def __init__(
+        self, known: Encoded, clock_ms: int, limits: Limits, rates: CurrencyRates, erased: Erased = NOBODY
+    ) -> None:
         """`known` are the customers before these messages; `clock_ms` is the bucket's clock (`Head`)."""
         self._clock_ms = clock_ms
         self._known = known
         self._rates = rates
         self._open: dict[str, Remembered] = {}  # the profiles that a message touched
+        self._erased = erased
+        self._erased_until: dict[bytes, int | None] = {}  # by key, so that each is hashed once
+        self._forgotten: set[str] = set()
         self._limits = limits
         self._retention = limits.retention
 
@@ -108,7 +115,8 @@ class Bucket:
             customer: encode_stored(Stored(kept.expires_ms, encode_profile(kept.profile)))
             for customer, kept in self._open.items()
         }
-        return change_log.change(head, self._known, changed, self._clock_ms, self.is_over)
+        forgotten = frozenset(self._forgotten)
+        return change_log.change(head, self._known, changed, self._clock_ms, self.is_over, forgotten)
 
     def is_over(self, stored: bytes) -> bool:
         """True for a customer, encoded, whom no message can meet any more."""
@@ -121,12 +129,22 @@ class Bucket:
         millisecond goes by its own time.
 
         Browse events leave only a count for each topic partition. Messages before `Limits.resume` leave nothing.
+
+        What an erased customer had sent before is refused without a trace of it; a key of theirs without a value is the
+        control message (`fraudstream.erasure.control`): there the profile is forgotten.
         """
         used: Counter[int] = Counter()
-        events: list[tuple[int, float, int, int, int, Message, BrowseEvent | Transaction]] = []
+        events: list[tuple[int, float, int, int, int, Message, BrowseEvent | Transaction | None]] = []
         limits = self._limits
         for message in messages:
             topic, _, _, ingest_ms, key, value, size, _ = message
+            if self._erased and self._is_of_erased(message):
+                self._clock_ms = limits.clock_ms(self._clock_ms, ingest_ms)
+                if value is None:
+                    events.append((ingest_ms, 0.0, False, message.partition, message.offset, message, None))
+                if not limits.is_accounted(message):
+                    yield _of_erased(message)
+                continue
             event = decode(topic, key, value, ingest_ms, limits.max_future, size)
             self._clock_ms = limits.clock_ms(self._clock_ms, ingest_ms)
             message = without_surplus(message, event)
@@ -137,14 +155,17 @@ class Bucket:
             elif not limits.is_accounted(message):
                 yield _refused_or_label(message, event)
         events.sort(key=lambda entry: entry[:5])
-        for _, at, _, partition, _, message, event in events:
-            kept = self._customer(event.customer_id)
-            if isinstance(event, BrowseEvent):
-                kept.browse(event, message.ingest_ms, self._retention)
+        for _, at, _, partition, _, message, arrived in events:
+            if arrived is None:
+                self._forget((message.key or b"").decode())
+                continue
+            kept = self._customer(arrived.customer_id)
+            if isinstance(arrived, BrowseEvent):
+                kept.browse(arrived, message.ingest_ms, self._retention)
                 used[partition] += not limits.is_accounted(message)
             else:
-                rate = self._rates.at(event.currency, int(at * 1000))
-                features = kept.purchase(event, rate, message.ingest_ms, self._retention)
+                rate = self._rates.at(arrived.currency, int(at * 1000))
+                features = kept.purchase(arrived, rate, message.ingest_ms, self._retention)
                 if not limits.is_accounted(message):
                     late = message.ingest_ms - at * 1000 > limits.allowed_lateness_ms
                     yield _to_score(message, features, late, rate)
@@ -155,11 +176,35 @@ class Bucket:
     def _customer(self, customer_id: str) -> Remembered:
         kept = self._open.get(customer_id)
         if kept is None:
-            encoded = self._known.get(customer_id)
+            encoded = None if customer_id in self._forgotten else self._known.get(customer_id)
             stored = decode_stored(encoded) if encoded else None
             kept = Remembered(decode_profile(stored.profile), stored.expires_ms) if stored else Remembered()
             self._open[customer_id] = kept
         return kept
+
+    def _forget(self, customer_id: str) -> None:
+        self._open.pop(customer_id, None)
+        self._forgotten.add(customer_id)
+
+    def _is_of_erased(self, message: Message) -> bool:
+        """True for what an erased customer had sent before the erasure, and for the control message of it."""
+        key = message.key
+        if key is None or message.topic == Topic.TRANSACTION_LABELS:
+            return False
+        if key not in self._erased_until:
+            self._erased_until[key] = self._erased.until(key.decode(errors="replace"))
+        until = self._erased_until[key]
+        return until is not None and (message.value is None or message.ingest_ms <= until)
+
+
+def _of_erased(message: Message) -> Outcome:
+    """The account of such a message, without its key and value."""
+    return _outcome(
+        Kind.DEAD,
+        message._replace(key=None, value=None, cut=True),
+        reason=DeadLetterReason.CUSTOMER_ERASED.value,
+        detail="its customer was erased",
+    )
 
 
 def _refused_or_label(message: Message, event: Rejection | Label) -> Outcome:

@@ -73,19 +73,29 @@ class Change(NamedTuple):
     gone: frozenset[str] = frozenset()
 
 
-def change(head: Head, known: Encoded, changed: Encoded, clock_ms: int, is_over: Callable[[bytes], bool]) -> Change:
+def change(
+    head: Head,
+    known: Encoded,
+    changed: Encoded,
+    clock_ms: int,
+    is_over: Callable[[bytes], bool],
+    forgotten: frozenset[str] = frozenset(),
+) -> Change:
     """The change of the log of `head`, with the customers `known`, into one in which some are `changed`.
 
-    `is_over` is of an encoded `Stored` that may be left out.
+    `is_over` is of an encoded `Stored` that may be left out. Of the `forgotten` only what is `changed` stays: for them
+    the log is put whole, so that nothing of before is in it.
     """
-    if not changed and not head.customers:
+    must_be_whole = bool(head.customers or forgotten)
+    if not changed and not must_be_whole:
         return Change(msgspec.structs.replace(head, clock_ms=clock_ms), [], False, {})
     chunk = _chunk(changed)
     size = head.appended_bytes + len(chunk)
-    if size <= max(head.whole_bytes, LEAST_APPENDED_BYTES) and not head.customers:
+    if size <= max(head.whole_bytes, LEAST_APPENDED_BYTES) and not must_be_whole:
         return Change(Head(clock_ms, {}, _token([chunk], head.token), head.whole_bytes, size), [chunk], False, changed)
     everyone = {**known, **changed}
-    kept = {customer: stored for customer, stored in everyone.items() if not is_over(stored)}
+    over = {customer for customer, stored in everyone.items() if is_over(stored)}
+    kept = {name: stored for name, stored in everyone.items() if name not in over | (forgotten - changed.keys())}
     new, chunks = whole(kept, clock_ms)
     changed = {customer: stored for customer, stored in changed.items() if customer in kept}
     return Change(new, chunks, True, changed, frozenset(everyone.keys() - kept.keys()))

@@ -16,7 +16,7 @@ from spark_jobs.bucket import Bucket, Limits, Message
 from spark_jobs.checkpoint import Offsets
 from spark_jobs.cutting import MAX_REFUSED_BYTES, Room
 from spark_jobs.profile_store import ProfileStore, cache_of_task
-from spark_jobs.rates import rates_on_worker
+from spark_jobs.rates import shared_on_worker
 from spark_jobs.schemas import BUCKET_HEAD, BUCKET_LOG, HEAD_VARIABLE, LOG_VARIABLE, OUTCOME
 
 MIB = 2**20
@@ -73,8 +73,9 @@ class ProfileUpdater(StatefulProcessor):
 
     def handleInputRows(self, key: Any, rows: Any, timerValues: Any) -> Iterator[Row]:  # noqa: N802, N803
         """Updates one bucket."""
+        shared = shared_on_worker()
         with self._store.bucket(key[0]) as state:
-            bucket = Bucket(state.customers, state.head.clock_ms, self._limits, rates_on_worker())
+            bucket = Bucket(state.customers, state.head.clock_ms, self._limits, shared.rates, shared.erased)
             for outcome in bucket.handle(map(_message, rows)):
                 yield _OUTCOME_ROW(*self._room.fit(outcome))
             reach(Failpoint.IN_STATE_UPDATE)

@@ -1,6 +1,7 @@
-"""Exchange rates on the workers: the stateful stage's plan is fixed at the start, so that they can't be part of it.
+"""What the workers' stateful stage needs besides messages: exchange rates, and who was erased.
 
-The driver gives every version to the executors as a file of Spark's, and each micro-batch names its own.
+The stage's plan is fixed at the start, so that they can't be part of it. The driver gives every version to the
+executors as a file of Spark's, and each micro-batch names its own.
 """
 
 from functools import lru_cache
@@ -11,36 +12,46 @@ import msgspec
 from pyspark import SparkFiles, TaskContext
 from pyspark.sql import SparkSession
 
+from fraudstream.erasure.known import NOBODY, Erased
 from fraudstream.static_data.currencies import CurrencyRates
 
 #: The local property of Spark's that holds the file's name, and goes with each task of the thread's jobs.
-PROPERTY = "fraudstream.currency_rates"
-_decode = msgspec.msgpack.Decoder(CurrencyRates).decode
+PROPERTY = "fraudstream.for_workers"
+
+
+class ForWorkers(msgspec.Struct, frozen=True):
+    """One version of it."""
+
+    rates: CurrencyRates
+    erased: Erased = NOBODY
+
+
+_decode = msgspec.msgpack.Decoder(ForWorkers).decode
 
 
 class SharedRates:
     """The driver's side."""
 
     def __init__(self) -> None:
-        self._shared: CurrencyRates | None = None
+        self._shared: ForWorkers | None = None
         self._name = ""
 
-    def use(self, spark: SparkSession, rates: CurrencyRates) -> None:
-        """Makes `rates` those of the jobs that this thread runs next."""
-        context = spark.sparkContext
-        if rates is not self._shared:
-            content = msgspec.msgpack.encode(rates)
-            self._name = f"currency-rates-{sha256(content).hexdigest()[:16]}"
+    def use(self, spark: SparkSession, rates: CurrencyRates, erased: Erased = NOBODY) -> None:
+        """Makes `rates` and `erased` those of the jobs that this thread runs next."""
+        context, shared = spark.sparkContext, self._shared
+        if shared is None or shared.rates is not rates or shared.erased is not erased:
+            self._shared = ForWorkers(rates, erased)
+            content = msgspec.msgpack.encode(self._shared)
+            self._name = f"for-workers-{sha256(content).hexdigest()[:16]}"
             file = Path(context._temp_dir) / self._name  # executors may fetch it until the context ends
             if not file.exists():
                 file.write_bytes(content)
                 context.addFile(str(file))
-            self._shared = rates
         context.setLocalProperty(PROPERTY, self._name)
 
 
-def rates_on_worker() -> CurrencyRates:
-    """The rates of the micro-batch that this task is of.
+def shared_on_worker() -> ForWorkers:
+    """What the micro-batch that this task is of was given.
 
     Raises RuntimeError outside of a task, as where the driver asks a stateful processor for its variables.
     """
@@ -52,5 +63,5 @@ def rates_on_worker() -> CurrencyRates:
 
 
 @lru_cache(maxsize=2)  # the one in use, and the one before
-def _read(path: str) -> CurrencyRates:
+def _read(path: str) -> ForWorkers:
     return _decode(Path(path).read_bytes())

@@ -13,6 +13,7 @@ from pyspark import Broadcast
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
+from fraudstream.erasure import known
 from fraudstream.errors import FraudstreamError
 from fraudstream.policy import reading
 from fraudstream.policy.columns import columns_with
@@ -88,6 +89,7 @@ class ScoringDataCache:
         self.current = current
         self.policy = PolicyAtWork()
         self._shared_rates = SharedRates()
+        self._erased: tuple[known.Version, known.Erased] | None = None
         self._shadow = shadow
         self._broadcast: Broadcast[ScoringData] | None = None
         self._policy_broadcast: Broadcast[LivePolicy] | None = None
@@ -108,6 +110,7 @@ class ScoringDataCache:
     def refresh(self, connection: Postgres, spark: SparkSession) -> Current:
         """Reads what has changed, and returns what to score with now. A new model is tried on a worker first."""
         self._take_policy(reading.newest(connection, _RULE_COLUMNS, self.policy))
+        self._erased = known.newest(connection, self._erased)
         old = self.current
         first = self._take("champion", champion(connection), old.champion, spark) or old.champion
         second = self._take("challenger", challenger(connection), old.challenger, spark) if self._shadow else None
@@ -124,12 +127,12 @@ class ScoringDataCache:
         return new
 
     def on_workers(self, spark: SparkSession) -> OnWorkers:
-        """`current` and `policy` on all workers, and its exchange rates for the jobs that the calling thread runs next.
+        """`current` and `policy` on all workers; its exchange rates, and who was erased, for the calling thread's jobs.
 
         Raises FraudstreamError when they can't use the champion.
         """
         with self._lock:
-            self._shared_rates.use(spark, self.current.rates)
+            self._shared_rates.use(spark, self.current.rates, self._erased[1] if self._erased else known.NOBODY)
             if not self._champion_tried:  # the one of `load`; later ones were tried by `refresh`
                 check_on_worker(spark, self.current.champion.files)
                 self._champion_tried = True

@@ -18,6 +18,8 @@ from pyspark.errors import PySparkException
 from pyspark.sql import Observation, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 (the usual name)
 
+from fraudstream.erasure import known
+from fraudstream.erasure import snapshots as erased_snapshots
 from fraudstream.errors import FraudstreamError, told_in_one_line
 from fraudstream.ledger.gaps import positions
 from fraudstream.settings import Settings, load_settings
@@ -71,6 +73,9 @@ def main() -> None:
             log.info("the stream hasn't ended a micro-batch yet: there is nothing to snapshot")
             return
         log.info("%s: %s customers as of %s", made.folder, made.manifest.customers, made.manifest.moment.made_by)
+        with session(settings, settings.postgres.reader, name="snapshot_profiles") as connection:
+            # Erased while this read the state from before.
+            erased_snapshots.erase(settings.paths.snapshots, connection, known.newest(connection)[1])
         for name in prune(settings.paths.snapshots, settings.retention.snapshots, {source.begun_with or ""}):
             log.info("deleted the old snapshot %s", name)
 

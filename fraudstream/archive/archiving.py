@@ -8,6 +8,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 
 from fraudstream.archive import comparison, lake, rows, topic, upkeep
+from fraudstream.archive.erased import ErasedTransactions
 from fraudstream.archive.lake import Table
 from fraudstream.archive.topic import Bounds, Chunk
 from fraudstream.failpoints import Failpoint, reach
@@ -44,6 +45,11 @@ def archive(settings: Settings) -> Report:
 
     Raises ArchiveError, KafkaUnavailableError, PostgresUnavailableError or psycopg.Error.
     """
+    with lake.alone(settings):
+        return _archive(settings)
+
+
+def _archive(settings: Settings) -> Report:
     report = Report()
     # Each statement by itself: a transaction that is open for as long as a backlog takes would keep dead rows.
     with connect(
@@ -98,9 +104,11 @@ def _append_all(settings: Settings, connection: Postgres, work: _Work) -> int:
 
 
 def _rows(settings: Settings, connection: Postgres, kind: Table, table: DeltaTable | None, chunk: Chunk) -> pa.Table:
+    erased = ErasedTransactions(connection)
     if kind is Table.LABELS:
-        return rows.labels(chunk.messages, timedelta(seconds=settings.stream.max_future_seconds))
-    return rows.transactions(connection, rows.without_archived(table, rows.records(chunk.messages)))
+        return rows.labels(chunk.messages, timedelta(seconds=settings.stream.max_future_seconds), erased)
+    found = [record for record in rows.records(chunk.messages) if record.transaction_id not in erased]
+    return rows.transactions(connection, rows.without_archived(table, found))
 
 
 def _expired(bounds: Bounds) -> Iterator[Difference]:

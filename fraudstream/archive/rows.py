@@ -14,6 +14,7 @@ from confluent_kafka import Message
 from deltalake import DeltaTable
 from psycopg.rows import dict_row
 
+from fraudstream.archive.erased import ErasedTransactions
 from fraudstream.archive.lake import FEATURE_PREFIX, ArchiveError
 from fraudstream.messages.contracts import Label, Topic, utc_time
 from fraudstream.messages.features import FeatureRecord, decode_features, unpack
@@ -121,8 +122,8 @@ def transactions(connection: Postgres, found: Sequence[FeatureRecord]) -> pa.Tab
     )
 
 
-def labels(messages: Iterable[Message], max_future: timedelta) -> pa.Table:
-    """Rows of the table `labels`: those that the stream accepts. `known_at` is when Kafka got one."""
+def labels(messages: Iterable[Message], max_future: timedelta, erased: ErasedTransactions) -> pa.Table:
+    """Rows of the table `labels`: those that the stream accepts, but for the erased. `known_at`: when Kafka got one."""
     rows = []
     for message in messages:
         appended_ms = message.timestamp()[1]
@@ -132,6 +133,8 @@ def labels(messages: Iterable[Message], max_future: timedelta) -> pa.Table:
         if isinstance(event, Rejection):
             continue
         assert isinstance(event, Label)  # noqa: S101 (of this topic)
+        if event.transaction_id in erased:
+            continue
         known_at = utc_time(appended_ms)
         rows.append(
             {

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from fraudstream.cli.shell import PASS_THROUGH, spark_python
 from fraudstream.errors import UsageError
 from fraudstream.settings import load_settings
 
@@ -59,6 +60,15 @@ def retention(
 
     for retired in apply(load_settings(), dry_run=dry_run):
         typer.echo(f"{retired.table}: {retired.rows}{' would go' if dry_run else ''}")
+
+
+@app.command(context_settings=PASS_THROUGH)
+def erase(context: typer.Context) -> None:
+    """Erase a customer for good (GDPR, article 17), or show certificates. Arguments go to it (--help lists them).
+
+    Example: ./fraudctl erase c-1042 --reason "request 2026-118, identity checked"
+    """
+    spark_python("-m", "fraudstream.erasure", *context.args)
 
 
 @app.command()

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from fraudstream.erasure import record
 from fraudstream.errors import FraudstreamError
 from fraudstream.files import private_folder
 from fraudstream.local.down import down
@@ -28,6 +29,7 @@ SNAPSHOTS = "snapshots"
 #: A restore replaces every table, which somebody who reads one holds up.
 LOCK_TIMEOUT = "30s"
 STREAM_SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'fraud_scoring_stream'"
+_KNOWS_ERASURES = "SELECT to_regclass('fraud.erasures') IS NOT NULL"
 
 Tell = Callable[[str], None]
 
@@ -84,6 +86,8 @@ def _restore(settings: Settings, folder: Path, tell: Tell) -> None:
         row = connection.execute(STREAM_SESSIONS).fetchone()
     if row and row[0]:
         raise BackupError("the streaming job is connected: stop it first (pause its Dag, mark its task failed)")
+        if connection.execute(_KNOWS_ERASURES).fetchall()[0][0]:
+            record.write(settings, connection)  # those since the backup; the next `up` erases again
     tell(f"the schema {SCHEMA} of PostgreSQL")
     replace_schema(settings, folder / DUMP)
     tell("the models")

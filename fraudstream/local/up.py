@@ -63,9 +63,10 @@ def steps(settings: Settings) -> list[Step]:
         Step("Kafka", run.kafka, after=("spark environment",)),
         Step("Spark's Kafka connector", run.connector, after=("spark environment",)),
         Step("schema", run.schema, after=("PostgreSQL",)),
-        Step("static data", run.static_data, after=("schema", "spark environment")),
+        Step("erasures", run.erasures, after=("schema", "spark environment")),
+        Step("static data", run.static_data, after=("erasures",)),
         Step("past", run.past, after=("static data", "Kafka")),
-        Step("model", run.model, after=("schema",)),
+        Step("model", run.model, after=("erasures",)),
         Step("Airflow", run.airflow, after=("PostgreSQL", "airflow environment")),
         Step("Superset", run.superset, after=("PostgreSQL", "superset environment")),
         Step("Dags", run.dags, after=("Airflow", "Kafka", "Spark's Kafka connector", "past", "model")),
@@ -136,6 +137,12 @@ class Up:
         roles.ensure_schema(self._settings)
         migrate.migrate(self._settings)
         roles.grant_tables(self._settings)
+
+    def erasures(self, tell: Tell) -> None:
+        """Customers who were erased stay so in a database, archive or snapshots that were restored."""
+        if self._settings.paths.erasures.exists():
+            tell("erasing whom a restore brought back")
+            self._run("erased customers may have come back", "erasures", "fraudstream.erasure", "--again")
 
     def static_data(self, tell: Tell) -> None:
         """Customers and products, once; later the Dag `refresh_static_data` renews them."""

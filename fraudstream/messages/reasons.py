@@ -318,6 +318,12 @@ class DeadLetterReason(StrEnum):
     )
 
     # --- against what is known ------------------------------------------------------------------------------------
+    CUSTOMER_ERASED = (
+        "CUSTOMER_ERASED",
+        "Its customer was erased after it was sent (`./fraudctl erase`). Neither its key nor its value is kept.",
+        "what is read again after a restore",
+        "Nothing: it is only counted.",
+    )
     ID_CONFLICT = (
         "ID_CONFLICT",
         "A transaction id that was scored before with other content.",

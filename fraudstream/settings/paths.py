@@ -26,6 +26,7 @@ class Paths:
         self.producer = var / "producer"  # lock, identity and progress of the producer
         self.checkpoint = self.stream / "checkpoint"
         self.backed_up = var / "backed_up"  # an empty file: its time is that of the newest backup
+        self.erasures = var / "erasures.json"  # certificates of erasures, for a restored database to erase again
         self.snapshots = var / "snapshots"  # profiles of all customers, for checkpoints to begin with
         self.archive = var / "archive"  # scored transactions with their features, unless they lie in an object store
         self.past = var / "past"  # the simulated shop's history from before it opened

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, LiteralString
 
 import psycopg
@@ -11,11 +12,13 @@ from sqlalchemy import Table
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.static_data.currencies import COLUMNS, Rate
+from fraudstream.storage.salted import hash_of
 from fraudstream.storage.tables import SCHEMA
 from fraudstream.storage.tables.static_data import currency_rates, customers, products, static_versions
 
 #: Held by a publisher, so that two at a time make two versions one after the other.
 _LOCK = 0x5741_7469  # any number, the same everywhere
+_ERASED = "SELECT salt, id_hash, max(erased_at) FROM fraud.erasures WHERE erased_at IS NOT NULL GROUP BY 1, 2"
 
 
 class StaticDataError(FraudstreamError):
@@ -46,6 +49,7 @@ def publish(
     """
     with connection.transaction(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        customer_rows = _without_erased(cursor, customer_rows)
         changed = _upsert(cursor, customers, customer_rows) + _upsert(cursor, products, product_rows)
         changed += rates is not None and _replace_rates(cursor, rates)
         counts = (_count(cursor, customers), _count(cursor, products), _count(cursor, currency_rates))
@@ -57,6 +61,22 @@ def publish(
         insert = sql.SQL("INSERT INTO {} (customers, products, currency_rates) VALUES (%s, %s, %s) RETURNING version")
         cursor.execute(insert.format(versions), counts)
         return Published(_single(cursor), True, *counts)
+
+
+def _without_erased(cursor: psycopg.Cursor[Any], rows: pa.Table) -> pa.Table:
+    """Leaves out who was erased, unless registered after that: the shop's list may be older than the erasure."""
+    erased = cursor.execute(_ERASED).fetchall()
+    if not erased or not {"customer_id", "registered_at"} <= set(rows.column_names):
+        return rows
+    until = {(salt, id_hash): erased_at for salt, id_hash, erased_at in erased}
+    salts = {salt for salt, _ in until}
+
+    def stays(customer: str, registered_at: datetime) -> bool:
+        found = (until.get((salt, hash_of(salt, customer))) for salt in salts)
+        return all(erased_at is None or registered_at > erased_at for erased_at in found)
+
+    known = zip(rows["customer_id"].to_pylist(), rows["registered_at"].to_pylist(), strict=True)
+    return rows.filter(pa.array([stays(*each) for each in known], pa.bool_()))
 
 
 def _upsert(cursor: psycopg.Cursor[Any], table: Table, rows: pa.Table) -> int:

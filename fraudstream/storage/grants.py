@@ -104,11 +104,17 @@ WRITER: dict[str, WriterRights] = {
     "past_labels": APPEND_ONLY,
     # fraudstream.watch.alert_sessions
     "session_events": WriterRights(delete=True),
+    # fraudstream.erasure, whose function erases with the owner's rights
+    "erasures": WriterRights(update=("control", "counts", "erased_at", "finished_at")),
+    "erased_transactions": APPEND_ONLY,
     # fraudstream.verdicts
     "alert_claims": APPEND_ONLY,
     "alert_notes": APPEND_ONLY,
     "analyst_verdicts": WriterRights(update=("published_at",)),
 }
+
+#: Functions of the schema that work with the owner's rights: the writer may call them, and nobody else.
+WRITERS_FUNCTIONS = ("erase_customer",)
 
 #: Columns that the datasets under superset/assets read, of which nothing else reaches Superset.
 CHARTS: dict[str, tuple[str, ...]] = {
@@ -196,6 +202,13 @@ FROM pg_class AS relation JOIN pg_attribute AS a ON a.attrelid = relation.oid AN
 CROSS JOIN LATERAL aclexplode(a.attacl) AS acl LEFT JOIN pg_roles AS role ON role.oid = acl.grantee
 WHERE relation.relnamespace = to_regnamespace(%(schema)s) AND acl.grantee <> relation.relowner
 """
+_FUNCTION_GRANTS = """
+SELECT coalesce(role.rolname, 'PUBLIC'), p.proname, acl.privilege_type
+FROM pg_proc AS p CROSS JOIN LATERAL aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS acl
+LEFT JOIN pg_roles AS role ON role.oid = acl.grantee
+WHERE p.pronamespace = to_regnamespace(%(schema)s) AND p.prorettype <> 'trigger'::regtype AND acl.grantee <> p.proowner
+"""
+_FUNCTIONS = "SELECT proname FROM pg_proc WHERE pronamespace = to_regnamespace(%(schema)s)"
 _TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = %(schema)s"
 #: Rights that a table would get by being made: what versions before the declaration left.
 _DEFAULT_GRANTS = """
@@ -207,7 +220,7 @@ WHERE rule.defaclnamespace = to_regnamespace(%(schema)s) AND acl.grantee <> rule
 
 
 def declared(pg: PostgresSettings) -> set[Grant]:
-    """Every right that writer, reader, charts and desk should have."""
+    """Every right that writer, reader, charts and desk should have, on tables and functions."""
     found: set[Grant] = set()
     for table, desk in DESK.items():
         found.add((pg.desk, table, "SELECT"))
@@ -223,6 +236,7 @@ def declared(pg: PostgresSettings) -> set[Grant]:
             found |= {(pg.writer, table, f"UPDATE ({column})") for column in rights.update or ()}
         if rights.delete:
             found.add((pg.writer, table, "DELETE"))
+    found |= {(pg.writer, function, "EXECUTE") for function in WRITERS_FUNCTIONS}
     return found | {(pg.charts, table, f"SELECT ({column})") for table, names in CHARTS.items() for column in names}
 
 
@@ -232,11 +246,11 @@ def differences(connection: Postgres, pg: PostgresSettings) -> list[str]:
     Any role can ask: the catalog is public. A declared table that doesn't exist is no difference.
     """
     names = {"schema": SCHEMA}
-    tables = {table for (table,) in connection.execute(_TABLES, names)}
-    wanted = {grant for grant in declared(pg) if grant[1] in tables}
+    there = _there(connection)
+    wanted = {grant for grant in declared(pg) if grant[1] in there}
     found = {
         (role, table, right)
-        for query in (_TABLE_GRANTS, _COLUMN_GRANTS)
+        for query in (_TABLE_GRANTS, _COLUMN_GRANTS, _FUNCTION_GRANTS)
         for role, table, right in connection.execute(query, names)
     }
     return [
@@ -255,16 +269,22 @@ def apply(connection: Postgres, pg: PostgresSettings) -> None:
         if not differences(connection, pg):
             return
         roles = SQL(", ").join([SQL("PUBLIC"), *map(Identifier, (pg.writer, pg.reader, pg.charts, pg.desk))])
-        for kind in (SQL("TABLES"), SQL("SEQUENCES")):
+        for kind in (SQL("TABLES"), SQL("SEQUENCES"), SQL("FUNCTIONS")):
             names = {"schema": Identifier(SCHEMA), "kind": kind, "roles": roles}
             connection.execute(SQL("REVOKE ALL ON ALL {kind} IN SCHEMA {schema} FROM {roles}").format(**names))
             connection.execute(
                 SQL("ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} REVOKE ALL ON {kind} FROM {roles}").format(**names)
             )
-        tables = {table for (table,) in connection.execute(_TABLES, {"schema": SCHEMA})}
-        for role, table, right in sorted(declared(pg)):
-            if table in tables:
-                connection.execute(_grant(role, table, right))
+        there = _there(connection)
+        for role, name, right in sorted(declared(pg)):
+            if name in there:
+                connection.execute(_grant(role, name, right))
+
+
+def _there(connection: Postgres) -> set[str]:
+    """The tables and functions that exist."""
+    names = {"schema": SCHEMA}
+    return {name for query in (_TABLES, _FUNCTIONS) for (name,) in connection.execute(query, names)}
 
 
 def rights_table() -> str:
@@ -293,6 +313,8 @@ def _of_desk(table: str) -> str:
 
 
 def _grant(role: str, table: str, right: str) -> Composed:
+    if right == "EXECUTE":
+        return SQL("GRANT EXECUTE ON FUNCTION {} TO {}").format(Identifier(SCHEMA, table), Identifier(role))
     action, _, column = right.partition(" ")
     columns = SQL(" ({})").format(Identifier(column.strip("()"))) if column else SQL("")
     return SQL("GRANT {}{} ON {} TO {}").format(SQL(action), columns, Identifier(SCHEMA, table), Identifier(role))

@@ -119,7 +119,7 @@ REASONS = """
         FROM fraud.stream_batches WHERE committed_at > now() - interval '25 hours'
     ), fresh AS (
         SELECT reason, count(*) AS letters, min(detail) AS detail
-        FROM fraud.dead_letters, batches WHERE batch_id >= hour GROUP BY reason
+        FROM fraud.dead_letters, batches WHERE batch_id >= hour AND reason <> 'CUSTOMER_ERASED' GROUP BY reason
     )
     SELECT reason, format('%%s messages were refused as %%s, which wasn''t so the day before: %%s',
                           letters, reason, left(detail, 200))

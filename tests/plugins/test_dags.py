@@ -74,6 +74,12 @@ class DagsTest(unittest.TestCase):
         self.assertEqual((type(approve).__name__, approve.defaults), ("ApprovalOperator", ["Reject"]))
         self.assertEqual(approve.upstream_task_ids, {"train_challenger"})
 
+    def test_a_customer_is_erased_only_after_a_person_approved(self) -> None:
+        dag = self.bag.dags["erase_customer"]
+        self.assertEqual(dag.get_task("erase").upstream_task_ids, {"approve"})
+        approve = dag.get_task("approve")
+        self.assertEqual((type(approve).__name__, approve.defaults), ("ApprovalOperator", ["Reject"]))
+
     def test_parsing_is_quick(self) -> None:
         # Sorted by duration: the first file pays for the imports of all.
         for stat in self.bag.dagbag_stats[1:]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from fraudstream.erasure.known import NOBODY, Erased
 from fraudstream.static_data.currencies import CurrencyRates
 from spark_jobs import change_log
 from spark_jobs.bucket import Bucket, Limits
@@ -25,9 +26,9 @@ class KeptLog(NamedTuple):
         """The customers in it, with their encoded `Stored`."""
         return change_log.read(self.head, self.chunks)
 
-    def bucket(self, limits: Limits, rates: CurrencyRates) -> Bucket:
+    def bucket(self, limits: Limits, rates: CurrencyRates, erased: Erased = NOBODY) -> Bucket:
         """The bucket as the next micro-batch meets it."""
-        return Bucket(self.customers, self.head.clock_ms, limits, rates)
+        return Bucket(self.customers, self.head.clock_ms, limits, rates, erased)
 
     def after(self, bucket: Bucket) -> "KeptLog":
         """The log once `bucket`, made by it, has handled its messages."""

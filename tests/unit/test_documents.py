@@ -61,6 +61,7 @@ PASSED_TO = {
     "evaluate": ("model.evaluate",),
     "models": ("model.serving.registry_cli",),
     "history": ("model.past",),
+    "erase": ("fraudstream.erasure",),
     "mapping": ("fraudstream.mappings",),
     **{name: (f"model.policy.{name}_cli",) for name in ("rules", "lists", "policy")},
 }

@@ -7,6 +7,7 @@ currency; times are `timestamptz`; latitude and longitude are degrees.
 from fraudstream.storage.tables import (
     archive,
     desk,
+    erasure,
     health,
     ledger,
     operations,
@@ -23,6 +24,7 @@ __all__ = [
     "SCHEMA",
     "archive",
     "desk",
+    "erasure",
     "health",
     "ledger",
     "metadata",
