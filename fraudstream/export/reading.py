@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import IO, Any, cast
 
 import psycopg
 import pyarrow as pa
@@ -70,7 +70,7 @@ def batches(connection: Postgres, dataset: Dataset, first: date, last: date) -> 
         f"ORDER BY {', '.join((dataset.time, *dataset.key))}) TO STDOUT (FORMAT csv)"
     )
     with connection.cursor() as cursor, cursor.copy(query.encode()) as copy:
-        source = io.BufferedReader(_Copied(copy), _BLOCK_BYTES)
+        source = cast(IO[bytes], io.BufferedReader(_Copied(copy), _BLOCK_BYTES))
         for block in _csv(source, dataset):
             yield from _by_day(_typed(block, dataset.schema), dataset.time)
 
@@ -93,7 +93,7 @@ class _Copied(io.RawIOBase):
         return len(some)
 
 
-def _csv(source: io.BufferedReader, dataset: Dataset) -> pyarrow.csv.CSVStreamingReader:
+def _csv(source: IO[bytes], dataset: Dataset) -> pyarrow.csv.CSVStreamingReader:
     types = {name: _as_csv(kind) for name, kind in zip(dataset.schema.names, dataset.schema.types, strict=True)}
     return pyarrow.csv.open_csv(
         source,

@@ -43,12 +43,12 @@ def platform(settings: Settings, writer: Postgres) -> Postgres:
     """Purchases of three days: with signs that CSV quotes, without items, in yen; an alert, a label, a dead letter."""
     sink.prepare(writer)
     driver = become_driver(writer, settings)
-    odd = {"shipping_city": 'Zürich, "\n\\N', "device_id": "", "items": None, "promo_code": "\\."}
+    odd = {"shipping_city": 'Zürich, "\n\\N', "device_id": None, "items": None, "promo_code": "\\."}
     rows = [
         scored(0, amount=0.1, shipping_fee=1 / 3, promo_amount=1e-7),
         scored(1, is_fraud=True, event_time=at(days=1), **odd) | {"reasons": json.dumps([REASON]).encode()},
         scored(2, currency="JPY", amount=1200, event_time=at(days=1, seconds=1)) | {"exchange_rate": 0.00612345},
-        scored(3, currency="XAU", event_time=at(days=2)) | {"exchange_rate": None},
+        scored(3, currency="XAU", event_time=at(days=2)) | {"exchange_rate": float("nan")},
         dead(4, b"{"),
         labelled(0, transaction_id="tx-1", is_fraud=True, labelled_at=at(days=9)),
     ]
@@ -165,8 +165,10 @@ def test_a_period_is_of_whole_days(settings: Settings, platform: Postgres, tmp_p
     assert outcome.manifest.books == []
 
 
-@pytest.mark.usefixtures("platform")
-def test_a_folder_holds_one_platforms_data_of_one_period(settings: Settings, tmp_path: Path) -> None:
+def test_a_folder_holds_one_platforms_data_of_one_period(
+    settings: Settings, platform: Postgres, tmp_path: Path
+) -> None:
+    assert one(platform, "SELECT count(*) FROM fraud.scored_transactions") == 4
     folder, other = tmp_path / "export", tmp_path / "other"
     other.mkdir()
     (other / "orders.csv").write_text("id\n")
@@ -203,7 +205,7 @@ def test_an_export_can_be_imported_with_the_mappings_that_ship(
         (history,) = settings.paths.mapped.iterdir()
         for name in ("transactions", "labels"):
             ours, theirs = (pq.read_table(each / name).to_pylist() for each in (history, folder))
-            assert ours == [{key: row[key] for key in ours[0]} for row in theirs], name
+            assert ours == [{key: row.get(key) for key in ours[0]} for row in theirs], name
     finally:
         for snapshot in settings.paths.snapshots.iterdir():
             delete(snapshot)
