@@ -25,7 +25,7 @@ PROBLEM = "failpoints are set ({spec}), which are for tests: unset FRAUDSTREAM_S
 
 
 class Failpoint(StrEnum):
-    """The places, in the order in which a micro-batch, and then the archive or an export, passes them."""
+    """The places, in the order in which a micro-batch, and then the archive, an import or an export, passes."""
 
     BEFORE_FENCING = "before-fencing"  # the checkpoint was looked at, the epoch is still the older driver's
     AFTER_FENCING = "after-fencing"  # the older driver is fenced, nothing is published anew yet
@@ -48,6 +48,10 @@ class Failpoint(StrEnum):
     BEFORE_ARCHIVE_NOTE = "before-archive-note"  # archive: compared with the ledger, not noted
     IN_ARCHIVE_COMPACTION = "in-archive-compaction"  # archive: a day's small files are one, the next day's aren't
     BEFORE_ARCHIVE_VACUUM = "before-archive-vacuum"  # archive: replaced files still lie there
+    AFTER_IMPORT_MAPPING = "after-import-mapping"  # import: a shop's files are a history, nothing is made of it
+    AFTER_IMPORT_PROFILES = "after-import-profiles"  # import: all profiles are written, as a draft
+    BEFORE_IMPORT_COMMIT = "before-import-commit"  # import: the snapshot is whole, Postgres doesn't know
+    AFTER_IMPORT_COMMIT = "after-import-commit"  # import: done, but for what it replaced and may be deleted
     IN_EXPORT_FILE = "in-export-file"  # export: a day's rows are written, its file isn't there yet
     AFTER_EXPORT_FILE = "after-export-file"  # export: a day's file is there
     BEFORE_EXPORT_MANIFEST = "before-export-manifest"  # export: all files are there, the manifest says they aren't
@@ -57,7 +61,8 @@ class Failpoint(StrEnum):
 ON_WORKERS = frozenset({Failpoint.IN_STATE_UPDATE, Failpoint.IN_SCORING})
 #: Passed by the Dag `archive_transactions`, not by the streaming job.
 IN_ARCHIVE = frozenset(name for name in Failpoint if "archive" in name)
-#: Passed by `./fraudctl history export`.
+#: Passed by `./fraudctl history import` and `history export`.
+IN_IMPORT = frozenset(name for name in Failpoint if "import" in name)
 IN_EXPORT = frozenset(name for name in Failpoint if "export" in name)
 
 

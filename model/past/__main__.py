@@ -78,6 +78,7 @@ def import_(
     """
     with told_in_one_line():
         settings = load_settings()
+        failpoints.arm(settings.stream.failpoints)
         options = Options(processes or os.cpu_count() or 1, replace, accept_loss)
         if mapping is None and (labels or labels_mapping or browse or browse_mapping):
             raise UsageError("--labels and --browse are files of a shop's own form: say --mapping FILE of DATA, too")
