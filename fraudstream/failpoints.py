@@ -25,7 +25,7 @@ PROBLEM = "failpoints are set ({spec}), which are for tests: unset FRAUDSTREAM_S
 
 
 class Failpoint(StrEnum):
-    """The places, in the order in which a micro-batch, then the archive, and then an erasure, passes them."""
+    """The places, in the order in which a micro-batch, then the archive, an erasure, an import or an export passes."""
 
     BEFORE_FENCING = "before-fencing"  # the checkpoint was looked at, the epoch is still the older driver's
     AFTER_FENCING = "after-fencing"  # the older driver is fenced, nothing is published anew yet
@@ -55,6 +55,13 @@ class Failpoint(StrEnum):
     IN_ERASURE_SNAPSHOTS = "in-erasure-snapshots"  # erasure: a snapshot's new files lie beside the old ones
     IN_ERASURE_HISTORIES = "in-erasure-histories"  # erasure: a history's new file lies beside the old one
     BEFORE_ERASURE_FINISH = "before-erasure-finish"  # erasure: all is done, the certificate doesn't say so
+    AFTER_IMPORT_MAPPING = "after-import-mapping"  # import: a shop's files are a history, nothing is made of it
+    AFTER_IMPORT_PROFILES = "after-import-profiles"  # import: all profiles are written, as a draft
+    BEFORE_IMPORT_COMMIT = "before-import-commit"  # import: the snapshot is whole, Postgres doesn't know
+    AFTER_IMPORT_COMMIT = "after-import-commit"  # import: done, but for what it replaced and may be deleted
+    IN_EXPORT_FILE = "in-export-file"  # export: a day's rows are written, its file isn't there yet
+    AFTER_EXPORT_FILE = "after-export-file"  # export: a day's file is there
+    BEFORE_EXPORT_MANIFEST = "before-export-manifest"  # export: all files are there, the manifest says they aren't
 
 
 #: Passed in Spark's Python workers; all others in the driver.
@@ -63,6 +70,9 @@ ON_WORKERS = frozenset({Failpoint.IN_STATE_UPDATE, Failpoint.IN_SCORING})
 IN_ARCHIVE = frozenset(name for name in Failpoint if "archive" in name)
 #: Passed by the Dag `erase_customer`.
 IN_ERASURE = frozenset(name for name in Failpoint if "erasure" in name)
+#: Passed by `./fraudctl history import` and `history export`.
+IN_IMPORT = frozenset(name for name in Failpoint if "import" in name)
+IN_EXPORT = frozenset(name for name in Failpoint if "export" in name)
 
 
 class FailpointError(FraudstreamError):

@@ -18,9 +18,12 @@ def produce(context: typer.Context) -> None:
 
 @app.command(context_settings=PASS_THROUGH)
 def history(context: typer.Context) -> None:
-    """Begin with a past: a history becomes profiles, entity risk and rollups. Arguments go to it (--help lists them).
+    """Begin with a past, or give everything back as files: import, export. Arguments go to it (--help lists them).
 
-    Example: ./fraudctl history import history
+    Examples:
+      ./fraudctl history import history
+
+      ./fraudctl history export /exports/fraudstream
     """
     spark_python("-m", "model.past", *context.args)
 

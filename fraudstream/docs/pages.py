@@ -12,6 +12,7 @@ from fraudstream.docs.events import events_document
 from fraudstream.docs.picture import picture
 from fraudstream.docs.policy import vocabulary
 from fraudstream.errors import FraudstreamError
+from fraudstream.export.document import export_document
 from fraudstream.kafka import acls
 from fraudstream.messages.contracts import SCHEMAS, json_schema
 from fraudstream.settings import PROJECT_DIR
@@ -27,6 +28,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "commands.md": commands_document,
     "dead-letters.md": dead_letters_document,
     "events.md": events_document,
+    "export.md": export_document,
     "features.md": features_document,
     "settings.md": reference,
 }

@@ -16,6 +16,7 @@ import psycopg
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from fraudstream.failpoints import Failpoint, reach
 from fraudstream.files import delete
 from fraudstream.ledger import figures, gaps, rebuild
 from fraudstream.ledger.gaps import KafkaView
@@ -88,10 +89,14 @@ def import_history(settings: Settings, path: Path, options: Options) -> bool:
     try:
         with _connected(settings) as connection:
             if is_imported(connection, past, options):
+                _delete_interrupted(settings.paths.snapshots, connection)
                 return False
             # Refused here, before minutes of work; and again when that is done.
             _plan(connection, gaps.look(settings.kafka.as_role(Role.READER)), options, None)
-            _delete_interrupted(settings.paths.snapshots, connection)
+            if _delete_interrupted(settings.paths.snapshots, connection):
+                console.print(
+                    "an import was interrupted before it counted: nothing of it is left, this one begins anew"
+                )
             _import(settings, connection, past, options)
     except PostgresUnavailableError:
         raise
@@ -139,6 +144,7 @@ def _import(settings: Settings, connection: Postgres, past: Past, options: Optio
         with _progress(past.folder) as show:
             rules = Rules.of(settings, past.rates, past.span.last_ms)
             write_profiles(draft, past.folder, rules, options.processes, show)
+        reach(Failpoint.AFTER_IMPORT_PROFILES)
         with console.status("adding up transactions"):
             rows = read_rows(past.folder, past.rates, past.now_ms, settings.shop.name)
         with console.status("writing to Postgres"):
@@ -165,9 +171,11 @@ def _commit(settings: Settings, connection: Postgres, past: Past, rows: Rows, dr
             until = store.insert_rollups(connection, past.span.last_ms, past.now, replaced)
             store.note(connection, _note(past, rows, snapshot), until)
             rebuild.apply(connection, QUERY, _plan(connection, view, options, snapshot))
+            reach(Failpoint.BEFORE_IMPORT_COMMIT)
     except BaseException:
         _delete_snapshot(root / past.snapshot)
         raise
+    reach(Failpoint.AFTER_IMPORT_COMMIT)
     if replaced:
         _delete_snapshot(root / replaced.snapshot)
 
@@ -205,12 +213,17 @@ def _note(past: Past, rows: Rows, snapshot: Snapshot) -> Note:
     )
 
 
-def _delete_interrupted(root: Path, connection: Postgres) -> None:
-    """Deletes what an import left that was killed: a rebuild must not begin with it."""
+def _delete_interrupted(root: Path, connection: Postgres) -> bool:
+    """Deletes what an import left that was killed: a rebuild must not begin with it. Returns whether there was any.
+
+    One that was killed before its commit left profiles that never counted; after it, those that it replaced.
+    """
     known = store.imported(connection)
-    for folder in [*root.glob(f"{DRAFT}{SNAPSHOT}*"), *root.glob(f"{SNAPSHOT}*")]:
-        if known is None or folder.name != known.snapshot:
-            _delete_snapshot(folder)
+    found = [*root.glob(f"{DRAFT}{SNAPSHOT}*"), *root.glob(f"{SNAPSHOT}*")]
+    left = [folder for folder in found if known is None or folder.name != known.snapshot]
+    for folder in left:
+        _delete_snapshot(folder)
+    return bool(left)
 
 
 def _delete_snapshot(folder: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from fraudstream.errors import UsageError
+from fraudstream.failpoints import Failpoint, reach
 from fraudstream.files import delete, private_folder
 from fraudstream.mappings.history import Written, write_history
 from fraudstream.messages.mapping.fields import Kind
@@ -58,6 +59,7 @@ def import_mapped(settings: Settings, files: Sequence[Files], options: Options) 
         known = folder.exists()
         if not known:
             draft.rename(folder)
+    reach(Failpoint.AFTER_IMPORT_MAPPING)
     try:
         new = import_history(settings, folder, options)
     except BaseException:

@@ -1,5 +1,8 @@
 """The import of a history into a platform: what it becomes, that it happens once or not at all, and what it refuses."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fraudstream.failpoints import IN_IMPORT, Failpoint
 from fraudstream.files import delete
 from fraudstream.ledger import figures, reconciliation, rotation
 from fraudstream.ledger.gaps import KafkaView
@@ -19,7 +23,7 @@ from fraudstream.mappings.suggest import to_toml
 from fraudstream.messages.contracts import BrowseEvent, Topic, Transaction, iso_milliseconds
 from fraudstream.messages.mapping.fields import Kind
 from fraudstream.retention import tables, thinning
-from fraudstream.settings import Settings
+from fraudstream.settings import ENV_PREFIX, PROJECT_DIR, Settings
 from fraudstream.settings.retention import RetentionSettings
 from fraudstream.simulator.history import write_history
 from fraudstream.simulator.history_plan import HistoryPlan
@@ -344,3 +348,56 @@ def test_what_a_killed_import_left_is_cleared_away(
     assert import_history(settings, history, Options())
     assert [folder.name for folder in settings.paths.snapshots.iterdir()] == [snapshot]
     verify(settings.paths.snapshots / snapshot)
+
+
+@pytest.mark.parametrize("point", sorted(IN_IMPORT))
+def test_an_import_killed_at_any_step_is_repeated_once_and_counts_once(
+    settings: Settings, writer: Postgres, owner: Postgres, history: Path, tmp_path: Path, point: Failpoint
+) -> None:
+    """In the place of another past, with a shop's own files: what is there afterwards is what no kill would leave."""
+    other = tmp_path / "other"
+    end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(days=1)
+    list(write_history(other, HistoryPlan(7, 300, 200, 300, 0.05, 5, end), 1))
+    files = own_files(other, tmp_path)
+    import_mapped(settings, files, Options())
+    expected = contents(writer)
+    delete_past(owner)
+    import_history(settings, history, Options())
+
+    killed = run(files, {f"{ENV_PREFIX}STREAM__FAILPOINTS": f"{point}=kill"})
+    assert killed.returncode == -9, killed.stderr
+    again = run(files, {})
+    assert again.returncode == 0, again.stderr
+    told = "already imported" if point is Failpoint.AFTER_IMPORT_COMMIT else "imported: 300 transactions"
+    assert told in again.stdout
+    begun = point in {Failpoint.AFTER_IMPORT_PROFILES, Failpoint.BEFORE_IMPORT_COMMIT}
+    assert ("this one begins anew" in " ".join(again.stderr.split())) == begun
+    found = contents(writer)
+    for table in ("past_transactions", "past_labels", "fraud_counts", "fraud_locations", "product_sales"):
+        assert found[table] == expected[table], table
+    assert differences(writer) == []
+    kept = one(writer, "SELECT snapshot FROM fraud.history_imports")
+    assert [folder.name for folder in settings.paths.snapshots.iterdir()] == [kept]
+    assert len(list(settings.paths.mapped.iterdir())) == 1
+
+
+def run(files: list[Files], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    options = [
+        str(argument)
+        for each in files
+        for argument in (
+            (each.data, "--mapping", each.mapping)
+            if each.option == "--mapping"
+            else (each.option, each.data, f"{each.option}-mapping", each.mapping)
+        )
+    ]
+    return subprocess.run(
+        [sys.executable, "-m", "model.past", "import", *options, "--replace", "--processes", "1"],
+        env=os.environ | environment,
+        cwd=PROJECT_DIR,
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+        timeout=120,
+        check=False,
+    )
