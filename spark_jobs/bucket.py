@@ -6,7 +6,8 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-from fraudstream.messages.contracts import BrowseEvent, Label, Topic, Transaction
+from fraudstream.messages.contracts import BrowseEvent, Event, Label, Transaction
+from fraudstream.messages.mapping.live import event_of
 from fraudstream.messages.refusal import Rejection
 from fraudstream.messages.validation import decode
 from fraudstream.static_data.currencies import CurrencyRates
@@ -24,11 +25,15 @@ class Kind(StrEnum):
     LABEL = "label"
     DEAD = "dead"
     DUPLICATE = "duplicate"
-    BROWSE = "browse"  # an accounting row: `count` browse events of a partition were used
+    BROWSE = "browse"  # an accounting row: `messages` browse events of a partition were used
+    SKIPPED = "skipped"  # the same: `messages` of a partition were left out by their mapping
 
 
 class Message(NamedTuple):
-    """A Kafka message. `ingest_ms` is when Kafka appended it (`validation.bounded`), milliseconds since the epoch."""
+    """A Kafka message. `ingest_ms` is when Kafka appended it (`validation.bounded`), milliseconds since the epoch.
+
+    One of a shop's own form has a `fate`, as its mapping gave it: `fraudstream.messages.mapping.live.Mapped`.
+    """
 
     topic: str
     partition: int
@@ -37,7 +42,9 @@ class Message(NamedTuple):
     key: bytes | None
     value: bytes | None
     size: int | None = None  # bytes of the value as it was sent; None: as it is here
-    cut: bool = False  # whether the value isn't whole any more
+    cut: bool = False  # whether the value isn't what was sent any more
+    fate: str | None = None
+    detail: str | None = None
 
 
 class Outcome(NamedTuple):
@@ -120,14 +127,19 @@ class Bucket:
         By Kafka's time and not by their own: where micro-batches end must not matter. What arrived within the same
         millisecond goes by its own time.
 
-        Browse events leave only a count for each topic partition. Messages before `Limits.resume` leave nothing.
+        Browse events, and what a mapping leaves out, leave only a count for each topic partition. Messages before
+        `Limits.resume` leave nothing.
         """
-        used: Counter[int] = Counter()
+        used: Counter[tuple[Kind, str, int]] = Counter()
         events: list[tuple[int, float, int, int, int, Message, BrowseEvent | Transaction]] = []
         limits = self._limits
         for message in messages:
-            topic, _, _, ingest_ms, key, value, size, _ = message
-            event = decode(topic, key, value, ingest_ms, limits.max_future, size)
+            topic, _, _, ingest_ms, key, value, size, _, fate, detail = message
+            event: Event | Rejection | None
+            if fate is None:
+                event = decode(topic, key, value, ingest_ms, limits.max_future, size)
+            else:
+                event = event_of(fate, value, detail)
             self._clock_ms = limits.clock_ms(self._clock_ms, ingest_ms)
             message = without_surplus(message, event)
             if isinstance(event, BrowseEvent | Transaction):
@@ -135,22 +147,25 @@ class Bucket:
                 at = event.event_time.timestamp()
                 events.append((ingest_ms, at, is_transaction, message.partition, message.offset, message, event))
             elif not limits.is_accounted(message):
-                yield _refused_or_label(message, event)
-        events.sort(key=lambda entry: entry[:5])
+                if event is None:
+                    used[Kind.SKIPPED, topic, message.partition] += 1
+                else:
+                    yield _refused_or_label(message, event)
+        events.sort(key=lambda entry: entry[:6])  # the sixth tells topics apart
         for _, at, _, partition, _, message, event in events:
             kept = self._customer(event.customer_id)
             if isinstance(event, BrowseEvent):
                 kept.browse(event, message.ingest_ms, self._retention)
-                used[partition] += not limits.is_accounted(message)
+                used[Kind.BROWSE, message.topic, partition] += not limits.is_accounted(message)
             else:
                 rate = self._rates.at(event.currency, int(at * 1000))
                 features = kept.purchase(event, rate, message.ingest_ms, self._retention)
                 if not limits.is_accounted(message):
                     late = message.ingest_ms - at * 1000 > limits.allowed_lateness_ms
                     yield _to_score(message, features, late, rate)
-        for partition, count in used.items():
+        for (kind, topic, partition), count in used.items():
             if count:
-                yield _browse_count(partition, count)
+                yield _count(kind, topic, partition, count)
 
     def _customer(self, customer_id: str) -> Remembered:
         kept = self._open.get(customer_id)
@@ -184,15 +199,12 @@ def _outcome(
     reason: str | None = None,
     detail: str | None = None,
 ) -> Outcome:
-    topic, partition, offset, ingest_ms, key, value, _, cut = message
+    topic, partition, offset, ingest_ms, key, value, _, cut, _, _ = message
     return Outcome(
         kind.value, topic, partition, offset, ingest_ms, late, key, value,
         features, exchange_rate, reason, detail, cut, messages=1,
     )  # fmt: skip
 
 
-def _browse_count(partition: int, count: int) -> Outcome:
-    topic = Topic.BROWSE_EVENTS.value
-    return Outcome(
-        Kind.BROWSE.value, topic, partition, None, None, None, None, None, None, None, None, None, None, count
-    )
+def _count(kind: Kind, topic: str, partition: int, count: int) -> Outcome:
+    return Outcome(kind.value, topic, partition, None, None, None, None, None, None, None, None, None, None, count)

@@ -1,5 +1,6 @@
 """From a message of a shop's own form to the platform's event, or to why it can't be used."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -8,25 +9,60 @@ from fraudstream.messages.card_numbers import field_with_card_number
 from fraudstream.messages.contracts import SCHEMA_VERSION, Event
 from fraudstream.messages.mapping.compiled import Fields, MappedRecords, UnmappableError
 from fraudstream.messages.mapping.fields import STRUCTS, Kind
-from fraudstream.messages.mapping.file import Mapping
+from fraudstream.messages.mapping.file import Mapping, Source
 from fraudstream.messages.reasons import DeadLetterReason
 from fraudstream.messages.refusal import Rejection, explain_fields, explain_syntax
 
 
+class PayloadError(Exception):
+    """The bytes of a message aren't of the source's format: `rejection` says why."""
+
+    def __init__(self, rejection: Rejection) -> None:
+        super().__init__(rejection.detail)
+        self.rejection = rejection
+
+
+def payload_decoder(source: Source) -> Callable[[bytes], Any]:
+    """A function from a message's bytes to its record; None for one that has nothing to read.
+
+    It raises PayloadError. Every format of messages in a topic comes in here; JSON is the one that there is.
+    """
+    assert source.format == "json"  # noqa: S101 (`sources.read_sources` takes no other)
+    return _json
+
+
+_decode_json = msgspec.json.Decoder().decode
+
+
+def _json(value: bytes) -> Any:
+    try:
+        record = _decode_json(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise PayloadError(explain_syntax(value, str(error))) from None
+    if record is None:
+        raise PayloadError(Rejection(DeadLetterReason.NOT_AN_OBJECT, "the value is JSON's null"))
+    return record
+
+
 class MappedDecoder:
-    """Decodes the JSON messages of one source. Pure, so that a replay decides the same."""
+    """Decodes the messages of one source. Pure, so that a replay decides the same."""
 
     def __init__(self, mapping: Mapping) -> None:
         self.kind = mapping.source.kind
         self._records = MappedRecords(mapping)
-        self._decode = msgspec.json.Decoder().decode
+        self._decode = payload_decoder(mapping.source)
 
     def decode(self, value: bytes) -> Event | Rejection | None:
-        """The event of a message; None when the mapping leaves it out."""
+        """The event of a message; None when the mapping leaves it out, or it has nothing to read.
+
+        One message is one event: a list of them is refused, since none of its parts could be counted by itself.
+        """
         try:
             record = self._decode(value)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            return explain_syntax(value, str(error))
+        except PayloadError as error:
+            return error.rejection
+        if record is None:
+            return None
         fields = mapped(self._records, record)
         return as_event(self.kind, fields) if isinstance(fields, dict) else fields
 
