@@ -123,7 +123,8 @@ def expire_some_sales(settings: Settings, shop: Shop) -> None:
     shop.flush()
     ends = kafka_offsets.latest(settings.kafka, [SALES], 30)
     asked = [TopicPartition(topic, partition, end) for (topic, partition), end in ends.items() if end]
-    for gone in AdminClient(settings.kafka.client_config()).delete_records(asked).values():
+    admin = AdminClient(settings.kafka.client_config())
+    for gone in admin.delete_records(asked).values():
         gone.result(30)
     shop.sent[SALES] -= EXPIRED
 

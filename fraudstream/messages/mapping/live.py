@@ -88,4 +88,4 @@ def event_of(fate: str, value: bytes | None, detail: str | None) -> Event | Reje
     if (decode := _DECODERS.get(fate)) and value is not None:
         event: Event = decode(value)
         return event
-    return None if fate == SKIPPED else Rejection(DeadLetterReason(fate), detail or "")
+    return None if fate == SKIPPED else Rejection(DeadLetterReason[fate], detail or "")

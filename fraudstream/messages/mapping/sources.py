@@ -41,6 +41,11 @@ class LiveSource(NamedTuple):
     file: Path
     text: str
 
+    @property
+    def own_topic(self) -> Topic:
+        """The topic of our own form with the same kind of events."""
+        return _OWN_TOPICS[self.kind]
+
 
 def read_sources(folder: Path | None) -> tuple[LiveSource, ...]:
     """The sources of a folder, by file name; None: there are none. Raises SourceError for the first that is wrong."""
