@@ -247,9 +247,9 @@ def _events(settings: Settings, topic: Topic, period: Period) -> Iterator[Any]:
             for message in retained_messages(settings, source.topic, period):
                 appended_ms = bounded(message.timestamp()[1], now_ms)
                 mapped = read(message.key(), message.value(), None, appended_ms, max_future)
-                event = event_of(mapped.fate, mapped.value, mapped.detail)
-                if event is not None and not isinstance(event, Rejection):
-                    yield event
+                found = event_of(mapped.fate, mapped.value, mapped.detail)
+                if found is not None and not isinstance(found, Rejection):
+                    yield found
 
 
 def retained_messages(settings: Settings, topic: str, period: Period) -> Iterator[Message]:

@@ -47,6 +47,7 @@ currency = {{ path = "order.money", case = "upper" }}
 path = "order.lines"
 product_id = "sku"
 quantity = "n"
+unit_price = {{ path = "each", unit = "minor" }}
 """
 B = f"""
 [source]
@@ -105,7 +106,7 @@ def shop(settings: Settings, database: Postgres) -> Shop:
 
 
 def order(number: int, state: str = "paid", **fields: Any) -> bytes:
-    lines = [{"sku": f"p-{number}", "n": 1}]
+    lines = [{"sku": f"p-{number}", "n": 1, "each": 1999}]
     content = {"no": number, "who": {"id": f"c-{number % 5}"}, "total": 1999, "money": "eur", "lines": lines}
     at = round(datetime.now(UTC).timestamp() * 1000)
     return msgspec.json.encode({"state": state, "order": content | {"at": at} | fields})

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from fraudstream.messages.contracts import BrowseEvent, Label, Transaction
+from fraudstream.messages.mapping import fields as mapping_fields
 from fraudstream.messages.mapping import sources
 from fraudstream.messages.mapping.live import SKIPPED, LiveDecoder, Mapped, event_of, live_decoder
 from fraudstream.messages.mapping.sources import LiveSource, SourceError, read_sources
@@ -121,7 +122,7 @@ def test_messages_of_our_own_form_pass_the_mapping_by() -> None:
     names = ("topic", "key", "value", "size", "ingest_ms")
     kinds = (pa.string(), pa.binary(), pa.binary(), pa.int64(), pa.int64())
     kind = pa.struct(list(zip(names, kinds, strict=True)))
-    source = LiveSource("shop-a.orders", sources.Kind.TRANSACTION, Path("a.toml"), ORDERS)
+    source = LiveSource("shop-a.orders", mapping_fields.Kind.TRANSACTION, Path("a.toml"), ORDERS)
     rows = [None, dict(zip(names, ("shop-a.orders", None, order(), 100, NOW_MS), strict=True)), None]
     mapped = _create_mapping([source], MAX_FUTURE)(pa.array(rows, kind)).to_pylist()
     assert [row and row["fate"] for row in mapped] == [None, "transaction", None]
