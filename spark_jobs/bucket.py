@@ -7,7 +7,9 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from fraudstream.erasure.known import NOBODY, Erased
-from fraudstream.messages.contracts import BrowseEvent, Label, Topic, Transaction
+from fraudstream.messages.contracts import BrowseEvent, Event, Label, Topic, Transaction
+from fraudstream.messages.mapping.fields import Kind as MappedKind
+from fraudstream.messages.mapping.live import event_of
 from fraudstream.messages.reasons import DeadLetterReason
 from fraudstream.messages.refusal import Rejection
 from fraudstream.messages.validation import decode
@@ -26,11 +28,19 @@ class Kind(StrEnum):
     LABEL = "label"
     DEAD = "dead"
     DUPLICATE = "duplicate"
-    BROWSE = "browse"  # an accounting row: `count` browse events of a partition were used
+    BROWSE = "browse"  # an accounting row: `messages` browse events of a partition were used
+    SKIPPED = "skipped"  # the same: `messages` of a partition were left out by their mapping
+
+
+#: Fates of messages whose key is their customer: those of our own form have none.
+_OF_CUSTOMERS = frozenset({None, MappedKind.TRANSACTION.value, MappedKind.BROWSE.value})
 
 
 class Message(NamedTuple):
-    """A Kafka message. `ingest_ms` is when Kafka appended it (`validation.bounded`), milliseconds since the epoch."""
+    """A Kafka message. `ingest_ms` is when Kafka appended it (`validation.bounded`), milliseconds since the epoch.
+
+    One of a shop's own form has a `fate`, as its mapping gave it: `fraudstream.messages.mapping.live.Mapped`.
+    """
 
     topic: str
     partition: int
@@ -39,7 +49,9 @@ class Message(NamedTuple):
     key: bytes | None
     value: bytes | None
     size: int | None = None  # bytes of the value as it was sent; None: as it is here
-    cut: bool = False  # whether the value isn't whole any more
+    cut: bool = False  # whether the value isn't what was sent any more
+    fate: str | None = None
+    detail: str | None = None
 
 
 class Outcome(NamedTuple):
@@ -128,50 +140,58 @@ class Bucket:
         By Kafka's time and not by their own: where micro-batches end must not matter. What arrived within the same
         millisecond goes by its own time.
 
-        Browse events leave only a count for each topic partition. Messages before `Limits.resume` leave nothing.
+        Browse events, and what a mapping leaves out, leave only a count for each topic partition. Messages before
+        `Limits.resume` leave nothing.
 
         What an erased customer had sent before is refused without a trace of it; a key of theirs without a value is the
         control message (`fraudstream.erasure.control`): there the profile is forgotten.
         """
-        used: Counter[int] = Counter()
-        events: list[tuple[int, float, int, int, int, Message, BrowseEvent | Transaction | None]] = []
+        used: Counter[tuple[Kind, str, int]] = Counter()
+        events: list[tuple[int, float, int, int, int, str, Message, BrowseEvent | Transaction | None]] = []
         limits = self._limits
         for message in messages:
-            topic, _, _, ingest_ms, key, value, size, _ = message
+            topic, partition, offset, ingest_ms, key, value, size, _, fate, detail = message
             if self._erased and self._is_of_erased(message):
                 self._clock_ms = limits.clock_ms(self._clock_ms, ingest_ms)
                 if value is None:
-                    events.append((ingest_ms, 0.0, False, message.partition, message.offset, message, None))
+                    events.append((ingest_ms, 0.0, False, partition, offset, topic, message, None))
                 if not limits.is_accounted(message):
                     yield _of_erased(message)
                 continue
-            event = decode(topic, key, value, ingest_ms, limits.max_future, size)
+            event: Event | Rejection | None
+            if fate is None:
+                event = decode(topic, key, value, ingest_ms, limits.max_future, size)
+            else:
+                event = event_of(fate, value, detail)
             self._clock_ms = limits.clock_ms(self._clock_ms, ingest_ms)
             message = without_surplus(message, event)
             if isinstance(event, BrowseEvent | Transaction):
                 is_transaction = isinstance(event, Transaction)
                 at = event.event_time.timestamp()
-                events.append((ingest_ms, at, is_transaction, message.partition, message.offset, message, event))
+                events.append((ingest_ms, at, is_transaction, partition, offset, topic, message, event))
             elif not limits.is_accounted(message):
-                yield _refused_or_label(message, event)
-        events.sort(key=lambda entry: entry[:5])
-        for _, at, _, partition, _, message, arrived in events:
+                if event is None:
+                    used[Kind.SKIPPED, topic, partition] += 1
+                else:
+                    yield _refused_or_label(message, event)
+        events.sort(key=lambda entry: entry[:6])
+        for _, at, _, partition, _, topic, message, arrived in events:
             if arrived is None:
                 self._forget((message.key or b"").decode())
                 continue
             kept = self._customer(arrived.customer_id)
             if isinstance(arrived, BrowseEvent):
                 kept.browse(arrived, message.ingest_ms, self._retention)
-                used[partition] += not limits.is_accounted(message)
+                used[Kind.BROWSE, topic, partition] += not limits.is_accounted(message)
             else:
                 rate = self._rates.at(arrived.currency, int(at * 1000))
                 features = kept.purchase(arrived, rate, message.ingest_ms, self._retention)
                 if not limits.is_accounted(message):
                     late = message.ingest_ms - at * 1000 > limits.allowed_lateness_ms
                     yield _to_score(message, features, late, rate)
-        for partition, count in used.items():
+        for (kind, topic, partition), count in used.items():
             if count:
-                yield _browse_count(partition, count)
+                yield _count(kind, topic, partition, count)
 
     def _customer(self, customer_id: str) -> Remembered:
         kept = self._open.get(customer_id)
@@ -189,7 +209,7 @@ class Bucket:
     def _is_of_erased(self, message: Message) -> bool:
         """True for what an erased customer had sent before the erasure, and for the control message of it."""
         key = message.key
-        if key is None or message.topic == Topic.TRANSACTION_LABELS:
+        if key is None or message.topic == Topic.TRANSACTION_LABELS or message.fate not in _OF_CUSTOMERS:
             return False
         if key not in self._erased_until:
             self._erased_until[key] = self._erased.until(key.decode(errors="replace"))
@@ -229,15 +249,12 @@ def _outcome(
     reason: str | None = None,
     detail: str | None = None,
 ) -> Outcome:
-    topic, partition, offset, ingest_ms, key, value, _, cut = message
+    topic, partition, offset, ingest_ms, key, value, _, cut, _, _ = message
     return Outcome(
         kind.value, topic, partition, offset, ingest_ms, late, key, value,
         features, exchange_rate, reason, detail, cut, messages=1,
     )  # fmt: skip
 
 
-def _browse_count(partition: int, count: int) -> Outcome:
-    topic = Topic.BROWSE_EVENTS.value
-    return Outcome(
-        Kind.BROWSE.value, topic, partition, None, None, None, None, None, None, None, None, None, None, count
-    )
+def _count(kind: Kind, topic: str, partition: int, count: int) -> Outcome:
+    return Outcome(kind.value, topic, partition, None, None, None, None, None, None, None, None, None, None, count)

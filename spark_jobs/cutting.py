@@ -20,10 +20,10 @@ SURPLUS_BYTES = 4 * 1024
 _encode = msgspec.json.Encoder().encode
 
 
-def without_surplus(message: "Message", event: Event | Rejection) -> "Message":
+def without_surplus(message: "Message", event: Event | Rejection | None) -> "Message":
     """The message without the unknown fields and white space of a large value; what it decodes to stays the same."""
     value = message.value
-    if value is None or len(value) <= SURPLUS_BYTES:
+    if value is None or event is None or len(value) <= SURPLUS_BYTES:
         return message
     if not isinstance(event, Rejection):
         return message._replace(value=_encode(event), cut=True)

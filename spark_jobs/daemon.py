@@ -13,6 +13,7 @@ sys.modules["matplotlib"] = None  # type: ignore[assignment] # shap would load i
 import shap  # noqa: E402, F401 (imported for the workers)
 from pyspark.daemon import manager  # noqa: E402
 
+import spark_jobs.mapped_messages  # noqa: E402
 import spark_jobs.profiles  # noqa: E402
 import spark_jobs.scoring  # noqa: E402, F401
 from spark_jobs import columnwise  # noqa: E402

@@ -9,7 +9,7 @@ from psycopg.rows import class_row
 
 from fraudstream.errors import ReplacedError
 from fraudstream.ledger.gaps import KafkaView, breaks, positions
-from fraudstream.messages.contracts import QUERY
+from fraudstream.messages.contracts import INPUT_TOPICS, QUERY
 from fraudstream.settings import Settings, StreamSettings
 from model.features.profile import READABLE_LAYOUTS, STATE_LAYOUT
 from spark_jobs.checkpoint import OffsetRange, Offsets, Planned
@@ -33,12 +33,14 @@ class Driver:
     resume: Offsets = field(default_factory=dict)  # what lies before was accounted for with an earlier checkpoint
     topic_ids: Mapping[str, str] = field(default_factory=dict)
     repeats: int | None = None  # the batch, by the ledger's id, that an earlier driver planned and didn't commit
+    begins: Offsets = field(default_factory=dict)  # of a shop's own topics, which lie in Kafka before the books do
 
     def clip(self, ranges: Sequence[OffsetRange]) -> list[OffsetRange]:
         """The parts of `ranges` that aren't accounted for already; empty ones stay among them."""
         clipped = []
         for r in ranges:
-            resume = self.resume.get((r.topic, r.partition), r.start)
+            place = r.topic, r.partition
+            resume = max(self.resume.get(place, r.start), self.begins.get(place, r.start))
             clipped.append(OffsetRange(r.topic, r.partition, max(r.start, resume), max(r.until, resume)))
         return clipped
 
@@ -219,8 +221,8 @@ def _remember_partitions(connection: Postgres, view: KafkaView) -> None:
         cursor.executemany(
             """
             INSERT INTO fraud.stream_offsets AS o (query, topic, kafka_partition, first_offset, next_offset, topic_id,
-                scored, browse_events, labels, dead_lettered, duplicates)
-            VALUES (%s, %s, %s, %s, %s, %s, 0, 0, 0, 0, 0)
+                scored, browse_events, labels, dead_lettered, duplicates, skipped)
+            VALUES (%s, %s, %s, %s, %s, %s, 0, 0, 0, 0, 0, 0)
             ON CONFLICT (query, topic, kafka_partition) DO UPDATE SET topic_id = excluded.topic_id
             WHERE o.topic_id IS NULL
             """,
@@ -248,4 +250,5 @@ def _register(connection: Postgres, settings: Settings, known: Known, view: Kafk
         (QUERY, name, stream.state_buckets, stream.state_partitions, STATE_LAYOUT, settings.shop.currency),
     ).fetchone()
     assert row is not None  # noqa: S101 (RETURNING always returns)
-    return Driver(row[0], name, known.first_batch, known.resume, view.ids, repeats)
+    begins = {p.place: p.first_offset for p in positions(connection) if p.topic not in INPUT_TOPICS}
+    return Driver(row[0], name, known.first_batch, known.resume, view.ids, repeats, begins)

@@ -69,6 +69,7 @@ class PartitionCounts:
     labels: int = 0
     dead_lettered: int = 0
     duplicates: int = 0
+    skipped: int = 0
 
 
 @dataclass(frozen=True)
@@ -91,12 +92,12 @@ def advance_offsets(
         cursor.executemany(
             """
             INSERT INTO fraud.stream_offsets AS o (query, topic, kafka_partition, next_offset, first_offset, topic_id,
-                scored, browse_events, labels, dead_lettered, duplicates, late, flagged)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+                scored, browse_events, labels, dead_lettered, duplicates, skipped, late, flagged)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
             ON CONFLICT (query, topic, kafka_partition) DO UPDATE SET next_offset = excluded.next_offset,
                 scored = o.scored + excluded.scored, browse_events = o.browse_events + excluded.browse_events,
                 labels = o.labels + excluded.labels, dead_lettered = o.dead_lettered + excluded.dead_lettered,
-                duplicates = o.duplicates + excluded.duplicates,
+                duplicates = o.duplicates + excluded.duplicates, skipped = o.skipped + excluded.skipped,
                 late = o.late + excluded.late, flagged = o.flagged + excluded.flagged
             """,
             [
@@ -138,8 +139,8 @@ def record_batch(connection: Postgres, record: BatchRecord) -> None:
     connection.execute(
         """
         INSERT INTO fraud.stream_batches (query, batch_id, epoch, offsets, scored, browse_events, labels, dead_lettered,
-            duplicates, late, flagged, model_version, static_version, started_at, duration_ms, latencies_ms)
-        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, to_timestamp(%s), %s, %s)
+            duplicates, skipped, late, flagged, model_version, static_version, started_at, duration_ms, latencies_ms)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, to_timestamp(%s), %s, %s)
         """,
         (
             QUERY,

@@ -1,10 +1,12 @@
 """The half of a start that needs no Spark, and runs while its JVM comes up."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import psycopg
 
 from fraudstream.errors import FraudstreamError
+from fraudstream.messages.mapping.sources import LiveSource
 from fraudstream.settings import Settings
 from fraudstream.storage.connect import PostgresUnavailableError
 from spark_jobs.database import Database
@@ -26,9 +28,10 @@ class Preparation:
     generation: int
     snapshot: str | None
     keeps_features: bool  # whether they are published, for the archive
+    sources: Sequence[LiveSource] = ()  # topics of a shop's own form
 
 
-def prepare(settings: Settings) -> Preparation:
+def prepare(settings: Settings, sources: Sequence[LiveSource] = ()) -> Preparation:
     """Connects to Kafka and Postgres, and reads the model and the static data.
 
     Raises FraudstreamError when Postgres can't be used, or when there is no model that can.
@@ -40,7 +43,7 @@ def prepare(settings: Settings) -> Preparation:
         scoring_data = ScoringDataCache.load(connection, settings.shop.currency, shadow=settings.stream.shadow)
         known = known_query(connection)
         return Preparation(
-            database, publisher, scoring_data, known.generation, known.snapshot, settings.archive.enabled
+            database, publisher, scoring_data, known.generation, known.snapshot, settings.archive.enabled, sources
         )
     except PostgresUnavailableError:
         raise  # it says all

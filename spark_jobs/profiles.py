@@ -46,6 +46,7 @@ def update_profiles(
             stream.failpoints,
             refused_bytes=MAX_REFUSED_BYTES // stream.state_partitions,
             cache_bytes=stream.profile_cache_mb * MIB // stream.state_partitions,
+            with_mapped="fate" in messages.columns,
         ),
         outputStructType=OUTCOME,
         outputMode="Append",
@@ -57,9 +58,13 @@ def update_profiles(
 class ProfileUpdater(StatefulProcessor):
     """Runs `Bucket.handle` on the messages of a bucket, and keeps what they changed."""
 
-    def __init__(self, limits: Limits, armed: str, refused_bytes: int, cache_bytes: int) -> None:
-        """`refused_bytes`: of refused values that a task hands on whole (`Room`); `cache_bytes`: of a partition's."""
+    def __init__(self, limits: Limits, armed: str, refused_bytes: int, cache_bytes: int, *, with_mapped: bool) -> None:
+        """`refused_bytes`: of refused values that a task hands on whole (`Room`); `cache_bytes`: of a partition's.
+
+        `with_mapped`: rows have a fate and a detail, too.
+        """
         self._limits = limits
+        self._read = _maybe_mapped if with_mapped else _message
         self._refused_bytes = refused_bytes
         self._cache_bytes = cache_bytes
         self._failpoints = armed
@@ -76,7 +81,7 @@ class ProfileUpdater(StatefulProcessor):
         shared = shared_on_worker()
         with self._store.bucket(key[0]) as state:
             bucket = Bucket(state.customers, state.head.clock_ms, self._limits, shared.rates, shared.erased)
-            for outcome in bucket.handle(map(_message, rows)):
+            for outcome in bucket.handle(map(self._read, rows)):
                 yield _OUTCOME_ROW(*self._room.fit(outcome))
             reach(Failpoint.IN_STATE_UPDATE)
             change = bucket.change_of(state.head)
@@ -98,6 +103,13 @@ _OUTCOME_ROW = Row(*OUTCOME.fieldNames())
 def _message(row: Row) -> Message:
     _, topic, partition, offset, ingest_ms, key, value, size = row
     return Message(topic, partition, offset, ingest_ms, _bytes(key), _bytes(value), size)
+
+
+def _maybe_mapped(row: Row) -> Message:
+    """The same where there are sources of a shop's own form: what a mapping wrote isn't what was sent."""
+    _, topic, partition, offset, ingest_ms, key, value, size, fate, detail = row
+    is_written = fate is not None and detail is None
+    return Message(topic, partition, offset, ingest_ms, _bytes(key), _bytes(value), size, is_written, fate, detail)
 
 
 def _bytes(value: bytearray | bytes | None) -> bytes | None:

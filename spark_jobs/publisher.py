@@ -30,6 +30,7 @@ from fraudstream.messages.features import (
     FeatureRecord,
     encode_features,
     microseconds,
+    place_number,
     unpack_block,
 )
 from fraudstream.settings.kafka import KafkaSettings, Role
@@ -122,14 +123,15 @@ def _messages(connection: Postgres, batch_id: int) -> Iterator[_Outgoing]:
     with connection.cursor(row_factory=dict_row) as cursor:
         kept = _kept_features(cursor, batch_id)
         for row in cursor.execute(statements.SCORED_TO_PUBLISH, (batch_id,)).fetchall():
-            place = row.pop("kafka_partition"), row.pop("kafka_offset")
+            topic, partition, offset = (row.pop(name) for name in ("topic", "kafka_partition", "kafka_offset"))
             challenger = {name: row.pop(name) for name in ("challenger_version", "challenger_score")}
             alerted = row.pop("alerted")
             value = encode(_scored(row))
             key = row["transaction_id"].encode()
             yield _Outgoing(Topic.SCORED_TRANSACTIONS, key, value, [])
             if kept:
-                yield _Outgoing(Topic.TRANSACTION_FEATURES, key, kept.message(place, batch_id, row | challenger), [])
+                value_of = kept.message((topic, partition, offset), batch_id, row | challenger)
+                yield _Outgoing(Topic.TRANSACTION_FEATURES, key, value_of, [])
             if alerted:
                 yield _Outgoing(Topic.FRAUD_ALERTS, key, value, [])
         for row in cursor.execute(statements.SALES_TO_PUBLISH, (batch_id,)).fetchall():
@@ -139,12 +141,13 @@ def _messages(connection: Postgres, batch_id: int) -> Iterator[_Outgoing]:
 
 
 class _KeptFeatures(NamedTuple):
-    """The features that a batch was scored with, packed, by partition and offset."""
+    """The features that a batch was scored with, packed, by place (`place_number`) and offset."""
 
     feature_set: str
+    topics: list[str]
     by_place: dict[tuple[int, int], bytes]
 
-    def message(self, place: tuple[int, int], batch_id: int, row: dict[str, Any]) -> bytes:
+    def message(self, place: tuple[str, int, int], batch_id: int, row: dict[str, Any]) -> bytes:
         return encode_features(
             FeatureRecord(
                 version=FEATURE_RECORD_VERSION,
@@ -157,7 +160,7 @@ class _KeptFeatures(NamedTuple):
                 fraud_score=row["fraud_score"],
                 challenger_version=row["challenger_version"],
                 challenger_score=row["challenger_score"],
-                features=self.by_place[place],
+                features=self.by_place[place_number(self.topics, *place[:2]), place[2]],
             )
         )
 
@@ -165,7 +168,7 @@ class _KeptFeatures(NamedTuple):
 def _kept_features(cursor: Cursor[dict[str, Any]], batch_id: int) -> _KeptFeatures | None:
     """What the batch kept; None for one without transactions, or whose features Kafka has acknowledged."""
     row = cursor.execute(statements.FEATURES_TO_PUBLISH, (batch_id,), binary=True).fetchone()
-    return _KeptFeatures(row["feature_set"], unpack_block(row["features"])) if row else None
+    return _KeptFeatures(row["feature_set"], row["topics"], unpack_block(row["features"])) if row else None
 
 
 def _scored(row: dict[str, Any]) -> ScoredTransaction:

@@ -19,6 +19,7 @@ from fraudstream.failpoints import Failpoint, reach
 from fraudstream.jobs.heartbeat import HEARTBEAT, State, beat
 from fraudstream.ledger import gaps
 from fraudstream.messages.contracts import QUERY
+from fraudstream.messages.mapping.sources import topics_of
 from fraudstream.settings import Settings
 from fraudstream.settings.kafka import Role
 from fraudstream.snapshots.folders import Snapshot
@@ -33,7 +34,7 @@ from spark_jobs.processor import Processor
 from spark_jobs.profiles import update_profiles
 from spark_jobs.publisher import publish_left_over
 from spark_jobs.recovery import Recovery
-from spark_jobs.source import read_events
+from spark_jobs.source import Reading, read_events
 
 log = logging.getLogger("score_transactions")
 
@@ -56,11 +57,13 @@ def run_query(
     planned = checkpoint.last_planned()
     found = Found(ready.generation, planned, checkpoint.location)
     reach(Failpoint.BEFORE_FENCING)
-    driver = become_driver(ready.database.now(), settings, found, lambda: gaps.look(kafka))
+    driver = become_driver(ready.database.now(), settings, found, lambda: gaps.look(kafka, topics_of(ready.sources)))
     reach(Failpoint.AFTER_FENCING)
     log.info("driver %s, epoch %s, on %s", driver.name, driver.epoch, spark.sparkContext.master)
     publish_left_over(ready.database.now(), ready.publisher)
-    recovery = Recovery(settings, ready.database, driver, checkpoint, had_checkpoint=planned is not None)
+    recovery = Recovery(
+        settings, ready.database, driver, checkpoint, had_checkpoint=planned is not None, sources=ready.sources
+    )
     recovery.check()
     processor = Processor(ready, checkpoint, driver, settings.shop, stream.failpoints)
     run = Run(spark, settings, processor, recovery, stop, starting_until)
@@ -107,12 +110,14 @@ class Run:
         """Both halves of the plan: the stateful one here, the stateless one in each micro-batch (`Processor`)."""
         stream, checkpoint = self.settings.stream, self.recovery.checkpoint
         size, first_from, initial = BatchSize(stream.max_offsets_per_trigger), None, None
+        driver, sources = self.recovery.driver, self.recovery.sources
         if snapshot:
             log.info("profiles begin with %s customers of snapshot %s", snapshot.manifest.customers, snapshot.name)
-            first_from = beginning.starting_offsets(gaps.look(self.recovery.kafka), snapshot.manifest.moment)
+            first_from = beginning.starting_offsets(self.recovery.look(), snapshot.manifest.moment)
             initial = beginning.initial_buckets(self.spark, checkpoint, snapshot, stream.state_buckets)
-        events = read_events(self.spark, self.settings, size, pace, first_from)
-        outcomes = update_profiles(events, self.settings, self.recovery.driver.resume, initial)
+        reading = Reading(sources, driver.begins, first_from)
+        events = read_events(self.spark, self.settings, size, pace, reading)
+        outcomes = update_profiles(events, self.settings, driver.resume, initial)
         query = (
             outcomes.writeStream.queryName(QUERY)
             .foreachBatch(self.processor)

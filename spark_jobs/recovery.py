@@ -6,6 +6,7 @@ read then is damaged, and the state is made anew; what can be read is gone on fr
 """
 
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +20,7 @@ from fraudstream.ledger import gaps, rebuild
 from fraudstream.ledger.gaps import KafkaView
 from fraudstream.ledger.rebuild import Find, Plan
 from fraudstream.messages.contracts import QUERY
+from fraudstream.messages.mapping.sources import LiveSource, topics_of
 from fraudstream.settings import Settings
 from fraudstream.settings.kafka import KafkaSettings, Role
 from fraudstream.snapshots.folders import newest_usable
@@ -41,6 +43,11 @@ class Recovery:
     driver: Driver
     checkpoint: Checkpoint
     had_checkpoint: bool
+    sources: Sequence[LiveSource] = ()
+
+    def look(self) -> KafkaView:
+        """The topics that the stream reads, as Kafka holds them now. Raises KafkaUnavailableError."""
+        return gaps.look(self.kafka, topics_of(self.sources))
 
     @property
     def kafka(self) -> KafkaSettings:
@@ -103,7 +110,7 @@ class Recovery:
         Raises FencedError when another driver has taken over: the checkpoint is its own.
         """
         self.database.patiently("a rebuild", lambda connection: fencing.beat(connection, self.driver))
-        view, paths = gaps.look(self.kafka), self.settings.paths
+        view, paths = self.look(), self.settings.paths
         find = partial(newest_usable, paths.snapshots, PROFILE_LAYOUT, self.settings.shop.currency)
         what = self._planned(view, find)
         if not what.exact and what.snapshot:

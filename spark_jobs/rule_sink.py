@@ -17,15 +17,16 @@ log = logging.getLogger(__name__)
 
 CREATE_STAGING = """
 CREATE TEMPORARY TABLE IF NOT EXISTS staged_rule_matches
-    (kafka_partition int, kafka_offset bigint, rule text, state text, changed boolean) ON COMMIT DELETE ROWS
+    (topic text, kafka_partition int, kafka_offset bigint, rule text, state text, changed boolean)
+    ON COMMIT DELETE ROWS
 """
-_COPY = "COPY staged_rule_matches (kafka_partition, kafka_offset, rule, state, changed) FROM STDIN"
+_COPY = "COPY staged_rule_matches (topic, kafka_partition, kafka_offset, rule, state, changed) FROM STDIN"
 # Only of rows that the batch really inserted: a repeat is counted once.
 _COUNT = f"""
 INSERT INTO fraud.rule_counts AS c (window_start, rule, state, matched, changed, amount)
 SELECT date_bin('1 hour', event_time, timestamptz '2000-01-01 00:00:00+00'), rule, state, count(*),
     count(*) FILTER (WHERE changed), coalesce(sum({SHOP_AMOUNT}), 0)
-FROM staged_rule_matches JOIN fraud.scored_transactions USING (kafka_partition, kafka_offset)
+FROM staged_rule_matches JOIN fraud.scored_transactions USING (topic, kafka_partition, kafka_offset)
 WHERE batch_id = %(batch_id)s
 GROUP BY 1, 2, 3
 ON CONFLICT (window_start, rule, state) DO UPDATE
@@ -60,7 +61,7 @@ def count_matches(cursor: Cursor[Any], batch_id: int, rows: Sequence[dict[str, A
         for row in matched:
             for match in matches_of(row):
                 state = State.LIVE if match.is_live else State.SHADOW
-                copy.write_row((row["partition"], row["offset"], match.rule, state.value, match.changed))
+                copy.write_row((row["topic"], row["partition"], row["offset"], match.rule, state.value, match.changed))
     cursor.execute(_COUNT, {"batch_id": batch_id})
 
 

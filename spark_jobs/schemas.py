@@ -36,6 +36,9 @@ KEPT = _struct(customer_id=StringType(), expires_ms=LongType(), profile=BinaryTy
 #: The same with the clock of its bucket.
 CLOCKED = StructType([*KEPT.fields, StructField("clock_ms", LongType())])
 
+#: `fraudstream.messages.mapping.live.Mapped`.
+MAPPED = _struct(key=BinaryType(), value=BinaryType(), fate=StringType(), detail=StringType())
+
 #: `spark_jobs.bucket.Outcome`.
 OUTCOME = _struct(
     kind=StringType(),

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ from fraudstream.jobs.heartbeat import HEARTBEAT, State, beat
 from fraudstream.kafka import access as kafka_access
 from fraudstream.kafka import topic_settings
 from fraudstream.kafka.errors import KafkaUnavailableError
+from fraudstream.kafka.sources import missing_sources
+from fraudstream.messages.mapping.sources import LiveSource, SourceError, read_sources
 from fraudstream.settings import Settings, load_settings
 from fraudstream.settings.kafka import Role
 from spark_jobs.session import build_session
@@ -73,10 +76,11 @@ def run(settings: Settings, master: str | None, stop: threading.Event) -> None:
     Kafka is asked first, since Spark would say little of a wrong password or a missing right, and late.
     `master` None: the one that spark-submit was given.
     """
-    _check_kafka(settings)
+    sources = read_sources(settings.sources)
+    _check_kafka(settings, sources)
     starting_until = time.monotonic() + settings.stream.startup_timeout_seconds
     with ThreadPoolExecutor(1) as loader:
-        preparing = loader.submit(_prepare, settings)
+        preparing = loader.submit(_prepare, settings, sources)
         spark = build_session(settings, master)
         try:
             ready = preparing.result()
@@ -88,21 +92,24 @@ def run(settings: Settings, master: str | None, stop: threading.Event) -> None:
             spark.stop()
 
 
-def _check_kafka(settings: Settings) -> None:
+def _check_kafka(settings: Settings, sources: Sequence[LiveSource]) -> None:
     """Raises RefusedError when Kafka is away, too: its return isn't waited for by starting Spark again and again."""
+    mapped = [source.topic for source in sources]
     try:
-        kafka_access.check(settings.kafka, Role.STREAM, KAFKA_SECONDS)
-        for unchecked in topic_settings.check(settings.kafka, KAFKA_SECONDS):
+        kafka_access.check(settings.kafka, Role.STREAM, KAFKA_SECONDS, mapped=mapped)
+        for missing in missing_sources(settings.kafka, sources, KAFKA_SECONDS):
+            raise SourceError(missing)
+        for unchecked in topic_settings.check(settings.kafka, KAFKA_SECONDS, mapped):
             log.warning("%s", unchecked)
     except KafkaUnavailableError as error:
         raise RefusedError(str(error)) from error
 
 
-def _prepare(settings: Settings) -> "Preparation":
+def _prepare(settings: Settings, sources: Sequence[LiveSource]) -> "Preparation":
     """The half of a start that needs no Spark. Imported here: that takes seconds, and the JVM comes up meanwhile."""
     from spark_jobs.preparation import prepare
 
-    return prepare(settings)
+    return prepare(settings, sources)
 
 
 def _request_stop(stop: threading.Event, number: int, _frame: FrameType | None) -> None:

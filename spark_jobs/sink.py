@@ -15,8 +15,8 @@ import pyarrow as pa
 from psycopg import Cursor
 
 from fraudstream.failpoints import Failpoint, reach
-from fraudstream.messages.contracts import Topic, Transaction, utc_time
-from fraudstream.messages.features import feature_set, pack_block
+from fraudstream.messages.contracts import Transaction, utc_time
+from fraudstream.messages.features import feature_set, pack_block, place_number
 from fraudstream.messages.money import in_minor_units
 from fraudstream.messages.reasons import DeadLetterReason
 from fraudstream.messages.redaction import redact, redact_text
@@ -41,6 +41,7 @@ _COUNTED_AS = {
     Kind.LABEL.value: "labels",
     Kind.DEAD.value: "dead_lettered",
     Kind.DUPLICATE.value: "duplicates",
+    Kind.SKIPPED.value: "skipped",
 }
 _PERCENTILES = (50, 95, 99, 100)
 #: So much is kept of a dead letter's detail.
@@ -151,6 +152,7 @@ def _copy_transactions(cursor: Cursor[Any], batch: Batch, rows: Sequence[dict[st
                     row["decision"],
                     rule_sink.live_rules_of(row),
                     row["review_probability"],
+                    row["topic"],
                     False,
                 )
             )
@@ -172,9 +174,12 @@ def _stored_rate(rate: float) -> Decimal | None:
 def _keep_features(cursor: Cursor[Any], batch: Batch, rows: Sequence[dict[str, Any]]) -> None:
     """Keeps the features of what the batch inserted until they are published."""
     if rows:
-        block = pack_block([(row["partition"], row["offset"], row["features"]) for row in rows])
-        kept = {"batch_id": batch.batch_id, "set": FEATURE_SET, "names": list(FEATURE_NAMES), "block": block}
-        cursor.execute(statements.KEEP_FEATURES, kept)
+        topics = sorted({row["topic"] for row in rows})
+        block = pack_block(
+            [(place_number(topics, row["topic"], row["partition"]), row["offset"], row["features"]) for row in rows]
+        )
+        kept = {"batch_id": batch.batch_id, "set": FEATURE_SET, "names": list(FEATURE_NAMES)}
+        cursor.execute(statements.KEEP_FEATURES, kept | {"block": block, "topics": topics})
 
 
 def _copy_labels(cursor: Cursor[Any], batch: Batch, rows: Sequence[dict[str, Any]]) -> None:
@@ -190,6 +195,7 @@ def _copy_labels(cursor: Cursor[Any], batch: Batch, rows: Sequence[dict[str, Any
                     label.source,
                     label.labelled_at,
                     utc_time(row["ingest_ms"]),
+                    row["topic"],
                     row["partition"],
                     row["offset"],
                     batch.batch_id,
@@ -234,22 +240,27 @@ def _sort_out_repeats(cursor: Cursor[Any], rows: dict[str, list[dict[str, Any]]]
         return
     with cursor.copy(statements.COPY_REPEATS) as copy:
         for row in duplicates:
-            if (row["partition"], row["offset"]) not in repeated:  # else it is there already
+            if _place(row) not in repeated:  # else it is there already
                 t = _decode_transaction(row["value"])
-                copy.write_row((t.transaction_id, content_hash(t), row["partition"], row["offset"]))
-    conflicts = {(r[0], r[1]): (r[2], r[3]) for r in cursor.execute(statements.CONFLICTS).fetchall()}
+                copy.write_row((t.transaction_id, content_hash(t), *_place(row)))
+    conflicts = {(r[0], r[1], r[2]): r[3:] for r in cursor.execute(statements.CONFLICTS).fetchall()}
     for row in _move(rows, conflicts.keys(), Kind.DUPLICATE, Kind.DEAD):
-        partition, offset = conflicts[row["partition"], row["offset"]]
+        topic, partition, offset = conflicts[_place(row)]
+        there = "" if topic in (None, row["topic"]) else f"topic {topic}, "
         row["reason"] = DeadLetterReason.ID_CONFLICT.value
-        row["detail"] = f"its transaction_id came with other content in partition {partition} at offset {offset}"
+        row["detail"] = f"its transaction_id came with other content in {there}partition {partition} at offset {offset}"
+
+
+def _place(row: dict[str, Any]) -> tuple[str, int, int]:
+    return row["topic"], row["partition"], row["offset"]
 
 
 def _move(
-    rows: dict[str, list[dict[str, Any]]], places: Collection[tuple[int, int]], source: Kind, target: Kind
+    rows: dict[str, list[dict[str, Any]]], places: Collection[tuple[str, int, int]], source: Kind, target: Kind
 ) -> list[dict[str, Any]]:
-    """Moves the rows at `places` (partition, offset) from one kind to another, and returns them."""
-    moved = [row for row in rows[source.value] if (row["partition"], row["offset"]) in places]
-    rows[source.value] = [row for row in rows[source.value] if (row["partition"], row["offset"]) not in places]
+    """Moves the rows at `places` (topic, partition, offset) from one kind to another, and returns them."""
+    moved = [row for row in rows[source.value] if _place(row) in places]
+    rows[source.value] = [row for row in rows[source.value] if _place(row) not in places]
     rows[target.value].extend(moved)
     return moved
 
@@ -265,10 +276,10 @@ def _record(
 ) -> tuple[BatchRecord, dict[tuple[str, int], Marks]]:
     inserted = cursor.execute(statements.INSERTED, {"batch_id": batch.batch_id}).fetchall()
     now = time.time()
-    ages_ms = [(now - ingest_time.timestamp()) * 1000 for _, ingest_time, _, _ in inserted]
+    ages_ms = [(now - ingest_time.timestamp()) * 1000 for _, _, ingest_time, _, _ in inserted]
     totals = PartitionCounts(**{name: sum(getattr(c, name) for c in counts.values()) for name in _COUNTED_AS.values()})
-    late = Counter(partition for partition, _, late, _ in inserted if late)
-    flagged = Counter(partition for partition, _, _, is_flagged in inserted if is_flagged)
+    late = Counter((topic, partition) for topic, partition, _, is_late, _ in inserted if is_late)
+    flagged = Counter((topic, partition) for topic, partition, _, _, is_flagged in inserted if is_flagged)
     record = BatchRecord(
         batch_id=batch.batch_id,
         epoch=driver.epoch,
@@ -282,5 +293,5 @@ def _record(
         duration_ms=(now - batch.started_at) * 1000,
         latencies_ms=np.percentile(ages_ms, _PERCENTILES).tolist() if ages_ms else [],
     )
-    partitions = {partition for partition, _, _, _ in inserted}
-    return record, {(Topic.TRANSACTIONS.value, p): Marks(late[p], flagged[p]) for p in partitions}
+    places = {(topic, partition) for topic, partition, _, _, _ in inserted}
+    return record, {place: Marks(late[place], flagged[place]) for place in places}

@@ -9,7 +9,8 @@ less than a millisecond.
 import json
 import logging
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -33,10 +34,14 @@ _TOLERANCE_MS = CLOCK_TOLERANCE // timedelta(milliseconds=1)
 
 @dataclass(frozen=True)
 class Plan:
-    """How micro-batches follow each other: where each ends, and when it may begin."""
+    """How micro-batches follow each other: where each ends, and when it may begin.
+
+    `begins` are the first offsets of partitions that came to a checkpoint later: of a topic that a shop had before.
+    """
 
     slicer: Slicer
     pace: Pace
+    begins: Mapping[Place, int] = field(default_factory=dict)
 
 
 def sliced(spark: SparkSession, source: DataFrame, plan: Plan) -> DataFrame:
@@ -95,8 +100,8 @@ class _Stream(_Before):
         if latest is None or start is None:
             return latest
         ends, reached = _read(latest), _read(start)
-        # Spark itself refuses a new partition that has lost its first messages.
-        starts = {place: reached.get(place, 0) for place in ends}
+        # Spark itself refuses a new partition that has lost its first messages, unless the books began there.
+        starts = {place: reached.get(place, self._plan.begins.get(place, 0)) for place in ends}
         try:
             planned = self._plan.slicer.cut(starts, ends, int(time.time() * 1000) + _TOLERANCE_MS)
         except KafkaUnavailableError as error:
@@ -109,6 +114,15 @@ class _Stream(_Before):
         self._unanswered = 0
         pace.planned(messages=planned != starts, more=planned != ends)
         return latest if planned == ends else self._inner.deserializeOffset(_written(planned))
+
+    def planInputPartitions(self, start: JavaObject, end: JavaObject) -> JavaObject:  # noqa: N802 (Java's name)
+        """Spark's own; what the start doesn't know yet begins where the books do."""
+        begins = self._plan.begins
+        if begins:
+            known, wanted = _read(start), _read(end)
+            if new := {place: begins[place] for place in wanted if place not in known and begins.get(place)}:
+                start = self._inner.deserializeOffset(_written(known | new))
+        return self._inner.planInputPartitions(start, end)
 
     class Java:
         """For Py4J."""

@@ -4,7 +4,7 @@ Spark gives each partition its share of a micro-batch, so that a purchase may be
 slice ends at one time in all partitions: it has what Kafka appended before, and nothing else. No IO of its own.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from fraudstream.kafka.offsets import Appended, Place
 from fraudstream.messages.contracts import INPUT_TOPICS
@@ -15,9 +15,6 @@ Offsets = Mapping[Place, int]
 ENOUGH = 0.9
 #: The length of a first slice, milliseconds, from which the search for its end sets out.
 FIRST_SPAN_MS = 1000
-#: Within a millisecond that is too large for one slice, topics follow each other: browsing, and then the purchases.
-_TOPICS = tuple(topic.value for topic in INPUT_TOPICS)
-
 
 #: The first message appended at a time (milliseconds since the epoch) or later; None where there is none.
 Lookup = Callable[[Iterable[Place], int], Mapping[Place, Appended | None]]
@@ -26,10 +23,14 @@ Lookup = Callable[[Iterable[Place], int], Mapping[Place, Appended | None]]
 class Slicer:
     """Cuts slices. What it remembers only saves questions: any other one cuts as well."""
 
-    def __init__(self, limit: Callable[[int], int], lookup: Lookup) -> None:
-        """`limit` says how many messages the next slice may have, of so many."""
+    def __init__(self, limit: Callable[[int], int], lookup: Lookup, topics: Sequence[str] = INPUT_TOPICS) -> None:
+        """`limit` says how many messages the next slice may have, of so many.
+
+        Within a millisecond that is too large for one slice, `topics` follow each other: browsing before purchases.
+        """
         self._ask_limit = limit
         self._lookup = lookup
+        self._topics = topics
         self._reached_ms: int | None = None
         self._span_ms = FIRST_SPAN_MS
 
@@ -50,7 +51,7 @@ class Slicer:
         untold: dict[Place, int] = {}
         while True:
             told = {place: left for place, left in unread.items() if place not in untold}
-            search = _Search(told, max(1, limit - sum(untold.values())), self._lookup)
+            search = _Search(told, max(1, limit - sum(untold.values())), self._lookup, self._topics)
             at = search.run(self._first_ms(told), self._span_ms, horizon_ms)
             found = [place for place in told if search.is_untold(place, at, horizon_ms)]
             if not found:
@@ -89,9 +90,10 @@ class FirstSlice(Slicer):
 class _Search:
     """The search for the time at which a slice ends, by as few questions as will do."""
 
-    def __init__(self, unread: Mapping[Place, range], limit: int, lookup: Lookup) -> None:
+    def __init__(self, unread: Mapping[Place, range], limit: int, lookup: Lookup, topics: Sequence[str]) -> None:
         self._unread = unread
         self._limit = limit
+        self._topics = topics
         self._lookup = lookup
         self._found: dict[int, Mapping[Place, Appended | None]] = {}
 
@@ -132,7 +134,7 @@ class _Search:
     def _within(self, ends: dict[Place, int]) -> dict[Place, int]:
         """A part of a millisecond that is more than a slice: topic by topic, partition by partition."""
         room = self._limit
-        for place in sorted(ends, key=lambda place: (_TOPICS.index(place[0]), place)):
+        for place in sorted(ends, key=lambda place: (self._topics.index(place[0]), place)):
             start = self._unread[place].start
             messages = min(ends[place] - start, room)
             ends[place] = start + messages

@@ -48,6 +48,7 @@ _TRANSACTION_COLUMNS = (
     "decision",
     "matched_rules",
     "review_probability",
+    "topic",
     "counted_in_sales",
 )
 _LABEL_COLUMNS = (
@@ -56,6 +57,7 @@ _LABEL_COLUMNS = (
     "source",
     "labelled_at",
     "ingest_time",
+    "topic",
     "kafka_partition",
     "kafka_offset",
     "batch_id",
@@ -96,11 +98,12 @@ CREATE_STAGING = (
     """,
     """
     CREATE TEMPORARY TABLE IF NOT EXISTS staged_repeats
-        (transaction_id text, content_hash bigint, kafka_partition int, kafka_offset bigint) ON COMMIT DELETE ROWS
+        (transaction_id text, content_hash bigint, topic text, kafka_partition int, kafka_offset bigint)
+        ON COMMIT DELETE ROWS
     """,
     rule_sink.CREATE_STAGING,
 )
-COPY_REPEATS = "COPY staged_repeats (transaction_id, content_hash, kafka_partition, kafka_offset) FROM STDIN"
+COPY_REPEATS = "COPY staged_repeats (transaction_id, content_hash, topic, kafka_partition, kafka_offset) FROM STDIN"
 COPY_TRANSACTIONS = _copy("scored_transactions", _TRANSACTION_COLUMNS)
 COPY_LABELS = _copy("transaction_labels", _LABEL_COLUMNS)
 COPY_DEAD_LETTERS = _copy("dead_letters", _DEAD_LETTER_COLUMNS)
@@ -113,10 +116,11 @@ KEEP_FEATURES = """
 WITH named AS (
     INSERT INTO fraud.feature_sets (feature_set, names) VALUES (%(set)s, %(names)s) ON CONFLICT DO NOTHING
 )
-INSERT INTO fraud.batch_features (batch_id, feature_set, features) VALUES (%(batch_id)s, %(set)s, %(block)b)
+INSERT INTO fraud.batch_features (batch_id, feature_set, features, topics)
+VALUES (%(batch_id)s, %(set)s, %(block)b, %(topics)s)
 """
 FEATURES_TO_PUBLISH = """
-SELECT feature_set, features FROM fraud.batch_features WHERE batch_id = %s
+SELECT feature_set, features, topics FROM fraud.batch_features WHERE batch_id = %s
 """
 
 DEAD_LETTERS = f"""
@@ -137,7 +141,7 @@ SELECT DISTINCT ON (transaction_id) {", ".join(_TRANSACTION_COLUMNS[:-1])},
     )
 FROM staged_scored_transactions s
 WHERE NOT EXISTS (SELECT FROM fraud.retired_transactions r WHERE r.id_hash = {ID_HASH.format(of="s")})
-ORDER BY transaction_id, ingest_time, kafka_partition, kafka_offset
+ORDER BY transaction_id, ingest_time, kafka_partition, kafka_offset, topic
 ON CONFLICT (transaction_id) DO NOTHING
 """  # noqa: S608 (constants)
 
@@ -308,29 +312,29 @@ APPLY = (
 # Scored once more, since their ids were no longer in the profile's memory.
 REPEATED = """
 INSERT INTO staged_repeats
-SELECT s.transaction_id, s.content_hash, s.kafka_partition, s.kafka_offset
+SELECT s.transaction_id, s.content_hash, s.topic, s.kafka_partition, s.kafka_offset
 FROM staged_scored_transactions s
 WHERE NOT EXISTS (
     SELECT FROM fraud.scored_transactions t
     WHERE t.transaction_id = s.transaction_id AND t.batch_id = s.batch_id
-        AND t.kafka_partition = s.kafka_partition AND t.kafka_offset = s.kafka_offset
+        AND t.kafka_partition = s.kafka_partition AND t.kafka_offset = s.kafka_offset AND t.topic = s.topic
 )
-RETURNING kafka_partition, kafka_offset
+RETURNING topic, kafka_partition, kafka_offset
 """
 
 # Rows from before contents were hashed conflict with nothing.
 CONFLICTS = f"""
-SELECT r.kafka_partition, r.kafka_offset, t.kafka_partition, t.kafka_offset
+SELECT r.topic, r.kafka_partition, r.kafka_offset, t.topic, t.kafka_partition, t.kafka_offset
 FROM staged_repeats r JOIN fraud.scored_transactions t USING (transaction_id)
 WHERE t.content_hash <> r.content_hash
 UNION ALL
-SELECT r.kafka_partition, r.kafka_offset, t.kafka_partition, t.kafka_offset
+SELECT r.topic, r.kafka_partition, r.kafka_offset, NULL, t.kafka_partition, t.kafka_offset
 FROM staged_repeats r JOIN fraud.retired_transactions t ON t.id_hash = {ID_HASH.format(of="r")}
 WHERE t.content_hash <> r.content_hash
 """  # noqa: S608 (constants)
 
 INSERTED = f"""
-SELECT kafka_partition, ingest_time, late, {FLAGGED} FROM fraud.scored_transactions WHERE batch_id = %(batch_id)s
+SELECT topic, kafka_partition, ingest_time, late, {FLAGGED} FROM fraud.scored_transactions WHERE batch_id = %(batch_id)s
 """  # noqa: S608 (constants)
 
 # --- what is published, read back from what was committed ---------------------------------------------------------
@@ -338,8 +342,8 @@ SELECT kafka_partition, ingest_time, late, {FLAGGED} FROM fraud.scored_transacti
 SCORED_TO_PUBLISH = f"""
 SELECT {", ".join(TRANSACTION_FIELDS)}, items, fraud_score, is_fraud, threshold, reasons, model_version, scored_at,
     {SHOP_AMOUNT} AS shop_amount, decision, policy_version, matched_rules, review_probability, {ALERTED} AS alerted,
-    kafka_partition, kafka_offset, challenger_version, challenger_score
-FROM fraud.scored_transactions WHERE batch_id = %s ORDER BY kafka_partition, kafka_offset
+    topic, kafka_partition, kafka_offset, challenger_version, challenger_score
+FROM fraud.scored_transactions WHERE batch_id = %s ORDER BY kafka_partition, kafka_offset, topic
 """  # noqa: S608 (constants)
 
 # Of a window that was thinned, the whole is no longer known. A product is the same in all shops.

@@ -76,7 +76,7 @@ class Shop:
         )
         self.sent: Counter[str] = Counter()
 
-    def send(self, topic: Topic, key: bytes | None, value: bytes | None, timestamp: int = 0) -> None:
+    def send(self, topic: str, key: bytes | None, value: bytes | None, timestamp: int = 0) -> None:
         """`timestamp` is Kafka's, milliseconds since the epoch, where a topic takes it from the sender; 0: now."""
         try:
             self._producer.produce(topic, value, key, timestamp=timestamp)

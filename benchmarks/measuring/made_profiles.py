@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from fraudstream.ledger import gaps, rebuild
 from fraudstream.messages.contracts import BROWSE_EVENT_TYPES, QUERY, SCHEMA_VERSION, BrowseEvent, Item, Transaction
+from fraudstream.messages.mapping.sources import input_topics
 from fraudstream.settings import Settings, load_settings
 from fraudstream.settings.kafka import Role
 from fraudstream.snapshots.manifest import Moment
@@ -51,7 +52,7 @@ def begin_with(settings: Settings, customers: int, purchases: int) -> None:
     )
     expires_ms = moment.clock_ms + settings.stream.customer_retention_days * DAY_MS
     snapshot = write(settings.paths.snapshots, "made", _batches(customers, purchases, expires_ms), moment)
-    view = gaps.look(settings.kafka.as_role(Role.READER))
+    view = gaps.look(settings.kafka.as_role(Role.READER), input_topics(settings))
     with connect(settings, settings.postgres.writer, name="made_profiles") as connection:
         rebuild.apply(connection, QUERY, rebuild.plan(connection, view, lambda _: (snapshot, [])))
 

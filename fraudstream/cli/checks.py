@@ -73,7 +73,8 @@ def kafka_acls(
 ) -> None:
     """Print the commands with which your Kafka's administrator grants each of our accounts what it needs, and no more.
 
-    The accounts are those of the settings. Nothing is sent to Kafka.
+    The accounts are those of the settings, and with FRAUDSTREAM_SOURCES the topics of its mappings come along. Nothing
+    is sent to Kafka.
 
     Examples:
       ./fraudctl kafka-acls
@@ -81,9 +82,12 @@ def kafka_acls(
       ./fraudctl kafka-acls --json
     """
     from fraudstream.kafka import acls
+    from fraudstream.messages.mapping.sources import read_sources
 
-    kafka = load_settings().kafka
-    typer.echo(json.dumps(acls.as_json(kafka), indent=2) if as_json else "\n".join(acls.commands(kafka)))
+    settings = load_settings()
+    kafka, mapped = settings.kafka, [source.topic for source in read_sources(settings.sources)]
+    lines = acls.commands(kafka, mapped)
+    typer.echo(json.dumps(acls.as_json(kafka, mapped), indent=2) if as_json else "\n".join(lines))
 
 
 @app.command(context_settings=OTHER_ARGUMENTS)

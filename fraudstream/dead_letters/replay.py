@@ -20,7 +20,8 @@ import typer
 from fraudstream.dead_letters.rows import Chosen, DeadLetterRows, Place, ReplayError, Selection
 from fraudstream.dead_letters.topics import SEND_SECONDS, DeadLetterTopics
 from fraudstream.errors import told_in_one_line
-from fraudstream.messages.contracts import INPUT_TOPICS, TYPED_TIME_FORMATS
+from fraudstream.messages.contracts import TYPED_TIME_FORMATS
+from fraudstream.messages.mapping.sources import input_topics
 from fraudstream.messages.reasons import DeadLetterReason
 from fraudstream.settings import load_settings
 
@@ -104,7 +105,13 @@ def _chunks(whole: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 
 def _selection(
-    reasons: str, since: datetime | None, until: datetime | None, message: str, limit: int, again: bool
+    reasons: str,
+    since: datetime | None,
+    until: datetime | None,
+    message: str,
+    limit: int,
+    again: bool,
+    topics: Sequence[str],
 ) -> Selection:
     wanted = tuple(reason.strip().upper() for reason in reasons.split(",") if reason.strip())
     if unknown := [reason for reason in wanted if reason not in set(DeadLetterReason)]:
@@ -112,8 +119,8 @@ def _selection(
     if not (wanted or since or until or message):
         raise ReplayError("say which ones: by --reasons, --from, --until or --message")
     place = Place.parse(message) if message else None
-    if place and place.topic not in INPUT_TOPICS:
-        raise ReplayError(f"no topic {place.topic!r} is read by the stream: {', '.join(INPUT_TOPICS)} are")
+    if place and place.topic not in topics:
+        raise ReplayError(f"no topic {place.topic!r} is read by the stream: {', '.join(topics)} are")
     return Selection(wanted, _utc(since), _utc(until), place, limit, again)
 
 
@@ -144,13 +151,14 @@ def main(
 
       python -m fraudstream.dead_letters.replay --message transactions/0/17
     """
-    selection = _selection(reasons, since, until, message, limit, again)
     settings = load_settings()
+    topics = input_topics(settings)
+    selection = _selection(reasons, since, until, message, limit, again, topics)
     with DeadLetterRows(settings) as rows:
         if dry_run:
             typer.echo(f"{preview(rows, selection, typer.echo)} would be sent; nothing was changed")
             return
-        sent = replay(rows, DeadLetterTopics(settings.kafka), selection, typer.echo)
+        sent = replay(rows, DeadLetterTopics(settings.kafka, topics), selection, typer.echo)
     typer.echo(f"{sent} sent again; Stream in Airflow's menu, or fraud.dead_letters, shows what is refused again")
 
 

@@ -23,12 +23,13 @@ ANSWER_SECONDS = 10.0
 class DeadLetterTopics:
     """The topics that the stream reads."""
 
-    def __init__(self, kafka: KafkaSettings) -> None:
+    def __init__(self, kafka: KafkaSettings, topics: Sequence[str] = INPUT_TOPICS) -> None:
         self._kafka = kafka.as_role(Role.REPLAY)
+        self._topics = topics
 
     def ends(self) -> Offsets:
         """End of each partition now. Raises KafkaUnavailableError."""
-        return kafka_offsets.latest(self._kafka, INPUT_TOPICS, ANSWER_SECONDS)
+        return kafka_offsets.latest(self._kafka, self._topics, ANSWER_SECONDS)
 
     def send(self, letters: Sequence[Letter]) -> dict[Place, int]:
         """Sends `letters`; the offset of each that Kafka acknowledged. The others may be in Kafka, or not."""

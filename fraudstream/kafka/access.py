@@ -1,12 +1,12 @@
 """Checks that Kafka lets us do our work, before the work begins."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient
 
-from fraudstream.kafka.acls import DISPENSABLE, RIGHTS, Operation, Resource, Right, missing
+from fraudstream.kafka.acls import DISPENSABLE, Operation, Resource, Right, missing, rights
 from fraudstream.kafka.errors import ClientErrors, KafkaRefusedError, KafkaUnavailableError, connected
 from fraudstream.settings.kafka import KafkaSettings, Role
 
@@ -42,29 +42,31 @@ def connect(kafka: KafkaSettings, seconds: float) -> tuple[AdminClient, ClientEr
             return admin, errors
 
 
-def check(kafka: KafkaSettings, role: Role, seconds: float, topics: Iterable[str] = ()) -> None:
+def check(
+    kafka: KafkaSettings, role: Role, seconds: float, topics: Iterable[str] = (), mapped: Sequence[str] = ()
+) -> None:
     """Raises KafkaRefusedError naming the first right that the role lacks; and as `connect` does.
 
     A topic that doesn't exist is no lack of a right, nor is one of `DISPENSABLE`. `topics` are those that matter;
-    empty: all.
+    empty: all. `mapped` are those of a shop's own form.
     """
     mine, wanted = kafka.as_role(role), set(topics)
-    needed = (right for right in RIGHTS[role] if right.operation not in DISPENSABLE)
-    rights = [right for right in needed if not wanted or right.name in wanted]
+    needed = (right for right in rights(role, mapped) if right.operation not in DISPENSABLE)
+    asked = [right for right in needed if not wanted or right.name in wanted]
     admin, errors = connect(mine, seconds)
     try:
-        for right in _lacking(admin, rights):
+        for right in _lacking(admin, asked):
             raise KafkaRefusedError(missing(role, right, mine))
     except (KafkaException, TimeoutError) as error:
         raise errors.explain(error) from error
 
 
-def problems(kafka: KafkaSettings, seconds: float) -> Iterator[str]:
+def problems(kafka: KafkaSettings, seconds: float, mapped: Sequence[str] = ()) -> Iterator[str]:
     """Rights that any of the roles lacks, a line each; what several roles have in common is said once."""
     told = set()
     for role in Role:
         try:
-            check(kafka, role, seconds)
+            check(kafka, role, seconds, mapped=mapped)
         except KafkaUnavailableError as error:
             if str(error) not in told:
                 told.add(str(error))
@@ -73,15 +75,14 @@ def problems(kafka: KafkaSettings, seconds: float) -> Iterator[str]:
                 return  # nobody answers: not the other roles, either
 
 
-def _lacking(admin: AdminClient, rights: Iterable[Right]) -> Iterator[Right]:
-    rights = list(rights)
-    on_topics = [right for right in rights if right.resource is Resource.TOPIC]
+def _lacking(admin: AdminClient, asked: Sequence[Right]) -> Iterator[Right]:
+    on_topics = [right for right in asked if right.resource is Resource.TOPIC]
     allowed = _allowed_on_topics(admin, {right.name for right in on_topics})
     for right in on_topics:
         operations = allowed[right.name]
         if operations is not None and right.operation not in operations:
             yield right
-    for right in rights:
+    for right in asked:
         if right.resource is Resource.GROUP and not _may_use_group(admin, right.name):
             yield right
 

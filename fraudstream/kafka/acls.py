@@ -5,7 +5,7 @@ broker with ACLs all read.
 """
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
@@ -62,8 +62,8 @@ OUTPUT_TOPICS = (
 )
 
 
-def _topics(operation: Operation, topics: Iterable[Topic]) -> tuple[Right, ...]:
-    return tuple(Right(Resource.TOPIC, topic.value, operation) for topic in topics)
+def _topics(operation: Operation, topics: Iterable[str]) -> tuple[Right, ...]:
+    return tuple(Right(Resource.TOPIC, str(topic), operation) for topic in topics)
 
 
 def _group(group: ConsumerGroup) -> tuple[Right, ...]:
@@ -92,6 +92,13 @@ RIGHTS: dict[Role, tuple[Right, ...]] = {
     ),
 }  # fmt: skip
 
+#: What roles do with a topic of a shop's own form (`fraudstream.messages.mapping.sources`).
+_OF_SOURCES = {
+    Role.STREAM: (Operation.READ, Operation.DESCRIBE_CONFIGS),
+    Role.REPLAY: (Operation.READ, Operation.WRITE),
+    Role.READER: (Operation.READ,),
+}
+
 #: Operations whose lack stops nobody: what they would show stays unchecked.
 DISPENSABLE = frozenset({Operation.DESCRIBE_CONFIGS})
 
@@ -107,6 +114,12 @@ _WHO = {
 }
 
 
+def rights(role: Role, mapped: Sequence[str] = ()) -> tuple[Right, ...]:
+    """The rights of a role, with those in the topics of a shop's own form, `mapped`."""
+    more = (_topics(operation, mapped) for operation in _OF_SOURCES.get(role, ()))
+    return RIGHTS[role] + tuple(right for given in more for right in given)
+
+
 def missing(role: Role, right: Right, kafka: KafkaSettings) -> str:
     """Message to somebody who has the role without the right."""
     return (
@@ -116,15 +129,18 @@ def missing(role: Role, right: Right, kafka: KafkaSettings) -> str:
     )
 
 
-def commands(kafka: KafkaSettings) -> Iterator[str]:
-    """Lines for a shell that grant every role its rights, by the `kafka-acls.sh` that ships with Kafka."""
-    for role, rights in RIGHTS.items():
+def commands(kafka: KafkaSettings, mapped: Sequence[str] = ()) -> Iterator[str]:
+    """Lines for a shell that grant every role its rights, by the `kafka-acls.sh` that ships with Kafka.
+
+    `mapped` are the topics of a shop's own form.
+    """
+    for role in RIGHTS:
         yield f"# {role}: {_WHO[role].replace('`', '')}"
-        for _, same in groupby(rights, lambda right: (right.resource, right.operation)):
+        for _, same in groupby(rights(role, mapped), lambda right: (right.resource, right.operation)):
             yield _command(kafka.as_role(role), list(same))
 
 
-def as_json(kafka: KafkaSettings) -> list[dict[str, str]]:
+def as_json(kafka: KafkaSettings, mapped: Sequence[str] = ()) -> list[dict[str, str]]:
     """The commands' rights for programs: one object a right, in Kafka's words."""
     return [
         {
@@ -135,24 +151,24 @@ def as_json(kafka: KafkaSettings) -> list[dict[str, str]]:
             "pattern_type": "LITERAL",
             "operation": right.operation.value,
         }
-        for role, rights in RIGHTS.items()
-        for right in rights
+        for role in RIGHTS
+        for right in rights(role, mapped)
     ]
 
 
 def table() -> str:
     """The rights, in Markdown."""
-    rows = [f"| `{role}` | {_WHO[role]} | {'; '.join(_cells(rights))} |" for role, rights in RIGHTS.items()]
+    rows = [f"| `{role}` | {_WHO[role]} | {'; '.join(_cells(given))} |" for role, given in RIGHTS.items()]
     return "\n".join(["| role | who | rights |", "| --- | --- | --- |", *rows, ""])
 
 
-def _cells(rights: Iterable[Right]) -> Iterator[str]:
-    for (resource, operation), same in groupby(rights, lambda right: (right.resource, right.operation)):
+def _cells(given: Iterable[Right]) -> Iterator[str]:
+    for (resource, operation), same in groupby(given, lambda right: (right.resource, right.operation)):
         yield f"{operation} on {resource} {', '.join(f'`{right.name}`' for right in same)}"
 
 
-def _command(kafka: KafkaSettings, rights: list[Right]) -> str:
+def _command(kafka: KafkaSettings, given: list[Right]) -> str:
     words = ["kafka-acls.sh", "--bootstrap-server", kafka.bootstrap, "--command-config", "admin.properties", "--add"]
-    words += ["--allow-principal", kafka.principal, "--operation", rights[0].operation]
-    words += [word for right in rights for word in (f"--{right.resource}", right.name)]
+    words += ["--allow-principal", kafka.principal, "--operation", given[0].operation]
+    words += [word for right in given for word in (f"--{right.resource}", right.name)]
     return " ".join(map(shlex.quote, words))

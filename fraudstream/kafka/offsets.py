@@ -9,7 +9,6 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPa
 from confluent_kafka.admin import AdminClient, ListOffsetsResultInfo, OffsetSpec
 
 from fraudstream.kafka.errors import ClientErrors, connected
-from fraudstream.messages.contracts import Topic
 from fraudstream.settings.kafka import KafkaSettings
 
 #: Topic and partition.
@@ -52,22 +51,22 @@ class AppendTimes:
         return {place: Appended(at.offset, at.timestamp) if at.offset >= 0 else None for place, at in found.items()}
 
 
-def earliest(kafka: KafkaSettings, topics: Iterable[Topic], seconds: float) -> Offsets:
+def earliest(kafka: KafkaSettings, topics: Iterable[str], seconds: float) -> Offsets:
     """The first offset that each partition still holds. Raises KafkaUnavailableError after `seconds`."""
     return _offsets(kafka, topics, OffsetSpec.earliest(), seconds)
 
 
-def latest(kafka: KafkaSettings, topics: Iterable[Topic], seconds: float) -> Offsets:
+def latest(kafka: KafkaSettings, topics: Iterable[str], seconds: float) -> Offsets:
     """The offset that each partition's next message will get. Raises KafkaUnavailableError after `seconds`."""
     return _offsets(kafka, topics, OffsetSpec.latest(), seconds)
 
 
-def topic_ids(kafka: KafkaSettings, topics: Iterable[Topic], seconds: float) -> dict[str, str]:
+def topic_ids(kafka: KafkaSettings, topics: Iterable[str], seconds: float) -> dict[str, str]:
     """Kafka's id of each topic that exists: another one when a topic was made anew. Raises KafkaUnavailableError."""
     with _asking(kafka) as admin:
         deadline = time.monotonic() + seconds
         known = admin.list_topics(timeout=seconds).topics
-        wanted = TopicCollection([topic.value for topic in topics if topic.value in known])
+        wanted = TopicCollection([str(topic) for topic in topics if topic in known])
         answers = admin.describe_topics(wanted, request_timeout=seconds)
         return {topic: str(answer.result(timeout=_left(deadline)).topic_id) for topic, answer in answers.items()}
 
@@ -77,15 +76,15 @@ def unread(ends: Offsets, reached: Offsets) -> int:
     return sum(max(0, end - reached.get(place, 0)) for place, end in ends.items())
 
 
-def _offsets(kafka: KafkaSettings, topics: Iterable[Topic], spec: OffsetSpec, seconds: float) -> Offsets:
+def _offsets(kafka: KafkaSettings, topics: Iterable[str], spec: OffsetSpec, seconds: float) -> Offsets:
     with _asking(kafka) as admin:
         deadline = time.monotonic() + seconds
         known = admin.list_topics(timeout=seconds).topics
         wanted = {
-            TopicPartition(topic.value, partition): spec
+            TopicPartition(str(topic), partition): spec
             for topic in topics
-            if topic.value in known
-            for partition in known[topic.value].partitions
+            if topic in known
+            for partition in known[topic].partitions
         }
         return {place: at.offset for place, at in _answers(admin, wanted, deadline).items()}
 

@@ -4,7 +4,7 @@ Whoever may not DESCRIBE_CONFIGS of a topic goes on unchecked, and is told: the 
 itself, and a gap between offsets fails its accounting, so that the check only says it sooner and better.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException
@@ -60,21 +60,24 @@ _WRITTEN = (
         f"a result may have {MIN_OUTPUT_BYTES} bytes, and one that Kafka doesn't take stops the job",
     ),
 )
-_RULES: Mapping[str, tuple[_Rule, ...]] = {
+_RULES: dict[str, tuple[_Rule, ...]] = {
     **{topic.value: _READ for topic in INPUT_TOPICS},
     **{topic.value: _WRITTEN for topic in OUTPUT_TOPICS},
 }
 
 
-def check(kafka: KafkaSettings, seconds: float) -> list[str]:
+def check(kafka: KafkaSettings, seconds: float, mapped: Sequence[str] = ()) -> list[str]:
     """Raises KafkaRefusedError naming the first setting of a topic with which the stream can't work.
+
+    `mapped` are the topics of a shop's own form, which are read as ours are.
 
     Returns a line on what couldn't be looked at; and raises as `access.connect` does. A topic that doesn't exist yet is
     somebody else's finding.
     """
     mine = kafka.as_role(Role.STREAM)
     admin, errors = access.connect(mine, seconds)
-    asked = [ConfigResource(ResourceType.TOPIC, name) for name in _RULES]
+    rules = _RULES | dict.fromkeys(mapped, _READ)
+    asked = [ConfigResource(ResourceType.TOPIC, name) for name in rules]
     hidden = []
     for resource, answer in admin.describe_configs(asked, request_timeout=_ANSWER_SECONDS).items():
         try:
@@ -88,15 +91,16 @@ def check(kafka: KafkaSettings, seconds: float) -> list[str]:
         except TimeoutError as error:
             raise errors.explain(error) from error
         else:
-            _judge(resource.name, {name: entry.value for name, entry in found.items()}, mine)
+            values = {name: entry.value for name, entry in found.items()}
+            _judge(resource.name, rules[resource.name], values, mine)
     if not hidden:
         return []
     lacking = Right(Resource.TOPIC, hidden[0], Operation.DESCRIBE_CONFIGS)
     return [f"the settings of {', '.join(hidden)} weren't checked: {missing(Role.STREAM, lacking, mine)}"]
 
 
-def _judge(topic: str, found: Mapping[str, str | None], kafka: KafkaSettings) -> None:
-    for rule in _RULES[topic]:
+def _judge(topic: str, rules: Sequence[_Rule], found: Mapping[str, str | None], kafka: KafkaSettings) -> None:
+    for rule in rules:
         value = found.get(rule.setting)
         if value is not None and not rule.is_right(value):
             raise KafkaRefusedError(

@@ -7,7 +7,7 @@ from psycopg import Connection
 from psycopg.rows import class_row
 
 #: Messages that a row of `fraud.stream_batches` or `fraud.stream_offsets` accounts for: one outcome each.
-MESSAGES = "(scored + browse_events + labels + dead_lettered + duplicates)"
+MESSAGES = "(scored + browse_events + labels + dead_lettered + duplicates + skipped)"
 #: Offsets that a row of `fraud.stream_offsets` has read; what a person gave up as lost was never read.
 READ = "(next_offset - first_offset - lost)"
 
@@ -15,7 +15,8 @@ _TOTALS = f"""
     SELECT coalesce(sum({READ}), 0)::bigint AS read, coalesce(sum(lost), 0)::bigint AS lost,
            coalesce(sum(scored), 0)::bigint AS scored, coalesce(sum(browse_events), 0)::bigint AS browse_events,
            coalesce(sum(labels), 0)::bigint AS labels, coalesce(sum(dead_lettered), 0)::bigint AS dead_lettered,
-           coalesce(sum(duplicates), 0)::bigint AS duplicates, coalesce(sum(flagged), 0)::bigint AS flagged,
+           coalesce(sum(duplicates), 0)::bigint AS duplicates, coalesce(sum(skipped), 0)::bigint AS skipped,
+           coalesce(sum(flagged), 0)::bigint AS flagged,
            coalesce(sum(late), 0)::bigint AS late
     FROM fraud.stream_offsets
 """  # noqa: S608 (constants)
@@ -35,8 +36,8 @@ _RATES = f"""
 class Totals:
     """Messages since the stream's first start.
 
-    `read` = `scored` + `browse_events` + `labels` + `dead_lettered` + `duplicates`; `lost` were given up unread;
-    `flagged` and `late` are among the scored.
+    `read` = `scored` + `browse_events` + `labels` + `dead_lettered` + `duplicates` + `skipped`; `lost` were given up
+    unread; `flagged` and `late` are among the scored.
     """
 
     read: int
@@ -46,6 +47,7 @@ class Totals:
     labels: int
     dead_lettered: int
     duplicates: int
+    skipped: int
     flagged: int
     late: int
 

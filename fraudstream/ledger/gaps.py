@@ -1,6 +1,6 @@
 """Gaps between the ledger's positions and what Kafka still holds."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -43,11 +43,12 @@ class Position:
 
 @dataclass(frozen=True)
 class KafkaView:
-    """The input topics as Kafka holds them: first offset, end, and id of the topic."""
+    """The input topics as Kafka holds them: first offset, end, and id of the topic. `topics` are those asked for."""
 
     begins: Offsets
     ends: Offsets
     ids: dict[str, str]
+    topics: Collection[str] = INPUT_TOPICS
 
 
 class Cause(Enum):
@@ -73,12 +74,13 @@ def positions(connection: Connection[Any]) -> list[Position]:
         return cursor.execute(_POSITIONS).fetchall()
 
 
-def look(kafka: KafkaSettings) -> KafkaView:
-    """Asks Kafka. Raises KafkaUnavailableError."""
+def look(kafka: KafkaSettings, topics: Collection[str]) -> KafkaView:
+    """Asks Kafka for the topics that the stream reads. Raises KafkaUnavailableError."""
     return KafkaView(
-        kafka_offsets.earliest(kafka, INPUT_TOPICS, ANSWER_SECONDS),
-        kafka_offsets.latest(kafka, INPUT_TOPICS, ANSWER_SECONDS),
-        kafka_offsets.topic_ids(kafka, INPUT_TOPICS, ANSWER_SECONDS),
+        kafka_offsets.earliest(kafka, topics, ANSWER_SECONDS),
+        kafka_offsets.latest(kafka, topics, ANSWER_SECONDS),
+        kafka_offsets.topic_ids(kafka, topics, ANSWER_SECONDS),
+        topics,
     )
 
 
@@ -87,7 +89,13 @@ def breaks(of: Iterable[Position], view: KafkaView) -> Iterator[Break]:
     for position in of:
         reached, place = position.next_offset, position.place
         current = view.ids.get(position.topic)
-        if place not in view.ends:
+        if position.topic not in view.topics:
+            text = (
+                f"{position} is read by no mapping any more, and the ledger is at offset {reached}: put its file back "
+                "into FRAUDSTREAM_SOURCES, where an idle topic costs nothing"
+            )
+            yield Break(position, Cause.GONE, text)
+        elif place not in view.ends:
             yield Break(position, Cause.GONE, f"{position} is gone from Kafka; the ledger is at offset {reached}")
         elif position.topic_id and current and current != position.topic_id:
             text = f"{position} has the id {current}, but the ledger read {position.topic_id}: the topic was made anew"

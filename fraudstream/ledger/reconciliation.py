@@ -23,7 +23,7 @@ from fraudstream.ledger import comparison, differences, figures, gaps, rotation
 from fraudstream.ledger.differences import Difference, open_differences
 from fraudstream.ledger.gaps import ANSWER_SECONDS, KafkaView
 from fraudstream.ledger.rotation import Round
-from fraudstream.messages.contracts import INPUT_TOPICS
+from fraudstream.messages.mapping.sources import input_topics
 from fraudstream.settings import Settings, load_settings
 from fraudstream.settings.kafka import Role
 from fraudstream.storage.connect import Postgres, PostgresUnavailableError, first_line, session
@@ -90,11 +90,11 @@ def reconcile(settings: Settings, *, whole: bool = False) -> Report:
     """Compares positions, the new batches, and the next slice of everything, or all of it when `whole`.
 
     All of Postgres is seen at one moment. Kafka's beginnings are asked before it and its ends after it, so that a
-    running stream makes no difference. Raises KafkaUnavailableError, or psycopg.Error.
+    running stream makes no difference. Raises KafkaUnavailableError, SourceError, or psycopg.Error.
     """
-    kafka = settings.kafka.as_role(Role.READER)
-    begins = kafka_offsets.earliest(kafka, INPUT_TOPICS, ANSWER_SECONDS)
-    ids = kafka_offsets.topic_ids(kafka, INPUT_TOPICS, ANSWER_SECONDS)
+    kafka, topics = settings.kafka.as_role(Role.READER), input_topics(settings)
+    begins = kafka_offsets.earliest(kafka, topics, ANSWER_SECONDS)
+    ids = kafka_offsets.topic_ids(kafka, topics, ANSWER_SECONDS)
     with session(settings, settings.postgres.reader, name="reconciliation", begins_with=BEGINS_WITH) as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         positions = gaps.positions(connection)
@@ -110,8 +110,8 @@ def reconcile(settings: Settings, *, whole: bool = False) -> Report:
         )
         if compared.ended(Round.HOURS):  # else it would read all rollups every few minutes
             report.found.extend(_counts(connection, totals.scored))
-    ends = kafka_offsets.latest(kafka, INPUT_TOPICS, ANSWER_SECONDS)
-    report.found += [_gap(found) for found in gaps.breaks(positions, KafkaView(begins, ends, ids))]
+    ends = kafka_offsets.latest(kafka, topics, ANSWER_SECONDS)
+    report.found += [_gap(found) for found in gaps.breaks(positions, KafkaView(begins, ends, ids, topics))]
     read = {position.place: position.next_offset for position in positions}
     report.unread = kafka_offsets.unread(ends, begins | read)
     return report

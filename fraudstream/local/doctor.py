@@ -11,10 +11,14 @@ import psutil
 from fraudstream import failpoints
 from fraudstream.errors import FraudstreamError
 from fraudstream.kafka import access as kafka_access
+from fraudstream.kafka.errors import KafkaUnavailableError
+from fraudstream.kafka.sources import missing_sources
 from fraudstream.local.install import environments
 from fraudstream.local.install.java import JavaError, find_java
 from fraudstream.local.leftovers import our_processes
 from fraudstream.local.parts import kafka, postgres
+from fraudstream.messages.mapping.sources import LiveSource, SourceError, read_sources
+from fraudstream.messages.mapping.sources import problems as source_problems
 from fraudstream.settings import Settings
 from fraudstream.storage import pooler
 
@@ -43,6 +47,7 @@ def find_problems(settings: Settings) -> Iterator[str]:
     yield from _disk(settings)
     yield from _namespaces(settings)
     yield from _failpoints(settings)
+    yield from source_problems(settings.sources)
     ours = our_processes(settings)
     if not ours:
         yield from _memory()
@@ -52,6 +57,8 @@ def find_problems(settings: Settings) -> Iterator[str]:
 def find_server_problems(settings: Settings) -> Iterator[str]:
     """Reasons why your own Kafka and Postgres can't be used, a line each."""
     yield from find_kafka_problems(settings)
+    if not settings.kafka.embedded:
+        yield from find_source_problems(settings)
     if not settings.postgres.embedded:
         yield from pooler.problems(settings)
 
@@ -59,7 +66,24 @@ def find_server_problems(settings: Settings) -> Iterator[str]:
 def find_kafka_problems(settings: Settings) -> Iterator[str]:
     """Reasons why your own Kafka can't be used, a line each."""
     if not settings.kafka.embedded:
-        yield from kafka_access.problems(settings.kafka, kafka.YOURS_SECONDS)
+        found = _readable_sources(settings)
+        yield from kafka_access.problems(settings.kafka, kafka.YOURS_SECONDS, [source.topic for source in found])
+
+
+def find_source_problems(settings: Settings) -> Iterator[str]:
+    """Sources whose topic isn't in Kafka, a line each. Without Kafka, which has to run by now, the reason."""
+    try:
+        yield from missing_sources(settings.kafka, _readable_sources(settings), kafka.YOURS_SECONDS)
+    except KafkaUnavailableError as error:
+        yield str(error)
+
+
+def _readable_sources(settings: Settings) -> tuple[LiveSource, ...]:
+    """None where a file is wrong, of which `find_problems` tells."""
+    try:
+        return read_sources(settings.sources)
+    except SourceError:
+        return ()
 
 
 def _platform() -> Iterator[str]:

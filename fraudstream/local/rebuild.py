@@ -6,6 +6,7 @@ from functools import partial
 from fraudstream.ledger import gaps, rebuild
 from fraudstream.ledger.rebuild import Plan, RebuildError
 from fraudstream.messages.contracts import QUERY
+from fraudstream.messages.mapping.sources import input_topics
 from fraudstream.settings import Settings
 from fraudstream.settings.kafka import Role
 from fraudstream.snapshots.folders import Snapshot, newest_usable
@@ -22,7 +23,8 @@ def run_rebuild(
     """
     find = partial(newest_usable, settings.paths.snapshots, PROFILE_LAYOUT, settings.shop.currency)
     with connect(settings, settings.postgres.writer, name="fraudctl rebuild", autocommit=True) as connection:
-        planned = rebuild.plan(connection, gaps.look(settings.kafka.as_role(Role.READER)), None if from_kafka else find)
+        view = gaps.look(settings.kafka.as_role(Role.READER), input_topics(settings))
+        planned = rebuild.plan(connection, view, None if from_kafka else find)
         for line in _describe(planned):
             tell(line)
         if planned.breaks and not accept_loss:

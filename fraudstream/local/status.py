@@ -17,7 +17,7 @@ from fraudstream.local import disks
 from fraudstream.local.parts.airflow_api import AirflowApi, AirflowApiError
 from fraudstream.local.parts.all import parts
 from fraudstream.local.supervisor import Supervisor, SupervisorError
-from fraudstream.messages.contracts import INPUT_TOPICS
+from fraudstream.messages.mapping.sources import SourceError, input_topics
 from fraudstream.settings import Settings
 from fraudstream.settings.kafka import Role
 from fraudstream.storage.connect import QUICK_SECONDS, PostgresUnavailableError, first_line, session
@@ -62,6 +62,7 @@ class Totals:
     dead_lettered: int | None = None
     late: int | None = None
     duplicate: int | None = None
+    skipped: int | None = None
     pending: int | None = None
     lost: int | None = None
 
@@ -151,6 +152,7 @@ def _totals(found: figures.Totals) -> Totals:
         dead_lettered=found.dead_lettered,
         late=found.late,
         duplicate=found.duplicates,
+        skipped=found.skipped,
         lost=found.lost,
     )
 
@@ -235,6 +237,6 @@ def _ledger(settings: Settings) -> _Ledger | str:
 def _end_offsets(settings: Settings) -> Offsets | str:
     """The end of every partition that the stream reads, or what is wrong."""
     try:
-        return kafka_offsets.latest(settings.kafka.as_role(Role.READER), INPUT_TOPICS, ANSWER_SECONDS)
-    except KafkaUnavailableError as error:
+        return kafka_offsets.latest(settings.kafka.as_role(Role.READER), input_topics(settings), ANSWER_SECONDS)
+    except (KafkaUnavailableError, SourceError) as error:
         return str(error)

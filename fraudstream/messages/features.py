@@ -82,8 +82,16 @@ def unpack(packed: Iterable[bytes], width: int) -> np.ndarray:
     return joined.reshape(-1, width)
 
 
+def place_number(topics: Sequence[str], topic: str, partition: int) -> int:
+    """The number of a topic's partition in a block of transactions of `topics`: the partition's own, if it is one."""
+    return partition * len(topics) + topics.index(topic)
+
+
 def pack_block(rows: Sequence[tuple[int, int, bytes]]) -> bytes:
-    """A micro-batch's packed features by partition and offset, at least one, as fraud.batch_features keeps them."""
+    """A micro-batch's packed features by place and offset, at least one, as fraud.batch_features keeps them.
+
+    A place is `place_number`'s.
+    """
     width = len(rows[0][2])
     return _WIDTH.pack(width) + b"".join(
         _PLACE.pack(partition, offset) + features for partition, offset, features in rows
@@ -91,7 +99,7 @@ def pack_block(rows: Sequence[tuple[int, int, bytes]]) -> bytes:
 
 
 def unpack_block(block: bytes) -> dict[tuple[int, int], bytes]:
-    """What `pack_block` was given, by partition and offset. Raises ValueError for a block that was cut."""
+    """What `pack_block` was given, by place and offset. Raises ValueError for a block that was cut."""
     (width,) = _WIDTH.unpack_from(block)
     size = _PLACE.size + width
     if (len(block) - _WIDTH.size) % size:

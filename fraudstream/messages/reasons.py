@@ -139,7 +139,7 @@ class DeadLetterReason(StrEnum):
 
     MAPPING_FAILED = (
         "MAPPING_FAILED",
-        "A value of a shop's own form can't be read as its mapping says; the detail names the field and its place.",
+        "A message of a shop's own form can't be read as its mapping says; the detail names the field and its place.",
         "amount (from `total`): 'abc' is not an amount",
         "Try `./fraudctl mapping check`; mend the mapping, then replay.",
     )

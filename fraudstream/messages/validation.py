@@ -1,7 +1,7 @@
 """Decodes what arrives from Kafka, or says why it can't be used. Pure: no clock or IO, so a replay decides the same."""
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -76,12 +76,24 @@ def decode(
         return explain_key(key, expected)
     if field := field_with_card_number(event):
         return Rejection(DeadLetterReason.CARD_NUMBER, f"`{field}` holds what passes for a card number")
+    return check_meaning(event, event_time, appended_ms, max_future) or event
+
+
+def check_meaning(event: Event, event_time: datetime, appended_ms: int, max_future: timedelta) -> Rejection | None:
+    """Why an event of the right form can't be used: an open word that is none, or a time that can't be."""
     name, known = _OPEN_WORDS[type(event)]
     word = getattr(event, name)
     if word is not None and word not in known and not _is_word(word):
         detail = f"`{name}` {word!r} isn't a word: characters that can't be shown, or spaces around it"
         return Rejection(DeadLetterReason.INVALID_VALUE, detail)
-    return _check_time(event_time.timestamp() * 1000, appended_ms, max_future) or event
+    ahead_ms = event_time.timestamp() * 1000 - appended_ms
+    if ahead_ms > max_future / _MILLISECOND:
+        detail = f"{_span(ahead_ms)} ahead of Kafka's clock; at most {max_future}"
+        return Rejection(DeadLetterReason.FUTURE_EVENT_TIME, detail)
+    if -ahead_ms > MAX_AGE / _MILLISECOND:
+        detail = f"{_span(-ahead_ms)} behind Kafka's clock; at most {MAX_AGE}"
+        return Rejection(DeadLetterReason.ANCIENT_EVENT_TIME, detail)
+    return None
 
 
 def bounded(appended_ms: int, now_ms: int) -> int:
@@ -94,17 +106,6 @@ def bounded(appended_ms: int, now_ms: int) -> int:
 
 def _is_word(text: str) -> bool:
     return text.isprintable() and text == text.strip()
-
-
-def _check_time(event_ms: float, appended_ms: int, max_future: timedelta) -> Rejection | None:
-    ahead_ms = event_ms - appended_ms
-    if ahead_ms > max_future / _MILLISECOND:
-        detail = f"{_span(ahead_ms)} ahead of Kafka's clock; at most {max_future}"
-        return Rejection(DeadLetterReason.FUTURE_EVENT_TIME, detail)
-    if -ahead_ms > MAX_AGE / _MILLISECOND:
-        detail = f"{_span(-ahead_ms)} behind Kafka's clock; at most {MAX_AGE}"
-        return Rejection(DeadLetterReason.ANCIENT_EVENT_TIME, detail)
-    return None
 
 
 def _span(milliseconds: float) -> timedelta:

@@ -122,7 +122,7 @@ RULES = (
         "query = %(query)s AND batch_id <= "
         "(SELECT max(batch_id) - %(kept)s FROM fraud.stream_batches WHERE query = %(query)s)",
         f"{_before('committed_at')} AND published_at IS NOT NULL",
-        _columns("scored", "late", "flagged", "browse_events", "labels", "dead_lettered", "duplicates"),
+        _columns("scored", "late", "flagged", "browse_events", "labels", "dead_lettered", "duplicates", "skipped"),
     ),
     _of_batches(
         "scored_transactions",

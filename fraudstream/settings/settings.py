@@ -258,6 +258,11 @@ class Settings(BaseSettings):
     software_dir: Path | None = Field(
         None, description="environments and jars, where an image holds them apart from the state; else in `var_dir`"
     )
+    sources: Path | None = Field(
+        None,
+        description="folder of mapping files, `*.toml`: topics that the stream reads in a shop's own form "
+        "([your-shop.md](your-shop.md#7-live)); none: only our own topics",
+    )
     kafka: KafkaSettings = KafkaSettings()
     postgres: PostgresSettings = PostgresSettings()
     stream: StreamSettings = StreamSettings()

@@ -86,7 +86,7 @@ METRICS = (
     _gauge("fraudstream_model_info", "1; which model versions score, and as what", "version", "status"),
 )
 
-_OUTCOMES = ("scored", "browse_events", "labels", "dead_lettered", "duplicates")
+_OUTCOMES = ("scored", "browse_events", "labels", "dead_lettered", "duplicates", "skipped")
 _DIFFERENCES = "SELECT count(*) FROM fraud.reconciliation_differences WHERE acknowledged_at IS NULL"
 _INCIDENTS = """
     SELECT severity, count(incident_id) FROM unnest(ARRAY['warning', 'critical']) AS severity

@@ -11,7 +11,7 @@ from cryptography import x509
 
 from fraudstream.kafka import offsets as kafka_offsets
 from fraudstream.ledger.figures import MESSAGES
-from fraudstream.messages.contracts import INPUT_TOPICS
+from fraudstream.messages.mapping.sources import input_topics
 from fraudstream.settings import Settings
 from fraudstream.settings.kafka import KafkaAccount, Role
 from fraudstream.snapshots.folders import newest_first
@@ -69,18 +69,21 @@ def ledger(connection: Postgres) -> list[Reading]:
 
 
 def lag(settings: Settings, connection: Postgres) -> list[Reading]:
-    """Messages of each input topic that the stream hasn't read. Raises KafkaUnavailableError, psycopg.Error."""
-    kafka = settings.kafka.as_role(Role.READER)
-    begins = kafka_offsets.earliest(kafka, INPUT_TOPICS, ANSWER_SECONDS)
+    """Messages of each input topic that the stream hasn't read.
+
+    Raises KafkaUnavailableError, SourceError, psycopg.Error.
+    """
+    kafka, topics = settings.kafka.as_role(Role.READER), input_topics(settings)
+    begins = kafka_offsets.earliest(kafka, topics, ANSWER_SECONDS)
     reached = {(topic, partition): offset for topic, partition, offset in connection.execute(_POSITIONS)}
-    ends = kafka_offsets.latest(kafka, INPUT_TOPICS, ANSWER_SECONDS)
+    ends = kafka_offsets.latest(kafka, topics, ANSWER_SECONDS)
     return [
         Reading(
             "lag",
-            topic.value,
+            topic,
             kafka_offsets.unread({place: end for place, end in ends.items() if place[0] == topic}, begins | reached),
         )
-        for topic in INPUT_TOPICS
+        for topic in topics
     ]
 
 

@@ -22,6 +22,7 @@ from fraudstream.ledger import figures, gaps, rebuild
 from fraudstream.ledger.gaps import KafkaView
 from fraudstream.ledger.rebuild import Plan
 from fraudstream.messages.contracts import QUERY, utc_time
+from fraudstream.messages.mapping.sources import input_topics
 from fraudstream.settings import Settings
 from fraudstream.settings.kafka import Role
 from fraudstream.snapshots import writing
@@ -92,7 +93,7 @@ def import_history(settings: Settings, path: Path, options: Options) -> bool:
                 _delete_interrupted(settings.paths.snapshots, connection)
                 return False
             # Refused here, before minutes of work; and again when that is done.
-            _plan(connection, gaps.look(settings.kafka.as_role(Role.READER)), options, None)
+            _plan(connection, gaps.look(settings.kafka.as_role(Role.READER), input_topics(settings)), options, None)
             if _delete_interrupted(settings.paths.snapshots, connection):
                 console.print(
                     "an import was interrupted before it counted: nothing of it is left, this one begins anew"
@@ -161,7 +162,7 @@ def _commit(settings: Settings, connection: Postgres, past: Past, rows: Rows, dr
             store.stage_rollups(connection, rows.windows)
             as_of_ms = newest_refresh(past.now_ms, settings.entity_risk.refresh_minutes)
             entity_risk.refresh(connection, utc_time(as_of_ms))
-            view = gaps.look(settings.kafka.as_role(Role.READER))
+            view = gaps.look(settings.kafka.as_role(Role.READER), input_topics(settings))
             # Late, since a rebuild would take a snapshot whose import was killed for a sound one.
             snapshot = writing.seal(draft, root / past.snapshot, _moment(settings, past))
             connection.execute(_EXCLUDE_COMMITS, (QUERY,))

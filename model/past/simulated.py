@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from fraudstream.kafka import offsets as kafka_offsets
 from fraudstream.ledger import figures
 from fraudstream.ledger.gaps import ANSWER_SECONDS
-from fraudstream.messages.contracts import INPUT_TOPICS
+from fraudstream.messages.mapping.sources import input_topics
 from fraudstream.settings import Settings
 from fraudstream.settings.kafka import Role
 from fraudstream.simulator.history import write_history
@@ -39,7 +39,8 @@ def is_empty(settings: Settings) -> bool:
     with session(settings, settings.postgres.reader, name="simulated past") as connection:
         if store.imported(connection) or figures.totals(connection).read:
             return False
-    return not any(kafka_offsets.latest(settings.kafka.as_role(Role.READER), INPUT_TOPICS, ANSWER_SECONDS).values())
+    reader = settings.kafka.as_role(Role.READER)
+    return not any(kafka_offsets.latest(reader, input_topics(settings), ANSWER_SECONDS).values())
 
 
 def plan(settings: Settings, end: datetime) -> HistoryPlan:

@@ -43,6 +43,8 @@ from fraudstream.messages.contracts import (
     Topic,
     Transaction,
 )
+from fraudstream.messages.mapping.live import event_of, live_decoder
+from fraudstream.messages.mapping.sources import read_sources
 from fraudstream.messages.refusal import Rejection
 from fraudstream.messages.validation import bounded, decode
 from fraudstream.settings import Settings, load_settings
@@ -226,7 +228,10 @@ def _tables(events: Iterator[Any], schema: type[msgspec.Struct]) -> Iterator[pa.
 
 
 def _events(settings: Settings, topic: Topic, period: Period) -> Iterator[Any]:
-    """The events of `topic` that Kafka appended in `period`, those that the stream accepts."""
+    """The events of `topic` that Kafka appended in `period`, those that the stream accepts.
+
+    With those of the shops' own topics of the same kind.
+    """
     max_future, now_ms = timedelta(seconds=settings.stream.max_future_seconds), round(time.time() * 1000)
     for message in retained_messages(settings, topic, period):
         value = message.value()
@@ -236,9 +241,18 @@ def _events(settings: Settings, topic: Topic, period: Period) -> Iterator[Any]:
                 yield event
         elif value is not None:
             yield _decode_truth(value)
+    for source in read_sources(settings.sources):
+        if source.own_topic is topic:
+            read = live_decoder(source.text).read
+            for message in retained_messages(settings, source.topic, period):
+                appended_ms = bounded(message.timestamp()[1], now_ms)
+                mapped = read(message.key(), message.value(), None, appended_ms, max_future)
+                found = event_of(mapped.fate, mapped.value, mapped.detail)
+                if found is not None and not isinstance(found, Rejection):
+                    yield found
 
 
-def retained_messages(settings: Settings, topic: Topic, period: Period) -> Iterator[Message]:
+def retained_messages(settings: Settings, topic: str, period: Period) -> Iterator[Message]:
     """The messages of `topic` that Kafka appended in `period` and still has. Raises CollectError when it is silent."""
     kafka = _account(settings)
     consumer: Consumer = connected(Consumer, kafka, kafka.consumer_config(ConsumerGroup.COLLECT))
@@ -271,7 +285,7 @@ def _account(settings: Settings) -> KafkaSettings:
     return settings.kafka.as_role(Role.READER)
 
 
-def _ranges(consumer: Consumer, topic: Topic, period: Period) -> dict[int, tuple[int, int]]:
+def _ranges(consumer: Consumer, topic: str, period: Period) -> dict[int, tuple[int, int]]:
     """The first offset and the one after the last, of each partition that has messages of `period`."""
     partitions = consumer.list_topics(topic, _TIMEOUT_SECONDS).topics[topic].partitions
     ends = {
@@ -283,7 +297,7 @@ def _ranges(consumer: Consumer, topic: Topic, period: Period) -> dict[int, tuple
     return {each: (starts[each], ends[each]) for each in partitions if starts[each] < ends[each]}
 
 
-def _first_offsets(consumer: Consumer, topic: Topic, ends: dict[int, int], since_ms: int) -> dict[int, int]:
+def _first_offsets(consumer: Consumer, topic: str, ends: dict[int, int], since_ms: int) -> dict[int, int]:
     """Each partition's first offset appended at `since_ms` or later; its end, where nothing is that new."""
     asked = [TopicPartition(topic, partition, since_ms) for partition in ends]
     found = consumer.offsets_for_times(asked, _TIMEOUT_SECONDS)

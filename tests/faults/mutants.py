@@ -30,8 +30,9 @@ FENCE = Mutation(
 )
 UNIQUE_KEY = Mutation(
     "spark_jobs/statements.py",
-    "ORDER BY transaction_id, ingest_time, kafka_partition, kafka_offset\nON CONFLICT (transaction_id) DO NOTHING\n",
-    "ORDER BY transaction_id, ingest_time, kafka_partition, kafka_offset\n",
+    "ORDER BY transaction_id, ingest_time, kafka_partition, kafka_offset, topic\n"
+    "ON CONFLICT (transaction_id) DO NOTHING\n",
+    "ORDER BY transaction_id, ingest_time, kafka_partition, kafka_offset, topic\n",
 )
 RANGE_CHECK = Mutation(
     "spark_jobs/ledger.py",

@@ -6,6 +6,8 @@ import msgspec
 
 from fraudstream.messages.card_numbers import field_with_card_number
 from fraudstream.messages.contracts import SCHEMA_VERSION, Event
+from fraudstream.messages.formats.errors import PayloadError
+from fraudstream.messages.formats.payloads import payload_decoder
 from fraudstream.messages.mapping.compiled import Fields, MappedRecords, UnmappableError
 from fraudstream.messages.mapping.fields import STRUCTS, Kind
 from fraudstream.messages.mapping.file import Mapping
@@ -14,19 +16,24 @@ from fraudstream.messages.refusal import Rejection, explain_fields, explain_synt
 
 
 class MappedDecoder:
-    """Decodes the JSON messages of one source. Pure, so that a replay decides the same."""
+    """Decodes the messages of one source. Pure, so that a replay decides the same."""
 
     def __init__(self, mapping: Mapping) -> None:
         self.kind = mapping.source.kind
         self._records = MappedRecords(mapping)
-        self._decode = msgspec.json.Decoder().decode
+        self._decode = payload_decoder(mapping.source)
 
     def decode(self, value: bytes) -> Event | Rejection | None:
-        """The event of a message; None when the mapping leaves it out."""
+        """The event of a message; None when the mapping leaves it out, or it has nothing to read.
+
+        One message is one event: a list of them is refused, since none of its parts could be counted by itself.
+        """
         try:
             record = self._decode(value)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            return explain_syntax(value, str(error))
+        except PayloadError as error:
+            return error.rejection
+        if record is None:
+            return None
         fields = mapped(self._records, record)
         return as_event(self.kind, fields) if isinstance(fields, dict) else fields
 

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 from fraudstream.storage.tables.schema import Money, Timestamp, created_at, metadata
@@ -30,7 +31,14 @@ batch_features = Table(
     metadata,
     Column("batch_id", BigInteger, primary_key=True),
     Column("feature_set", Text, nullable=False),
-    Column("features", LargeBinary, nullable=False, comment="of each transaction: partition, offset, float32 values"),
+    Column("features", LargeBinary, nullable=False, comment="of each transaction: place, offset, float32 values"),
+    Column(
+        "topics",
+        ARRAY(Text),
+        nullable=False,
+        server_default=text("'{transactions}'"),
+        comment="of the transactions; a place is its partition times their number, and the number of its topic",
+    ),
     comment="Features of micro-batches that aren't published yet: a row a batch, deleted once Kafka has them",
 )
 

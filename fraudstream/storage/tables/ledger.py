@@ -19,6 +19,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from fraudstream.storage.tables.schema import Timestamp, created_at, metadata
 
+SKIPPED = "left out by the mapping of a shop's own form, or without a value"
+
 stream_queries = Table(
     "stream_queries",
     metadata,
@@ -80,6 +82,7 @@ stream_batches = Table(
         server_default=text("false"),
         comment="whether its transactions' features went to Kafka, too",
     ),
+    Column("skipped", BigInteger, nullable=False, server_default="0", comment=SKIPPED),
     Index("stream_batches_unpublished_idx", "query", "batch_id", postgresql_where=text("published_at IS NULL")),
     Index(None, "committed_at"),
     comment="The ledger: a row a committed micro-batch",
@@ -102,8 +105,9 @@ stream_offsets = Table(
     Column("late", BigInteger, nullable=False, server_default="0", comment="among the scored"),
     Column("flagged", BigInteger, nullable=False, server_default="0", comment="among the scored"),
     Column("topic_id", Text, comment="Kafka's id of the topic, which changes when it is made anew"),
+    Column("skipped", BigInteger, nullable=False, server_default="0", comment=SKIPPED),
     CheckConstraint(
-        "next_offset - first_offset = scored + browse_events + labels + dead_lettered + duplicates + lost",
+        "next_offset - first_offset = scored + browse_events + labels + dead_lettered + duplicates + skipped + lost",
         name="accounting",
     ),
     comment="The accounting identity per partition, exact after every batch",

@@ -70,6 +70,7 @@ scored_transactions = Table(
     exchange_rate(),
     shop(),
     *decision_columns(),
+    Column("topic", Text, nullable=False, server_default="transactions", comment="that it came from"),
     CheckConstraint("fraud_score BETWEEN 0 AND 1", name="fraud_score"),
     CheckConstraint(_DECISION, name="decision"),
     Index(None, "batch_id"),
