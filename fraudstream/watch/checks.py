@@ -235,11 +235,11 @@ RULES = """
         SELECT document FROM fraud.policy_versions WHERE approved_at IS NOT NULL
         ORDER BY policy_version DESC LIMIT 1
     )
-    SELECT failure.rule, format('is switched off, since it failed: %%s; change its condition, or enable it again',
-                                left(error, 200))
-    FROM at_work CROSS JOIN jsonb_array_elements(jsonb_path_query_array(document, '$.rules[*]')) AS rule
-    JOIN fraud.rule_failures AS failure ON failure.rule = rule ->> 'name' AND condition = rule ->> 'condition'
-    WHERE rule ->> 'state' IN ('shadow', 'live')
+    SELECT rule, format('is switched off, since it failed: %%s; change its condition, or enable it again',
+                        left(error, 200))
+    FROM at_work CROSS JOIN jsonb_array_elements(jsonb_path_query_array(document, '$.rules[*]')) AS entries (entry)
+    JOIN fraud.rule_failures ON rule = entry ->> 'name' AND condition = entry ->> 'condition'
+    WHERE entry ->> 'state' IN ('shadow', 'live')
 """
 
 CHECKS = (

@@ -83,17 +83,17 @@ def test_later_alerts_are_added_and_an_hour_is_the_most_between_them(
 
 
 def test_an_old_alert_makes_no_incident_of_what_came_since(
-    settings: Settings, writer: Postgres, empty_tables: None
+    settings: Settings, writer: Postgres, owner: Postgres, empty_tables: None
 ) -> None:
     """Four alerts of a device, five days between them, and a new one of a hundred days before."""
     alerts(writer, "seldom", 4, device="d-1")
     apart = "event_time + (event_time - timestamptz '2026-03-01 12:00+00') * 7200"
-    writer.execute(f"UPDATE fraud.fraud_alerts SET event_time = {apart}")
+    owner.execute(f"UPDATE fraud.fraud_alerts SET event_time = {apart}")
     respond(settings)
     assert told(writer) == set()
     alerts(writer, "now", 1, device="d-1")
     alerts(writer, "old", 1, device="d-3")
-    writer.execute(
+    owner.execute(
         "UPDATE fraud.fraud_alerts SET event_time = event_time - interval '100 days' WHERE transaction_id = 'old1'"
     )
     assert (respond(settings).incidents, told(writer)) == ([], set())
