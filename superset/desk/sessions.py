@@ -122,7 +122,8 @@ def draw(transaction: Row, events: list[Row]) -> TimeLine:
     span = max((end - start).total_seconds(), 1.0)
 
     def place(moment: datetime) -> float:
-        return round(LEFT + 8 + (WIDTH - LEFT - RIGHT - 16) * (moment - start).total_seconds() / span, 1)
+        share = float((moment - start).total_seconds()) / span
+        return round(LEFT + 8 + (WIDTH - LEFT - RIGHT - 16) * share, 1)
 
     used = {_lane(one) for one in events}
     lanes = [lane for lane in LANES if lane in used]
