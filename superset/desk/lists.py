@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 
 from desk.database import Row, row, rows
 from desk.decisions import RefusedError
-from desk.transaction import cell
+from desk.transaction import cell_name
 
 DAYS = 30
 _ARE_THERE = "SELECT to_regclass('fraud.list_entries') IS NOT NULL AS there"
@@ -70,11 +70,10 @@ def add(connection: Connection, transaction: Row, name: str, me: str) -> None:
 
 def _entities(transaction: Row) -> dict[str, str]:
     """What of a transaction a list can hold, by kind."""
-    address = f"{cell(transaction['shipping_latitude'])}:{cell(transaction['shipping_longitude'])}"
     found = {
         "device": transaction["device_id"],
         "card": transaction["card_token"],
-        "address_cell": address,
+        "address_cell": cell_name(transaction),
         "customer": transaction["customer_id"],
     }
     return {kind: value for kind, value in found.items() if value}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy.engine import Connection
 
 from desk.database import Row, rows
-from desk.transaction import CELLS_PER_DEGREE, cell
+from desk.transaction import CELLS_PER_DEGREE, cell_name
 
 #: Purchases that each hop adds at most, of each kind of entity.
 HOPS = (40, 80)
@@ -164,8 +164,7 @@ def _places(
 
 def _entities(one: Row) -> list[tuple[str, str]]:
     """What a purchase may share with others, as kind and name."""
-    address = f"{cell(one['shipping_latitude'])}:{cell(one['shipping_longitude'])}"
-    found = [("device", one["device_id"]), ("card", one["card_token"]), ("address", address)]
+    found = [("device", one["device_id"]), ("card", one["card_token"]), ("address", cell_name(one))]
     return [(kind, str(name)) for kind, name in found if name]
 
 

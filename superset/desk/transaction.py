@@ -1,5 +1,6 @@
 """What an analyst sees of one transaction: itself, its customer's past, its relations, and what was done with it."""
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from desk.database import Row, row, rows
+from desk.words import place
 
 #: Earlier transactions that what is usual is told from, and that are listed.
 PAST_ROWS, SHOWN_ROWS = 500, 15
@@ -166,14 +168,15 @@ def read(connection: Connection, transaction_id: str) -> Seen | None:
 
 def _places(transaction: Row) -> dict[str, Any]:
     """Parameters by which relations are found: entities, and the edges of the address's cell."""
-    latitude, longitude = cell(transaction["shipping_latitude"]), cell(transaction["shipping_longitude"])
+    address = cell_of(transaction)
+    latitude, longitude = address or (math.nan, math.nan)  # no purchase lies within NaN
     return {
         "device": transaction["device_id"],
         "card": transaction["card_token"],
         "customer": transaction["customer_id"],
         "rules": transaction["matched_rules"],
         "at": transaction["event_time"],
-        "cell": f"{latitude}:{longitude}",
+        "cell": cell_name(transaction),
         "south": (latitude - 0.5) / CELLS_PER_DEGREE,
         "north": (latitude + 0.5) / CELLS_PER_DEGREE,
         "west": (longitude - 0.5) / CELLS_PER_DEGREE,
@@ -181,9 +184,19 @@ def _places(transaction: Row) -> dict[str, Any]:
     }
 
 
-def cell(degrees: float) -> int:
-    """The number of the cell of an address, along one of its coordinates."""
-    return int((degrees * CELLS_PER_DEGREE + 0.5) // 1)
+def cell_of(one: Row) -> tuple[int, int] | None:
+    """The cell of a purchase's address, north and east; None where the shop doesn't say where it is."""
+    degrees = one["shipping_latitude"], one["shipping_longitude"]
+    if None in degrees:
+        return None
+    north, east = (int((each * CELLS_PER_DEGREE + 0.5) // 1) for each in degrees)
+    return north, east
+
+
+def cell_name(one: Row) -> str | None:
+    """The same as lists and entity risk name it."""
+    found = cell_of(one)
+    return f"{found[0]}:{found[1]}" if found else None
 
 
 def _merged(related: list[Row]) -> list[Row]:
@@ -210,7 +223,7 @@ def usual(transaction: Row, past: list[Row]) -> list[tuple[str, str, bool]]:
         _amount(transaction, honest),
         _used(honest, "Device", "device_id", transaction["device_id"]),
         *([_used(honest, "Card", "card_token", transaction["card_token"])] if transaction["card_token"] else []),
-        _used(honest, "Ships to", "place", _place(transaction), _place),
+        _used(honest, "Ships to", "place", place(transaction) or None, place),
         _used(honest, "Paid by", "payment_method", transaction["payment_method"]),
     ]
 
@@ -234,17 +247,15 @@ def _amount(transaction: Row, past: list[Row]) -> tuple[str, str, bool]:
 
 def _used(past: list[Row], what: str, field: str, value: Any, of: Any = None) -> tuple[str, str, bool]:
     """How often a value was used before, and how many others were."""
+    if value is None:
+        return (what, "not known of this purchase", False)
     values = [of(one) if of else one[field] for one in past]
-    times, others = values.count(value), len({other for other in values if other is not None} - {value})
+    times, others = values.count(value), len({other for other in values if other} - {value})
     if times == 0:
         words = f"first time; {_many(len(values), 'earlier purchase')} with {_many(others, 'other')}"
         return (what, words, True)
     words = f"as in {times} of {_many(len(values), 'earlier purchase')}"
     return (what, words + (f"; {_many(others, 'other')} besides" if others else ""), False)
-
-
-def _place(one: Row) -> str:
-    return f"{one['shipping_city']}, {one['shipping_country']}"
 
 
 def _many(count: int, noun: str) -> str:

@@ -1,5 +1,6 @@
 """How pages say numbers, times and reasons."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -14,6 +15,11 @@ _SPLIT = "; usual: "
 def money(amount: Decimal | float, currency: str) -> str:
     """An amount with its currency, such as `1,234.50 EUR`."""
     return f"{amount:,.{_MINOR_UNITS.get(currency, 2)}f} {currency}"
+
+
+def place(one: Mapping[str, Any]) -> str:
+    """Where a purchase is shipped to, such as `Lyon, FR`, as far as that is known; empty: it isn't."""
+    return ", ".join(filter(None, (one["shipping_city"], one["shipping_country"])))
 
 
 def age(moment: datetime) -> str:
@@ -46,4 +52,12 @@ def because(verdict: str, code: str) -> str:
     return "" if code == "not_given" else REASONS.get(verdict, {}).get(code, code)
 
 
-FILTERS = {"clock": clock, "money": money, "age": age, "time": time, "reason": reason, "headline": headline}
+FILTERS = {
+    "clock": clock,
+    "money": money,
+    "place": place,
+    "age": age,
+    "time": time,
+    "reason": reason,
+    "headline": headline,
+}

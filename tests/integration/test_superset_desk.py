@@ -129,3 +129,19 @@ def test_a_dashboard_s_link_leads_to_the_alert(analyst: Person, writer: Postgres
     status, page = analyst.get(f"/desk/open/{code}")
     assert (status, "t/ü 1" in page) == (200, True)
     assert analyst.get("/desk/open/zz")[0] == 404
+
+
+@pytest.mark.usefixtures("empty_tables")
+def test_what_a_shop_does_not_send_is_left_out(analyst: Person, writer: Postgres, owner: Postgres) -> None:
+    """Only id, time, customer and amount are required of a transaction."""
+    add_alerts(writer, 11)
+    owner.execute("INSERT INTO fraud.lists (name, kind, created_by) VALUES ('addresses', 'address_cell', 'x')")
+    unknown = "shipping_city = NULL, shipping_country = NULL"
+    owner.execute(f"UPDATE fraud.fraud_alerts SET {unknown} WHERE transaction_id IN ('t1', 't11')")
+    columns = "items session_id payment_method card_token device_id shipping_fee shipping_latitude shipping_longitude"
+    nulls = ", ".join(f"{name} = NULL" for name in (*columns.split(), "ip_country"))
+    owner.execute(f"UPDATE fraud.scored_transactions SET {unknown}, {nulls} WHERE transaction_id IN ('t1', 't11')")
+    for page in ("/desk/", "/desk/alerts/t1", "/desk/alerts/t11", "/desk/alerts/t11/ring"):
+        status, shown = analyst.get(page)
+        assert (status, "None" in shown, "nan" in shown) == (200, False, False), page
+    assert "not known of this purchase" in analyst.get("/desk/alerts/t1")[1]

@@ -12,7 +12,7 @@ from fraudstream.messages.mapping.compiled import Fields, MappedRecords, Unmappa
 from fraudstream.messages.mapping.fields import STRUCTS, Kind
 from fraudstream.messages.mapping.file import Mapping
 from fraudstream.messages.reasons import DeadLetterReason
-from fraudstream.messages.refusal import Rejection, explain_fields, explain_syntax
+from fraudstream.messages.refusal import Rejection, explain_fields
 
 
 class MappedDecoder:
