@@ -141,7 +141,7 @@ def test_what_a_shop_does_not_send_is_left_out(analyst: Person, writer: Postgres
     columns = "items session_id payment_method card_token device_id shipping_fee shipping_latitude shipping_longitude"
     nulls = ", ".join(f"{name} = NULL" for name in (*columns.split(), "ip_country"))
     owner.execute(f"UPDATE fraud.scored_transactions SET {unknown}, {nulls} WHERE transaction_id IN ('t1', 't11')")
-    for page in ("/desk/", "/desk/alerts/t1", "/desk/alerts/t11", "/desk/alerts/t11/ring"):
+    for page in ("/desk/", "/desk/alerts/t1", "/desk/alerts/t11", "/desk/rings/t11"):
         status, shown = analyst.get(page)
         assert (status, "None" in shown, "nan" in shown) == (200, False, False), page
     assert "not known of this purchase" in analyst.get("/desk/alerts/t1")[1]
