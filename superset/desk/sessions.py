@@ -118,11 +118,12 @@ def missing(transaction: Row) -> str:
 def draw(transaction: Row, events: list[Row]) -> TimeLine:
     """The time line of `events`, which are in the order of their time."""
     bought: datetime = transaction["event_time"]
-    start, end = events[0]["event_time"], max(bought, events[-1]["event_time"])
+    start: datetime = events[0]["event_time"]
+    end: datetime = max(bought, events[-1]["event_time"])
     span = max((end - start).total_seconds(), 1.0)
 
     def place(moment: datetime) -> float:
-        share = float((moment - start).total_seconds()) / span
+        share = (moment - start).total_seconds() / span
         return round(LEFT + 8 + (WIDTH - LEFT - RIGHT - 16) * share, 1)
 
     used = {_lane(one) for one in events}
