@@ -117,7 +117,8 @@ def test_an_amount_without_a_rate_is_not_compared() -> None:
 
 def test_an_address_is_the_cell_of_entity_risk() -> None:
     assert transaction.CELLS_PER_DEGREE == CELLS_PER_DEGREE
-    assert [transaction.cell(degrees) for degrees in (48.85661, -0.00006, 0.00004)] == [488566, -1, 0]
+    for north, east, name in ((48.85661, -0.00006, "488566:-1"), (0.00004, 2.0, "0:20000"), (None, 2.0, None)):
+        assert transaction.cell_name({"shipping_latitude": north, "shipping_longitude": east}) == name
 
 
 # --- pictures and words -------------------------------------------------------------------------------------------

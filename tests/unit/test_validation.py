@@ -105,8 +105,10 @@ def test_bad_messages_are_refused_with_their_reason(bad: Bad) -> None:
 
 
 def test_every_reason_has_a_bad_message() -> None:
-    # The sink finds conflicts, in what was scored before; a mapping's source has formats of its own.
+    # The sink finds conflicts, in what was scored before, and the profiles' bucket who was erased; a mapping's source
+    # has formats of its own.
     assert {bad.reason for bad in BAD.values()} | {
+        DeadLetterReason.CUSTOMER_ERASED,
         DeadLetterReason.ID_CONFLICT,
         DeadLetterReason.MAPPING_FAILED,
         DeadLetterReason.NO_SCHEMA_REGISTRY_FRAME,
