@@ -22,6 +22,7 @@ from fraudstream.kafka.sources import missing_sources
 from fraudstream.ledger.reconciliation import reconcile
 from fraudstream.messages.contracts import Topic
 from fraudstream.messages.mapping.sources import input_topics, read_sources
+from fraudstream.messages.redaction import is_card_number
 from fraudstream.settings import ENV_PREFIX, Settings
 from model.serving.registry import ensure_pretrained
 from tests.streaming import Job, Postgres, Shop, StartJob, accounted, count, read_all, refusal
@@ -108,7 +109,8 @@ def shop(settings: Settings, database: Postgres) -> Shop:
 def order(number: int, state: str = "paid", **fields: Any) -> bytes:
     lines = [{"sku": f"p-{number}", "n": 1, "each": 1999}]
     content = {"no": number, "who": {"id": f"c-{number % 5}"}, "total": 1999, "money": "eur", "lines": lines}
-    at = round(datetime.now(UTC).timestamp() * 1000)
+    now = round(datetime.now(UTC).timestamp() * 1000)
+    at = next(ms for ms in range(now, 0, -1) if not is_card_number(str(ms)))  # which would be redacted
     return msgspec.json.encode({"state": state, "order": content | {"at": at} | fields})
 
 

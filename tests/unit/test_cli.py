@@ -93,6 +93,7 @@ def test_status_of_nothing_is_unhealthy_and_says_why(tmp_path: Path) -> None:
         "duplicate",
         "pending",
         "lost",
+        "skipped",
     }
 
 
