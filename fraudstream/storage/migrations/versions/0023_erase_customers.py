@@ -34,6 +34,7 @@ _KEPT = [
     "scored_at",
     "late",
     "ingest_time",
+    "topic",
     "kafka_partition",
     "kafka_offset",
     "batch_id",
@@ -161,7 +162,10 @@ BEGIN
             AND t.shipping_longitude BETWEEN (split_part(c, ':', 2)::float8 - 0.5) / 10000
                 AND (split_part(c, ':', 2)::float8 + 0.5) / 10000);
 
-    counts := fraud.erase_mentions(spellings || ids || devices || cards || cells, mark);
+    DELETE FROM fraud.session_events WHERE customer_id = customer;
+    GET DIAGNOSTICS touched = ROW_COUNT;
+    counts := fraud.erase_mentions(spellings || ids || devices || cards || cells, mark)
+        || jsonb_build_object('session_events', touched);
 
     -- A commit of the stream, and a step of retention, waits from here on.
     SET LOCAL lock_timeout = '30s';
