@@ -7,8 +7,8 @@ column, whose default is the same for all rows: it takes no longer on a filled d
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0024"
-down_revision = "0023"
+revision = "0023"
+down_revision = "0022"
 branch_labels = None
 depends_on = None
 
