@@ -22,13 +22,21 @@ _PLACE = {name: place for place, name in enumerate(FEATURE_NAMES)}
 
 
 def decide(
-    batch: pa.RecordBatch, features: np.ndarray, scores: np.ndarray, threshold: float, policy: LivePolicy | None
+    batch: pa.RecordBatch,
+    features: np.ndarray,
+    scores: np.ndarray,
+    threshold: float,
+    policy: LivePolicy | None,
+    currency: str,
 ) -> Decisions:
-    """Decides about the transactions of `batch` (Arrow, schema `OUTCOME`), of a model with `threshold`."""
+    """Decides about the transactions of `batch` (Arrow, schema `OUTCOME`), of a model with `threshold`.
+
+    `currency` is the shop's: of a transaction that names none, as it will be stored.
+    """
     is_fraud = scores >= threshold
     if policy is None:
         return without_policy(is_fraud)
-    return _evaluator().decide(policy, scores, threshold, _columns(batch, features, scores, is_fraud))
+    return _evaluator().decide(policy, scores, threshold, _columns(batch, features, scores, is_fraud, currency))
 
 
 @cache
@@ -37,7 +45,9 @@ def _evaluator() -> Evaluator:
     return Evaluator()
 
 
-def _columns(batch: pa.RecordBatch, features: np.ndarray, scores: np.ndarray, is_fraud: np.ndarray) -> ColumnOf:
+def _columns(
+    batch: pa.RecordBatch, features: np.ndarray, scores: np.ndarray, is_fraud: np.ndarray, currency: str
+) -> ColumnOf:
     """The columns that conditions may name; only those that one asks for are made."""
 
     @cache
@@ -53,6 +63,8 @@ def _columns(batch: pa.RecordBatch, features: np.ndarray, scores: np.ndarray, is
         if name == "address_cell":
             places = np.array([(event.shipping_latitude, event.shipping_longitude) for event in events()], float)
             return pa.array(shipping_addresses(places[:, 0], places[:, 1]), pa.string())
+        if name == "currency":
+            return pa.array([event.currency or currency for event in events()], pa.string())
         if name in TRANSACTION_COLUMNS:
             return pa.array([getattr(event, name) for event in events()], _ARROW.get(TRANSACTION_COLUMNS[name]))
         return pa.array(features[:, _PLACE[name]].astype(np.float32), from_pandas=True)

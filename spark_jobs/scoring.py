@@ -146,7 +146,7 @@ def score_batch(
         features = features_of(chosen, data)
         probabilities = champion.score(features)
         is_fraud = probabilities >= champion.threshold
-        decisions = decide(chosen, features, probabilities, champion.threshold, policy)
+        decisions = decide(chosen, features, probabilities, champion.threshold, policy, data.currency)
         decided = sink_columns(decisions, rows, batch.num_rows)
         shown = is_fraud | decisions.flagged
         explained = iter(champion.reasons(features[shown], data.currency))

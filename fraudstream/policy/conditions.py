@@ -49,6 +49,9 @@ _SYNTAX: frozenset[type[exp.Expression]] = frozenset(
         *(exp.Add, exp.Sub, exp.Mul, exp.Div, exp.IntDiv, exp.Mod, exp.Neg, exp.Cast, exp.TryCast, exp.DataType),
     }
 )
+_COMPARISONS = (
+    *(exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.NullSafeEQ, exp.NullSafeNEQ, exp.In, exp.Between),
+)
 _DIVISIONS = (exp.Div, exp.IntDiv, exp.Mod)
 _CAST_TO = ("DOUBLE", "BIGINT", "INT", "BOOLEAN", "VARCHAR", "TEXT")
 #: What people call syntax that they may have meant.
@@ -163,8 +166,27 @@ def _check(tree: exp.Expression, columns: Mapping[str, str], flags: set[str]) ->
                 node.set("this", exp.to_identifier(_column_name(node, columns), quoted=True))
         elif type(node) not in _SYNTAX and type(node) not in FUNCTIONS:
             raise ConditionError(_refusal(node))
-        for problem in _problems(node):
+        for problem in (*_problems(node), *_of_wrong_type(node, columns)):
             raise ConditionError(problem)
+
+
+def _of_wrong_type(node: exp.Expression, columns: Mapping[str, str]) -> Iterator[str]:
+    """A text that is compared with a bare number: DuckDB would read each text as a number, and fail at the first."""
+    if not isinstance(node, _COMPARISONS):
+        return
+    compared = list(node.iter_expressions())
+    texts = [
+        side.name for side in compared if isinstance(side, exp.Column) and columns.get(side.name.lower()) == "VARCHAR"
+    ]
+    numbers = [side.sql(dialect="duckdb") for side in compared if _is_number(side)]
+    if texts and numbers:
+        yield f"{texts[0].lower()} is a text: write '{numbers[0]}' in quotes"
+
+
+def _is_number(node: exp.Expression) -> bool:
+    while isinstance(node, exp.Paren | exp.Neg):
+        node = node.this
+    return isinstance(node, exp.Literal) and not node.is_string
 
 
 def _problems(node: exp.Expression) -> Iterator[str]:

@@ -17,7 +17,7 @@ COLUMNS = columns_with(FEATURE_NAMES)
 TIME = datetime(2026, 3, 1, 23, 30, tzinfo=UTC)
 EVENTS = [
     transaction(transaction_id="t-0", event_time="2026-03-02T01:30:00.000+02:00", amount=10.0),
-    transaction(transaction_id="t-1", card_token=None, payment_method="paypal"),
+    transaction(transaction_id="t-1", card_token=None, payment_method="paypal", currency=None),
 ]
 BATCH = pa.RecordBatch.from_pydict({"value": [as_bytes(event) for event in EVENTS]})
 FEATURES = np.arange(2 * len(FEATURE_NAMES), dtype=float).reshape(2, -1)
@@ -26,7 +26,7 @@ SCORES = np.array([0.25, 0.75])
 
 
 def test_each_declared_column_is_made_with_its_type() -> None:
-    column = _columns(BATCH, FEATURES, SCORES, SCORES >= 0.5)
+    column = _columns(BATCH, FEATURES, SCORES, SCORES >= 0.5, "CHF")
     assert {name: column(name).type for name in COLUMNS} == {name: ARROW_TYPES[kind] for name, kind in COLUMNS.items()}
     assert column("event_time").to_pylist()[0] == TIME.replace(tzinfo=None)
     assert column("card_token").to_pylist() == ["k-1", None]
@@ -34,6 +34,7 @@ def test_each_declared_column_is_made_with_its_type() -> None:
     assert column(FEATURE_NAMES[0]).to_pylist() == [0.0, None]
     assert column("address_cell").to_pylist() == ["473700:85400"] * 2
     assert column("score").to_pylist() == [0.25, 0.75]
+    assert column("currency").to_pylist() == ["EUR", "CHF"], "as it is stored"
 
 
 def test_what_was_decided_goes_to_the_sink_at_the_transactions_rows() -> None:
@@ -43,10 +44,10 @@ def test_what_was_decided_goes_to_the_sink_at_the_transactions_rows() -> None:
     ]
     compiled, _ = live_rules(Policy(rules=rules), COLUMNS, {}, {})
     policy = LivePolicy(3, Policy().thresholds, 0.0, compiled)
-    found = sink_columns(decide(BATCH, FEATURES, SCORES, 0.5, policy), np.array([1, 3]), 4)
+    found = sink_columns(decide(BATCH, FEATURES, SCORES, 0.5, policy, "CHF"), np.array([1, 3]), 4)
     assert found["decision"] == [None, "block", None, "review"]
     assert found["rule_matches"] == [None, b'[{"rule":"late","is_live":true,"changed":true}]', None, None]
     assert found["review_probability"] == [None] * 4
     assert b"Could not convert string 'd-1'" in found["rule_failures"][1]
-    without = sink_columns(decide(BATCH, FEATURES, SCORES, 0.5, None), np.array([0, 1]), 2)
+    without = sink_columns(decide(BATCH, FEATURES, SCORES, 0.5, None, "CHF"), np.array([0, 1]), 2)
     assert (without["decision"], without["rule_failures"]) == (["allow", "review"], [None, None])

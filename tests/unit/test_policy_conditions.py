@@ -71,6 +71,8 @@ def test_what_a_condition_says(engine: Engine, condition: str, expected: list[bo
         ("amount > (SELECT max(x) FROM read_csv('/etc/passwd'))", "a subquery isn't allowed"),
         ("EXISTS (FROM read_csv('/etc/passwd'))", "a subquery isn't allowed"),
         ("amount > 1; DROP TABLE batch", "leave out the semicolon"),
+        ("device_id = 5", "device_id is a text: write '5' in quotes"),
+        ("amount > 1 AND card_token NOT IN ('k', -4111)", "card_token is a text: write '-4111' in quotes"),
         ("amount / 0 > 1", "divides by zero"),
         ("amount % -(0.0) > 1", "divides by zero"),
         ("sum(amount) OVER () > 5", "isn't allowed"),
