@@ -174,7 +174,7 @@ def _of_wrong_type(node: exp.Expression, columns: Mapping[str, str]) -> Iterator
     """A text that is compared with a bare number: DuckDB would read each text as a number, and fail at the first."""
     if not isinstance(node, _COMPARISONS):
         return
-    compared = list(node.iter_expressions())
+    compared = list(cast(Iterator[exp.Expression], node.iter_expressions()))
     texts = [
         side.name for side in compared if isinstance(side, exp.Column) and columns.get(side.name.lower()) == "VARCHAR"
     ]
