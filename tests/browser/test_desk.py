@@ -11,8 +11,9 @@ from fraudstream.storage.connect import connect
 from tests.browser.charts import DRAWN_SECONDS, open_dashboard
 from tests.browser.planting import MARKUP
 
-#: The Dag backtest_rules runs every minute. The archive of a platform of minutes may still be empty.
-BACKTEST_SECONDS = 150
+#: The Dag backtest_rules runs every minute, and gives way to all else on a busy machine. The archive of a platform of
+#: minutes may still be empty.
+BACKTEST_SECONDS = 600
 ANSWERED = re.compile(r"tried it .* ago on|nothing is archived yet")
 PAGES = (
     ("queue", "/desk/"),
