@@ -1,4 +1,4 @@
-"""SQL expressions that the stream, the comparison of its books and retention share."""
+"""SQL expressions that several parts share: the stream, its books, retention, the sender of verdicts and the watch."""
 
 #: The key of `retired_transactions` for a row named `of`.
 ID_HASH = "encode(substring(sha256(convert_to({of}.transaction_id, 'UTF8')) FOR 16), 'hex')::uuid"
@@ -21,3 +21,9 @@ SHOP_AMOUNT = "round(amount * exchange_rate, 4)"
 SHOP_PRICE = "round(item.unit_price * exchange_rate, 4)"
 #: True for a row that a map can show.
 PLACED = "num_nulls(shipping_country, shipping_city, shipping_latitude, shipping_longitude) = 0"
+#: The verdicts that wait to be sent, due or not: one that a newer verdict took the place of isn't among them.
+WAITING_VERDICTS = """FROM fraud.analyst_verdicts v
+WHERE published_at IS NULL AND undone_at IS NULL AND verdict <> 'unsure' AND NOT EXISTS (
+    SELECT FROM fraud.analyst_verdicts newer
+    WHERE newer.transaction_id = v.transaction_id AND newer.revision > v.revision AND newer.undone_at IS NULL
+)"""

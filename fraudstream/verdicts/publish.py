@@ -25,6 +25,7 @@ from fraudstream.messages.contracts import Label, Topic, encode
 from fraudstream.settings import Settings, load_settings
 from fraudstream.settings.kafka import KafkaSettings, Role
 from fraudstream.storage.connect import Postgres, connect
+from fraudstream.storage.expressions import WAITING_VERDICTS
 
 #: So many are locked, sent and noted at a time.
 CHUNK = 500
@@ -33,20 +34,13 @@ SEND_SECONDS = 15
 #: How long a run waits for what becomes due: as long as a verdict can be undone.
 WAIT_SECONDS = 60.0
 
-_WAITS = """
-FROM fraud.analyst_verdicts v
-WHERE published_at IS NULL AND undone_at IS NULL AND verdict <> 'unsure' AND NOT EXISTS (
-    SELECT FROM fraud.analyst_verdicts newer
-    WHERE newer.transaction_id = v.transaction_id AND newer.revision > v.revision AND newer.undone_at IS NULL
-)
-"""
 _DUE = f"""
-SELECT verdict_id, transaction_id, verdict = 'fraud', decided_at {_WAITS} AND publish_after <= now()
+SELECT verdict_id, transaction_id, verdict = 'fraud', decided_at {WAITING_VERDICTS} AND publish_after <= now()
 ORDER BY publish_after, verdict_id LIMIT %s FOR UPDATE OF v SKIP LOCKED
 """
 _PUBLISHED = "UPDATE fraud.analyst_verdicts SET published_at = now() WHERE verdict_id = ANY(%s)"
 _SECONDS_TO_NEXT = f"""
-SELECT extract(epoch FROM min(publish_after) - now())::float8 {_WAITS} AND publish_after > now()
+SELECT extract(epoch FROM min(publish_after) - now())::float8 {WAITING_VERDICTS} AND publish_after > now()
 """  # noqa: S608 (constants)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from fraudstream.ledger.figures import MESSAGES
 from fraudstream.settings import Settings
+from fraudstream.storage.expressions import WAITING_VERDICTS
 
 
 class Severity(StrEnum):
@@ -208,17 +209,12 @@ BACKUP = _AGE.format(
     text="no backup is newer than %%s hours: run ./fraudctl backup",
     limit="backup_hours",
 )
-# One that a newer verdict took the place of isn't due: only what stands is sent.
-VERDICTS = """
+VERDICTS = f"""
     SELECT '', format('%%s verdicts are due and unsent, the oldest for %%s minutes: look at publish_verdicts',
                       count(*), round(extract(epoch FROM now() - min(publish_after)) / 60))
-    FROM fraud.analyst_verdicts AS due
-    WHERE published_at IS NULL AND undone_at IS NULL AND verdict <> 'unsure'
-      AND NOT EXISTS (SELECT FROM fraud.analyst_verdicts AS newer
-                      WHERE newer.transaction_id = due.transaction_id AND newer.revision > due.revision
-                        AND newer.undone_at IS NULL)
+    {WAITING_VERDICTS}
     HAVING min(publish_after) < now() - interval '10 minutes'
-"""
+"""  # noqa: S608 (constants)
 ARCHIVE = """
     WITH newest AS (SELECT coalesce(max(finished_at), '-infinity') AS at FROM fraud.archive_runs),
     waiting AS (
