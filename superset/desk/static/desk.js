@@ -66,3 +66,7 @@ document.addEventListener("keydown", (event) => {
 
 document.addEventListener("change", tell);
 if (rows.length) mark(0);
+
+// A refresh of the page's own head does nothing where the address ends in a fragment, as after a button in a section.
+const waiting = document.querySelector("[data-reload-seconds]");
+if (waiting) setTimeout(() => location.reload(), waiting.dataset.reloadSeconds * 1000);
