@@ -98,7 +98,7 @@ class Shop:
         self.send(Topic.TRANSACTIONS, key, as_bytes(transaction(**({"transaction_id": f"tx-{name}"} | who | fields))))
 
     def flush(self) -> None:
-        assert self._producer.flush(30) == 0
+        assert self._producer.flush(60) == 0
 
 
 def refusal(settings: Settings, job: Job) -> str:

@@ -87,7 +87,7 @@ def test_lag_is_what_kafka_has_and_the_ledger_has_not(settings: Settings, ledger
     for topic in INPUT_TOPICS:
         producer.produce(topic.value, b"{}", b"key")
     producer.produce(Topic.SIMULATION_TRUTH.value, b"{}", b"key")  # the stream never reads it
-    assert producer.flush(30) == 0
+    assert producer.flush(60) == 0
     found = status.collect(settings)
     assert found.stream.lag == found.totals.pending == len(INPUT_TOPICS)
 
