@@ -59,9 +59,9 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def models(history: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The same history trained on twice, with its features computed in two processes and in one."""
     folders = (tmp_path_factory.mktemp("first"), tmp_path_factory.mktemp("second"))
-    command = [PYTHON, "-m", "model.training.train", "--history", history, "--trials", "2"]
+    command = [PYTHON, "-m", "model.training.train", "--history", str(history), "--trials", "2"]
     for processes, folder in zip("21", folders, strict=True):
-        subprocess.run([*command, "--out", folder, "--processes", processes], cwd=PROJECT_DIR, check=True)
+        subprocess.run([*command, "--out", str(folder), "--processes", processes], cwd=PROJECT_DIR, check=True)
     return folders
 
 
