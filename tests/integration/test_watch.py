@@ -467,7 +467,7 @@ def test_the_task_opens_tells_and_closes(
     writer.execute("UPDATE fraud.reconciliation_differences SET acknowledged_at = now(), reason = 'mended'")
     watch(settings, tmp_path, hooks, FRAUDSTREAM_WATCH__QUIET_SECONDS="0")
     assert [str(found) for found in incidents.open_incidents(writer)] == [missed]
-    assert [(sent["type"], sent["title"].partition(": ")[0]) for sent in hooks.posted] == [
+    assert [(sent["type"], sent["title"].partition(": ")[0]) for _, sent in hooks.posted] == [
         ("warning", "Fraudstream, critical"),
         ("success", "Fraudstream, over"),
     ]
