@@ -26,7 +26,7 @@ from spark_jobs.ledger import LedgerError
 from spark_jobs.publisher import _messages
 from spark_jobs.schemas import SCORED
 from tests.messages import NOW, as_bytes, label, transaction
-from tests.streaming import become_driver
+from tests.streaming import become_driver as become_driver
 
 INGEST_MS = int(NOW.timestamp() * 1000) + 250
 Postgres = psycopg.Connection[Any]
