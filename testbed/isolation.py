@@ -40,11 +40,9 @@ KEPT_TABLES = (
 def isolated_settings(others: Mapping[str, str] = MappingProxyType({})) -> Iterator[Settings]:
     """Settings that touch nothing of the user's platform; also in `os.environ`, for child processes.
 
-    `others` are set besides, by their names in the environment. When `FRAUDSTREAM_TEST_KEEP` is set, the folder
-    with its logs stays.
+    `others` are set besides, by their names in the environment.
     """
     folder = Path(tempfile.mkdtemp(prefix="fraudstream-"))  # short: supervisord's socket lies in it
-    keep = os.environ.pop("FRAUDSTREAM_TEST_KEEP", "")
     shared = load_settings().paths
     for name in ("venvs", "jars"):
         (folder / name).symlink_to(getattr(shared, name))
@@ -63,8 +61,7 @@ def isolated_settings(others: Mapping[str, str] = MappingProxyType({})) -> Itera
     finally:
         os.environ.clear()
         os.environ.update(before)
-        if not keep:
-            delete(folder)
+        delete(folder)
 
 
 @contextmanager

@@ -13,8 +13,11 @@ import psycopg
 from confluent_kafka import Producer
 
 from fraudstream.jobs.jobs import jobs
+from fraudstream.ledger.gaps import KafkaView
 from fraudstream.messages.contracts import Topic, iso_milliseconds
 from fraudstream.settings import PROJECT_DIR, Settings
+from spark_jobs import fencing
+from spark_jobs.fencing import Driver, Found
 from tests.messages import as_bytes, browse_event, transaction
 from tests.polling import poll
 
@@ -98,7 +101,12 @@ class Shop:
         self.send(Topic.TRANSACTIONS, key, as_bytes(transaction(**({"transaction_id": f"tx-{name}"} | who | fields))))
 
     def flush(self) -> None:
-        assert self._producer.flush(30) == 0
+        assert self._producer.flush(60) == 0
+
+
+def become_driver(writer: Postgres, settings: Settings) -> Driver:
+    """Takes the query over in the ledger, as a start of the job does that finds neither checkpoint nor messages."""
+    return fencing.become_driver(writer, settings, Found(0, None, "nowhere"), lambda: KafkaView({}, {}, {}))
 
 
 def refusal(settings: Settings, job: Job) -> str:

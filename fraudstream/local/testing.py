@@ -21,15 +21,15 @@ LIGHT = ("unit",)
 #: Two suites at once hold up to 9 GiB, and the light ones 1; a machine with less runs one after the other.
 MEMORY_OF_LANES_GIB = 12
 GIB = 2**30
-#: Checks of the code itself: programs of the dev environment, each with its arguments.
-CHECKS = (
-    ("ruff", "check", "."),
-    ("ruff", "format", "--check", "."),
-    ("mypy",),
-    ("lint-imports",),
+#: Checks of the code itself, by their names: programs of the dev environment with their arguments, the longest first.
+CHECKS = {
+    "mypy": ("mypy",),
     # A test that doesn't import is told now, not when the suites before its own have run.
-    ("pytest", "--collect-only", "--quiet", "--quiet", *(f"tests/{suite}" for suite in SUITES)),
-)
+    "collection": ("pytest", "--collect-only", "--quiet", "--quiet", *(f"tests/{suite}" for suite in SUITES)),
+    "lint-imports": ("lint-imports",),
+    "ruff check": ("ruff", "check", "."),
+    "ruff format": ("ruff", "format", "--check", "."),
+}
 
 
 #: What `compose` asks of the machine, each with what its absence means.
@@ -47,8 +47,8 @@ class SuiteError(FraudstreamError):
 def run_tests(settings: Settings, suite: str, arguments: Sequence[str], tell: Callable[[str], None]) -> int:
     """Runs a suite, or the checks and then every suite, some at a time. Returns the first exit status that isn't 0.
 
-    A check that fails ends it; after a suite that fails, the others still run, since one run should tell all failures.
-    Raises SuiteError.
+    A check that fails ends it, when all checks have run; after a suite that fails, the others still run, since one run
+    should tell all failures. Raises SuiteError.
     """
     if suite != "all" and suite not in SUITES:
         raise SuiteError(f"no test suite {suite!r}: choose one of {', '.join(SUITES)}, or none for all")
@@ -72,17 +72,23 @@ def _keep_compiled_modules(settings: Settings) -> None:
 
 
 def _run_all(settings: Settings, arguments: Sequence[str], tell: Callable[[str], None]) -> int:
-    programs = settings.paths.python("dev").parent
-    for name, *rest in CHECKS:
-        if status := _run(settings, (str(programs / name), *rest), tell):
-            return status
     number = _lanes(tell)
+    if status := _run_checks(settings, number, tell):
+        return status
     plan = [
         lanes.Command(" ".join(suites), _pytest(settings, suites, arguments), number > 1 and set(suites) <= set(LIGHT))
         for suites in PLAN
     ]
     results = lanes.run_all(plan, number, settings.paths.project, settings.paths.logs / "tests", tell)
     tell("\n".join(map(str, results)))
+    return lanes.status_of(results)
+
+
+def _run_checks(settings: Settings, number: int, tell: Callable[[str], None]) -> int:
+    """Runs all checks, `number` at a time. Returns the first exit status that isn't 0."""
+    programs = settings.paths.python("dev").parent
+    checks = [lanes.Command(name, (str(programs / program), *rest)) for name, (program, *rest) in CHECKS.items()]
+    results = lanes.run_all(checks, number, settings.paths.project, settings.paths.logs / "checks", tell)
     return lanes.status_of(results)
 
 

@@ -3,7 +3,7 @@
 import json
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
@@ -14,12 +14,13 @@ from rich.table import Table
 from fraudstream.errors import told_in_one_line
 from fraudstream.settings import load_settings
 from fraudstream.static_data.currencies import rates_of
-from model.evaluate import classifier
 from model.evaluate.features import build
 from model.evaluate.history import History, read
 from model.evaluate.mapping import mapping_of
-from model.evaluate.metrics import Metrics, measure
 from model.evaluate.protocol import Protocol, Split, split
+
+if TYPE_CHECKING:
+    from model.evaluate.metrics import Metrics
 
 console = Console(stderr=True)
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -41,9 +42,12 @@ A mapping (docs/mapping.md) says what other names than the platform's and the Fr
 """
 
 
-def evaluate(history: History, protocol: Protocol, seed: int) -> tuple[Split, Metrics]:
+def evaluate(history: History, protocol: Protocol, seed: int) -> "tuple[Split, Metrics]":
     """Trains on the protocol's training period and measures on its test period. Raises ProtocolError."""
     parts = split(history, protocol)
+    from model.evaluate import classifier  # here: scikit-learn takes seconds, which a refusal needn't wait for
+    from model.evaluate.metrics import measure
+
     console.print(
         f"training {protocol.train_start} until {protocol.train_end}, labels known after {protocol.delay_days} days, "
         f"test {protocol.test_start} until {protocol.test_end}"
@@ -63,7 +67,7 @@ def evaluate(history: History, protocol: Protocol, seed: int) -> tuple[Split, Me
     return parts, metrics
 
 
-def _table(history: History, parts: Split, metrics: Metrics) -> Table:
+def _table(history: History, parts: Split, metrics: "Metrics") -> Table:
     table = Table(box=None, show_header=False)
     rows = {
         "AUC ROC": f"{metrics.auc_roc:.3f}",

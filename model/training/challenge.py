@@ -1,9 +1,12 @@
-"""Trains a challenger, compares and registers it: `python -m model.training.challenge --history DIR`."""
+"""Trains a challenger, compares and registers it: `python -m model.training.challenge --history DIR`.
+
+What scores and compares is imported where it is used, as in `model.training.train`.
+"""
 
 import json
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
@@ -13,11 +16,12 @@ from fraudstream.settings import Settings, load_settings
 from fraudstream.storage.connect import session
 from model.serving.artifact import ArtifactError
 from model.serving.registry import ModelVersion, champion, register
-from model.serving.scorer import Scorer
-from model.training.compare import CONFIDENCE, Comparison, compare
 from model.training.split import Split
 from model.training.train import console, options_from, read_histories, train_and_write
-from model.training.trainer import Trained
+
+if TYPE_CHECKING:
+    from model.training.compare import Comparison
+    from model.training.trainer import Trained
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -30,8 +34,11 @@ Examples:
 """
 
 
-def compare_with(model: ModelVersion, trained: Trained, splits: dict[str, Split], seed: int) -> Comparison:
+def compare_with(model: ModelVersion, trained: "Trained", splits: dict[str, Split], seed: int) -> "Comparison":
     """Compares on the test periods, which the challenger hasn't seen. Raises ArtifactError for an unusable champion."""
+    from model.serving.scorer import Scorer
+    from model.training.compare import compare
+
     scorer = Scorer.load(model.artifact)
     tests = [split.test for split in splits.values()]
     return compare(
@@ -43,8 +50,10 @@ def compare_with(model: ModelVersion, trained: Trained, splits: dict[str, Split]
     )
 
 
-def summary(trained: Trained, model: ModelVersion, found: Comparison | ArtifactError) -> str:
+def summary(trained: "Trained", model: ModelVersion, found: "Comparison | ArtifactError") -> str:
     """The comparison in Markdown, for the person who decides on promotion."""
+    from model.training.compare import CONFIDENCE
+
     version = trained.metadata.version
     if isinstance(found, ArtifactError):
         return f"**{version}** can't be compared: the champion can't be used with this code. {found}"
@@ -67,7 +76,7 @@ def summary(trained: Trained, model: ModelVersion, found: Comparison | ArtifactE
     )
 
 
-def challenge(settings: Settings, trained: Trained, splits: dict[str, Split], folder: Path, seed: int) -> str:
+def challenge(settings: Settings, trained: "Trained", splits: dict[str, Split], folder: Path, seed: int) -> str:
     """Compares, registers the model in `folder` as challenger, and returns the summary. Raises FraudstreamError."""
     with session(settings, settings.postgres.writer, name="model_challenge") as connection:
         current = champion(connection)

@@ -1,8 +1,12 @@
-"""Trains the fraud model on history directories: `python -m model.training.train --history DIR --out DIR`."""
+"""Trains the fraud model on history directories: `python -m model.training.train --history DIR --out DIR`.
+
+What fits, measures and draws is imported where it is used: each of the processes that compute features imports this
+module, too, and scikit-learn and matplotlib take it seconds.
+"""
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -11,15 +15,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from fraudstream.errors import told_in_one_line
 from fraudstream.settings import Settings, load_settings
 from model.serving.artifact import ARTIFACT_FILE, CARD_FILE, METADATA_FILE
-from model.training.card import model_card
 from model.training.dataset import build
 from model.training.errors import TrainingError
 from model.training.history import SERVED, HistoryFolder
-from model.training.plots import TITLES, draw
 from model.training.served import served_dataset
 from model.training.split import Split, split_by_time
 from model.training.thresholds import ThresholdRule
-from model.training.trainer import Options, Trained, train
+
+if TYPE_CHECKING:
+    from model.training.trainer import Options, Trained
 
 console = Console(stderr=True)
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -35,8 +39,11 @@ Examples:
 """
 
 
-def write(folder: Path, trained: Trained, splits: dict[str, Split]) -> None:
+def write(folder: Path, trained: "Trained", splits: dict[str, Split]) -> None:
     """Writes the model's folder; the metadata last, so that an interrupted write is noticed by its SHA-256."""
+    from model.training.card import model_card
+    from model.training.plots import TITLES, draw
+
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ARTIFACT_FILE).write_bytes(trained.artifact)
     truths = {name: split.test.truth for name, split in splits.items()}
@@ -80,8 +87,10 @@ def read_histories(histories: list[Path], processes: int) -> dict[str, Split]:
     return {path.name: read(path, processes, settings) for path in histories}
 
 
-def train_and_write(splits: dict[str, Split], out: Path, options: Options) -> Trained:
+def train_and_write(splits: dict[str, Split], out: Path, options: "Options") -> "Trained":
     """Trains, writes the model's folder and says how good it is. Raises FraudstreamError."""
+    from model.training.trainer import train
+
     with console.status("training") as status:
         trained = train(splits, options, status.update)
         write(out, trained, splits)
@@ -97,8 +106,10 @@ def train_and_write(splits: dict[str, Split], out: Path, options: Options) -> Tr
 
 def options_from(
     seed: int, trials: int, alerts_per_day: float | None = None, by_cost: bool = False, review_cost: float = 5.0
-) -> Options:
+) -> "Options":
     """The command line's options with the settings' capacity. Raises TrainingError when two exclude each other."""
+    from model.training.trainer import Options
+
     if by_cost and alerts_per_day is not None:
         raise TrainingError("--by-cost and --alerts-per-day both set the threshold: choose one")
     ratio = load_settings().stream.alert_capacity_ratio

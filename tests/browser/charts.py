@@ -19,6 +19,7 @@ CHARTS = {
     for board in _ASSETS
 }
 DRAWN_SECONDS = 120.0
+VIEWPORT = {"width": 1400, "height": 900}
 #: State of each chart, and the text that stands in the place of one that failed or is empty.
 _CHARTS = """
 charts => charts.map(chart => {

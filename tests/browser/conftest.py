@@ -11,6 +11,7 @@ from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 from fraudstream.local.parts import superset
 from fraudstream.settings import Settings
 from fraudstream.storage.connect import connect
+from tests.browser.charts import VIEWPORT
 from tests.browser.planting import MARKUP, PLANT
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -28,9 +29,9 @@ FLAGS = (
     "--disable-sync",
 )
 #: A page may take this long: a first sight of it, on two cores that two suites share.
-SEEN_MS = 30_000
+SEEN_MS = 60_000
+SIGN_IN_MS = 30_000
 SIGN_IN_TRIES = 4
-VIEWPORT = {"width": 1400, "height": 900}
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +57,7 @@ def sign_in(platform: Settings, browser: Browser, username: str) -> StorageState
         page.locator("input[name=password], #password").fill(superset.password_file(platform, username).read_text())
         page.keyboard.press("Enter")
         try:
-            page.wait_for_url(lambda url: "/login" not in url, timeout=SEEN_MS)
+            page.wait_for_url(lambda url: "/login" not in url, timeout=SIGN_IN_MS)
         except PlaywrightTimeoutError:
             continue
         return context.storage_state()

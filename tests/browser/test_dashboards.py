@@ -1,71 +1,22 @@
-"""The dashboards as a viewer sees them: drawn, without errors, and fresh."""
+"""The dashboards as a viewer meets them: fresh, without errors, and safe from what shoppers type."""
 
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BytesIO
 from itertools import pairwise
-from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
-from PIL import Image, ImageColor
 from playwright.sync_api import Page, Request, expect
 from psycopg.sql import SQL, Identifier
 
 from fraudstream.settings import Settings
 from fraudstream.storage import roles
 from fraudstream.storage.connect import connect
-from tests.browser.charts import CHART_DATA, CHARTS, DRAWN_SECONDS, open_dashboard, wait_until
+from tests.browser.charts import CHART_DATA, DRAWN_SECONDS, open_dashboard, wait_until
 from tests.browser.planting import MARKUP
 
 #: What a dashboard's answers may take on a machine that is shared.
 ANSWERED_SECONDS = 30.0
-LAND, SEA = (ImageColor.getrgb(color) for color in ("#f6f5f1", "#d6e4ee"))
-
-
-def near(color: tuple[int, ...], other: tuple[int, ...]) -> bool:
-    return math.dist(color[:3], other[:3]) < 12
-
-
-@pytest.mark.parametrize("slug", CHARTS)
-def test_every_chart_is_drawn(page: Page, platform: Settings, screenshots: Path, slug: str) -> None:
-    open_dashboard(page, platform, slug)
-    page.wait_for_load_state("networkidle")
-    page.screenshot(path=screenshots / f"{slug}.png")
-    overflowing = page.locator('[data-test="slice-container"]').evaluate_all(
-        "found => found.filter(e => e.scrollHeight > e.clientHeight + 1).map(e => e.innerText)"
-    )
-    assert overflowing == []
-
-
-@pytest.mark.parametrize("slug", CHARTS)
-def test_a_dashboard_fits_the_screen(page: Page, platform: Settings, slug: str) -> None:
-    open_dashboard(page, platform, slug)
-    last = page.locator('[data-test="dashboard-component-chart-holder"]').last.bounding_box()
-    assert last
-    assert last["y"] + last["height"] <= 900
-
-
-def test_the_map_shows_land_sea_and_fraud(page: Page, platform: Settings, screenshots: Path) -> None:
-    open_dashboard(page, platform, "fraud-monitor")
-    canvas = page.locator('[data-test-viz-type="deck_scatter"] canvas').first
-
-    def missing() -> list[str]:
-        image = Image.open(BytesIO(canvas.screenshot())).convert("RGB")
-        counted = image.getcolors(image.width * image.height) or []
-        share = dict.fromkeys(("land", "sea", "fraud"), 0)
-        for pixels, color in counted:
-            red, green, blue = color
-            share["land"] += pixels * near((red, green, blue), LAND)
-            share["sea"] += pixels * near((red, green, blue), SEA)
-            share["fraud"] += pixels * (red > green + 60 and red > blue + 40)
-        enough = {"land": 5_000, "sea": 5_000, "fraud": 30}
-        return [name for name, pixels in share.items() if pixels < enough[name]]
-
-    assert wait_until(page, lambda: not missing(), 90), missing()
-    page.screenshot(path=screenshots / "fraud-monitor.png")  # now with its tiles
 
 
 @dataclass
@@ -112,15 +63,6 @@ def test_charts_are_asked_again(page: Page, platform: Settings) -> None:
     assert done, (fraud.rounds, sales.rounds)
     fraud.check()
     sales.check()
-
-
-def test_nothing_is_loaded_from_elsewhere(page: Page, platform: Settings) -> None:
-    answered: list[str] = []
-    page.on("requestfinished", lambda request: answered.append(request.url))
-    open_dashboard(page, platform, "fraud-monitor")
-    ours = urlsplit(platform.superset_url).netloc
-    assert answered
-    assert [url for url in answered if urlsplit(url).scheme.startswith("http") and urlsplit(url).netloc != ours] == []
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from fraudstream.settings import Settings
 from fraudstream.storage.connect import connect
 from model.serving.artifact import METADATA_FILE
 from model.serving.registry import PRETRAINED
+from tests.browser.charts import VIEWPORT
 from tests.commands import fraudctl
 
 SEEN_MS = 60_000
@@ -29,9 +30,7 @@ def health(platform: Settings, browser: Browser) -> Iterator[Page]:
     """The page, open."""
     account = {"username": secrets.WEB_USER, "password": secrets.read(platform, "airflow_admin")}
     token = AirflowApi(platform)._send("POST", "/auth/token", account)["access_token"]
-    context = browser.new_context(
-        viewport={"width": 1400, "height": 900}, extra_http_headers={"Authorization": f"Bearer {token}"}
-    )
+    context = browser.new_context(viewport=VIEWPORT, extra_http_headers={"Authorization": f"Bearer {token}"})
     page = context.new_page()
     page.goto(f"{platform.airflow_url}/fraudstream/")
     expect(page.locator("#updated")).to_contain_text("updated", timeout=SEEN_MS)

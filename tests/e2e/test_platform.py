@@ -102,7 +102,7 @@ def test_a_bad_message_is_refused_and_the_good_one_behind_it_scored(platform: Se
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     good = transaction(transaction_id="tx-e2e", customer_id="c-e2e", event_time=now)
     producer.produce(Topic.TRANSACTIONS, as_bytes(good), b"c-e2e")
-    assert producer.flush(30) == 0
+    assert producer.flush(60) == 0
     stored = "SELECT 1 FROM fraud.scored_transactions WHERE transaction_id = 'tx-e2e'"
     poll(lambda: query(platform, stored), WAIT_SECONDS, "the good message")
     assert query(platform, "SELECT reason FROM fraud.dead_letters WHERE key = 'c-e2e'") == ("NOT_FINITE",)

@@ -11,10 +11,12 @@ from fraudstream.local.parts import kafka, postgres, superset
 from fraudstream.local.supervisor import Supervisor
 from fraudstream.settings import Settings
 from fraudstream.storage.connect import connect
+from spark_jobs import sink
+from spark_jobs.fencing import Driver
 from testbed.isolation import isolated_servers
 from tests.emptying import forget_the_stream, make_topics_anew
 from tests.person import Person
-from tests.streaming import Job, StartJob
+from tests.streaming import Job, StartJob, become_driver
 
 Postgres = psycopg.Connection[tuple[object, ...]]
 
@@ -105,6 +107,13 @@ def writer(settings: Settings) -> Iterator[Postgres]:
     """A connection with the streaming job's rights."""
     with connect(settings, settings.postgres.writer, autocommit=True) as connection:
         yield connection
+
+
+@pytest.fixture
+def driver(settings: Settings, writer: Postgres) -> Driver:
+    """The query's one driver, so that a test can commit as the streaming job does."""
+    sink.prepare(writer)
+    return become_driver(writer, settings)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def send(settings: Settings, events: Iterable[dict[str, Any]]) -> None:
     producer = Producer(settings.kafka.client_config())
     for event in events:
         producer.produce(Topic.BROWSE_EVENTS, as_bytes(event), event["customer_id"].encode())
-    assert producer.flush(30) == 0
+    assert producer.flush(60) == 0
 
 
 def browsing(prefix: str, count: int, customer: str = "c1", session: str = "s1", **fields: Any) -> list[dict[str, Any]]:

@@ -97,7 +97,7 @@ def expire(settings: Settings, *topics: Topic) -> None:
 def send_label(settings: Settings, **fields: Any) -> None:
     producer = Producer(settings.kafka.client_config())
     producer.produce(Topic.TRANSACTION_LABELS, as_bytes(label(**fields)), fields["transaction_id"].encode())
-    assert producer.flush(30) == 0
+    assert producer.flush(60) == 0
 
 
 def test_a_batch_is_published_with_the_features_that_it_committed_and_the_same_bytes_again(

@@ -27,8 +27,9 @@ from fraudstream.snapshots.folders import sha256_of
 from model.past.importing import Options, import_history
 from model.past.mapped import Files, import_mapped
 from spark_jobs import sink
-from tests.integration.test_sink import batch, become_driver, commit, dead, labelled, one, scored
+from tests.integration.test_sink import batch, commit, dead, labelled, one, scored
 from tests.messages import NOW
+from tests.streaming import become_driver
 
 Postgres = psycopg.Connection[Any]
 ALL = Period()

@@ -36,7 +36,8 @@ from model.past.mapped import Files, import_mapped
 from model.training.history import HistoryFolder
 from spark_jobs import fencing, sink, statements
 from spark_jobs.fencing import Found
-from tests.integration.test_sink import batch, become_driver, commit, labelled, one, scored
+from tests.integration.test_sink import batch, commit, labelled, one, scored
+from tests.streaming import become_driver
 
 Postgres = psycopg.Connection[Any]
 DAYS = 35

@@ -3,7 +3,6 @@
 import itertools
 import shutil
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +14,6 @@ from model.serving.artifact import ARTIFACT_FILE, read_metadata
 from model.serving.registry import PRETRAINED, ModelVersion, archive, ensure_pretrained, promote, register
 from testbed.models import renamed
 from tests.streaming import Job, Postgres, Shop, count
-
-SWAP_SECONDS = 10.0
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +49,9 @@ class Till:
         ).fetchone()
         return row or ("", None, False)
 
-    def until(self, version: str, challenger: str | None = None) -> float:
-        """Buys until these models score; returns how long that took, s."""
-        started = time.monotonic()
+    def until(self, version: str, challenger: str | None = None) -> None:
+        """Buys until these models score."""
         self._job.until(lambda: self.newest()[:2] == (version, challenger), f"{version} and {challenger}")
-        return time.monotonic() - started
 
 
 @pytest.fixture(scope="module")
@@ -81,13 +76,13 @@ def test_a_challenger_scores_in_shadow(settings: Settings, database: Postgres, t
     till.until(champion)
 
 
-def test_a_new_champion_scores_within_ten_seconds(
+def test_a_new_champion_scores_from_the_next_micro_batch_on(
     settings: Settings, database: Postgres, till: Till, job: Job, tmp_path: Path
 ) -> None:
     process = job.process.pid
     promote(database, registered(settings, database, tmp_path / "a", "promoted-1").version)
-    assert till.until("promoted-1") < SWAP_SECONDS
-    assert not count(  # the very next micro-batch took it
+    till.until("promoted-1")
+    assert not count(
         database,
         "SELECT count(*) FROM fraud.stream_batches b, fraud.model_versions v "
         "WHERE v.version = 'promoted-1' AND b.started_at > v.promoted_at AND b.model_version <> v.version",

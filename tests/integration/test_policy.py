@@ -12,7 +12,6 @@ from psycopg.errors import InsufficientPrivilege
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from fraudstream.ledger import comparison
-from fraudstream.ledger.gaps import KafkaView
 from fraudstream.messages.contracts import ScoredTransaction, Topic
 from fraudstream.policy import lists, reading, versions
 from fraudstream.policy.changes import Desk
@@ -25,10 +24,10 @@ from fraudstream.policy.reading import PolicyAtWork
 from fraudstream.settings import Settings
 from fraudstream.storage.connect import connect
 from model.features.columns import FEATURE_NAMES
-from spark_jobs import fencing, sink
+from spark_jobs import sink
 from spark_jobs.bucket import Kind as Fate
 from spark_jobs.checkpoint import OffsetRange
-from spark_jobs.fencing import Driver, Found
+from spark_jobs.fencing import Driver
 from spark_jobs.publisher import _messages
 from spark_jobs.schemas import SCORED
 from tests.faults import rollups
@@ -46,12 +45,6 @@ pytestmark = pytest.mark.usefixtures("empty_tables")
 def desk(writer: Postgres) -> Desk:
     lists.create(writer, "blocked", Kind.DEVICE, who="ann")
     return Desk(writer, COLUMNS, "ann")
-
-
-@pytest.fixture
-def driver(settings: Settings, writer: Postgres) -> Driver:
-    sink.prepare(writer)
-    return fencing.become_driver(writer, settings, Found(0, None, "nowhere"), lambda: KafkaView({}, {}, {}))
 
 
 def rule(name: str = "big", condition: str = "amount > 500", **more: Any) -> Rule:

@@ -176,7 +176,7 @@ def test_a_stopped_producer_leaves_nothing_unacknowledged(reader: Reader, tmp_pa
         process = subprocess.Popen([*SIMULATOR, "produce", "--rate", "500"], stdout=out, cwd=PROJECT_DIR)
         assert len(reader.read(1_000)) >= 1_000
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=60) == 0
         out.seek(0)
         sent, acknowledged, failed = counts(out.read())
     assert sent == acknowledged >= 1_000

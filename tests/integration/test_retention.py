@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 from fraudstream.ledger import figures, reconciliation, rotation
 from fraudstream.messages.contracts import Topic, iso_milliseconds
 from fraudstream.retention import tables, thinning
-from fraudstream.settings import Settings
 from fraudstream.settings.retention import RetentionSettings
-from spark_jobs import sink, statements
+from spark_jobs import statements
 from spark_jobs.fencing import Driver
-from tests.integration.test_sink import batch, become_driver, commit, dead, labelled, one, repeated, sales, scored
+from tests.integration.test_sink import batch, commit, dead, labelled, one, repeated, sales, scored
 from tests.messages import NOW
 
 Postgres = psycopg.Connection[Any]
@@ -26,12 +25,6 @@ KEEP = RetentionSettings()
 OLD = "interval '200 days'"
 
 pytestmark = pytest.mark.usefixtures("empty_tables")
-
-
-@pytest.fixture
-def driver(settings: Settings, writer: Postgres) -> Driver:
-    sink.prepare(writer)
-    return become_driver(writer, settings)
 
 
 @pytest.fixture

@@ -15,8 +15,9 @@ from spark_jobs.fencing import Driver
 from spark_jobs.ledger import BatchRecord
 from tests.faults import rollups
 from tests.integration.test_sink import batch as of_ranges
-from tests.integration.test_sink import become_driver, commit, labelled, repeated, scored
+from tests.integration.test_sink import commit, labelled, repeated, scored
 from tests.messages import NOW
+from tests.streaming import become_driver
 
 Postgres = psycopg.Connection[Any]
 Row = dict[str, Any]

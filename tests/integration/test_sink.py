@@ -14,34 +14,24 @@ import pyarrow as pa
 import pytest
 from pyspark.sql.pandas.types import to_arrow_schema
 
-from fraudstream.ledger.gaps import KafkaView
 from fraudstream.messages.contracts import ScoredTransaction, Topic
 from fraudstream.messages.features import pack
 from fraudstream.settings import Settings
 from model.features.columns import FEATURE_NAMES
-from spark_jobs import fencing, sink
+from spark_jobs import sink
 from spark_jobs.bucket import Kind
 from spark_jobs.checkpoint import OffsetRange
-from spark_jobs.fencing import Driver, FencedError, Found
+from spark_jobs.fencing import Driver, FencedError
 from spark_jobs.ledger import LedgerError
 from spark_jobs.publisher import _messages
 from spark_jobs.schemas import SCORED
 from tests.messages import NOW, as_bytes, label, transaction
+from tests.streaming import become_driver as become_driver
 
 INGEST_MS = int(NOW.timestamp() * 1000) + 250
 Postgres = psycopg.Connection[Any]
 
 pytestmark = pytest.mark.usefixtures("empty_tables")
-
-
-@pytest.fixture
-def driver(settings: Settings, writer: Postgres) -> Driver:
-    sink.prepare(writer)
-    return become_driver(writer, settings)
-
-
-def become_driver(writer: Postgres, settings: Settings) -> Driver:
-    return fencing.become_driver(writer, settings, Found(0, None, "nowhere"), lambda: KafkaView({}, {}, {}))
 
 
 def row(kind: Kind, topic: Topic, offset: int | None, **fields: Any) -> dict[str, Any]:

@@ -225,11 +225,11 @@ def until_times_are_taken(settings: Settings, shop: Shop, topic: Topic) -> None:
 
     def is_taken() -> bool:
         producer.produce(topic, b"{", timestamp=1, on_delivery=lambda _, sent: kinds.append(sent.timestamp()[0]))
-        producer.flush(30)
+        producer.flush(60)
         shop.sent[topic] += 1
         return kinds[-1] == TIMESTAMP_CREATE_TIME
 
-    poll(is_taken, 30, f"{topic} with the sender's times")
+    poll(is_taken, 60, f"{topic} with the sender's times")
 
 
 def decision_of(database: Postgres, name: str) -> tuple[object, ...]:

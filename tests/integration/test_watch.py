@@ -1,13 +1,12 @@
-"""The checks and incidents of watch_platform on a real Postgres: each check fires on its fault, and on nothing else."""
+"""Incidents, readings and metrics of watch_platform on a real Postgres, and the task as Airflow runs it."""
 
 import os
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from fraudstream.errors import UsageError
@@ -15,298 +14,12 @@ from fraudstream.settings import PROJECT_DIR, Settings
 from fraudstream.storage import roles
 from fraudstream.storage.connect import connect
 from fraudstream.watch import incidents, messages, metrics, readings
-from fraudstream.watch.checks import CHECKS, Fault, Severity, faults, parameters
+from fraudstream.watch.checks import Fault, Severity
 from fraudstream.watch.incidents import Incident
 from fraudstream.watch.readings import Reading
 from tests.commands import fraudctl
 from tests.hooks import Hooks, taken_hooks
-
-Postgres = psycopg.Connection[tuple[object, ...]]
-
-BATCH = """
-    INSERT INTO fraud.stream_batches (query, batch_id, epoch, offsets, scored, late, flagged, browse_events, labels,
-        dead_lettered, duplicates, model_version, static_version, started_at, committed_at, duration_ms, latencies_ms)
-    SELECT 'q', %(first)s + n, %(epoch)s, '{{}}', 10, 0, 1, 90, 0, {dead}, 0, 'm', 1, now(),
-           now() - {age} - n * interval '20 s', 100, ARRAY[100, 200, {p99}, 900]::float8[]
-    FROM generate_series(0, %(count)s - 1) AS n
-"""
-LETTERS = """
-    INSERT INTO fraud.dead_letters (topic, kafka_partition, kafka_offset, reason, detail, ingest_time, batch_id)
-    SELECT 'transactions', 0, %(offset)s + n, %(reason)s, 'of a test', now(), %(batch)s
-    FROM generate_series(1, %(count)s) AS n
-"""
-COUNTS = """
-    INSERT INTO fraud.fraud_counts (window_start, transactions, flagged, amount, flagged_amount, unpriced)
-    SELECT now() - {age} - n * interval '10 minutes', 100, {flagged}, 1000, 10, {unpriced}
-    FROM generate_series(0, {windows} - 1) AS n
-"""
-READINGS = """
-    INSERT INTO fraud.platform_readings (reading, place, at, value)
-    SELECT %(reading)s, %(place)s, now() - n * interval '2 minutes', %(value)s + n * %(step)s
-    FROM generate_series(0, %(count)s - 1) AS n
-"""
-DIFFERENCE = "INSERT INTO fraud.reconciliation_differences (key, text) VALUES ('k', 'batch 7: rows are missing')"
-LOST = """
-    INSERT INTO fraud.stream_lost_ranges (query, topic, kafka_partition, from_offset, until_offset, reason)
-    VALUES ('q', 'transactions', 1, 4, 9, 'expired')
-"""
-ARCHIVED = """
-    INSERT INTO fraud.archive_runs (transactions, labels, compared_from, compared_until, differences, finished_at)
-    VALUES (0, 0, 0, 0, 0, now() - interval '50 minutes')
-"""
-VERDICTS = """
-    WITH scored AS (
-        INSERT INTO fraud.scored_transactions
-        SELECT 't' || n, 's', 'c', now(), 20, 'EUR', '[]', 'card', NULL, NULL, 0, 0, 'Lyon', 'FR', 45.7, 4.8, 'FR', 'd',
-               0.9, true, 0.5, '[]', 'v1', now(), false, now(), 0, n, 1, false FROM generate_series(1, 2) AS n
-    )
-    INSERT INTO fraud.analyst_verdicts (transaction_id, revision, verdict, reason_code, decided_by, publish_after)
-    VALUES ('t1', 1, 'fraud', 'other', 'ana', now() - interval '20 minutes'),
-           ('t1', 2, 'honest', 'other', 'ana', now() - interval '5 minutes'),
-           ('t2', 1, 'unsure', 'other', 'ana', now() - interval '20 minutes')
-"""
-POLICY = """
-    INSERT INTO fraud.policy_versions (policy_version, author, approved_at, comment, document)
-    VALUES (1, 'ana', now(), 'of a test', %(document)s::jsonb)
-"""
-RULES = '{"rules": [{"name": "big", "condition": "amount > 9", "action": "review", "state": "live"}]}'
-FAILURE = """
-    INSERT INTO fraud.rule_failures (rule, condition, policy_version, error)
-    VALUES ('big', %(condition)s, 1, 'out of range')
-"""
-GIB = 2**30
-
-
-class Platform:
-    """A platform's rows within a transaction that is rolled back."""
-
-    def __init__(self, connection: Postgres, settings: Settings) -> None:
-        self.connection = connection
-        self._limits = parameters(settings)
-
-    def run(self, statement: str, **values: object) -> None:
-        """Changes the tables, as their owner."""
-        self.connection.execute("SET LOCAL ROLE fraud_owner")
-        self.connection.execute(statement.encode(), values or None)
-
-    def batches(self, first: int, count: int, age: str = "interval '0'", epoch: int = 1, **fields: int) -> None:
-        """Batches every 20 s, the newest of them so old."""
-        statement = BATCH.format(age=age, dead=fields.get("dead", 0), p99=fields.get("p99", 400))
-        self.run(statement, first=first, count=count, epoch=epoch)
-
-    def counts(self, windows: int, age: str, flagged: int = 2, unpriced: int = 0) -> None:
-        """Windows of 10 minutes, the newest of them so old."""
-        self.run(COUNTS.format(age=age, flagged=flagged, unpriced=unpriced, windows=windows))
-
-    def reading(self, reading: str, value: float, place: str = "", step: float = 0, count: int = 1) -> None:
-        """Readings every 2 minutes, the newest now; each older one was higher by `step`."""
-        self.run(READINGS, reading=reading, place=place, value=value, step=step, count=count)
-
-    def be_well(self) -> None:
-        """Ten minutes of batches, and a day before; books, disks and files as they should be; a quiet week."""
-        self.run(
-            "INSERT INTO fraud.stream_queries (query, epoch, driver, started_at, heartbeat_at) "
-            "VALUES ('q', 1, 'd', now() - interval '9 days', now())"
-        )
-        self.batches(1000, 30)
-        self.batches(10, 3, "interval '20 hours'")
-        self.run(LETTERS, offset=0, reason="malformed", batch=11, count=5)
-        self.run(LETTERS, offset=10, reason="malformed", batch=1001, count=5)
-        self.counts(8 * 24 * 6, "interval '1 minute'")
-        self.run("INSERT INTO fraud.reconciliations VALUES (now(), 1, 1, 0, 0, '{}')")
-        for topic in ("transactions", "browse-events"):
-            self.reading("lag", 40, topic, count=10)
-        self.reading("disk_free_bytes", 90 * GIB, "/data", step=0.001 * GIB, count=100)
-        self.reading("certificate_days", 90, "/ca.pem")
-        self.reading("secret_days", 20, "fraud_writer")
-        self.reading("snapshot_hours", 10)
-        self.run(ARCHIVED)
-
-    def forget(self, reading: str) -> None:
-        """Deletes what was read of it."""
-        self.run("DELETE FROM fraud.platform_readings WHERE reading = %(reading)s", reading=reading)
-
-    def faults(self) -> dict[str, Fault]:
-        """What the checks find, with the reader's rights, by check and subject."""
-        self.connection.execute("SET LOCAL ROLE fraud_reader")
-        found: list[Fault] = []
-        for check in CHECKS:
-            found += faults(check, self.connection.execute(check.sql.encode(), self._limits).fetchall())
-        return {f"{fault.source} {fault.subject}".strip(): fault for fault in found}
-
-
-@pytest.fixture
-def platform_rows(owner: Postgres, settings: Settings, empty_tables: None) -> Iterator[Platform]:
-    """A platform that is well."""
-    with owner.transaction(force_rollback=True):
-        made = Platform(owner, settings)
-        made.be_well()
-        yield made
-
-
-def silence(platform: Platform) -> None:
-    platform.run("DELETE FROM fraud.stream_batches WHERE committed_at > now() - interval '5 minutes'")
-
-
-def slow(platform: Platform) -> None:
-    platform.run("UPDATE fraud.stream_batches SET latencies_ms[3] = 12000 WHERE batch_id >= 1000")
-
-
-def lag(platform: Platform) -> None:
-    platform.forget("lag")
-    platform.reading("lag", 60_000, "transactions", count=4)
-
-
-def starts(platform: Platform) -> None:
-    platform.run("UPDATE fraud.stream_batches SET epoch = batch_id WHERE batch_id BETWEEN 1000 AND 1006")
-
-
-def books(platform: Platform) -> None:
-    platform.run(DIFFERENCE)
-
-
-def reconciliation(platform: Platform) -> None:
-    platform.run("UPDATE fraud.reconciliations SET at = now() - interval '45 minutes'")
-
-
-def reasons(platform: Platform) -> None:
-    platform.run(LETTERS, offset=20, reason="unknown_version", batch=1001, count=2)
-
-
-def refused(platform: Platform) -> None:
-    platform.run("UPDATE fraud.stream_batches SET dead_lettered = 3 WHERE batch_id >= 1000")
-
-
-def unpriced(platform: Platform) -> None:
-    platform.run("UPDATE fraud.fraud_counts SET unpriced = 1 WHERE window_start > now() - interval '5 minutes'")
-
-
-def lost(platform: Platform) -> None:
-    platform.run(LOST)
-
-
-def flagged(platform: Platform) -> None:
-    platform.run("UPDATE fraud.fraud_counts SET flagged = 7 WHERE window_start > now() - interval '1 hour'")
-
-
-def disk(platform: Platform) -> None:
-    platform.forget("disk_free_bytes")
-    platform.reading("disk_free_bytes", 20 * GIB, "/data", step=0.1 * GIB, count=100)
-
-
-def certificates(platform: Platform) -> None:
-    platform.reading("certificate_days", 3, "/client.pem")
-
-
-def secrets(platform: Platform) -> None:
-    platform.reading("secret_days", 500, "fraud_reader")
-
-
-def snapshot(platform: Platform) -> None:
-    platform.forget("snapshot_hours")
-    platform.batches(1, 1, "interval '40 hours'")
-
-
-def verdicts(platform: Platform) -> None:
-    platform.run(VERDICTS)
-    platform.run("UPDATE fraud.analyst_verdicts SET undone_at = now() WHERE revision = 2")
-
-
-def archive(platform: Platform) -> None:
-    platform.run("DELETE FROM fraud.archive_runs")
-    platform.batches(20, 1, "interval '4 hours'")
-
-
-def rules(platform: Platform) -> None:
-    platform.run(POLICY, document=RULES)
-    platform.run(FAILURE, condition="amount > 9")
-
-
-@pytest.mark.parametrize(
-    ("make", "found"),
-    [
-        (silence, "silence"),
-        (slow, "slow"),
-        (lag, "lag"),
-        (starts, "starts"),
-        (books, "books"),
-        (reconciliation, "reconciliation"),
-        (reasons, "reasons unknown_version"),
-        (refused, "refused"),
-        (unpriced, "unpriced"),
-        (lost, "lost transactions/1"),
-        (flagged, "flagged"),
-        (disk, "disk /data"),
-        (certificates, "certificates /client.pem"),
-        (secrets, "secrets fraud_reader"),
-        (snapshot, "snapshot"),
-        (verdicts, "verdicts"),
-        (archive, "archive"),
-        (rules, "rules big"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_a_check_fires_on_its_fault_and_no_other_does(
-    platform_rows: Platform, make: Callable[[Platform], None], found: str
-) -> None:
-    assert platform_rows.faults() == {}
-    make(platform_rows)
-    assert set(platform_rows.faults()) == {found}
-
-
-def test_a_platform_that_just_started_has_no_fault(owner: Postgres, settings: Settings, empty_tables: None) -> None:
-    with owner.transaction(force_rollback=True):
-        fresh = Platform(owner, settings)
-        assert fresh.faults() == {}
-        fresh.run(
-            "INSERT INTO fraud.stream_queries (query, epoch, driver, started_at, heartbeat_at) "
-            "VALUES ('q', 1, 'd', now() - interval '20 s', now())"
-        )
-        fresh.reading("lag", 900, "transactions")
-        assert fresh.faults() == {}
-
-
-@pytest.mark.parametrize("before", [0, 7], ids=["nothing waited before", "what waited before was committed"])
-def test_a_message_that_was_just_read_is_no_silence(platform_rows: Platform, before: int) -> None:
-    """A quiet shop: its newest batch is old, and what waits came a moment ago."""
-    platform_rows.run("DELETE FROM fraud.stream_batches WHERE committed_at > now() - interval '5 minutes'")
-    if before:
-        platform_rows.batches(1100, 1, "interval '90 s'")
-    platform_rows.run(
-        "UPDATE fraud.platform_readings SET value = CASE WHEN at = now() THEN 1 ELSE %(before)s END "
-        "WHERE reading = 'lag'",
-        before=before,
-    )
-    assert platform_rows.faults() == {}
-
-
-def test_what_a_newer_one_took_the_place_of_is_no_fault(platform_rows: Platform) -> None:
-    """A verdict that was revised, and a rule whose condition was changed after it had failed."""
-    platform_rows.run(VERDICTS)
-    platform_rows.run(POLICY, document=RULES)
-    platform_rows.run(FAILURE, condition="amount > 'a'")
-    assert platform_rows.faults() == {}
-
-
-def test_the_text_of_a_fault_says_how_much(platform_rows: Platform) -> None:
-    for make in (disk, flagged, lost, refused):
-        make(platform_rows)
-    told = {name: fault.text for name, fault in platform_rows.faults().items()}
-    assert told["disk /data"] == "20.0 GiB are free, and full in 6.7 hours, as it fills now"
-    assert told["flagged"].startswith("7.00 percent of the newest hour's transactions are flagged, and 2.0")
-    assert told["lost transactions/1"] == "5 messages were given up unread: expired"
-    assert told["refused"] == "45 of 1545 messages of five minutes were refused"
-
-
-def test_every_limit_can_be_turned_off_or_moved(platform_rows: Platform, settings: Settings) -> None:
-    certificates(platform_rows)
-    secrets(platform_rows)
-    snapshot(platform_rows)
-    off = settings.watch.model_copy(update={"certificate_days": 0, "secret_days": 0, "snapshot_hours": 0})
-    platform_rows._limits = off.model_dump()
-    assert platform_rows.faults() == {}
-    platform_rows._limits = settings.watch.model_copy(update={"backup_hours": 12.0}).model_dump()
-    assert "backup" in platform_rows.faults()
+from tests.watched import BATCH, DIFFERENCE, POLICY, Postgres
 
 
 def fault(subject: str = "", text: str = "it is so") -> Fault:
@@ -467,7 +180,7 @@ def test_the_task_opens_tells_and_closes(
     writer.execute("UPDATE fraud.reconciliation_differences SET acknowledged_at = now(), reason = 'mended'")
     watch(settings, tmp_path, hooks, FRAUDSTREAM_WATCH__QUIET_SECONDS="0")
     assert [str(found) for found in incidents.open_incidents(writer)] == [missed]
-    assert [(sent["type"], sent["title"].partition(": ")[0]) for sent in hooks.posted] == [
+    assert [(sent["type"], sent["title"].partition(": ")[0]) for _, sent in hooks.posted] == [
         ("warning", "Fraudstream, critical"),
         ("success", "Fraudstream, over"),
     ]

@@ -43,7 +43,7 @@ def running_job(script: str = JOB) -> Iterator[tuple[Slot, Identity, Path]]:
             until(lambda: start_ticks(identity.group) is None)  # its parent writes into the folder until then
 
 
-def until(condition: Callable[[], object], seconds: float = 20) -> None:
+def until(condition: Callable[[], object], seconds: float = 60) -> None:
     """Polls until it is so."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -52,7 +52,7 @@ def until(condition: Callable[[], object], seconds: float = 20) -> None:
         time.sleep(0.02)
 
 
-async def until_async(condition: Callable[[], object], seconds: float = 20) -> None:
+async def until_async(condition: Callable[[], object], seconds: float = 60) -> None:
     """Polls until it is so, and lets others work."""
     deadline = time.monotonic() + seconds
     while not condition():

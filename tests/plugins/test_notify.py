@@ -2,7 +2,6 @@
 
 import email
 import email.policy
-import json
 import logging
 import os
 import socketserver
@@ -11,7 +10,7 @@ import unittest
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http import HTTPStatus
 from unittest.mock import patch
 
 from fraudstream_airflow import notify
@@ -19,6 +18,7 @@ from fraudstream_airflow import notify
 from fraudstream.settings import Settings, load_settings
 from fraudstream.watch.checks import Severity
 from fraudstream.watch.incidents import Incident
+from tests.hooks import Hooks
 
 OPENED = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DISK = Incident(7, "disk", "/data", Severity.CRITICAL, "full in 3 hours", OPENED, None, None)
@@ -54,28 +54,6 @@ class _SmtpSession(socketserver.StreamRequestHandler):
 
     def _say(self, text: str) -> None:
         self.wfile.write(f"{text}\r\n".encode())
-
-
-class Hooks(ThreadingHTTPServer):
-    """A web server that notes what is posted, and answers with `status`."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Hook)
-        self.posted: list[tuple[str, dict[str, object]]] = []
-        self.status = 200
-
-
-class _Hook(BaseHTTPRequestHandler):
-    server: Hooks
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.posted.append((self.path, json.loads(body)))
-        self.send_response(self.server.status)
-        self.end_headers()
-
-    def log_message(self, *args: object) -> None:
-        """Keeps quiet."""
 
 
 @contextmanager
@@ -126,7 +104,7 @@ class NotifyTest(unittest.TestCase):
 
     def test_a_service_that_fails_is_named_and_the_others_are_told(self) -> None:
         hooks, broken = Hooks(), Hooks()
-        broken.status = 500
+        broken.status = HTTPStatus.INTERNAL_SERVER_ERROR
         with serving(hooks) as port, serving(broken) as broken_port, self.assertLogs(level=logging.DEBUG) as logged:
             bad = (f"json://user:{SECRET}@127.0.0.1:{broken_port}/x?-{SECRET}={SECRET}", f"nonsense{SECRET}")
             settings = settings_for(*bad, f"json://127.0.0.1:{port}/ok")

@@ -1,5 +1,6 @@
 """The documentation says what the code does: generated text is fresh, and nothing that people use goes unexplained."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -88,5 +89,5 @@ def test_a_page_without_markers_is_refused() -> None:
 def _docs(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "fraudstream.docs", *arguments]
     return subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=project, env={"PYTHONPATH": str(project)}
+        command, capture_output=True, text=True, check=False, cwd=project, env=os.environ | {"PYTHONPATH": str(project)}
     )

@@ -56,7 +56,7 @@ def test_a_pause_takes_its_time() -> None:
 def test_a_kill_takes_the_whole_group() -> None:
     code = (
         "import subprocess, sys; from fraudstream import failpoints; failpoints.arm('after-commit=kill'); "
-        "subprocess.Popen([sys.executable, '-c', 'import time; print(1, flush=True); time.sleep(60)']); "
+        "subprocess.Popen([sys.executable, '-c', 'import time; print(1, flush=True); time.sleep(600)']); "
         "sys.stdin.readline(); failpoints.reach('after-commit')"
     )
     process = subprocess.Popen(
@@ -70,7 +70,7 @@ def test_a_kill_takes_the_whole_group() -> None:
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "1\n"  # the child lives
-    _, said = process.communicate("\n", timeout=20)  # ends when the child, which holds the pipes, is gone
+    _, said = process.communicate("\n", timeout=60)  # ends when the child, which holds the pipes, is gone
     assert process.returncode == -9
     assert "failpoint after-commit fires at passing 1: kill" in said
 

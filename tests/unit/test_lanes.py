@@ -18,7 +18,7 @@ MEET = """
 import pathlib, sys, time
 mine, other = map(pathlib.Path, sys.argv[1:])
 mine.touch()
-deadline = time.monotonic() + 20
+deadline = time.monotonic() + 60
 while not other.exists():
     assert time.monotonic() < deadline
     time.sleep(0.01)
@@ -29,7 +29,7 @@ LONG = """
 import pathlib, sys, time
 try:
     pathlib.Path(sys.argv[1]).touch()
-    time.sleep(60)
+    time.sleep(600)
 except KeyboardInterrupt:
     print("tidied up")
     sys.exit(2)
@@ -101,7 +101,7 @@ def test_an_interruption_lets_each_tidy_up_and_starts_no_other(tmp_path: Path, n
     with subprocess.Popen(program, stdout=subprocess.PIPE, text=True, cwd=PROJECT_DIR) as process:
         assert process.stdout
         lines = [process.stdout.readline()]
-        poll((tmp_path / "started").exists, 30, "the start")
+        poll((tmp_path / "started").exists, 60, "the start")
         os.kill(process.pid, number)
         lines += process.stdout.readlines()
     assert process.returncode == 2

@@ -29,7 +29,7 @@ def test_a_step_waits_for_those_that_it_names() -> None:
 
 
 def test_independent_steps_run_at_the_same_time() -> None:
-    meeting = threading.Barrier(2, timeout=10)
+    meeting = threading.Barrier(2, timeout=60)
 
     def meet(_: object) -> None:
         meeting.wait()

@@ -15,7 +15,7 @@ from fraudstream.local.supervisor import Supervisor, SupervisorError
 from fraudstream.settings import Settings
 from tests.polling import poll
 
-WAIT_SECONDS = 20
+WAIT_SECONDS = 60
 
 
 def eventually(condition: Callable[[], object]) -> None:

@@ -1,6 +1,7 @@
 """Training: split by time, only labels that had come, the threshold from the team's capacity, the same bytes twice."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -47,7 +48,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(
         [PYTHON, "-m", "fraudstream.simulator", "produce", "--out", folder, "--transactions", "3000", "--days", "2"],
         cwd=PROJECT_DIR,
-        env={"PATH": "/usr/bin:/bin"} | environment,
+        env=os.environ | environment,
         check=True,
         capture_output=True,
     )
@@ -56,27 +57,12 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def models(history: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The same history trained on twice."""
-    folders = tuple(tmp_path_factory.mktemp(name) for name in ("first", "second"))
-    for folder in folders:
-        subprocess.run(
-            [
-                PYTHON,
-                "-m",
-                "model.training.train",
-                "--history",
-                history,
-                "--out",
-                folder,
-                "--processes",
-                "2",
-                "--trials",
-                "2",
-            ],
-            cwd=PROJECT_DIR,
-            check=True,
-        )
-    return folders[0], folders[1]
+    """The same history trained on twice, with its features computed in two processes and in one."""
+    folders = (tmp_path_factory.mktemp("first"), tmp_path_factory.mktemp("second"))
+    command = [PYTHON, "-m", "model.training.train", "--history", str(history), "--trials", "2"]
+    for processes, folder in zip("21", folders, strict=True):
+        subprocess.run([*command, "--out", str(folder), "--processes", processes], cwd=PROJECT_DIR, check=True)
+    return folders
 
 
 def test_training_twice_gives_the_same_artifact(models: tuple[Path, Path]) -> None:

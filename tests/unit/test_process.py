@@ -29,7 +29,7 @@ while True: signal.pause()
 """
 
 
-def until(condition: Callable[[], object], seconds: float = 10) -> None:
+def until(condition: Callable[[], object], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "did not happen in time"
@@ -44,7 +44,7 @@ def slot(tmp_path: Path) -> Iterator[Slot]:
         slot.stop(running, grace_seconds=0.1)
 
 
-def launch(slot: Slot, script: str = SLEEPER, wait_seconds: float = 10) -> tuple[Identity, bool]:
+def launch(slot: Slot, script: str = SLEEPER, wait_seconds: float = 60) -> tuple[Identity, bool]:
     identity, started = slot.launch(
         [sys.executable, "-c", script],
         environment={"PATH": os.environ["PATH"], "COLOUR": "green"},
@@ -81,7 +81,7 @@ def test_launches_at_the_same_time_start_one_process(slot: Slot) -> None:
     launchers = [context.Process(target=launch_in_another_process, args=(slot.folder, answers)) for _ in range(6)]
     for launcher in launchers:
         launcher.start()
-    results = [answers.get(timeout=20) for _ in launchers]
+    results = [answers.get(timeout=60) for _ in launchers]
     for launcher in launchers:
         launcher.join()
     assert len({pid for pid, _ in results}) == 1
