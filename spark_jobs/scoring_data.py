@@ -27,7 +27,7 @@ from model.serving.artifact import decode_metadata, read_folder
 from model.serving.registry import ModelVersion, challenger, champion
 from spark_jobs.ledger import Postgres
 from spark_jobs.rates import SharedRates
-from spark_jobs.scoring import ModelFiles, OnWorkers, ScoringData, check_on_worker
+from spark_jobs.scoring import ModelFiles, OnWorkers, ScoringData, check_on_worker, load_scorer
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +95,7 @@ class ScoringDataCache:
         self._policy_broadcast: Broadcast[LivePolicy] | None = None
         self._lock = threading.Lock()
         self._champion_tried = False
+        self.is_here = False  # whether this process can score, too
         self._refusals: dict[str, _Refusal] = {}
 
     @classmethod
@@ -145,12 +146,16 @@ class ScoringDataCache:
     def warm_workers(self, spark: SparkSession) -> None:
         """Does the work of the first `on_workers` in the background, since a first worker takes seconds to start.
 
+        Then `is_here` becomes True: the driver needs as long for the model's libraries.
+
         A failure isn't told here: the call that follows meets it again.
         """
 
         def warm() -> None:
             with suppress(FraudstreamError, PySparkException, Py4JError):
                 self.on_workers(spark)
+                load_scorer(self.current.champion.files)
+                self.is_here = True
 
         threading.Thread(target=warm, name="warm-workers", daemon=True).start()
 
