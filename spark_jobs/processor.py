@@ -112,6 +112,6 @@ class Processor:
         """
         data = self._scoring_data
         on_workers = data.on_workers(outcomes.sparkSession)
-        if messages <= SCORED_HERE and data.is_here:
+        if messages <= SCORED_HERE and data.scores_here:
             return score_here(outcomes.toArrow(), data.current.scoring_data(), data.policy.live)
         return score(outcomes, on_workers, self._armed).toArrow()

@@ -1,5 +1,6 @@
 """What micro-batches are scored with: models, static data, entity risk and the policy, each read when it changes."""
 
+import gc
 import logging
 import threading
 import time
@@ -95,7 +96,7 @@ class ScoringDataCache:
         self._policy_broadcast: Broadcast[LivePolicy] | None = None
         self._lock = threading.Lock()
         self._champion_tried = False
-        self.is_here = False  # whether this process can score, too
+        self.scores_here = False  # whether this process can, too, besides the workers
         self._refusals: dict[str, _Refusal] = {}
 
     @classmethod
@@ -146,7 +147,7 @@ class ScoringDataCache:
     def warm_workers(self, spark: SparkSession) -> None:
         """Does the work of the first `on_workers` in the background, since a first worker takes seconds to start.
 
-        Then `is_here` becomes True: the driver needs as long for the model's libraries.
+        Then `scores_here` becomes True: the model's libraries take the driver as long.
 
         A failure isn't told here: the call that follows meets it again.
         """
@@ -154,8 +155,11 @@ class ScoringDataCache:
         def warm() -> None:
             with suppress(FraudstreamError, PySparkException, Py4JError):
                 self.on_workers(spark)
-                load_scorer(self.current.champion.files)
-                self.is_here = True
+                import spark_jobs.scoring_libraries  # noqa: F401 (here: that takes seconds)
+
+                load_scorer(self.current.champion.files).warm_up()
+                gc.freeze()  # what the libraries made isn't walked through by later collections
+                self.scores_here = True
 
         threading.Thread(target=warm, name="warm-workers", daemon=True).start()
 
