@@ -6,17 +6,14 @@ that took three quarters of the workers' time.
 """
 
 import gc
-import sys
 
-sys.modules["matplotlib"] = None  # type: ignore[assignment] # shap would load it, for plots that nobody draws here
+from pyspark.daemon import manager
 
-import shap  # noqa: E402, F401 (imported for the workers)
-from pyspark.daemon import manager  # noqa: E402
-
-import spark_jobs.mapped_messages  # noqa: E402
-import spark_jobs.profiles  # noqa: E402
-import spark_jobs.scoring  # noqa: E402, F401
-from spark_jobs import columnwise  # noqa: E402
+import spark_jobs.mapped_messages
+import spark_jobs.profiles
+import spark_jobs.scoring
+import spark_jobs.scoring_libraries  # noqa: F401 (imported for the workers)
+from spark_jobs import columnwise
 
 if __name__ == "__main__":
     columnwise.install()

@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 
+import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 
@@ -15,9 +16,12 @@ from spark_jobs.checkpoint import Checkpoint
 from spark_jobs.fencing import Driver
 from spark_jobs.ledger import BatchRecord
 from spark_jobs.preparation import Preparation
-from spark_jobs.scoring import score
+from spark_jobs.scoring import score, score_here
 
 log = logging.getLogger(__name__)
+
+#: A micro-batch of so many messages is scored in the driver: another stage of Python workers takes longer.
+SCORED_HERE = 1_000
 
 
 class Processor:
@@ -73,8 +77,7 @@ class Processor:
             patiently(name, lambda connection: fencing.begin_repeat(connection, driver))
         current = patiently(name, lambda connection: self._scoring_data.refresh(connection, spark))
         reach(Failpoint.BEFORE_PLAN)
-        # The one action on this plan: it also makes Spark keep the new state, so it runs for a repeated batch too.
-        table = score(outcomes, self._scoring_data.on_workers(spark), self._armed).toArrow()
+        table = self._score(outcomes, sum(r.until - r.start for r in planned))
         reach(Failpoint.AFTER_PLAN)
         if not any(r.until > r.start for r in planned):
             return
@@ -101,3 +104,14 @@ class Processor:
             return
         patiently(name, lambda connection: self._publisher.publish(connection, batch_id))
         self.last = record
+
+    def _score(self, outcomes: DataFrame, messages: int) -> pa.Table:
+        """Runs the query's plan and scores what comes out: where that is, when it is little and the models are here.
+
+        The one action on this plan: it also makes Spark keep the new state, so it runs for a repeated batch too.
+        """
+        data = self._scoring_data
+        on_workers = data.on_workers(outcomes.sparkSession)
+        if messages <= SCORED_HERE and data.scores_here:
+            return score_here(outcomes.toArrow(), data.current.scoring_data(), data.policy.live)
+        return score(outcomes, on_workers, self._armed).toArrow()

@@ -70,6 +70,16 @@ def score(outcomes: DataFrame, on_workers: OnWorkers, armed: str = "") -> DataFr
     return outcomes.mapInArrow(_create_partition_scorer(on_workers, armed), SCORED)
 
 
+def score_here(outcomes: pa.Table, data: ScoringData, policy: LivePolicy | None) -> pa.Table:
+    """What `score` does, of outcomes that are here already: in this process."""
+    reach(Failpoint.IN_SCORING)
+    challenger = load_scorer(data.challenger) if data.challenger else None
+    champion = load_scorer(data.champion)
+    batches = outcomes.combine_chunks().to_batches()
+    scored = [score_batch(batch, champion, challenger, data, policy) for batch in batches]
+    return pa.Table.from_batches(scored, _SCORED_SCHEMA)
+
+
 def _create_partition_scorer(
     on_workers: OnWorkers, armed: str
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
@@ -120,7 +130,7 @@ def _loading_problem(files: ModelFiles) -> str:
 
 @lru_cache(maxsize=4)  # the champion, its challenger, and those before them
 def load_scorer(files: ModelFiles) -> "Scorer":
-    """The model, loaded and verified once a worker. Imported here, since the driver has no need of scikit-learn."""
+    """The model, loaded and verified once a process. Imported here, so that a driver starts without scikit-learn."""
     from model.serving.scorer import Scorer
 
     return Scorer.from_bytes(files.artifact, files.metadata)

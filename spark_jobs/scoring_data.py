@@ -1,5 +1,6 @@
 """What micro-batches are scored with: models, static data, entity risk and the policy, each read when it changes."""
 
+import gc
 import logging
 import threading
 import time
@@ -27,7 +28,7 @@ from model.serving.artifact import decode_metadata, read_folder
 from model.serving.registry import ModelVersion, challenger, champion
 from spark_jobs.ledger import Postgres
 from spark_jobs.rates import SharedRates
-from spark_jobs.scoring import ModelFiles, OnWorkers, ScoringData, check_on_worker
+from spark_jobs.scoring import ModelFiles, OnWorkers, ScoringData, check_on_worker, load_scorer
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +96,7 @@ class ScoringDataCache:
         self._policy_broadcast: Broadcast[LivePolicy] | None = None
         self._lock = threading.Lock()
         self._champion_tried = False
+        self.scores_here = False  # whether this process can, too, besides the workers
         self._refusals: dict[str, _Refusal] = {}
 
     @classmethod
@@ -145,12 +147,19 @@ class ScoringDataCache:
     def warm_workers(self, spark: SparkSession) -> None:
         """Does the work of the first `on_workers` in the background, since a first worker takes seconds to start.
 
+        Then `scores_here` becomes True: the model's libraries take the driver as long.
+
         A failure isn't told here: the call that follows meets it again.
         """
 
         def warm() -> None:
             with suppress(FraudstreamError, PySparkException, Py4JError):
                 self.on_workers(spark)
+                import spark_jobs.scoring_libraries  # noqa: F401 (here: that takes seconds)
+
+                load_scorer(self.current.champion.files).warm_up()
+                gc.freeze()  # what the libraries made isn't walked through by later collections
+                self.scores_here = True
 
         threading.Thread(target=warm, name="warm-workers", daemon=True).start()
 

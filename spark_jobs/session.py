@@ -114,6 +114,9 @@ def _config(settings: Settings) -> dict[str, str]:
         "spark.sql.streaming.numRecentProgressUpdates": "10",
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.adaptive.enabled": "false",  # not for streaming, and planning costs time
+        # Each task makes its projections anew: to write the code of one, only to find it compiled before, takes longer
+        # than to interpret it for the few rows of a micro-batch. Whole stages are compiled as ever.
+        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
         "spark.sql.shuffle.partitions": str(stream.state_partitions),
         "spark.sql.streaming.stateStore.providerClass": (
             "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"

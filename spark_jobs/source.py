@@ -83,6 +83,8 @@ def read_events(
         size, append_times.first_since, topics_in_order(reading.sources)
     )
     read = observed(sliced(spark, source, Plan(slicer, pace, reading.begins)), F.col("value"))
+    # Of many topic partitions a task reads several: a small micro-batch costs by its tasks, not by its messages.
+    read = read.coalesce(max(spark.sparkContext.defaultParallelism, 1))
     bucket = bucket_of("key", settings.stream.state_buckets).alias("bucket")
     columns = (
         "topic",

@@ -95,6 +95,12 @@ class Scorer:
 
         return TreeExplainer(self.model)
 
+    def warm_up(self) -> None:
+        """Does now what the first score and the first reasons would wait for."""
+        nothing = np.full((1, len(FEATURE_NAMES)), np.nan)
+        self.score(nothing)
+        self.contributions(nothing)
+
     def contributions(self, features: np.ndarray) -> tuple[np.ndarray, float]:
         """SHAP values [n, self.features] in calibrated log-odds, and the base value that they add to."""
         values = self.explainer.shap_values(self.own(features), check_additivity=False)

@@ -23,9 +23,11 @@ from model.durations import DAY_MS
 from model.features.columns import FEATURE_NAMES
 from model.features.entity_risk import ENTITY_COLUMNS, EntityRisk
 from model.features.static import CUSTOMER_COLUMNS, PRODUCT_COLUMNS, StaticData
+from model.serving.artifact import read_folder
+from model.serving.registry import PRETRAINED
 from spark_jobs.bucket import Bucket, Kind, Limits, Message
 from spark_jobs.schemas import OUTCOME
-from spark_jobs.scoring import ModelFiles, ScoringData, features_of
+from spark_jobs.scoring import ModelFiles, ScoringData, features_of, load_scorer, score_batch, score_here
 from spark_jobs.sink import content_hash
 
 RECORDING = Path(__file__).parent / "data" / "golden_features.json.gz"
@@ -33,8 +35,8 @@ RATES = CurrencyRates.of("EUR", [Rate("JPY", date(2026, 10, 1), Decimal("0.0061"
 LIMITS = Limits(timedelta(minutes=5), 60_000, 400 * DAY_MS, 30 * DAY_MS, 7 * DAY_MS, resume={})
 
 
-def computed(recording: dict[str, Any]) -> tuple[list[str], np.ndarray]:
-    """The recording's transaction ids in the order of scoring, and FEATURE_NAMES of each; float64 [n, features]."""
+def outcomes_of(recording: dict[str, Any], files: ModelFiles) -> tuple[pa.Table, ScoringData]:
+    """The recording's transactions (Arrow, schema `OUTCOME`), and what they are scored with."""
     customers = pd.DataFrame(recording["customers"], columns=list(CUSTOMER_COLUMNS))
     customers["registered_at"] = pd.to_datetime(customers["registered_at"], utc=True)
     static = StaticData.from_frames(customers, pd.DataFrame(recording["products"], columns=list(PRODUCT_COLUMNS)))
@@ -44,10 +46,16 @@ def computed(recording: dict[str, Any]) -> tuple[list[str], np.ndarray]:
         for offset, (topic, at_ms, value) in enumerate(recording["messages"])
     ]
     outcomes = list(Bucket({}, 0, LIMITS, RATES).handle(messages))
-    scored = [outcome for outcome in outcomes if outcome.kind == Kind.TRANSACTION]
-    (batch,) = pa.Table.from_pylist([row._asdict() for row in scored], to_arrow_schema(OUTCOME)).to_batches()
-    features = features_of(batch, ScoringData(ModelFiles(b"", b""), None, static, risk, "EUR"))
-    return [json.loads(row.value or b"")["transaction_id"] for row in scored], features
+    scored = [outcome._asdict() for outcome in outcomes if outcome.kind == Kind.TRANSACTION]
+    table = pa.Table.from_pylist(scored, to_arrow_schema(OUTCOME))
+    return table, ScoringData(files, None, static, risk, "EUR")
+
+
+def computed(recording: dict[str, Any]) -> tuple[list[str], np.ndarray]:
+    """The recording's transaction ids in the order of scoring, and FEATURE_NAMES of each; float64 [n, features]."""
+    table, data = outcomes_of(recording, ModelFiles(b"", b""))
+    (batch,) = table.to_batches()
+    return [json.loads(value)["transaction_id"] for value in table["value"].to_pylist()], features_of(batch, data)
 
 
 def recorded() -> dict[str, Any]:
@@ -67,6 +75,18 @@ def test_full_messages_give_the_features_that_they_always_gave() -> None:
         different = found[identifier].view(np.int64) != values.view(np.int64)
         different &= ~(np.isnan(found[identifier]) & np.isnan(values))
         assert not np.flatnonzero(different).size, [recording["features"][index] for index in np.flatnonzero(different)]
+
+
+def test_the_driver_scores_a_small_micro_batch_as_workers_score_its_parts() -> None:
+    """To the bit: a micro-batch that is repeated may be small one time, and part of a backlog the other."""
+    table, data = outcomes_of(recorded(), ModelFiles(*read_folder(PRETRAINED)))
+    (batch,), scorer = table.to_batches(), load_scorer(data.champion)
+    parts = [score_batch(part, scorer, None, data) for part in (batch[:17], batch[17:])]
+    scored, by_workers = score_here(pa.concat_tables([table[:5], table[5:]]), data, None), pa.Table.from_batches(parts)
+    rated = "exchange_rate"  # NaN where there is none, which equals nothing
+    assert scored.drop([rated]).equals(by_workers.drop([rated]))
+    assert any(scored["is_fraud"].to_pylist())
+    assert score_here(table[:0], data, None).schema == scored.schema
 
 
 def test_the_recording_has_each_known_payment_and_more_than_one_value_of_nearly_each_feature() -> None:
