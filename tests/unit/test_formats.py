@@ -273,6 +273,19 @@ def test_a_registry_that_stays_away_is_said_with_its_url_and_what_to_do(registry
     assert decode(framed(number, avro(ORDER, VALUE)))["id"] == VALUE["id"]
 
 
+def test_what_a_registry_answered_is_kept_for_other_processes(registry: Registry, tmp_path: Path) -> None:
+    customer = SchemaReference("parts/customer.proto", "customer", 1)
+    registry.register(CUSTOMER_PROTO, "PROTOBUF", "customer")
+    number = registry.register(PROTO, "PROTOBUF", references=[customer])
+    message = framed(number, b"\x02\x02\x0a\x041001")
+    first = payload_decoder(mapping("protobuf", registry).source, tmp_path)(message)
+    assert (first["id"], len(registry.asked)) == ("1001", 2)
+    registry.fails = True
+    assert payload_decoder(mapping("protobuf", registry).source, tmp_path)(message) == first
+    with pytest.raises(RegistryUnavailableError):
+        payload_decoder(mapping("protobuf", registry).source, tmp_path)(framed(9, b""))
+
+
 def test_another_server_is_no_registry_and_no_schema_is_called_unknown(registry: Registry) -> None:
     decode = decoder("avro", registry={"url": f"{registry.url}/elsewhere"})
     with pytest.raises(RegistryUnavailableError, match=r"not as a schema registry: mend the path"):

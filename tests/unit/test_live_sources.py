@@ -57,8 +57,12 @@ def order(number: int = 7, state: str = "paid", **fields: object) -> bytes:
     return msgspec.json.encode({"state": state, "order": content})
 
 
+def source(text: str = ORDERS) -> LiveSource:
+    return LiveSource("shop-a.orders", mapping_fields.Kind.TRANSACTION, Path("a.toml"), text)
+
+
 def read(value: bytes | None, text: str = ORDERS, size: int | None = None) -> Mapped:
-    return live_decoder(text).read(b"any key", value, size, NOW_MS, MAX_FUTURE)
+    return live_decoder(source(text)).read(b"any key", value, size, NOW_MS, MAX_FUTURE)
 
 
 def test_a_message_becomes_one_of_our_own_form_with_our_key() -> None:
@@ -122,11 +126,10 @@ def test_messages_of_our_own_form_pass_the_mapping_by() -> None:
     names = ("topic", "key", "value", "size", "ingest_ms")
     kinds = (pa.string(), pa.binary(), pa.binary(), pa.int64(), pa.int64())
     kind = pa.struct(list(zip(names, kinds, strict=True)))
-    source = LiveSource("shop-a.orders", mapping_fields.Kind.TRANSACTION, Path("a.toml"), ORDERS)
     rows = [None, dict(zip(names, ("shop-a.orders", None, order(), 100, NOW_MS), strict=True)), None]
-    mapped = _create_mapping([source], MAX_FUTURE)(pa.array(rows, kind)).to_pylist()
+    mapped = _create_mapping([source()], MAX_FUTURE)(pa.array(rows, kind)).to_pylist()
     assert [row and row["fate"] for row in mapped] == [None, "transaction", None]
-    assert _create_mapping([source], MAX_FUTURE)(pa.array([None, None], kind)).to_pylist() == [None, None]
+    assert _create_mapping([source()], MAX_FUTURE)(pa.array([None, None], kind)).to_pylist() == [None, None]
 
 
 def handled(*messages: Message) -> list[Outcome]:
@@ -225,4 +228,4 @@ def test_a_source_of_browsing_is_decoded_by_its_kind() -> None:
     assert isinstance(event_of(*_after(mapped)), BrowseEvent)
     (count,) = handled(of_topic("clicks", 0, mapped))
     assert (count.kind, count.topic, count.messages) == (Kind.BROWSE, "clicks", 1)
-    assert isinstance(live_decoder(browse), LiveDecoder)
+    assert isinstance(live_decoder(source(browse)), LiveDecoder)

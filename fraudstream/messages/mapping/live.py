@@ -3,10 +3,10 @@
 What is judged here passes again whatever reads it later: the value that is handed on is our own form, written by us.
 """
 
-import tomllib
 from collections.abc import Callable
 from datetime import timedelta
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -14,7 +14,8 @@ import msgspec
 from fraudstream.messages.contracts import Event, Label
 from fraudstream.messages.mapping.decoding import MappedDecoder
 from fraudstream.messages.mapping.fields import Kind
-from fraudstream.messages.mapping.file import of
+from fraudstream.messages.mapping.file import mapping_of_text
+from fraudstream.messages.mapping.sources import LiveSource
 from fraudstream.messages.reasons import DeadLetterReason
 from fraudstream.messages.refusal import Rejection
 from fraudstream.messages.validation import BROWSE_EVENTS, LABELS, MAX_MESSAGE_BYTES, TRANSACTIONS, check_meaning
@@ -44,9 +45,12 @@ class Mapped(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def live_decoder(text: str) -> "LiveDecoder":
-    """The decoder of a mapping file's text, compiled once a process. Raises MappingError."""
-    return LiveDecoder(MappedDecoder(of(tomllib.loads(text))))
+def live_decoder(source: LiveSource, schemas: Path | None = None) -> "LiveDecoder":
+    """The decoder of a source, compiled once a process. Raises MappingError.
+
+    `schemas` is as that of `fraudstream.messages.formats.payloads.payload_decoder`.
+    """
+    return LiveDecoder(MappedDecoder(mapping_of_text(source.text, source.file), schemas))
 
 
 class LiveDecoder:
@@ -59,7 +63,10 @@ class LiveDecoder:
     def read(
         self, key: bytes | None, value: bytes | None, size: int | None, appended_ms: int, max_future: timedelta
     ) -> Mapped:
-        """The fate of a message; arguments are as those of `validation.decode`, but the key may be any."""
+        """The fate of a message; arguments are as those of `validation.decode`, but the key may be any.
+
+        Raises RegistryUnavailableError where nothing can be said of it yet.
+        """
         if value is None:
             return Mapped(key, None, SKIPPED)
         event = self._judged(value, size, appended_ms, max_future)
