@@ -15,7 +15,7 @@ from uuid import UUID
 
 import fastavro
 import pytest
-from confluent_kafka.schema_registry import SchemaReference
+from confluent_kafka.schema_registry import Schema, SchemaReference
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message_factory import GetMessageClass
@@ -255,8 +255,7 @@ def test_a_registry_that_is_away_at_first_is_waited_for() -> None:
     reading.start()
     reading.join(0.3)
     assert reading.is_alive() and not found
-    with registry_server(port=port) as registry:
-        registry.register(json.dumps(ORDER))
+    with registry_server(port=port, schemas=[Schema(json.dumps(ORDER), "AVRO")]):
         reading.join(10)
     assert found[0]["id"] == VALUE["id"]
 
