@@ -12,6 +12,7 @@ from fraudstream.storage.connect import PostgresUnavailableError
 from spark_jobs.database import Database
 from spark_jobs.fencing import known_query
 from spark_jobs.publisher import Publisher
+from spark_jobs.registries import Registries
 from spark_jobs.scoring_data import ScoringDataCache
 
 
@@ -28,14 +29,16 @@ class Preparation:
     generation: int
     snapshot: str | None
     keeps_features: bool  # whether they are published, for the archive
+    registries: Registries
     sources: Sequence[LiveSource] = ()  # topics of a shop's own form
 
 
 def prepare(settings: Settings, sources: Sequence[LiveSource] = ()) -> Preparation:
     """Connects to Kafka and Postgres, and reads the model and the static data.
 
-    Raises FraudstreamError when Postgres can't be used, or when there is no model that can.
+    Raises FraudstreamError when Postgres can't be used, or when there is no model that can; SourceError.
     """
+    registries = Registries(sources)
     try:
         database = Database(settings)
         publisher = Publisher(settings.kafka, settings.watch.burst_alerts)
@@ -43,7 +46,14 @@ def prepare(settings: Settings, sources: Sequence[LiveSource] = ()) -> Preparati
         scoring_data = ScoringDataCache.load(connection, settings.shop.currency, shadow=settings.stream.shadow)
         known = known_query(connection)
         return Preparation(
-            database, publisher, scoring_data, known.generation, known.snapshot, settings.archive.enabled, sources
+            database,
+            publisher,
+            scoring_data,
+            known.generation,
+            known.snapshot,
+            settings.archive.enabled,
+            registries,
+            sources,
         )
     except PostgresUnavailableError:
         raise  # it says all

@@ -37,6 +37,7 @@ class Processor:
         self._database = ready.database
         self._publisher = ready.publisher
         self._scoring_data = ready.scoring_data
+        self._registries = ready.registries
         self._keeps_features = ready.keeps_features
         self._checkpoint = checkpoint
         self._driver = driver
@@ -44,28 +45,37 @@ class Processor:
         self._shop = shop
         self.error: Exception | None = None
         self.last: BatchRecord | None = None
+        self._started: float | None = None  # of the micro-batch at work, by `time.monotonic`
         self.begun = False  # whether Spark has come to a micro-batch, and so could read its checkpoint
         self.batch_lock = threading.Lock()  # held while a batch runs, so that a stop can wait for its end
 
     @property
     def is_waiting(self) -> bool:
-        """True while a micro-batch waits for Postgres."""
-        return bool(self._database.waiting)
+        """True while a micro-batch waits for Postgres, or for a schema registry."""
+        return bool(self._database.waiting or self._registries.waiting)
 
     @property
     def problem(self) -> str:
         """A sentence on what is wrong though the job goes on; empty when all is well."""
-        return self._database.waiting or self._scoring_data.problem or failpoints.problem(self._armed)
+        waiting = self._database.waiting or self._registries.waiting
+        return waiting or self._scoring_data.problem or failpoints.problem(self._armed)
+
+    def look_around(self) -> None:
+        """Looks at what a micro-batch that takes long may wait for; from the thread that watches."""
+        started = self._started
+        self._registries.look(0.0 if started is None else time.monotonic() - started)
 
     def __call__(self, outcomes: DataFrame, batch_id: int) -> None:
         """Processes one micro-batch; keeps its error, since Spark wraps what it raises in a traceback of its own."""
         with self.batch_lock:
-            self.begun = True
+            self.begun, self._started = True, time.monotonic()
             try:
                 self._process(outcomes, batch_id)
             except Exception as error:
                 self.error = error
                 raise
+            finally:
+                self._started = None
 
     def _process(self, outcomes: DataFrame, batch_id: int) -> None:
         started = time.time()

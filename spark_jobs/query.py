@@ -138,7 +138,7 @@ def watch(
     starting_until: float,
     done: Callable[[], bool],
 ) -> bool:
-    """Beats while the query makes progress, or waits for data or Postgres; a batch that hangs lets the heartbeat age.
+    """Beats while the query makes progress, or waits for data, Postgres or a registry. A batch that hangs doesn't.
 
     The first micro-batch may take until `starting_until` (of `time.monotonic()`): it may be large, and nothing is warm.
     Returns True once `stop` is set or it is `done`, False when the query has ended before.
@@ -147,6 +147,7 @@ def watch(
     while not (stop.is_set() or done()):
         if not query.isActive:
             return False
+        processor.look_around()
         last = processor.last
         batch_id = last.batch_id if last else -1
         idle = pace.is_idle and query.lastProgress is not None

@@ -4,7 +4,7 @@ import base64
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -52,9 +52,9 @@ class Registry:
 
 
 @contextmanager
-def registry_server(user: str = "", port: int = 0) -> Iterator[Registry]:
-    """A running registry; with `user`, one that lets only that user and password in."""
-    registry = Registry(user=user)
+def registry_server(user: str = "", port: int = 0, schemas: Sequence[Schema] = ()) -> Iterator[Registry]:
+    """A running registry; with `user`, one that lets only that user and password in. It begins with `schemas`."""
+    registry = Registry(user=user, schemas=list(schemas))
     expected = f"Basic {base64.b64encode(user.encode()).decode()}"
 
     class Handler(BaseHTTPRequestHandler):

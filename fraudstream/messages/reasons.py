@@ -74,7 +74,7 @@ class DeadLetterReason(StrEnum):
         "SCHEMA_REGISTRY_FRAME",
         "The value starts with a zero byte, as schema registries' serializers for Avro, Protobuf or JSON Schema write.",
         "`00 00 00 00 07 {…}`",
-        "Use a plain JSON serializer.",
+        "Use a plain JSON serializer, or read the topic with a mapping that names the registry.",
     )
     INVALID_UTF8 = (
         "INVALID_UTF8",

@@ -243,7 +243,7 @@ def _events(settings: Settings, topic: Topic, period: Period) -> Iterator[Any]:
             yield _decode_truth(value)
     for source in read_sources(settings.sources):
         if source.own_topic is topic:
-            read = live_decoder(source.text).read
+            read = live_decoder(source).read
             for message in retained_messages(settings, source.topic, period):
                 appended_ms = bounded(message.timestamp()[1], now_ms)
                 mapped = read(message.key(), message.value(), None, appended_ms, max_future)

@@ -1,8 +1,10 @@
-"""Two shops' own messages beside ours, on the real job: each is scored once, refused or left out, and the books agree.
+"""Shops' own messages beside ours, on the real job: each is scored once, refused or left out, and the books agree.
 
-A second shop, whose topic has lost its first messages to retention, comes to the same checkpoint later.
+A second shop, whose topic has lost its first messages to retention, comes to the same checkpoint later, and a third
+one, whose schemas are in a registry.
 """
 
+import json
 import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -17,6 +19,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from fraudstream.dead_letters.replay import replay
 from fraudstream.dead_letters.rows import DeadLetterRows, Place, Selection
 from fraudstream.dead_letters.topics import DeadLetterTopics
+from fraudstream.jobs.jobs import jobs
 from fraudstream.kafka import offsets as kafka_offsets
 from fraudstream.kafka.sources import missing_sources
 from fraudstream.ledger.reconciliation import reconcile
@@ -25,9 +28,13 @@ from fraudstream.messages.mapping.sources import input_topics, read_sources
 from fraudstream.messages.redaction import is_card_number
 from fraudstream.settings import ENV_PREFIX, Settings
 from model.serving.registry import ensure_pretrained
+from model.training.collect import Period, retained_messages
+from tests import registered
+from tests.registry import Registry, framed, registry_server
 from tests.streaming import Job, Postgres, Shop, StartJob, accounted, count, read_all, refusal
 
 ORDERS, SALES, DISPUTES = "shop-a.orders", "shop-b.sales", "shop-a.disputes"
+TOPICS = [ORDERS, SALES, DISPUTES, *registered.TOPICS]
 #: Of shop B, gone before the stream first sees the topic.
 EXPIRED = 3
 A = f"""
@@ -80,19 +87,25 @@ other = "legitimate"
 
 @pytest.fixture(scope="module")
 def folder(emptied: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The sources of shop A; its topics, and that of shop B."""
+    """The sources of shop A; the topics of all shops."""
     folder, admin = tmp_path_factory.mktemp("sources"), AdminClient(emptied.kafka.client_config())
     (folder / "a.toml").write_text(A)
     (folder / "disputes.toml").write_text(LABELS)
     config = {"message.timestamp.type": "LogAppendTime"}
-    made = admin.create_topics([NewTopic(topic, 2, 1, config=config) for topic in (ORDERS, SALES, DISPUTES)])
+    made = admin.create_topics([NewTopic(topic, 2, 1, config=config) for topic in TOPICS])
     for topic in made.values():
         topic.result(30)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(f"{ENV_PREFIX}SOURCES", str(folder))
         yield folder
-    for gone in admin.delete_topics([ORDERS, SALES, DISPUTES]).values():
+    for gone in admin.delete_topics(TOPICS).values():
         gone.result(30)
+
+
+@pytest.fixture(scope="module")
+def registry() -> Iterator[Registry]:
+    with registry_server() as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -142,8 +155,8 @@ def test_a_topic_that_is_not_there_is_told_at_the_start(
     assert not list(missing_sources(settings.kafka, read_sources(folder), 30))
 
 
-def test_every_message_of_two_shops_is_accounted_for_once(
-    settings: Settings, shop: Shop, database: Postgres, folder: Path, start_job: StartJob
+def test_every_message_of_three_shops_is_accounted_for_once(
+    settings: Settings, shop: Shop, database: Postgres, folder: Path, registry: Registry, start_job: StartJob
 ) -> None:
     expire_some_sales(settings, shop)
     send(shop, ORDERS, *(order(number) for number in range(10)))
@@ -155,6 +168,8 @@ def test_every_message_of_two_shops_is_accounted_for_once(
     job.end(signal.SIGKILL)
 
     (folder / "b.toml").write_text(B)
+    for topic in registered.TOPICS:
+        (folder / f"{topic}.toml").write_text(registered.mapping(topic, registry))
     send(shop, SALES, *(sale(number) for number in range(6)))
     created = int(datetime.now(UTC).timestamp())
     dispute = {"created": created, "data": {"order": 1, "reason": "fraudulent"}}
@@ -179,12 +194,14 @@ def test_every_message_of_two_shops_is_accounted_for_once(
     books = "SELECT topic, sum(skipped) FROM fraud.stream_offsets WHERE skipped > 0 GROUP BY 1"
     assert database.execute(books).fetchall() == [(ORDERS, 2)]
     assert reconcile(settings, whole=True).differences == []
-    published = kafka_offsets.latest(settings.kafka, [Topic.SCORED_TRANSACTIONS, Topic.TRANSACTION_FEATURES], 30)
     for topic in (Topic.SCORED_TRANSACTIONS, Topic.TRANSACTION_FEATURES):
-        sent = sum(end for (name, _), end in published.items() if name == topic)
-        assert sent == 23, topic
+        published = retained_messages(settings, topic, Period(0))  # again with the same bytes, after the kill
+        assert len({(message.key(), message.value()) for message in published}) == 23, topic
 
     replay_refused(settings, database, job, shop)
+    read_registered(database, job, shop, registry)
+    wait_for_registry(settings, database, job, shop, registry)
+    assert reconcile(settings, whole=True).differences == []
 
 
 def replay_refused(settings: Settings, database: Postgres, job: Job, shop: Shop) -> None:
@@ -197,6 +214,72 @@ def replay_refused(settings: Settings, database: Postgres, job: Job, shop: Shop)
     shop.sent[ORDERS] += 1
     job.until(lambda: accounted(database) == shop.sent.total(), "the replayed message")
     assert count(database, f"SELECT count(*) FROM ({found}) AS again") == 2
+
+
+def read_registered(database: Postgres, job: Job, shop: Shop, registry: Registry) -> None:
+    """Each format is scored, also with a schema that changes; what can't be read is refused with its own reason."""
+    first, change = (registry.register(json.dumps(schema)) for schema in (registered.ORDER, registered.CHANGE))
+    proto, text = registry.register(registered.PROTO, "PROTOBUF"), registry.register("{}", "JSON")
+    created = {"op": "c", "after": registered.values("c-debezium")}
+    deleted = {"op": "d", "after": None}
+    send(shop, registered.AVRO, registered.avro(first, registered.ORDER, registered.values("c-avro")))
+    send(shop, registered.PROTOBUF, registered.protobuf(proto, registered.values("c-protobuf")))
+    send(shop, registered.JSON_SCHEMA, registered.json_schema(text, registered.values("c-json")))
+    changes = (registered.avro(change, registered.CHANGE, each) for each in (created, deleted))
+    send(shop, registered.DEBEZIUM, *changes, None)
+    read_all(job, shop, database)
+
+    later, paid = registry.register(json.dumps(registered.PAID_ORDER)), registered.values("c-later", pay="paypal")
+    send(shop, registered.AVRO, registered.avro(later, registered.PAID_ORDER, paid))
+    send(shop, registered.AVRO, framed(10**6, b"x"), framed(first, b"x"), b'{"id": "c-bare"}')
+    send(shop, registered.PROTOBUF, framed(proto, b"\0\x0a\x7f"), framed(first, b"\0"))
+    read_all(job, shop, database)
+
+    found = "SELECT topic, transaction_id, payment_method FROM fraud.scored_transactions WHERE shop = 'c' ORDER BY 2"
+    assert database.execute(found).fetchall() == [
+        (registered.AVRO, "c-avro", None),
+        (registered.DEBEZIUM, "c-debezium", None),
+        (registered.JSON_SCHEMA, "c-json", None),
+        (registered.AVRO, "c-later", "paypal"),
+        (registered.PROTOBUF, "c-protobuf", None),
+    ]
+    assert refused_of_c(database) == [
+        (registered.AVRO, "NO_SCHEMA_REGISTRY_FRAME"),
+        (registered.AVRO, "SCHEMA_MISMATCH"),
+        (registered.AVRO, "UNKNOWN_SCHEMA"),
+        (registered.PROTOBUF, "SCHEMA_MISMATCH"),
+        (registered.PROTOBUF, "SCHEMA_MISMATCH"),
+    ]
+
+
+def wait_for_registry(settings: Settings, database: Postgres, job: Job, shop: Shop, registry: Registry) -> None:
+    """A registry that is away makes the job wait and say so; it goes on by itself, and nothing is refused for it."""
+
+    def problem() -> str:
+        heartbeat = jobs(settings)["stream"].slot.heartbeat
+        return heartbeat.problem if heartbeat else ""
+
+    refused, before = refused_of_c(database), accounted(database)
+    newest = registered.PAID_ORDER | {"name": "Renamed"}
+    registry.fails, number = True, registry.register(json.dumps(newest))
+    send(shop, registered.AVRO, registered.avro(number, newest, registered.values("c-waits", pay="card")))
+    shop.flush()
+    job.until(lambda: registry.url in problem(), "the registry in the heartbeat")
+    assert f"messages of {registered.AVRO}" in problem()
+    assert "fails (HTTP 503)" in job.log.read_text()
+    assert accounted(database) == before
+    registry.fails = False
+    shop.buy("behind")
+    read_all(job, shop, database)
+    job.until(lambda: not problem(), "a heartbeat without a problem")
+    waited = "SELECT count(*) FROM fraud.scored_transactions WHERE transaction_id IN ('c-waits', 'tx-behind')"
+    assert count(database, waited) == 2
+    assert refused_of_c(database) == refused
+
+
+def refused_of_c(database: Postgres) -> list[tuple[str, str]]:
+    found = "SELECT topic, reason FROM fraud.dead_letters WHERE topic LIKE 'shop-c.%' ORDER BY 1, 2"
+    return database.execute(found).fetchall()
 
 
 def send(shop: Shop, topic: str, *values: bytes | None) -> None:

@@ -17,6 +17,7 @@ from google.protobuf.message_factory import GetMessageClass
 from fraudstream.mappings.files import read_rows
 from fraudstream.mappings.suggest import suggest
 from fraudstream.messages.formats import protobuf
+from fraudstream.messages.formats.errors import RegistryUnavailableError
 from fraudstream.messages.formats.payloads import payload_decoder
 from fraudstream.messages.mapping.compiled import MappedRecords
 from fraudstream.messages.mapping.file import MappingError
@@ -157,3 +158,16 @@ def test_files_of_messages_formats_are_refused(tmp_path: Path) -> None:
         list(read_rows(tmp_path / "x", mapping("protobuf")))
     with pytest.raises(MappingError, match="no message has it, only files"):
         decoder("csv")
+
+
+def test_what_a_registry_answered_is_kept_for_other_processes(registry: Registry, tmp_path: Path) -> None:
+    customer = SchemaReference("parts/customer.proto", "customer", 1)
+    registry.register(CUSTOMER_PROTO, "PROTOBUF", "customer")
+    number = registry.register(PROTO, "PROTOBUF", references=[customer])
+    message = framed(number, b"\x02\x02\x0a\x041001")
+    first = payload_decoder(mapping("protobuf", registry).source, tmp_path)(message)
+    assert (first["id"], len(registry.asked)) == ("1001", 2)
+    registry.fails = True
+    assert payload_decoder(mapping("protobuf", registry).source, tmp_path)(message) == first
+    with pytest.raises(RegistryUnavailableError):
+        payload_decoder(mapping("protobuf", registry).source, tmp_path)(framed(9, b""))

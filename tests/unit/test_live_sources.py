@@ -14,10 +14,11 @@ from fraudstream.messages.mapping.live import SKIPPED, LiveDecoder, Mapped, even
 from fraudstream.messages.mapping.sources import LiveSource, SourceError, read_sources
 from fraudstream.messages.reasons import DeadLetterReason
 from fraudstream.messages.refusal import Rejection
+from fraudstream.messages.trusted import trusting_decoder
 from fraudstream.messages.validation import MAX_MESSAGE_BYTES, decode
 from spark_jobs.bucket import Kind, Message, Outcome
 from spark_jobs.mapped_messages import _create_mapping
-from tests.messages import NOW
+from tests.messages import NOW, browse_event, transaction
 from tests.unit.kept_log import KeptLog
 from tests.unit.test_bucket import EUROS, LIMITS, purchase
 
@@ -57,8 +58,12 @@ def order(number: int = 7, state: str = "paid", **fields: object) -> bytes:
     return msgspec.json.encode({"state": state, "order": content})
 
 
+def source(text: str = ORDERS) -> LiveSource:
+    return LiveSource("shop-a.orders", mapping_fields.Kind.TRANSACTION, Path("a.toml"), text)
+
+
 def read(value: bytes | None, text: str = ORDERS, size: int | None = None) -> Mapped:
-    return live_decoder(text).read(b"any key", value, size, NOW_MS, MAX_FUTURE)
+    return live_decoder(source(text)).read(b"any key", value, size, NOW_MS, MAX_FUTURE)
 
 
 def test_a_message_becomes_one_of_our_own_form_with_our_key() -> None:
@@ -71,7 +76,27 @@ def test_a_message_becomes_one_of_our_own_form_with_our_key() -> None:
 
 def test_what_was_mapped_would_be_accepted_as_our_own_form() -> None:
     mapped = read(order())
-    assert decode("transactions", mapped.key, mapped.value, NOW_MS, MAX_FUTURE) == event_of(*_after(mapped))
+    ours = decode("transactions", mapped.key, mapped.value, NOW_MS, MAX_FUTURE)
+    assert msgspec.to_builtins(ours) == msgspec.to_builtins(event_of(*_after(mapped)))
+
+
+@pytest.mark.parametrize(
+    ("struct", "content"),
+    [
+        (Transaction, transaction(items=[{"product_id": "p-1", "quantity": 2, "unit_price": 1.5}], promo_code=None)),
+        (Transaction, {"schema_version": 1, "transaction_id": "t", "customer_id": "c", "event_time": NOW, "amount": 1}),
+        (BrowseEvent, browse_event()),
+        (Label, {"schema_version": 1, "transaction_id": "t", "is_fraud": True, "source": "a", "labelled_at": NOW}),
+    ],
+)
+def test_an_event_that_is_trusted_is_the_one_that_was_checked(
+    struct: type[msgspec.Struct], content: dict[str, object]
+) -> None:
+    value = msgspec.json.encode(content)
+    checked, trusted = msgspec.json.decode(value, type=struct), trusting_decoder(struct)(value)
+    assert isinstance(trusted, struct)
+    assert msgspec.json.encode(trusted) == msgspec.json.encode(checked)
+    assert msgspec.structs.asdict(trusted).keys() == msgspec.structs.asdict(checked).keys()
 
 
 def test_a_dispute_becomes_a_label_with_the_transaction_as_its_key() -> None:
@@ -122,11 +147,10 @@ def test_messages_of_our_own_form_pass_the_mapping_by() -> None:
     names = ("topic", "key", "value", "size", "ingest_ms")
     kinds = (pa.string(), pa.binary(), pa.binary(), pa.int64(), pa.int64())
     kind = pa.struct(list(zip(names, kinds, strict=True)))
-    source = LiveSource("shop-a.orders", mapping_fields.Kind.TRANSACTION, Path("a.toml"), ORDERS)
     rows = [None, dict(zip(names, ("shop-a.orders", None, order(), 100, NOW_MS), strict=True)), None]
-    mapped = _create_mapping([source], MAX_FUTURE)(pa.array(rows, kind)).to_pylist()
+    mapped = _create_mapping([source()], MAX_FUTURE)(pa.array(rows, kind)).to_pylist()
     assert [row and row["fate"] for row in mapped] == [None, "transaction", None]
-    assert _create_mapping([source], MAX_FUTURE)(pa.array([None, None], kind)).to_pylist() == [None, None]
+    assert _create_mapping([source()], MAX_FUTURE)(pa.array([None, None], kind)).to_pylist() == [None, None]
 
 
 def handled(*messages: Message) -> list[Outcome]:
@@ -202,6 +226,16 @@ def test_a_mapping_that_cannot_be_read_live_is_told_by_file_and_value(
     assert list(sources.problems(tmp_path)) == [str(refused.value)]
 
 
+@pytest.mark.parametrize("form", ["avro", "protobuf", "json-schema"])
+def test_a_topic_may_have_its_schemas_in_a_registry(tmp_path: Path, form: str) -> None:
+    behind = '[source.registry]\nurl = "http://registry"\n[where]'
+    (tmp_path / "a.toml").write_text(ORDERS.replace('"json"', f'"{form}"').replace("[where]", behind))
+    assert [each.topic for each in read_sources(tmp_path)] == ["shop-a.orders"]
+    (tmp_path / "a.toml").write_text(ORDERS.replace('"json"', f'"{form}"'))
+    with pytest.raises(SourceError, match=rf"source\.format = '{form}': messages need \[source\.registry\] with a url"):
+        read_sources(tmp_path)
+
+
 def test_a_topic_has_one_mapping(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / f"{name}.toml").write_text(ORDERS)
@@ -225,4 +259,4 @@ def test_a_source_of_browsing_is_decoded_by_its_kind() -> None:
     assert isinstance(event_of(*_after(mapped)), BrowseEvent)
     (count,) = handled(of_topic("clicks", 0, mapped))
     assert (count.kind, count.topic, count.messages) == (Kind.BROWSE, "clicks", 1)
-    assert isinstance(live_decoder(browse), LiveDecoder)
+    assert isinstance(live_decoder(source(browse)), LiveDecoder)

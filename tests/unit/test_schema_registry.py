@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka.schema_registry import Schema
 
 from fraudstream.messages.formats.errors import RegistryUnavailableError
 from fraudstream.messages.formats.payloads import payload_decoder
@@ -54,8 +55,7 @@ def test_a_registry_that_is_away_at_first_is_waited_for() -> None:
     reading.start()
     reading.join(0.3)
     assert reading.is_alive() and not found
-    with registry_server(port=port) as registry:
-        registry.register(json.dumps(ORDER))
+    with registry_server(port=port, schemas=[Schema(json.dumps(ORDER), "AVRO")]):
         reading.join(60)
     assert found[0]["id"] == VALUE["id"]
 

@@ -1,6 +1,7 @@
 """From the bytes of a message to its record, by the format and the envelope that a mapping's source says."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from fraudstream.messages.formats import debezium
@@ -11,14 +12,16 @@ from fraudstream.messages.mapping.registry import REGISTERED
 from fraudstream.messages.reasons import DeadLetterReason
 
 
-def payload_decoder(source: Source) -> Callable[[bytes | None], Any]:
+def payload_decoder(source: Source, schemas: Path | None = None) -> Callable[[bytes | None], Any]:
     """A function from a message's value to its record; None for one that has nothing to read: a delete, a tombstone.
 
     It raises PayloadError for a message that can't be read, and RegistryUnavailableError where a schema can't be had
     within the registry's `retry_seconds`: then nothing is known of the message. It keeps a connection and schemas, so
     make one for each process, and not one for each message. Raises MappingError for a format that no message has.
+
+    `schemas` is a folder of what a registry answered, for processes that come and go while it does or doesn't answer.
     """
-    read = _reader(source)
+    read = _reader(source, schemas)
     opened = debezium.opener(source)
     has_envelope = source.envelope is not None
 
@@ -35,7 +38,7 @@ def payload_decoder(source: Source) -> Callable[[bytes | None], Any]:
     return decode
 
 
-def _reader(source: Source) -> Callable[[bytes], Any]:
+def _reader(source: Source, schemas: Path | None) -> Callable[[bytes], Any]:
     if source.format == "json":
         return read_json
     if source.format not in REGISTERED:
@@ -45,4 +48,4 @@ def _reader(source: Source) -> Callable[[bytes], Any]:
     # who reads JSON needs none of what this imports, which takes half a second
     from fraudstream.messages.formats.registered import RegisteredReader
 
-    return RegisteredReader(source.format, source.registry).read
+    return RegisteredReader(source.format, source.registry, schemas).read

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from confluent_kafka.schema_registry import Schema
@@ -27,8 +28,9 @@ class RegisteredReader:
     Raises MappingError where the registry's settings can't be used.
     """
 
-    def __init__(self, form: str, settings: Registry) -> None:
-        self._form, self._registry = form, SchemaRegistry(settings)
+    def __init__(self, form: str, settings: Registry, schemas: Path | None = None) -> None:
+        """`schemas` is as that of `SchemaRegistry`."""
+        self._form, self._registry = form, SchemaRegistry(settings, schemas)
         self._readers: dict[int, Read] = {}
         self._unknown_until: dict[int, float] = {}
 

@@ -9,7 +9,7 @@ from typing import Any
 from fraudstream.messages.mapping import values
 from fraudstream.messages.mapping.fields import FIELDS, ITEM_FIELDS, REQUIRED, Kind, ValueType
 from fraudstream.messages.mapping.file import Field, Items, Mapping, MappingError, NotIn
-from fraudstream.messages.mapping.generated import Simple, fill_function
+from fraudstream.messages.mapping.generated import Simple, fill_function, list_function
 from fraudstream.messages.mapping.paths import Getter, Step, getter, getter_of_columns, parse
 from fraudstream.messages.mapping.times import ISO, time_reader
 from fraudstream.messages.money import MINOR_UNITS
@@ -237,8 +237,8 @@ class _CompiledItems:
         self._path = items.path
         self._lines: Getter = getter(items.path) if items.path else lambda record: [record]
         self._fields = [_CompiledField(name, field, ITEM_FIELDS[name], mapping) for name, field in items.fields.items()]
-        self._fill_simple = fill_function(field.simple for field in self._fields if field.simple)
-        self._others = [field for field in self._fields if not field.simple]
+        simples = [field.simple for field in self._fields if field.simple]
+        self._read_simple = list_function(simples) if len(simples) == len(self._fields) else None
         self.in_minor_units = any(each.field.unit == "minor" for each in self._fields)
 
     def read(self, record: Record) -> list[Fields]:
@@ -248,18 +248,18 @@ class _CompiledItems:
             return []
         if not isinstance(lines, list):
             raise UnmappableError("items", f"`{self._path}`", "is no list")
+        if self._read_simple is not None:
+            try:
+                return self._read_simple(lines)
+            except (ValueError, ArithmeticError, TypeError):
+                pass  # the slow path says what is wrong, or knows better
         return [self._item(line) for line in lines]
 
     def _item(self, line: Any) -> Fields:
         if not isinstance(line, dict):
             raise UnmappableError("items", f"`{self._path}`", f"{str(line)[:60]!r} is no object")
         item: Fields = {}
-        fields = self._others
-        try:
-            self._fill_simple(item, line)
-        except (ValueError, ArithmeticError, TypeError):
-            fields = self._fields
-        for field in fields:
+        for field in self._fields:
             value = field.read(line, 0)
             if value is not None:
                 item[field.name] = value

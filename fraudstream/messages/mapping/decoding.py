@@ -1,5 +1,6 @@
 """From a message of a shop's own form to the platform's event, or to why it can't be used."""
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,10 +19,11 @@ from fraudstream.messages.refusal import Rejection, explain_fields
 class MappedDecoder:
     """Decodes the messages of one source. Pure, so that a replay decides the same."""
 
-    def __init__(self, mapping: Mapping) -> None:
+    def __init__(self, mapping: Mapping, schemas: Path | None = None) -> None:
+        """`schemas` is as that of `payload_decoder`."""
         self.kind = mapping.source.kind
         self._records = MappedRecords(mapping)
-        self._decode = payload_decoder(mapping.source)
+        self._decode = payload_decoder(mapping.source, schemas)
 
     def decode(self, value: bytes) -> Event | Rejection | None:
         """The event of a message; None when the mapping leaves it out, or it has nothing to read.

@@ -130,8 +130,16 @@ class Mapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def read_mapping(path: Path) -> Mapping:
     """Reads a mapping file. Raises MappingError."""
     try:
-        mapping = of(tomllib.loads(path.read_text(encoding="utf-8-sig")), f"mapping {path}")
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return mapping_of_text(path.read_text(encoding="utf-8-sig"), path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise MappingError(f"can't read the mapping {path}: {error}") from error
+
+
+def mapping_of_text(text: str, path: Path) -> Mapping:
+    """The mapping that is the text of the file `path`. Raises MappingError."""
+    try:
+        mapping = of(tomllib.loads(text), f"mapping {path}")
+    except tomllib.TOMLDecodeError as error:
         raise MappingError(f"can't read the mapping {path}: {error}") from error
     if mapping.source.registry is None:
         return mapping

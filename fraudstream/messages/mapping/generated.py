@@ -13,6 +13,8 @@ from fraudstream.messages.mapping.paths import Step, getter_of_steps
 #: A function that adds to an event's fields those that a record has.
 #: It raises ValueError, TypeError or ArithmeticError where one can't be read.
 Fill = Callable[[dict[str, Any], Any], None]
+#: A function from records to the fields of each, which raises the same.
+ReadList = Callable[[list[Any]], list[dict[str, Any]]]
 _NUMBERS = (float, int)
 
 
@@ -29,16 +31,37 @@ class Simple(NamedTuple):
 
 def fill_function(fields: Iterable[tuple[tuple[Step, ...], Simple]]) -> Fill:
     """The function for fields, each with the path of its object."""
+    variables = _known()
+    lines = ["def fill(event, record):", " pass", *_of_fields(fields, variables)]
+    fill: Fill = _compiled(lines, variables)["fill"]
+    return fill
+
+
+def list_function(fields: Iterable[tuple[tuple[Step, ...], Simple]]) -> ReadList:
+    """The same for a list of objects with these fields each."""
+    variables = _known()
+    body = ["if type(record) is not dict:", " raise TypeError", "event = {}", "add(event)"]
+    lines = [f"  {line}" for line in body] + [f" {line}" for line in _of_fields(fields, variables)]
+    head = ["def read(records):", " events = []", " add = events.append", " for record in records:"]
+    read: ReadList = _compiled([*head, *lines, " return events"], variables)["read"]
+    return read
+
+
+def _known() -> dict[str, Any]:
+    return {"text": values.text, "getter_of": _getter_of, "NUMBERS": _NUMBERS}
+
+
+def _compiled(lines: list[str], variables: dict[str, Any]) -> dict[str, Any]:
+    exec(compile("\n".join(lines), "<mapping>", "exec"), variables)  # noqa: S102 - names are literals, see above
+    return variables
+
+
+def _of_fields(fields: Iterable[tuple[tuple[Step, ...], Simple]], variables: dict[str, Any]) -> Iterator[str]:
     by_parent: dict[tuple[Step, ...], list[Simple]] = {}
     for parent, simple in fields:
         by_parent.setdefault(parent, []).append(simple)
-    variables: dict[str, Any] = {"text": values.text, "getter_of": _getter_of, "NUMBERS": _NUMBERS}
-    lines = ["def fill(event, record):", " pass"]
     for parent, simples in by_parent.items():
-        lines += _of_object(parent, simples, variables)
-    exec(compile("\n".join(lines), "<mapping>", "exec"), variables)  # noqa: S102 - names are literals, see above
-    fill: Fill = variables["fill"]
-    return fill
+        yield from _of_object(parent, simples, variables)
 
 
 def _of_object(parent: tuple[Step, ...], simples: list[Simple], variables: dict[str, Any]) -> Iterator[str]:

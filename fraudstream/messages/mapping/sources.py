@@ -14,11 +14,12 @@ from fraudstream.messages.contracts import INPUT_TOPICS, Topic
 from fraudstream.messages.mapping.compiled import MappedRecords
 from fraudstream.messages.mapping.fields import Kind
 from fraudstream.messages.mapping.file import MappingError, of
+from fraudstream.messages.mapping.registry import REGISTERED
 from fraudstream.settings import Settings
 
 SETTING = "FRAUDSTREAM_SOURCES"
 #: Formats of messages in a topic; the others are those of files.
-LIVE_FORMATS = ("json",)
+LIVE_FORMATS = ("json", *sorted(REGISTERED))
 #: What some would write to read a topic of another Kafka.
 _OF_ANOTHER_KAFKA = ("bootstrap", "bootstrap_servers", "brokers", "consumer", "kafka")
 #: The topic of our own form with each kind of events.
