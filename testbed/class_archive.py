@@ -21,7 +21,9 @@ PROGRAM = "testbed.first_batch"
 QUIET = "-Xlog:disable -Xlog:all=error:stderr"
 #: Classes of pinned jars need no verification, and the room that all of them take is no reason to collect garbage. What
 #: the second compiler computes pays after minutes, which no test's job lives.
-TRUSTING = "-XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote -XX:MetaspaceSize=256m -XX:TieredStopAtLevel=1"
+TRUSTING = (
+    "-XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote -XX:MetaspaceSize=256m -XX:TieredStopAtLevel=1"
+)
 
 
 @contextmanager
