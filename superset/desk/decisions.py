@@ -12,6 +12,7 @@ from sqlalchemy import text as _text
 from sqlalchemy.engine import Connection
 
 from desk.database import Row, row, rows
+from fraudstream.failpoints import Failpoint, reach
 
 #: Codes of a verdict's reason, with the words for each.
 REASONS: dict[str, dict[str, str]] = {
@@ -159,6 +160,7 @@ def decide(connection: Connection, judged: Judged, verdict: str, reason: str, me
     if stored is None:
         raise RefusedError(_overtaken(row(connection, _NEWEST, id=judged.transaction_id)))
     release(connection, judged.transaction_id, me)
+    reach(Failpoint.BEFORE_VERDICT_COMMIT)
     return int(stored["verdict_id"])
 
 

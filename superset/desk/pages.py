@@ -9,6 +9,7 @@ from flask import Blueprint, Flask, Response, abort, g, make_response, redirect,
 
 from desk import database, decisions, drawing, lists, policy, queue, ring, sessions, transaction, words
 from desk.decisions import RefusedError
+from fraudstream import failpoints
 from fraudstream.policy import lists as listed
 
 #: Permission that the roles Analyst and Admin have (bootstrap.py).
@@ -33,6 +34,7 @@ def register(app: Flask) -> None:
     """Adds the desk's words to the templates, and its entry to Superset's menu."""
     from superset.extensions import appbuilder
 
+    failpoints.arm(policy.settings().stream.failpoints)
     app.jinja_env.filters.update({f"desk_{name}": given for name, given in words.FILTERS.items()})
     appbuilder.add_link(VIEW, href="/desk/", label=VIEW)
 

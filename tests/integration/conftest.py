@@ -12,8 +12,8 @@ from fraudstream.local.supervisor import Supervisor
 from fraudstream.settings import Settings
 from fraudstream.storage.connect import connect
 from testbed.isolation import isolated_servers
+from testbed.person import Person
 from tests.emptying import forget_the_stream, make_topics_anew
-from tests.person import Person
 from tests.streaming import Job, StartJob
 
 Postgres = psycopg.Connection[tuple[object, ...]]

@@ -13,8 +13,8 @@ from fraudstream.policy.document import Kind, Policy, State
 from fraudstream.settings import Settings
 from fraudstream.storage.connect import connect
 from model.policy import backtesting
+from testbed.person import Person
 from tests.desk import add_alerts
-from tests.person import Person
 
 Postgres = psycopg.Connection[tuple[object, ...]]
 CONDITION = "amount > 500 AND known_transactions = 0"
