@@ -9,8 +9,9 @@
 The simulated shop sends while no streaming job runs; then the job is started, once, and drains what waits. With
 `--purchases` it begins with the profiles of all its customers, each with so many purchases (`made_profiles`); with
 `--without-features` nothing is published for the archive, and with `--with-policy` 50 rules and 100,000 list entries
-decide: two runs, with and without, tell what each costs. Kafka and Postgres lie in a folder and on ports of their own, so that a running platform isn't touched. Ends with 1 when a batch
-is larger than the setting allows, or a message is lost, repeated or not accounted for.
+decide: two runs, with and without, tell what each costs. Kafka and Postgres lie in a folder and on ports of their own,
+so that a running platform isn't touched. Ends with 1 when a batch is larger than the setting allows, or a message is
+lost, repeated or not accounted for.
 """
 
 import argparse
