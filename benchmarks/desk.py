@@ -144,7 +144,7 @@ def _add_users(settings: Settings, names: Sequence[str], password: str) -> None:
     [part] = superset.parts(settings)
     script = PROJECT_DIR / "benchmarks" / "measuring" / "analyst_users.py"
     added = subprocess.run(
-        [part.command[0], str(script), *names],
+        [part.command[0], "-P", str(script), *names],
         input=password.encode(),
         capture_output=True,
         env=dict(part.environment),
