@@ -4,12 +4,14 @@
     ./fraudctl bench backlog --events 100000 --out short.csv
     ./fraudctl bench backlog -- --events 2000000 --customers 1000000 --purchases 20
     ./fraudctl bench backlog -- --without-features
+    ./fraudctl bench backlog -- --with-policy
 
 The simulated shop sends while no streaming job runs; then the job is started, once, and drains what waits. With
 `--purchases` it begins with the profiles of all its customers, each with so many purchases (`made_profiles`); with
-`--without-features` nothing is published for the archive, so that two runs tell what that costs. Kafka and
-Postgres lie in a folder and on ports of their own, so that a running platform isn't touched. Ends with 1 when a batch
-is larger than the setting allows, or a message is lost, repeated or not accounted for.
+`--without-features` nothing is published for the archive, and with `--with-policy` 50 rules and 100,000 list entries
+decide: two runs, with and without, tell what each costs. Kafka and Postgres lie in a folder and on ports of their own,
+so that a running platform isn't touched. Ends with 1 when a batch is larger than the setting allows, or a message is
+lost, repeated or not accounted for.
 """
 
 import argparse
@@ -56,6 +58,8 @@ def main() -> None:
     with fresh_stream() as stream, stream.connect() as database:
         if arguments.purchases:
             _make_profiles(stream, arguments.customers or stream.settings.producer.customers, arguments.purchases)
+        if arguments.with_policy:
+            stream.make_policy()
         _send(stream, arguments.events, arguments.customers)
         waiting = stream.lag(database)
         print(f"{waiting} messages wait; the job starts, samples go to {arguments.out}", flush=True)
@@ -83,6 +87,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--customers", type=int, help="of the shop (as many as it has by default)")
     parser.add_argument("--purchases", type=int, default=0, help="of each customer, before the first event (0)")
     parser.add_argument("--without-features", action="store_true", help="publish no features for the archive")
+    parser.add_argument("--with-policy", action="store_true", help="50 rules and 100,000 list entries decide")
     parser.add_argument("--out", type=Path, default=Path("backlog.csv"), help="the samples (backlog.csv)")
     return parser.parse_args()
 

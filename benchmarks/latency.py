@@ -2,6 +2,7 @@
 
     ./fraudctl bench latency
     ./fraudctl bench latency -- --minutes 3 --rate 1500
+    ./fraudctl bench latency -- --minutes 3 --with-policy
 
 The simulated shop sends while the job runs; what is counted begins after a warm-up. Kafka and Postgres lie in a folder
 and on ports of their own, so that a running platform isn't touched. Ends with 1 when a message is lost, repeated or not
@@ -37,6 +38,8 @@ def main() -> None:
     """Sends, watches, and prints the figures."""
     arguments = _arguments()
     with fresh_stream() as stream, stream.connect() as database:
+        if arguments.with_policy:
+            stream.make_policy()
         job = stream.start_job()
         shop = stream.start_shop("--rate", str(arguments.rate))
         wait_until(lambda: _has_rows(database), job, START_SECONDS, "no transaction was scored")
@@ -59,6 +62,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=30.0, help="that are counted (30)")
     parser.add_argument("--warm-up", type=float, default=2.0, help="minutes before them (2)")
     parser.add_argument("--rate", type=float, default=150.0, help="browse events and transactions a second (150)")
+    parser.add_argument("--with-policy", action="store_true", help="50 rules and 100,000 list entries decide")
     parser.add_argument("--out", type=Path, default=Path("latency.csv"), help="the samples (latency.csv)")
     return parser.parse_args()
 

@@ -25,7 +25,7 @@ PROBLEM = "failpoints are set ({spec}), which are for tests: unset FRAUDSTREAM_S
 
 
 class Failpoint(StrEnum):
-    """The places, in the order in which a micro-batch, then the archive, an erasure, an import or an export passes."""
+    """The places, by who passes them (a micro-batch, the archive, an erasure, …), each in the order of the passing."""
 
     BEFORE_FENCING = "before-fencing"  # the checkpoint was looked at, the epoch is still the older driver's
     AFTER_FENCING = "after-fencing"  # the older driver is fenced, nothing is published anew yet
@@ -62,6 +62,21 @@ class Failpoint(StrEnum):
     IN_EXPORT_FILE = "in-export-file"  # export: a day's rows are written, its file isn't there yet
     AFTER_EXPORT_FILE = "after-export-file"  # export: a day's file is there
     BEFORE_EXPORT_MANIFEST = "before-export-manifest"  # export: all files are there, the manifest says they aren't
+    BEFORE_VERDICT_COMMIT = (
+        "before-verdict-commit"  # desk, in the transaction: a verdict is inserted, the claim given back
+    )
+    BEFORE_VERDICT_SEND = "before-verdict-send"  # verdicts: those that are due are locked, Kafka has none
+    DURING_VERDICT_SEND = "during-verdict-send"  # verdicts: the first label is with the producer
+    AFTER_VERDICT_SEND = "after-verdict-send"  # verdicts: Kafka acknowledged all, none is noted as sent
+    BEFORE_VERDICT_NOTE = "before-verdict-note"  # verdicts, in the transaction: all are noted as sent
+    AFTER_POLICY_INSERT = (
+        "after-policy-insert"  # policy, in the transaction: the version is there, the log says nothing
+    )
+    BEFORE_POLICY_COMMIT = "before-policy-commit"  # policy, in the transaction: the log has it, too
+    IN_POLICY_APPROVAL = "in-policy-approval"  # policy, in the transaction: approved, the log says nothing
+    IN_POLICY_LIST = (
+        "in-policy-list"  # policy, in the transaction: replaced entries are off a list, new ones aren't on it
+    )
 
 
 #: Passed in Spark's Python workers; all others in the driver.
@@ -73,6 +88,10 @@ IN_ERASURE = frozenset(name for name in Failpoint if "erasure" in name)
 #: Passed by `./fraudctl history import` and `history export`.
 IN_IMPORT = frozenset(name for name in Failpoint if "import" in name)
 IN_EXPORT = frozenset(name for name in Failpoint if "export" in name)
+#: Passed by the desk, which inserts a verdict, and the Dag `publish_verdicts`, which sends it.
+IN_VERDICTS = frozenset(name for name in Failpoint if "verdict" in name)
+#: Passed by whoever changes the policy: the desk and `./fraudctl policy`, `rules` and `lists`.
+IN_POLICY = frozenset(name for name in Failpoint if "policy" in name)
 
 
 class FailpointError(FraudstreamError):

@@ -94,6 +94,12 @@ class Stream:
         """A refresh, as the Dag `refresh_entity_risk` does it."""
         return self.run("entity-risk", "fraudstream.static_data.entity_risk")
 
+    def make_policy(self) -> None:
+        """50 live rules and 100,000 list entries, which are at work when the job starts. Raises BenchmarkError."""
+        maker = self.run("made-policy", "benchmarks.measuring.made_policy")
+        if maker.process.wait():
+            raise BenchmarkError(f"no policy was made: {maker.log.read_text()[-2000:]}")
+
     def ends(self) -> Offsets:
         """Ends of the input topics now."""
         return kafka_offsets.latest(self.settings.kafka, INPUT_TOPICS, ANSWER_SECONDS)

@@ -39,8 +39,9 @@ ENTRIES = pa.schema(
 class Question:
     """What is asked of a condition.
 
-    `live` are the conditions of the live rules, by name. Of the transactions without a label, those count as honest
-    that are older than `mature` at the newest one.
+    `live` are the conditions of the live rules, by name. Only transactions that are older than `mature` at the newest
+    one are judged; without a label they count as honest. Of younger ones the frauds are known sooner than the honest:
+    precision would be too high.
     """
 
     compiled: Compiled
@@ -74,14 +75,16 @@ class Report:
     matched: int
     alerts_per_day: float
     new: int  # of the matched: neither the model nor a live rule flagged them
-    judged: int  # of the matched: labelled, or old enough to count as honest
+    judged: int  # of the matched: old enough, so that what is no fraud by now is honest
     frauds: int  # of the judged
     precision: float | None
     judged_share: float | None  # how mature the precision is
-    all_frauds: int
+    immature: int  # of the matched: too new to be judged
+    immature_frauds: int  # of the immature: known as frauds already
+    all_frauds: int  # of any age
     recall: float | None
-    fraud_money: float
-    honest_money: float
+    fraud_money: float  # of the judged
+    honest_money: float  # of the judged
     overlap: dict[str, int]  # matched by a live rule, too
     hits: list[dict[str, Any]]  # the newest matched
     misses: list[dict[str, Any]]  # the largest frauds that nothing flagged
@@ -126,7 +129,7 @@ def _judge(question: Question) -> str:
             FROM asked
         )
         SELECT *, is_fraud OR {is_live} AS flagged,
-            fraud IS NOT NULL OR event_time <= (SELECT max(event_time) FROM past) - to_seconds({mature}) AS is_judged
+            event_time <= (SELECT max(event_time) FROM past) - to_seconds({mature}) AS is_mature
         FROM answered
     """  # noqa: S608 (compiled conditions)
 
@@ -147,10 +150,12 @@ CASE WHEN past."{column}" IS NOT NULL THEN EXISTS (
 _TOTALS = """
 SELECT count(*) AS transactions, epoch(max(event_time) - min(event_time)) / 86400 AS days,
     count(*) FILTER (WHERE hit) AS matched, count(*) FILTER (WHERE hit AND NOT flagged) AS new,
-    count(*) FILTER (WHERE hit AND is_judged) AS judged, count(*) FILTER (WHERE hit AND fraud) AS frauds,
+    count(*) FILTER (WHERE hit AND is_mature) AS judged, count(*) FILTER (WHERE hit AND is_mature AND fraud) AS frauds,
+    count(*) FILTER (WHERE hit AND NOT is_mature) AS immature,
+    count(*) FILTER (WHERE hit AND NOT is_mature AND fraud) AS immature_frauds,
     count(*) FILTER (WHERE fraud) AS all_frauds,
-    coalesce(sum(money) FILTER (WHERE hit AND fraud), 0) AS fraud_money,
-    coalesce(sum(money) FILTER (WHERE hit AND is_judged AND NOT coalesce(fraud, false)), 0) AS honest_money
+    coalesce(sum(money) FILTER (WHERE hit AND is_mature AND fraud), 0) AS fraud_money,
+    coalesce(sum(money) FILTER (WHERE hit AND is_mature AND NOT coalesce(fraud, false)), 0) AS honest_money
 FROM judged
 """
 _OVERLAP = "SELECT count(*) AS n FROM judged WHERE hit AND live_{}"
@@ -176,7 +181,7 @@ def _report(
         alerts_per_day=matched / days if days else float(matched),
         precision=_share(totals["frauds"], judged),
         judged_share=_share(judged, matched),
-        recall=_share(totals["frauds"], totals["all_frauds"]),
+        recall=_share(totals["frauds"] + totals["immature_frauds"], totals["all_frauds"]),
         overlap=overlap,
         hits=hits,
         misses=misses,
@@ -211,10 +216,11 @@ def as_text(report: Report) -> str:
 def _lines(report: Report) -> Iterable[str]:
     yield f"{report.transactions} transactions over {report.days:.1f} days"
     yield f"would {report.action} {report.matched}: {report.alerts_per_day:.1f} a day, {report.new} of them new"
-    mature = f"{_percent(report.judged_share)} of the matched are labelled or old enough"
+    mature = f"{_percent(report.judged_share)} of the matched are old enough"
     yield f"precision {_percent(report.precision)} ({report.frauds} frauds of {report.judged} judged; {mature})"
+    yield f"too new to be judged: {report.immature}, of which {report.immature_frauds} are known frauds already"
     yield f"recall {_percent(report.recall)} of {report.all_frauds} frauds"
-    yield f"money: {report.fraud_money:,.2f} of fraud, {report.honest_money:,.2f} of honest customers"
+    yield f"money of the judged: {report.fraud_money:,.2f} of fraud, {report.honest_money:,.2f} of honest customers"
     for name, count in report.overlap.items():
         yield f"  also matched by {name}: {count}"
     for title, examples in (("newest hits", report.hits), ("largest misses", report.misses)):

@@ -104,6 +104,18 @@ class Desk:
         said = comment or f"thresholds: review {review}, block {block}"
         return self._save(lambda policy: replace(policy, thresholds=thresholds), said)
 
+    def set_safeguards(self, *, random_review_share: float, approvals_needed: int, comment: str = "") -> PolicyVersion:
+        """Changes the share that is reviewed by chance (0 to 1), and how many others approve a version (0 or 1).
+
+        Who lowers the approvals still needs them for this version. Raises PolicyError.
+        """
+        said = comment or f"by chance to review {random_review_share:g}, approvals needed {approvals_needed}"
+
+        def change(policy: Policy) -> Policy:
+            return replace(policy, random_review_share=random_review_share, approvals_needed=approvals_needed)
+
+        return self._save(change, said)
+
     def apply(self, policy: Policy, comment: str, based_on: int | None = None) -> PolicyVersion:
         """Saves a whole document. Raises ConditionError for a rule that is refused, unless it is retired."""
         for rule in policy.rules:

@@ -6,6 +6,7 @@ Retention deletes those that are removed or expired for longer than transactions
 from dataclasses import dataclass
 from datetime import datetime
 
+from fraudstream.failpoints import Failpoint, reach
 from fraudstream.policy import audit
 from fraudstream.policy.document import Kind
 from fraudstream.policy.errors import PolicyError
@@ -85,6 +86,7 @@ def add(connection: Postgres, name: str, entries: list[Entry], *, who: str) -> i
     rows = {entry.value: entry for entry in entries}
     with connection.transaction():
         _mark_removed(connection, name, list(rows), who)
+        reach(Failpoint.IN_POLICY_LIST)
         with (
             connection.cursor() as cursor,
             cursor.copy("COPY fraud.list_entries (list_name, value, reason, added_by, expires_at) FROM STDIN") as copy,

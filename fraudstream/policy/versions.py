@@ -8,6 +8,7 @@ from typing import Any
 from psycopg.errors import UniqueViolation
 from psycopg.types.json import Jsonb
 
+from fraudstream.failpoints import Failpoint, reach
 from fraudstream.policy import audit
 from fraudstream.policy.document import Policy, decode, encode
 from fraudstream.policy.errors import ChangedMeanwhileError, PolicyError
@@ -115,8 +116,10 @@ def save(
             connection.execute(_INSERT, row)
         except UniqueViolation:
             raise _changed(number, based_on) from None
+        reach(Failpoint.AFTER_POLICY_INSERT)
         before = None if latest.version == 0 else encode(latest.policy)
         audit.note(connection, author, "policy saved", f"policy {number}", before=before, after=encode(policy))
+        reach(Failpoint.BEFORE_POLICY_COMMIT)
         return version(connection, number)
 
 
@@ -137,6 +140,7 @@ def approve(connection: Postgres, number: int, approver: str) -> PolicyVersion:
         )
         if done.rowcount != 1:
             raise PolicyError(f"policy version {number} is approved already")
+        reach(Failpoint.IN_POLICY_APPROVAL)
         audit.note(
             connection,
             approver,

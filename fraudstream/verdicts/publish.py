@@ -19,7 +19,9 @@ import psycopg
 import typer
 from confluent_kafka import KafkaError, Message, Producer
 
+from fraudstream import failpoints
 from fraudstream.errors import FraudstreamError, told_in_one_line
+from fraudstream.failpoints import Failpoint, reach
 from fraudstream.kafka.errors import connected
 from fraudstream.messages.contracts import Label, Topic, encode
 from fraudstream.settings import Settings, load_settings
@@ -95,8 +97,11 @@ def _publish_chunk(connection: Postgres, kafka: KafkaSettings) -> int:
         due = [Verdict(*row) for row in connection.execute(_DUE, (CHUNK,))]
         if not due:
             return 0
+        reach(Failpoint.BEFORE_VERDICT_SEND)
         acknowledged = _send(kafka, due)
+        reach(Failpoint.AFTER_VERDICT_SEND)
         connection.execute(_PUBLISHED, (acknowledged,))
+        reach(Failpoint.BEFORE_VERDICT_NOTE)
     if missing := len(due) - len(acknowledged):
         raise VerdictsNotSentError(
             f"Kafka at {kafka.bootstrap} didn't acknowledge {missing} of {len(due)} labels within {SEND_SECONDS} s: "
@@ -119,6 +124,7 @@ def _send(kafka: KafkaSettings, due: Sequence[Verdict]) -> list[int]:
         key = verdict.transaction_id.encode()
         producer.produce(Topic.TRANSACTION_LABELS, verdict.label, key, on_delivery=note)
         producer.poll(0)
+        reach(Failpoint.DURING_VERDICT_SEND)
     producer.flush()  # ends by itself: each message is acknowledged or given up
     return acknowledged
 
@@ -144,6 +150,7 @@ def main(
       python -m fraudstream.verdicts.publish --wait=0
     """
     settings = load_settings()
+    failpoints.arm(settings.stream.failpoints)
     with connect(settings, settings.postgres.writer, name="publish_verdicts", autocommit=True) as connection:
         sent = publish(connection, sender(settings), wait)
     typer.echo(f"{sent} verdicts sent as labels")

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from fraudstream import failpoints
 from fraudstream.errors import UsageError, told_in_one_line
 from fraudstream.policy.changes import Desk
 from fraudstream.policy.versions import PolicyVersion
@@ -40,6 +41,7 @@ def desk(who: str = "") -> Iterator[Desk]:
     """Where `who` changes the policy; one of our errors ends the program with one line."""
     with told_in_one_line():
         settings = load_settings()
+        failpoints.arm(settings.stream.failpoints)
         with session(settings, settings.postgres.writer, name="fraudctl policy") as connection:
             yield Desk(connection, COLUMNS, who or getpass.getuser())
 

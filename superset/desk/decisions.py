@@ -12,6 +12,7 @@ from sqlalchemy import text as _text
 from sqlalchemy.engine import Connection
 
 from desk.database import Row, row, rows
+from fraudstream.failpoints import Failpoint, reach
 
 #: Codes of a verdict's reason, with the words for each.
 REASONS: dict[str, dict[str, str]] = {
@@ -40,6 +41,23 @@ REASONS: dict[str, dict[str, str]] = {
     },
 }
 NOTE_LENGTH = 2000
+
+#: Joins `v`, the verdict that stands: the newest that wasn't taken back. Where all were, `stands` is false. `newest` is
+#: the newest revision, taken back or not: what a form has to name.
+STANDING_VERDICT = """
+LEFT JOIN LATERAL (
+    SELECT x.*, x.undone_at IS NULL AS stands, max(x.revision) OVER () AS newest
+    FROM fraud.analyst_verdicts x WHERE x.transaction_id = {of}.transaction_id
+    ORDER BY x.undone_at IS NOT NULL, x.revision DESC LIMIT 1
+) v ON true
+"""
+#: Of a verdict `v`: no newer one stands.
+NO_NEWER = """
+NOT EXISTS (
+    SELECT FROM fraud.analyst_verdicts newer
+    WHERE newer.transaction_id = v.transaction_id AND newer.revision > v.revision AND newer.undone_at IS NULL
+)
+"""
 
 _RELEASE_OLD = """
 UPDATE fraud.alert_claims SET released_at = now()
@@ -73,25 +91,19 @@ _NEWEST = """
 SELECT verdict, decided_by, decided_at, undone_at FROM fraud.analyst_verdicts
 WHERE transaction_id = :id ORDER BY revision DESC LIMIT 1
 """
-_UNDO = """
+_UNDO = f"""
 UPDATE fraud.analyst_verdicts v SET undone_at = now()
 WHERE v.verdict_id = :verdict_id AND v.decided_by = :me AND v.undone_at IS NULL AND v.published_at IS NULL
-    AND v.publish_after > now() AND NOT EXISTS (
-        SELECT FROM fraud.analyst_verdicts newer
-        WHERE newer.transaction_id = v.transaction_id AND newer.revision > v.revision
-    )
+    AND v.publish_after > now() AND {NO_NEWER}
 RETURNING v.transaction_id
-"""
-_UNDOABLE = """
+"""  # noqa: S608 (constants)
+_UNDOABLE = f"""
 SELECT v.verdict_id, v.transaction_id, v.verdict, extract(epoch FROM v.publish_after - now())::int AS seconds
 FROM fraud.analyst_verdicts v
 WHERE v.decided_by = :me AND v.decided_at > now() - interval '1 minute' AND v.undone_at IS NULL
-    AND v.published_at IS NULL AND v.publish_after > now() AND NOT EXISTS (
-        SELECT FROM fraud.analyst_verdicts newer
-        WHERE newer.transaction_id = v.transaction_id AND newer.revision > v.revision
-    )
+    AND v.published_at IS NULL AND v.publish_after > now() AND {NO_NEWER}
 ORDER BY v.verdict_id DESC LIMIT 200
-"""
+"""  # noqa: S608 (constants)
 _NOTE = "INSERT INTO fraud.alert_notes (transaction_id, author, note) VALUES (:id, :me, :note)"
 
 
@@ -148,6 +160,7 @@ def decide(connection: Connection, judged: Judged, verdict: str, reason: str, me
     if stored is None:
         raise RefusedError(_overtaken(row(connection, _NEWEST, id=judged.transaction_id)))
     release(connection, judged.transaction_id, me)
+    reach(Failpoint.BEFORE_VERDICT_COMMIT)
     return int(stored["verdict_id"])
 
 

@@ -86,6 +86,25 @@ def thresholds_of(review: str, block: str) -> Thresholds:
     return Thresholds(review=_score(review, "to review"), block=_score(block, "to block"))
 
 
+def share_of(typed: str) -> float:
+    """The share (0 to 1) that somebody typed in per cent; nothing is none. Raises RefusedError."""
+    given = typed.strip().replace(",", ".").removesuffix("%").strip() or "0"
+    try:
+        percent = float(given)
+    except ValueError:
+        percent = -1.0
+    if not 0 <= percent <= 100:
+        raise RefusedError(f"{typed} is no share in per cent: type a number from 0 to 100, or nothing.")
+    return percent / 100
+
+
+def approvals_of(given: str) -> int:
+    """How many others have to approve a version, as somebody chose. Raises RefusedError."""
+    if given not in {"0", "1"}:
+        raise RefusedError("Choose who approves a change: nobody, or another person.")
+    return int(given)
+
+
 def _score(typed: str, what: str) -> float | None:
     given = typed.strip().replace(",", ".")
     if not given:

@@ -4,15 +4,15 @@ The stream reads the lists again before its next micro-batch (fraudstream/policy
 nothing to click.
 """
 
-import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
 from desk.database import Row, row, rows
 from desk.decisions import RefusedError
 from desk.transaction import cell_name
+from fraudstream.policy.lists import Entry
 
 DAYS = 30
 _ARE_THERE = "SELECT to_regclass('fraud.list_entries') IS NOT NULL AS there"
@@ -22,18 +22,6 @@ _ACTIVE = """
 SELECT list_name, value, reason, added_by, expires_at FROM fraud.list_entries
 WHERE list_name = ANY(:names) AND value = ANY(:values)
     AND removed_at IS NULL AND (expires_at IS NULL OR expires_at > now())
-"""
-_REPLACE = """
-UPDATE fraud.list_entries SET removed_by = :me, removed_at = now()
-WHERE list_name = :name AND value = :value AND removed_at IS NULL AND (expires_at IS NULL OR expires_at > now())
-"""
-_ADD = """
-INSERT INTO fraud.list_entries (list_name, value, reason, added_by, expires_at)
-VALUES (:name, :value, :reason, :me, now() + make_interval(days => :days))
-"""
-_AUDIT = """
-INSERT INTO fraud.audit_log (who, what, subject, "after")
-VALUES (:me, 'list entries added', 'list ' || :name, CAST(:after AS jsonb))
 """
 #: Words for the kinds of what a transaction names.
 KINDS = {"device": "device", "card": "card", "address_cell": "address", "customer": "customer"}
@@ -55,17 +43,13 @@ def offered(connection: Connection, transaction: Row) -> list[dict[str, Any]]:
     ]
 
 
-def add(connection: Connection, transaction: Row, name: str, me: str) -> None:
-    """Puts what the transaction names on a list for 30 days, or anew. Raises RefusedError."""
+def entry(connection: Connection, transaction: Row, name: str) -> Entry:
+    """What the transaction names, for 30 days, as an entry of the list `name`. Raises RefusedError."""
     found = row(connection, _LIST, name=name)
     value = _entities(transaction).get(found["kind"]) if found else None
     if value is None:
         raise RefusedError(f"There is no list {name} for anything of this transaction: load the page again.")
-    reason = f"alert {transaction['transaction_id']}"
-    connection.execute(text(_REPLACE), {"name": name, "value": value, "me": me})
-    connection.execute(text(_ADD), {"name": name, "value": value, "me": me, "reason": reason, "days": DAYS})
-    after = json.dumps([{"value": value, "reason": reason, "days": DAYS}])
-    connection.execute(text(_AUDIT), {"me": me, "name": name, "after": after})
+    return Entry(value, f"alert {transaction['transaction_id']}", datetime.now(UTC) + timedelta(days=DAYS))
 
 
 def _entities(transaction: Row) -> dict[str, str]:

@@ -7,8 +7,10 @@ from typing import Any
 import runtime_file
 from flask import Blueprint, Flask, Response, abort, g, make_response, redirect, render_template, request, url_for
 
-from desk import database, decisions, drawing, lists, queue, ring, sessions, transaction, words
+from desk import database, decisions, drawing, lists, policy, queue, ring, sessions, transaction, words
 from desk.decisions import RefusedError
+from fraudstream import failpoints
+from fraudstream.policy import lists as listed
 
 #: Permission that the roles Analyst and Admin have (bootstrap.py).
 PERMISSION, VIEW = "can_decide", "Desk"
@@ -32,6 +34,7 @@ def register(app: Flask) -> None:
     """Adds the desk's words to the templates, and its entry to Superset's menu."""
     from superset.extensions import appbuilder
 
+    failpoints.arm(policy.settings().stream.failpoints)
     app.jinja_env.filters.update({f"desk_{name}": given for name, given in words.FILTERS.items()})
     appbuilder.add_link(VIEW, href="/desk/", label=VIEW)
 
@@ -202,7 +205,10 @@ def put_on_list() -> Response:
         found = transaction.find(connection, transaction_id)
         if found is None:
             raise RefusedError(f"There is no transaction {transaction_id}.")
-        lists.add(connection, found, request.form.get("list", ""), me())
+        name = request.form.get("list", "")
+        entry = lists.entry(connection, found, name)
+    with policy.begin(me()) as at:
+        listed.add(at.connection, name, [entry], who=me())
     return _back(transaction_id)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Response, redirect, request, url_for
 
-from desk import policy
+from desk import forms, policy
 from desk.pages import blueprint, me, page, telling_refusals
 from fraudstream.policy import audit, files, versions
 from fraudstream.policy.versions import PolicyVersion
@@ -25,6 +25,18 @@ def show_policy() -> Response:
         standing = policy.standing(at.connection)
         found = versions.history(at.connection, VERSIONS)
         return page("policy.html", versions=found, standing=standing, saved=policy.saved(at, request.args))
+
+
+@blueprint.route("/policy/", methods=["POST"])
+@telling_refusals
+def save_safeguards() -> Response:
+    """Saves who approves, and the share that is reviewed by chance, as a version of the policy."""
+    share = forms.share_of(request.form.get("random_review", ""))
+    approvals = forms.approvals_of(request.form.get("approvals", ""))
+    comment = request.form.get("comment", "").strip()[:200]
+    with policy.begin(me(), request.form.get("seen", "")) as at:
+        saved = at.set_safeguards(random_review_share=share, approvals_needed=approvals, comment=comment)
+    return redirect(url_for("desk.show_policy", saved=saved.version))
 
 
 @blueprint.route("/policy/<int:number>")

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from sqlalchemy.engine import Connection
 
 from desk.database import Row, row, rows
+from desk.decisions import NO_NEWER, STANDING_VERDICT
 
 PAGE_ROWS = 50
 #: The open alerts are counted up to here.
@@ -38,24 +39,20 @@ NEEDS_COLUMN = {"rule": "matched_rules"}
 _COLUMNS = """
     a.transaction_id, a.customer_id, a.event_time, a.amount, a.currency, a.exchange_rate, a.shipping_city,
     a.shipping_country, a.shop, a.fraud_score, a.reasons, a.status, c.claimed_by, c.expires_at,
-    coalesce(v.revision, 0) AS revision, CASE WHEN v.undone_at IS NULL THEN v.verdict END AS verdict,
+    coalesce(v.newest, 0) AS revision, CASE WHEN v.stands THEN v.verdict END AS verdict,
     v.reason_code, v.decided_by, v.decided_at, v.verdict_id
 """
 _CLAIM = """
 LEFT JOIN fraud.alert_claims c
     ON c.transaction_id = a.transaction_id AND c.released_at IS NULL AND c.expires_at > now()
 """
-_NEWEST_VERDICT = """
-LEFT JOIN LATERAL (
-    SELECT x.*, x.undone_at IS NULL AS stands
-    FROM fraud.analyst_verdicts x WHERE x.transaction_id = a.transaction_id ORDER BY x.revision DESC LIMIT 1
-) v ON true
-"""
-_NO_NEWER = """
-NOT EXISTS (
-    SELECT FROM fraud.analyst_verdicts newer
-    WHERE newer.transaction_id = v.transaction_id AND newer.revision > v.revision
-)
+_VERDICTS = """
+FROM (
+    SELECT x.*, x.undone_at IS NULL AS stands, (
+        SELECT max(y.revision) FROM fraud.analyst_verdicts y WHERE y.transaction_id = x.transaction_id
+    ) AS newest
+    FROM fraud.analyst_verdicts x
+) v JOIN fraud.fraud_alerts a USING (transaction_id)
 """
 _HAS_COLUMN = """
 SELECT FROM information_schema.columns
@@ -67,7 +64,8 @@ SELECT (SELECT count(*) FROM (
         SELECT FROM fraud.analyst_verdicts v WHERE v.transaction_id = a.transaction_id AND v.undone_at IS NULL
     ) LIMIT :counted
 ) AS counted) AS open, (
-    SELECT count(*) FROM fraud.alert_claims WHERE claimed_by = :me AND released_at IS NULL AND expires_at > now()
+    SELECT count(*) FROM fraud.alert_claims JOIN fraud.fraud_alerts USING (transaction_id)
+    WHERE claimed_by = :me AND released_at IS NULL AND expires_at > now()
 ) AS mine
 """
 
@@ -169,12 +167,12 @@ def _order(choice: Choice) -> tuple[str, str, bool]:
 def _source(view: str) -> str:
     """Tables of a view, the one that it is ordered by first."""
     if view in {"unsure", "decided"}:
-        return f"FROM fraud.analyst_verdicts v JOIN fraud.fraud_alerts a USING (transaction_id) {_CLAIM}"
-    return f"FROM fraud.fraud_alerts a {_CLAIM} {_NEWEST_VERDICT}"
+        return f"{_VERDICTS} {_CLAIM}"
+    return f"FROM fraud.fraud_alerts a {_CLAIM} {STANDING_VERDICT.format(of='a')}"
 
 
 def _of_view(view: str) -> str:
-    stands = f"v.undone_at IS NULL AND {_NO_NEWER}"
+    stands = f"v.undone_at IS NULL AND {NO_NEWER}"
     return {
         # Of an expression the planner knows nothing. Of the column it knows that it is never NULL where verdicts are,
         # takes the outer join's rows for none, and sorts the whole queue for the one row that it expects.

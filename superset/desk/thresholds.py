@@ -9,7 +9,7 @@ from fraudstream.storage.connect import Postgres
 
 #: The thresholds that are compared: two decimals, as people type them.
 STEPS: tuple[float, ...] = tuple(number / 100 for number in range(1, 100))
-#: Purchases without a label count as honest when they are older.
+#: Only purchases that are older are judged, and count as honest without a label (`fraudstream.policy.backtest`).
 MATURE_DAYS = 30
 PERIODS = (7, 30, 90)
 
@@ -24,7 +24,8 @@ SELECT width_bucket(t.fraud_score, %(steps)s::float8[]), count(*), sum(t.fraud_s
     coalesce(sum((t.amount * t.exchange_rate)::float8), 0),
     coalesce(sum(t.fraud_score * (t.amount * t.exchange_rate)::float8), 0),
     count(*) FILTER (WHERE l.is_fraud),
-    count(*) FILTER (WHERE l.is_fraud IS NOT NULL OR t.event_time <= newest.at - make_interval(days => %(mature)s)),
+    count(*) FILTER (WHERE t.event_time <= newest.at - make_interval(days => %(mature)s)),
+    count(*) FILTER (WHERE l.is_fraud AND t.event_time <= newest.at - make_interval(days => %(mature)s)),
     coalesce(sum((t.amount * t.exchange_rate)::float8) FILTER (WHERE l.is_fraud), 0)
 FROM newest JOIN fraud.scored_transactions t ON t.event_time > newest.at - make_interval(days => %(days)s)
 LEFT JOIN labels l USING (transaction_id)
@@ -58,6 +59,7 @@ class Part:
     expected_money: float
     frauds: int
     judged: int
+    judged_frauds: int
     fraud_money: float
 
 
@@ -109,7 +111,7 @@ def read(connection: Postgres, days: int, costs: CostSettings) -> Compared:
 def compare(parts: Sequence[Part], days: float, costs: CostSettings) -> list[Threshold]:
     """What each step would have meant. A part's number is how many steps its scores have reached."""
     by_number = {part.number: part for part in parts}
-    filled = [by_number.get(number, Part(number, 0, 0, 0, 0, 0, 0, 0)) for number in range(len(STEPS) + 1)]
+    filled = [by_number.get(number, Part(number, 0, 0, 0, 0, 0, 0, 0, 0)) for number in range(len(STEPS) + 1)]
     passed = list(accumulate(_passing(part, costs) for part in filled))
     all_frauds = sum(part.frauds for part in filled)
     return [_threshold(step, filled[step + 1 :], passed[step], all_frauds, days, costs) for step in range(len(STEPS))]
@@ -125,7 +127,7 @@ def _threshold(
         STEPS[step],
         alerts / days,
         _share(sum(part.expected for part in above), alerts),
-        _share(frauds, judged),
+        _share(sum(part.judged_frauds for part in above), judged),
         _share(judged, alerts),
         _share(frauds, all_frauds),
         sum(part.fraud_money for part in above) / days,

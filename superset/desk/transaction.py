@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from desk.database import Row, row, rows
+from desk.decisions import STANDING_VERDICT
 from desk.words import place
 
 #: Earlier transactions that what is usual is told from, and that are listed.
@@ -26,21 +27,19 @@ KINDS = {
 #: Alerts of the same rule are looked for among so many of the newest before: a rule may have matched any number.
 RULE_ROWS = 2000
 
-_TRANSACTION = """
+_TRANSACTION = f"""
 SELECT t.*, a.status, a.decided_at AS labelled_at, a.session_read_at, (a.transaction_id IS NOT NULL) AS is_alert,
-    c.claimed_by, c.claimed_at, c.expires_at, coalesce(v.revision, 0) AS revision,
-    CASE WHEN v.undone_at IS NULL THEN v.verdict END AS verdict, v.decided_by, v.decided_at, v.reason_code,
+    c.claimed_by, c.claimed_at, c.expires_at, coalesce(v.newest, 0) AS revision,
+    CASE WHEN v.stands THEN v.verdict END AS verdict, v.decided_by, v.decided_at, v.reason_code,
     v.published_at, u.registered_at, u.home_city, u.home_country
 FROM fraud.scored_transactions t
 LEFT JOIN fraud.fraud_alerts a USING (transaction_id)
 LEFT JOIN fraud.alert_claims c
     ON c.transaction_id = t.transaction_id AND c.released_at IS NULL AND c.expires_at > now()
-LEFT JOIN LATERAL (
-    SELECT * FROM fraud.analyst_verdicts x WHERE x.transaction_id = t.transaction_id ORDER BY x.revision DESC LIMIT 1
-) v ON true
+{STANDING_VERDICT.format(of="t")}
 LEFT JOIN fraud.customers u ON u.customer_id = t.customer_id
 WHERE t.transaction_id = :id
-"""
+"""  # noqa: S608 (constants)
 _LABEL = """
 LEFT JOIN LATERAL (
     SELECT l.is_fraud AS labelled_fraud FROM fraud.transaction_labels l WHERE l.transaction_id = t.transaction_id
@@ -88,14 +87,11 @@ _SAME = {
     )""",
 }
 _RELATED = f"""
-SELECT r.*, coalesce(v.revision, 0) AS revision, CASE WHEN v.undone_at IS NULL THEN v.verdict END AS verdict,
-    c.claimed_by
+SELECT r.*, coalesce(v.newest, 0) AS revision, CASE WHEN v.stands THEN v.verdict END AS verdict, c.claimed_by
 FROM ({" UNION ALL ".join(_ONE_KIND.format(kind=kind, condition=_SAME[kind]) for kind in KINDS)}) AS r
 LEFT JOIN fraud.alert_claims c
     ON c.transaction_id = r.transaction_id AND c.released_at IS NULL AND c.expires_at > now()
-LEFT JOIN LATERAL (
-    SELECT * FROM fraud.analyst_verdicts x WHERE x.transaction_id = r.transaction_id ORDER BY x.revision DESC LIMIT 1
-) v ON true
+{STANDING_VERDICT.format(of="r")}
 ORDER BY r.event_time DESC
 """  # noqa: S608 (constants)
 #: What was done, in order of time; of one moment, in the order of the numbers.

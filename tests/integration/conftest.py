@@ -14,8 +14,8 @@ from fraudstream.storage.connect import connect
 from spark_jobs import sink
 from spark_jobs.fencing import Driver
 from testbed.isolation import isolated_servers
+from testbed.person import Person
 from tests.emptying import forget_the_stream, make_topics_anew
-from tests.person import Person
 from tests.streaming import Job, StartJob, become_driver
 
 Postgres = psycopg.Connection[tuple[object, ...]]

@@ -121,6 +121,30 @@ def test_an_undone_verdict_comes_back_to_the_queue(desk: Engine, writer: Postgre
 
 
 @pytest.mark.usefixtures("empty_tables")
+def test_of_a_verdict_that_was_replaced_and_one_that_was_taken_back_the_first_stands(
+    desk: Engine, writer: Postgres
+) -> None:
+    add_alerts(writer, 2)
+    with desk.begin() as one:
+        decisions.decide(one, decisions.Judged("t1", 0), "fraud", "not_given", "alice")
+    with desk.begin() as one:
+        second = decisions.decide(one, decisions.Judged("t1", 1), "honest", "not_given", "bob")
+        decisions.undo(one, [second], "bob")
+    with desk.begin() as one:
+        assert open_ids(one) == ["t2"]
+        assert queue.counts(one, "alice")["open"] == 1, "as many as are listed"
+        [decided] = queue.read(one, queue.Choice(view="decided"), "alice").rows
+        page = transaction.find(one, "t1")
+        for told in (decided, page):
+            assert (told["verdict"], told["decided_by"], told["revision"]) == ("fraud", "alice", 2)
+        [mine] = decisions.undoable(one, "alice")
+        decisions.undo(one, [mine["verdict_id"]], "alice")
+        assert open_ids(one) == ["t2", "t1"]
+        assert queue.counts(one, "alice")["open"] == 2
+        decisions.decide(one, decisions.Judged("t1", 2), "honest", "not_given", "carol")
+
+
+@pytest.mark.usefixtures("empty_tables")
 @pytest.mark.parametrize("sort", queue.SORTS)
 def test_pages_show_every_alert_once(connection: Connection, writer: Postgres, sort: str) -> None:
     add_alerts(writer, 120)

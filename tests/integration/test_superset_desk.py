@@ -6,8 +6,8 @@ import psycopg
 import pytest
 
 from fraudstream.settings import Settings
+from testbed.person import Person
 from tests.desk import add_alerts
-from tests.person import Person
 
 Postgres = psycopg.Connection[tuple[object, ...]]
 

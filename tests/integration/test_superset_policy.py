@@ -13,8 +13,8 @@ from fraudstream.policy.document import Kind, Policy, State
 from fraudstream.settings import Settings
 from fraudstream.storage.connect import connect
 from model.policy import backtesting
+from testbed.person import Person
 from tests.desk import add_alerts
-from tests.person import Person
 
 Postgres = psycopg.Connection[tuple[object, ...]]
 CONDITION = "amount > 500 AND known_transactions = 0"
@@ -146,6 +146,31 @@ def test_a_change_waits_for_another_person_where_the_policy_says_so(
     assert (made.version, made.author, made.approver) == (2, "analyst", "admin")
 
 
+def test_approvals_and_reviews_by_chance_are_set_at_the_desk(analyst: Person, admin: Person, writer: Postgres) -> None:
+    page = analyst.get("/desk/policy/")[1]
+    safeguards = {"random_review": "1,5", "approvals": "1", "comment": "four eyes"}
+    status, page = analyst.post("/desk/policy/", seen=seen(page), **safeguards)
+    assert (status, "Saved as version 1 of the policy. It decides" in page, 'value="1.5"' in page) == (200, True, True)
+    made = versions.at_work(writer)
+    assert (made.policy.approvals_needed, made.policy.random_review_share, made.author) == (1, 0.015, "analyst")
+    status, page = analyst.post("/desk/policy/", seen="1", random_review="0", approvals="0")
+    assert (status, "It waits until another person approves it." in page) == (200, True)
+    assert versions.at_work(writer).policy.approvals_needed == 1, "nobody takes the approval away alone"
+    admin.get("/desk/policy/")
+    admin.post("/desk/policy/2/approve")
+    assert versions.at_work(writer).policy == Policy()
+    for sent, told in (
+        ({"random_review": "101"}, "is no share in per cent"),
+        ({"approvals": "2"}, "Choose who approves"),
+        ({"seen": "1"}, "Somebody changed the policy"),
+    ):
+        status, page = analyst.post("/desk/policy/", **{"seen": "2", **safeguards, **sent})
+        assert (status, told in page) == (409, True)
+    audited = writer.execute("SELECT who, what, subject FROM fraud.audit_log ORDER BY audit_id").fetchall()
+    saved = [("analyst", "policy saved", f"policy {number}") for number in (1, 2)]
+    assert audited == [*saved, ("admin", "policy approved", "policy 2")]
+
+
 def test_versions_show_what_differs_and_can_be_gone_back_to(analyst: Person, writer: Postgres) -> None:
     write_rule(analyst)
     write_rule(analyst, "small", "amount < 1")
@@ -174,6 +199,21 @@ def test_lists_are_made_filled_searched_and_thinned(analyst: Person, writer: Pos
     assert (status, "Say why" in page) == (409, True)
     audited = writer.execute("SELECT what FROM fraud.audit_log WHERE who = 'analyst' ORDER BY audit_id").fetchall()
     assert audited == [("list created",), ("list entries added",), ("list entries removed",)]
+
+
+def test_a_click_on_an_alert_s_page_puts_its_device_on_a_list(analyst: Person, writer: Postgres) -> None:
+    add_alerts(writer, 1)
+    lists.create(writer, "blocked", Kind.DEVICE, who="ann")
+    analyst.get("/desk/alerts/t1")
+    for _ in range(2):
+        assert analyst.post("/desk/list", transaction_id="t1", list="blocked")[0] == 200
+    [entry] = lists.entries(writer, "blocked")
+    assert (entry.value, entry.reason, entry.added_by) == ("d1", "alert t1", "analyst")
+    assert timedelta(days=29) < entry.expires_at - datetime.now(UTC) <= timedelta(days=30)
+    status, page = analyst.post("/desk/list", transaction_id="t1", list="gone")
+    assert (status, "There is no list gone" in page) == (409, True)
+    audited = writer.execute("SELECT what, \"after\" ->> 'count' FROM fraud.audit_log WHERE who = 'analyst'").fetchall()
+    assert audited == [("list entries added", "1")] * 2
 
 
 def test_thresholds_are_compared_and_saved(analyst: Person, writer: Postgres) -> None:

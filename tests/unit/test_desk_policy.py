@@ -79,14 +79,35 @@ def test_thresholds_are_typed_as_scores_or_left_out() -> None:
             forms.thresholds_of("", typed)
 
 
+def test_a_share_is_typed_in_per_cent_and_approvals_are_chosen() -> None:
+    assert [forms.share_of(typed) for typed in ("1,5", " 2 %", "", "100")] == [0.015, 0.02, 0.0, 1.0]
+    for typed in ("101", "-1", "nan", "much"):
+        with pytest.raises(decisions.RefusedError, match="is no share in per cent"):
+            forms.share_of(typed)
+    assert [forms.approvals_of(given) for given in "01"] == [0, 1]
+    for given in ("", "2", "one"):
+        with pytest.raises(decisions.RefusedError, match="who approves a change"):
+            forms.approvals_of(given)
+
+
 def part(number: int, **found: float) -> object:
     known = {"transactions": 0, "expected": 0.0, "money": 0.0, "expected_money": 0.0}
-    return thresholds.Part(number, **known | {"frauds": 0, "judged": 0, "fraud_money": 0.0} | found)
+    return thresholds.Part(number, **known | {"frauds": 0, "judged": 0, "judged_frauds": 0, "fraud_money": 0.0} | found)
 
 
 PARTS = [
     part(0, transactions=90, expected=0.9, money=900.0, expected_money=9.0, frauds=1, judged=60, fraud_money=10.0),
-    part(50, transactions=10, expected=6.0, money=100.0, expected_money=60.0, frauds=3, judged=4, fraud_money=30.0),
+    part(
+        50,
+        transactions=10,
+        expected=6.0,
+        money=100.0,
+        expected_money=60.0,
+        frauds=3,
+        judged=4,
+        judged_frauds=1,
+        fraud_money=30.0,
+    ),
 ]
 
 
@@ -95,7 +116,7 @@ def test_a_threshold_takes_what_reaches_it() -> None:
     assert len(compared) == len(thresholds.STEPS)
     found = compared[0.5]
     assert (found.alerts_per_day, found.expected_precision, found.fraud_money_per_day) == (5.0, 0.6, 15.0)
-    assert (found.precision, found.judged_share, found.recall) == (0.75, 0.4, 0.75)
+    assert (found.precision, found.judged_share, found.recall) == (0.25, 0.4, 0.75)
     assert compared[0.01].alerts_per_day == 5.0  # the others lie below it
     assert (compared[0.51].alerts_per_day, compared[0.51].precision, compared[0.51].recall) == (0.0, None, 0.0)
 

@@ -50,23 +50,32 @@ def entries(*rows: tuple[str, datetime, datetime | None]) -> pa.Table:
     return backtest.entries_table([("blocked", *row) for row in rows])
 
 
-def asked(condition: str, **more: object) -> Report:
-    question = Question(compiled(condition), Action.REVIEW, 5 * DAY, **more)
+def asked(condition: str, mature: timedelta = 5 * DAY, **more: object) -> Report:
+    question = Question(compiled(condition), Action.REVIEW, mature, **more)
     return backtest.run(past(), entries(("d-1", BEGIN + 3 * DAY, BEGIN + 7 * DAY)), question)
 
 
-def test_a_rule_is_judged_by_labels_and_by_what_is_old_enough() -> None:
+def test_a_rule_is_judged_by_what_is_old_enough() -> None:
     found = asked("amount >= 40")  # days 3 to 9
     assert (found.transactions, found.days, found.matched, found.new) == (10, 9, 7, 6)
     assert found.alerts_per_day == pytest.approx(7 / 9)
-    # Days 3 and 4 are old enough, 5, 6, 7 and 9 labelled; 8 is neither.
-    assert (found.judged, found.frauds, found.precision, found.judged_share) == (6, 3, 0.5, 6 / 7)
-    assert (found.all_frauds, found.recall) == (3, 1.0)
-    assert (found.fraud_money, found.honest_money) == (60 + 70 + 100, 40 + 50 + 80)
+    # Days 3 and 4 are old enough; 5, 6 and 9 are known as frauds already, 7 and 8 aren't.
+    assert (found.judged, found.frauds, found.precision, found.judged_share) == (2, 0, 0.0, 2 / 7)
+    assert (found.immature, found.immature_frauds, found.all_frauds, found.recall) == (5, 3, 3, 1.0)
+    assert (found.fraud_money, found.honest_money) == (0, 40 + 50)
     assert [hit["transaction_id"] for hit in found.hits] == [f"t-{day}" for day in range(9, 2, -1)]
     assert found.misses == []
-    assert "precision 50.0% (3 frauds of 6 judged; 85.7% of the matched" in backtest.as_text(found)
+    text = backtest.as_text(found)
+    assert "precision 0.0% (0 frauds of 2 judged; 28.6% of the matched" in text
+    assert "too new to be judged: 5, of which 3 are known frauds" in text
     assert '"t-9"' in backtest.as_json(found)
+
+
+def test_precision_counts_frauds_and_the_honest_of_one_age() -> None:
+    found = asked("amount >= 40", mature=2 * DAY)  # days 3 to 7 are old enough, of which 5 and 6 are frauds
+    assert (found.judged, found.frauds, found.precision) == (5, 2, 0.4)
+    assert (found.immature, found.immature_frauds, found.recall) == (2, 1, 1.0)
+    assert (found.fraud_money, found.honest_money) == (60 + 70, 40 + 50 + 80)
 
 
 def test_lists_are_as_of_then() -> None:
