@@ -9,7 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from fraudstream.messages.formats.errors import RegistryUnavailableError
 from fraudstream.messages.mapping.fields import Kind
+from fraudstream.messages.mapping.live import live_decoder
 from fraudstream.messages.mapping.sources import LiveSource, SourceError
 from spark_jobs import mapped_messages, registries
 from spark_jobs.mapped_messages import _create_mapping
@@ -91,9 +93,9 @@ def test_credentials_that_are_mended_are_used_without_a_restart(tmp_path: Path) 
         number = registry.register(json.dumps(registered.ORDER))
         value = registered.avro(number, registered.ORDER, registered.values("c-1"))
         source = source_of(registry, f'credentials_file = "{tmp_path}/user.txt"')
-        read = mapped_messages.live_decoder(source).read
+        read = live_decoder(source).read
         message = (None, value, None, int(NOW.timestamp() * 1000), MAX_FUTURE)
-        with pytest.raises(mapped_messages.RegistryUnavailableError, match=r"refuses us \(HTTP 401\)"):
+        with pytest.raises(RegistryUnavailableError, match=r"refuses us \(HTTP 401\)"):
             read(*message)
         (tmp_path / "user.txt").write_text(USER)
         assert read(*message).fate == "transaction"
