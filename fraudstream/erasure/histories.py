@@ -20,24 +20,29 @@ _DRAFT = ".erasing-"
 
 
 def erase(settings: Settings, is_erased: IsErased) -> int:
-    """Takes the rows of the erased out of all Parquet files of histories; how many it were.
+    """Takes the rows of the erased out of all Parquet files of the platform's histories; how many it were."""
+    paths = settings.paths
+    return sum(erase_in(root, is_erased) for root in (paths.past, paths.mapped, paths.training))
+
+
+def erase_in(root: Path, is_erased: IsErased) -> int:
+    """Takes the rows of the erased out of all Parquet files below a folder; how many it were.
 
     Labels, which name a transaction only, go before the transactions that say whose they are.
     """
-    paths, rows = settings.paths, 0
-    for root in (paths.past, paths.mapped, paths.training):
-        found = sorted(root.rglob("*.parquet")) if root.is_dir() else []
-        files = [file for file in found if not file.name.startswith(_DRAFT)]
-        for draft in set(found).difference(files):  # of a run that was killed
-            draft.unlink()
-        columns = {file: set(pq.read_schema(file).names) for file in files}
-        ids = {name for file in files if {_CUSTOMER, _TRANSACTION} <= columns[file] for name in _ids(file, is_erased)}
-        for file in files:
-            if _CUSTOMER not in columns[file] and _TRANSACTION in columns[file]:
-                rows += _rewrite(file, [name not in ids for name in _column(file, _TRANSACTION)])
-        for file in files:
-            if _CUSTOMER in columns[file]:
-                rows += _rewrite(file, [not gone for gone in _erased(file, is_erased)])
+    rows = 0
+    found = sorted(root.rglob("*.parquet")) if root.is_dir() else []
+    files = [file for file in found if not file.name.startswith(_DRAFT)]
+    for draft in set(found).difference(files):  # of a run that was killed
+        draft.unlink()
+    columns = {file: set(pq.read_schema(file).names) for file in files}
+    ids = {name for file in files if {_CUSTOMER, _TRANSACTION} <= columns[file] for name in _ids(file, is_erased)}
+    for file in files:
+        if _CUSTOMER not in columns[file] and _TRANSACTION in columns[file]:
+            rows += _rewrite(file, [name not in ids for name in _column(file, _TRANSACTION)])
+    for file in files:
+        if _CUSTOMER in columns[file]:
+            rows += _rewrite(file, [not gone for gone in _erased(file, is_erased)])
     return rows
 
 

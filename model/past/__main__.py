@@ -20,8 +20,9 @@ from fraudstream.messages.mapping.fields import Kind
 from fraudstream.settings import Settings, load_settings
 from fraudstream.storage.connect import session
 from model.past import store
-from model.past.importing import Options, console, import_history
+from model.past.importing import Options, import_history
 from model.past.mapped import Files, import_mapped
+from model.past.progress import console
 from model.past.simulated import begin_with_simulated_past
 
 app = typer.Typer(

@@ -5,17 +5,16 @@ entity risk and the rollups need, names the snapshot, and lets the stream begin 
 commits wait only for the end of that.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from fraudstream.erasure.known import Version, newest
 from fraudstream.failpoints import Failpoint, reach
 from fraudstream.files import delete
 from fraudstream.ledger import figures, gaps, rebuild
@@ -35,13 +34,14 @@ from fraudstream.storage.connect import Postgres, PostgresUnavailableError, conn
 from model.features.profile import PROFILE_LAYOUT
 from model.past import folder as folders
 from model.past import store
+from model.past.erased import refuse_newer, without_erased
 from model.past.folder import PastError, Span
 from model.past.profiles import Rules, write_profiles
+from model.past.progress import console, shown
 from model.past.rows import Rows, read_rows
 from model.past.store import Note
 from model.training.history import HistoryFolder
 
-console = Console(stderr=True)
 #: Snapshots of imports have names that begin so.
 SNAPSHOT = "history-"
 _NAME_DIGITS = 12  # of the fingerprint, in the snapshot's name
@@ -79,14 +79,18 @@ class Past:
         return f"{SNAPSHOT}{self.fingerprint[:_NAME_DIGITS]}"
 
 
-def import_history(settings: Settings, path: Path, options: Options) -> bool:
+def import_history(settings: Settings, path: Path, options: Options, fingerprint: str | None = None) -> bool:
     """Imports the history in `path`. Returns False when the platform has it already.
+
+    `fingerprint` is that of the files before an erasure took rows out of them; None: they are as they came.
 
     Raises HistoryError or PastError for what can't be imported, CurrencyRatesError, SnapshotError, RebuildError,
     KafkaUnavailableError, or PostgresUnavailableError.
     """
     with console.status(f"looking at {path}"):
         past = look_at(settings, path, datetime.now(UTC))
+        if fingerprint:
+            past = replace(past, fingerprint=fingerprint)
     try:
         with _connected(settings) as connection:
             if is_imported(connection, past, options):
@@ -98,7 +102,10 @@ def import_history(settings: Settings, path: Path, options: Options) -> bool:
                 console.print(
                     "an import was interrupted before it counted: nothing of it is left, this one begins anew"
                 )
-            _import(settings, connection, past, options)
+            with without_erased(settings.paths.mapped, past.folder, past.fingerprint, newest(connection)) as cleaned:
+                _import(settings, connection, replace(past, folder=cleaned.folder), options, cleaned.version)
+            if cleaned.rows:
+                console.print(cleaned.told)
     except PostgresUnavailableError:
         raise
     except BrokenProcessPool as error:
@@ -140,19 +147,27 @@ def is_imported(connection: Postgres, past: Past, options: Options) -> bool:
     return False
 
 
-def _import(settings: Settings, connection: Postgres, past: Past, options: Options) -> None:
+def _import(settings: Settings, connection: Postgres, past: Past, options: Options, erasures: Version) -> None:
     with writing.draft(settings.paths.snapshots, past.snapshot) as draft:
-        with _progress(past.folder) as show:
+        with shown("profiles", "events", past.folder.events()) as show:
             rules = Rules.of(settings, past.rates, past.span.last_ms)
             write_profiles(draft, past.folder, rules, options.processes, show)
         reach(Failpoint.AFTER_IMPORT_PROFILES)
         with console.status("adding up transactions"):
             rows = read_rows(past.folder, past.rates, past.now_ms, settings.shop.name)
         with console.status("writing to Postgres"):
-            _commit(settings, connection, past, rows, draft, options)
+            _commit(settings, connection, past, rows, draft, options, erasures)
 
 
-def _commit(settings: Settings, connection: Postgres, past: Past, rows: Rows, draft: Path, options: Options) -> None:
+def _commit(
+    settings: Settings,
+    connection: Postgres,
+    past: Past,
+    rows: Rows,
+    draft: Path,
+    options: Options,
+    erasures: Version,
+) -> None:
     root = settings.paths.snapshots
     try:
         with connection.transaction():
@@ -167,6 +182,7 @@ def _commit(settings: Settings, connection: Postgres, past: Past, rows: Rows, dr
             snapshot = writing.seal(draft, root / past.snapshot, _moment(settings, past))
             connection.execute(_EXCLUDE_COMMITS, (QUERY,))
             is_imported(connection, past, options)  # the stream may have begun meanwhile
+            refuse_newer(connection, erasures)
             if replaced:
                 store.forget_rollups(connection, replaced)
             until = store.insert_rollups(connection, past.span.last_ms, past.now, replaced)
@@ -241,13 +257,3 @@ def _connected(settings: Settings) -> Iterator[Postgres]:
         if not free:
             raise PastError("another import is running: let it end, or end it, and try again")
         yield connection
-
-
-@contextmanager
-def _progress(folder: HistoryFolder) -> Iterator[Callable[[int], None]]:
-    """Shows how many events are done, on standard error."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as progress:
-        task = progress.add_task("profiles", total=folder.events())
-        yield lambda events: progress.update(task, completed=events)
-        progress.update(task, completed=progress.tasks[task].total)

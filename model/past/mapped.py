@@ -5,8 +5,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.progress import Progress, TextColumn, TimeElapsedColumn
-
 from fraudstream.errors import UsageError
 from fraudstream.failpoints import Failpoint, reach
 from fraudstream.files import delete, private_folder
@@ -16,7 +14,8 @@ from fraudstream.messages.mapping.file import Mapping, MappingError, read_mappin
 from fraudstream.settings import Settings
 from model.features.profile import PROFILE_LAYOUT
 from model.past.folder import fingerprint
-from model.past.importing import Options, console, import_history
+from model.past.importing import Options, import_history
+from model.past.progress import shown
 from model.training.history import HistoryFolder
 
 _DRAFT = ".draft"
@@ -51,17 +50,17 @@ def import_mapped(settings: Settings, files: Sequence[Files], options: Options) 
     """
     sources = [source for each in files if (source := each.read())]
     with _draft(settings) as draft:
-        with _progress() as progress:
-            task = progress.add_task("mapped")
-            written = write_history(draft, sources, lambda rows: progress.update(task, completed=rows))
-        name = fingerprint(HistoryFolder(draft), PROFILE_LAYOUT, settings.shop.currency)[:_NAME_DIGITS]
-        folder = settings.paths.mapped / name
+        with shown("mapped", "rows") as show:
+            written = write_history(draft, sources, show)
+            show(written.rows)
+        mapped = fingerprint(HistoryFolder(draft), PROFILE_LAYOUT, settings.shop.currency)
+        folder = settings.paths.mapped / mapped[:_NAME_DIGITS]
         known = folder.exists()
         if not known:
             draft.rename(folder)
     reach(Failpoint.AFTER_IMPORT_MAPPING)
     try:
-        new = import_history(settings, folder, options)
+        new = import_history(settings, folder, options, mapped)
     except BaseException:
         if not known:
             delete(folder)
@@ -85,10 +84,3 @@ def _delete_others(settings: Settings, kept: Path) -> None:
     for other in settings.paths.mapped.iterdir():
         if other != kept:
             delete(other)
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    columns = (TextColumn("{task.description}"), TextColumn("{task.completed:,} rows"), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
-        yield progress

@@ -19,7 +19,8 @@ from fraudstream.simulator.history_plan import HistoryPlan
 from fraudstream.storage.connect import session
 from model.durations import DAY_SECONDS
 from model.past import store
-from model.past.importing import Options, console, import_history
+from model.past.importing import Options, import_history
+from model.past.progress import console
 
 
 def begin_with_simulated_past(settings: Settings, processes: int) -> bool:

@@ -80,6 +80,25 @@ class DagsTest(unittest.TestCase):
         approve = dag.get_task("approve")
         self.assertEqual((type(approve).__name__, approve.defaults), ("ApprovalOperator", ["Reject"]))
 
+    def test_an_import_gets_the_options_of_its_form(self) -> None:
+        dag = self.bag.dags["import_history"]
+        task = dag.get_task("import")
+        self.assertIsNone(dag.schedule)
+        form = {name: dag.params.get_param(name).value for name in dag.params if name != "data"}
+
+        def arguments(**given: str | bool) -> list[str]:
+            rendered = task.render_template(task.arguments, {"params": form | given})
+            return [each for each in rendered if each]
+
+        self.assertEqual(arguments(data="past"), ["import", "--processes=1", "--", "past"])
+        self.assertEqual(
+            arguments(data="o.csv", mapping="o.toml", labels="l.csv", labels_mapping="l.toml", replace=True),
+            [
+                *("import", "--mapping=o.toml", "--labels=l.csv", "--labels-mapping=l.toml", "--processes=1"),
+                *("--replace", "--", "o.csv"),
+            ],
+        )
+
     def test_parsing_is_quick(self) -> None:
         # Sorted by duration: the first file pays for the imports of all.
         for stat in self.bag.dagbag_stats[1:]:
