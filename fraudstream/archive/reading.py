@@ -41,7 +41,7 @@ arg_max(x.is_fraud, (x.labelled_at, x.known_at, x.kafka_offset))
     FILTER (WHERE epoch(x.known_at) - epoch(t.event_time) <= {seconds}) AS {name}
 """
 _BY_AGE = """
-SELECT * FROM labelled LEFT JOIN (
+SELECT * FROM ({labelled}) LEFT JOIN (
     SELECT transaction_id, {ages} FROM labels x JOIN transactions t USING (transaction_id) GROUP BY transaction_id
 ) USING (transaction_id)
 """
@@ -111,13 +111,13 @@ def read(
         until = known_at if age is None else min(filter(None, (known_at, period.until + age)))
         database.register("labels", _known(labels, _begin_of_labels(settings, period), until))
         counted = "labels" if age is None else _OF_AGE.format(seconds=age.total_seconds())
-        relation = database.sql(_LABELLED.format(labels=counted))
-        yield _with_ages(relation, ages) if ages else relation
+        labelled = _LABELLED.format(labels=counted)
+        yield database.sql(_with_ages(labelled, ages) if ages else labelled)
 
 
-def _with_ages(relation: duckdb.DuckDBPyRelation, ages: Sequence[timedelta]) -> duckdb.DuckDBPyRelation:
+def _with_ages(labelled: str, ages: Sequence[timedelta]) -> str:
     columns = (_WITHIN.format(seconds=each.total_seconds(), name=within(each)) for each in ages)
-    return relation.query("labelled", _BY_AGE.format(ages=", ".join(columns)))
+    return _BY_AGE.format(labelled=labelled, ages=", ".join(columns))
 
 
 def existing(settings: Settings) -> DeltaTable:

@@ -9,6 +9,7 @@ import pytest
 from fraudstream.archive import bounds, lake, reading
 from fraudstream.archive.lake import Table
 from fraudstream.archive.reading import Period
+from fraudstream.files import delete
 from model.features.columns import FEATURE_NAMES
 from model.health import drift, measuring, quality
 from model.health.figure import count_interval, share_interval
@@ -168,5 +169,6 @@ def test_a_day_that_no_figure_needs_is_not_read(tmp_path: Path, monkeypatch: pyt
     for table, unread in ((Table.TRANSACTIONS, range(10, 25)), (Table.LABELS, range(35, 41))):
         for ago in unread:
             day = archive.settings.paths.archive / table / f"{table.day}={(now - ago * DAY).date()}"
-            assert [file.unlink() for file in day.glob("*.parquet")]
+            assert list(day.glob("*.parquet"))
+            delete(day)
     assert list(measure(archive.settings, champion, now)) == before
