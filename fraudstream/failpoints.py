@@ -48,6 +48,9 @@ class Failpoint(StrEnum):
     BEFORE_ARCHIVE_NOTE = "before-archive-note"  # archive: compared with the ledger, not noted
     IN_ARCHIVE_COMPACTION = "in-archive-compaction"  # archive: a day's small files are one, the next day's aren't
     BEFORE_ARCHIVE_VACUUM = "before-archive-vacuum"  # archive: replaced files still lie there
+    IN_RESCORING = "in-rescoring"  # rescoring: a part of the period is scored, nothing is kept
+    BEFORE_RESCORING_COMMIT = "before-rescoring-commit"  # rescoring: the outcome is written in an open transaction
+    AFTER_RESCORING_COMMIT = "after-rescoring-commit"  # rescoring: the outcome is kept, and told to nobody
     IN_ERASURE_ROWS = "in-erasure-rows"  # erasure: rows are gone in an open transaction
     AFTER_ERASURE_ROWS = "after-erasure-rows"  # erasure: rows are gone, the stream doesn't know
     AFTER_ERASURE_CONTROL = "after-erasure-control"  # erasure: Kafka has the control message, the certificate doesn't
@@ -83,6 +86,8 @@ class Failpoint(StrEnum):
 ON_WORKERS = frozenset({Failpoint.IN_STATE_UPDATE, Failpoint.IN_SCORING})
 #: Passed by the Dag `archive_transactions`, not by the streaming job.
 IN_ARCHIVE = frozenset(name for name in Failpoint if "archive" in name)
+#: Passed by the Dag `rescore_history`.
+IN_RESCORE = frozenset(name for name in Failpoint if "rescoring" in name)
 #: Passed by the Dag `erase_customer`.
 IN_ERASURE = frozenset(name for name in Failpoint if "erasure" in name)
 #: Passed by `./fraudctl history import` and `history export`.

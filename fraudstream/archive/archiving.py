@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pyarrow as pa
 from deltalake import DeltaTable
 
-from fraudstream.archive import comparison, lake, rows, topic, upkeep
+from fraudstream.archive import comparison, lake, lock, rows, topic, upkeep
 from fraudstream.archive.erased import ErasedTransactions
 from fraudstream.archive.lake import Table
 from fraudstream.archive.topic import Bounds, Chunk
@@ -45,7 +45,7 @@ def archive(settings: Settings) -> Report:
 
     Raises ArchiveError, KafkaUnavailableError, PostgresUnavailableError or psycopg.Error.
     """
-    with lake.alone(settings):
+    with lock.alone(settings):
         return _archive(settings)
 
 
@@ -108,7 +108,7 @@ def _rows(settings: Settings, connection: Postgres, kind: Table, table: DeltaTab
     if kind is Table.LABELS:
         return rows.labels(chunk.messages, timedelta(seconds=settings.stream.max_future_seconds), erased)
     found = [record for record in rows.records(chunk.messages) if record.transaction_id not in erased]
-    return rows.transactions(connection, rows.without_archived(table, found))
+    return rows.transactions(connection, rows.without_archived(table, rows.of_this_ledger(connection, found)))
 
 
 def _expired(bounds: Bounds) -> Iterator[Difference]:

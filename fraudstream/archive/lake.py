@@ -5,8 +5,7 @@ for each partition, whose version is the next offset. So a run that is killed ha
 and the next one reads on from there. Of two runs at the same time one commits a chunk, and the other fails.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
 
@@ -16,9 +15,6 @@ from deltalake.exceptions import DeltaError
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.settings import Settings
-from fraudstream.storage.connect import connect
-
-_LOCK = "SELECT pg_advisory_lock(1163023174)"
 
 #: Names of features begin with it as columns, since a transaction's own fields have the same ones (`amount`).
 FEATURE_PREFIX = "f_"
@@ -38,17 +34,6 @@ class Table(StrEnum):
     def day(self) -> str:
         """The partition column, a date in UTC."""
         return "event_day" if self is Table.TRANSACTIONS else "known_day"
-
-
-@contextmanager
-def alone(settings: Settings) -> Iterator[None]:
-    """While it lasts, nobody else writes to the archive: a file that isn't committed yet would look left over.
-
-    Waits for whoever writes. Raises PostgresUnavailableError.
-    """
-    with connect(settings, settings.postgres.writer, name="archive", autocommit=True) as connection:
-        connection.execute(_LOCK)
-        yield
 
 
 def location(settings: Settings, table: Table) -> str:

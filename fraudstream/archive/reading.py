@@ -4,14 +4,13 @@
 object store alike. Columns: docs/archive.md.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from deltalake import DeltaTable
 
@@ -32,15 +31,28 @@ FROM transactions t LEFT JOIN (
 """
 _NO_LABELS = """
 SELECT t.*, NULL::BOOLEAN AS labelled_fraud, NULL::TIMESTAMPTZ AS labelled_at, NULL::TIMESTAMPTZ AS known_at,
-    NULL::VARCHAR AS label_source, NULL::TIMESTAMPTZ AS fraud_known_at
+    NULL::VARCHAR AS label_source, NULL::TIMESTAMPTZ AS fraud_known_at{ages}
 FROM transactions t
 """
 
 
+_WITHIN = """
+arg_max(x.is_fraud, (x.labelled_at, x.known_at, x.kafka_offset))
+    FILTER (WHERE epoch(x.known_at) - epoch(t.event_time) <= {seconds}) AS {name}
+"""
+_BY_AGE = """
+SELECT * FROM ({labelled}) LEFT JOIN (
+    SELECT transaction_id, {ages} FROM labels x JOIN transactions t USING (transaction_id) GROUP BY transaction_id
+) USING (transaction_id)
+"""
 _OF_AGE = """(
     SELECT x.* FROM labels x JOIN transactions USING (transaction_id)
     WHERE epoch(x.known_at) - epoch(event_time) <= {seconds}
 )"""
+
+
+#: No label is known so long before its event, besides what an event may be in the future.
+BEFORE = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -57,14 +69,34 @@ class Period:
             raise ArchiveError(f"{self.since} to {self.until} is no period: it ends before it begins")
 
 
+def within(age: timedelta) -> str:
+    """Name of the column that says whether a label of that age, of those that were known, says fraud."""
+    return f"fraud_within_{age.total_seconds():.0f}_s"
+
+
+@contextmanager
+def read_unlabelled(settings: Settings, period: Period) -> Iterator[duckdb.DuckDBPyRelation]:
+    """A relation of the transactions of `period`, without looking at labels. Raises ArchiveError as `read` does."""
+    table = existing(settings)
+    with duckdb.connect(config={"enable_external_access": False}) as database:
+        database.execute("SET TimeZone = 'UTC'")
+        database.register("transactions", _of_period(table, period))
+        yield database.sql("FROM transactions")
+
+
 @contextmanager
 def read(
-    settings: Settings, period: Period, known_at: datetime | None = None, age: timedelta | None = None
+    settings: Settings,
+    period: Period,
+    known_at: datetime | None = None,
+    age: timedelta | None = None,
+    ages: Sequence[timedelta] = (),
 ) -> Iterator[duckdb.DuckDBPyRelation]:
     """A relation of the transactions of `period`, with the labels that were known at `known_at`; None: all.
 
     Of those, of each transaction only what was known when it was `age` old; None: all. `fraud_known_at` is when the
-    first label of fraud was known, whatever the newest one says.
+    first label of fraud was known, whatever the newest one says. Of each of `ages` a column `within(age)` has what the
+    newest label of that age says, null where there was none.
 
     It is of the tables' versions of now, and ends with the context. Raises ArchiveError when nothing is archived yet.
     """
@@ -74,11 +106,18 @@ def read(
         database.execute("SET TimeZone = 'UTC'")
         database.register("transactions", _of_period(table, period))
         if labels is None:
-            yield database.sql(_NO_LABELS)
+            yield database.sql(_NO_LABELS.format(ages="".join(f", NULL::BOOLEAN AS {within(each)}" for each in ages)))
             return
-        database.register("labels", _known(labels, known_at))
+        until = known_at if age is None else min(filter(None, (known_at, period.until + age)))
+        database.register("labels", _known(labels, _begin_of_labels(settings, period), until))
         counted = "labels" if age is None else _OF_AGE.format(seconds=age.total_seconds())
-        yield database.sql(_LABELLED.format(labels=counted))
+        labelled = _LABELLED.format(labels=counted)
+        yield database.sql(_with_ages(labelled, ages) if ages else labelled)
+
+
+def _with_ages(labelled: str, ages: Sequence[timedelta]) -> str:
+    columns = (_WITHIN.format(seconds=each.total_seconds(), name=within(each)) for each in ages)
+    return _BY_AGE.format(labelled=labelled, ages=", ".join(columns))
 
 
 def existing(settings: Settings) -> DeltaTable:
@@ -95,20 +134,6 @@ def feature_columns(table: DeltaTable) -> list[str]:
     return [name for name in table.to_pyarrow_dataset().schema.names if name.startswith(FEATURE_PREFIX)]
 
 
-def covered(settings: Settings) -> Period | None:
-    """The period from the first to the last archived event, by the files' bounds; None when nothing is archived."""
-    table = open_table(settings, Table.TRANSACTIONS)
-    if table is None:
-        return None
-    files = pa.table(table.get_add_actions(flatten=True))
-    files = files.filter(pc.greater(files["num_records"], 0))
-    if not files.num_rows:
-        return None
-    first = pc.min(files["min.event_time"]).as_py()
-    last = pc.max(files["max.event_time"]).as_py()
-    return Period(_aware(first), _aware(last).replace(microsecond=999_999))
-
-
 def _of_period(table: DeltaTable, period: Period) -> ds.Dataset:
     day, time = ds.field(Table.TRANSACTIONS.day), ds.field("event_time")
     since, until = (moment.astimezone(UTC) for moment in (period.since, period.until))
@@ -119,12 +144,15 @@ def _of_period(table: DeltaTable, period: Period) -> ds.Dataset:
     )
 
 
-def _known(labels: DeltaTable, known_at: datetime | None) -> ds.Dataset:
-    dataset = labels.to_pyarrow_dataset()
-    if known_at is None:
-        return dataset
-    return dataset.filter(ds.field("known_at") <= pa.scalar(known_at.astimezone(UTC), pa.timestamp("us", "UTC")))
+def _begin_of_labels(settings: Settings, period: Period) -> datetime:
+    return period.since - BEFORE - timedelta(seconds=settings.stream.max_future_seconds)
 
 
-def _aware(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+def _known(labels: DeltaTable, since: datetime, until: datetime | None) -> ds.Dataset:
+    """Labels that were known from the day of `since` to `until`; None: to now. Other days aren't read."""
+    day, time = ds.field(Table.LABELS.day), ds.field("known_at")
+    chosen = day >= since.astimezone(UTC).date()
+    if until is not None:
+        until = until.astimezone(UTC)
+        chosen &= (day <= until.date()) & (time <= pa.scalar(until, pa.timestamp("us", "UTC")))
+    return labels.to_pyarrow_dataset().filter(chosen)

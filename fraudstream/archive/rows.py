@@ -16,7 +16,7 @@ from psycopg.rows import dict_row
 
 from fraudstream.archive.erased import ErasedTransactions
 from fraudstream.archive.lake import FEATURE_PREFIX, ArchiveError
-from fraudstream.messages.contracts import Label, Topic, utc_time
+from fraudstream.messages.contracts import QUERY, Label, Topic, utc_time
 from fraudstream.messages.features import FeatureRecord, decode_features, unpack
 from fraudstream.messages.refusal import Rejection
 from fraudstream.messages.validation import bounded, decode
@@ -45,6 +45,7 @@ _JOINED = pa.schema(
         ("customer_id", pa.string()),
         ("session_id", pa.string()),
         ("is_fraud", pa.bool_()),
+        ("decision", pa.string()),
         ("threshold", pa.float64()),
         ("amount", pa.float64()),
         ("currency", pa.string()),
@@ -89,6 +90,8 @@ _FIELDS = f"""
 SELECT transaction_id, {", ".join(f"{_AS.get(name, name)} AS {name}" for name in _JOINED.names)}
 FROM fraud.scored_transactions WHERE transaction_id = ANY(%s)
 """  # noqa: S608 (constants)
+_BATCHES = "SELECT min(batch_id) FROM fraud.stream_batches WHERE query = %s"
+_SCORED = "SELECT transaction_id, batch_id, fraud_score FROM fraud.scored_transactions WHERE transaction_id = ANY(%s)"
 _NAMES = "SELECT names FROM fraud.feature_sets WHERE feature_set = %s"
 _IDS = 20_000
 
@@ -108,6 +111,27 @@ def without_archived(table: DeltaTable | None, found: Sequence[FeatureRecord]) -
     known = table.to_pyarrow_dataset().to_table(columns=["batch_id", "transaction_id"], filter=chosen)
     pairs = set(zip(known["batch_id"].to_pylist(), known["transaction_id"].to_pylist(), strict=True))
     return [record for record in found if (record.batch_id, record.transaction_id) not in pairs]
+
+
+def of_this_ledger(connection: Postgres, found: Sequence[FeatureRecord]) -> list[FeatureRecord]:
+    """Those of `found` that the ledger knows, or that are older than all that it keeps.
+
+    After a restore of the database Kafka still has what was scored since the backup. That is scored again, in batches
+    of the same numbers, and is archived as it was scored then. Raises psycopg.Error.
+    """
+    ((oldest,),) = connection.execute(_BATCHES, (QUERY,)).fetchall()
+    ids = [record.transaction_id for record in found]
+    scored = {
+        name: (batch_id, score)
+        for start in range(0, len(ids), _IDS)
+        for name, batch_id, score in connection.execute(_SCORED, (ids[start : start + _IDS],))
+    }
+    return [
+        record
+        for record in found
+        if scored.get(record.transaction_id) == (record.batch_id, record.fraud_score)
+        or (oldest is not None and record.batch_id < oldest)
+    ]
 
 
 def transactions(connection: Postgres, found: Sequence[FeatureRecord]) -> pa.Table:

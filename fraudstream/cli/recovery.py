@@ -134,7 +134,7 @@ def incidents(
 def backup(
     folder: Annotated[Path, typer.Argument(help="A new folder, which then holds customers' data.")],
 ) -> None:
-    """Back up the schema `fraud` of PostgreSQL, the models, and the snapshots of profiles. The platform may run.
+    """Back up the schema `fraud` of PostgreSQL, models, snapshots of profiles, and the archive. The platform may run.
 
     Example: ./fraudctl backup /backups/2026-11-23
     """
@@ -149,7 +149,7 @@ def restore(
     folder: Annotated[Path, typer.Argument(help="What `backup` made.")],
     yes: Annotated[bool, typer.Option("--yes", help="Really replace what the database holds.")] = False,
 ) -> None:
-    """Put a backup in the place of the schema `fraud`. The platform must be down.
+    """Put a backup in the place of the schema `fraud` and of the archive. The platform must be down.
 
     The ledger is older then than Kafka and the checkpoint: after `up`, which says so, run `./fraudctl rebuild --yes`.
 

@@ -8,7 +8,7 @@ import pyarrow.dataset as ds
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from fraudstream.archive import lake
+from fraudstream.archive import lake, lock
 from fraudstream.archive.erased import ErasedTransactions
 from fraudstream.archive.lake import ArchiveError, Table
 from fraudstream.erasure.known import Erased
@@ -29,7 +29,7 @@ def erase(
 
     Rows that came after a customer's erasure stay. Raises ArchiveError or psycopg.Error.
     """
-    with lake.alone(settings):
+    with lock.alone(settings):
         table = lake.open_table(settings, Table.TRANSACTIONS)
         if table is None:
             return {}

@@ -26,7 +26,8 @@ def write(settings: Settings, connection: Postgres) -> None:
     """Adds the database's erasures to the file. Raises psycopg.Error or OSError."""
     known = {row["erasure_id"]: row for row in _read(settings)}
     known |= {row["erasure_id"]: row for (row,) in connection.execute(_ROWS)}
-    write_atomically(settings.paths.erasures, json.dumps(list(known.values()), indent=1) + "\n")
+    if known:  # with a file, `up` looks whom to erase again
+        write_atomically(settings.paths.erasures, json.dumps(list(known.values()), indent=1) + "\n")
 
 
 def bring_back(settings: Settings, connection: Postgres) -> int:

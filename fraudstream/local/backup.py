@@ -1,7 +1,8 @@
-"""`fraudctl backup` and `fraudctl restore`: the schema `fraud`, models and profile snapshots, as one folder.
+"""`fraudctl backup` and `fraudctl restore`: the schema `fraud`, models, profile snapshots and archive, as one folder.
 
-Kafka and the checkpoint aren't in it. After a restore the ledger is older than both: the stream refuses to go on until
-`fraudctl rebuild` has its state made anew from a snapshot and Kafka, and then scores again what came after the backup.
+Kafka and the checkpoint aren't in it, nor an archive in an object store. After a restore the ledger is older than
+these: the stream refuses to go on until `fraudctl rebuild` has its state made anew from a snapshot and Kafka, and then
+scores again what came after the backup.
 """
 
 import shutil
@@ -10,9 +11,10 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from fraudstream.archive import lock
 from fraudstream.erasure import record
 from fraudstream.errors import FraudstreamError
-from fraudstream.files import private_folder
+from fraudstream.files import delete, private_folder
 from fraudstream.local.down import down
 from fraudstream.local.parts.postgres import binary
 from fraudstream.local.supervisor import Supervisor
@@ -25,6 +27,7 @@ from fraudstream.storage.tables import SCHEMA
 
 DUMP = "fraud.dump"
 MODELS = "models"
+ARCHIVE = "archive"
 SNAPSHOTS = "snapshots"
 #: A restore replaces every table, which somebody who reads one holds up.
 LOCK_TIMEOUT = "30s"
@@ -39,9 +42,10 @@ class BackupError(FraudstreamError):
 
 
 def back_up(settings: Settings, folder: Path, tell: Tell) -> None:
-    """Writes a new folder with one moment of the database, the models that it names, and the snapshots before it.
+    """Writes a new folder: one moment of the database, the models that it names, snapshots and archive before it.
 
-    The platform may run. Raises BackupError when the folder exists, or PostgreSQL can't be read.
+    The platform may run; the archive takes nothing while it is copied. Raises BackupError when the folder exists, or
+    PostgreSQL can't be read.
     """
     if folder.exists():
         raise BackupError(f"{folder} exists: name a new folder")
@@ -51,6 +55,7 @@ def back_up(settings: Settings, folder: Path, tell: Tell) -> None:
         tell("the snapshots of profiles")  # before the database: one that is newer than the ledger is of no use to it
         for snapshot in newest_first(settings.paths.snapshots):
             _copy_snapshot(snapshot.folder, made / SNAPSHOTS)
+        _copy_archive(settings, made / ARCHIVE, tell)
         tell(f"the schema {SCHEMA} of PostgreSQL")
         dsn = settings.dsn(settings.postgres.admin)
         _run("pg_dump", "--dbname", dsn, "--schema", SCHEMA, "--format", "custom", "--file", str(made / DUMP))
@@ -86,10 +91,11 @@ def _restore(settings: Settings, folder: Path, tell: Tell) -> None:
         row = connection.execute(STREAM_SESSIONS).fetchone()
     if row and row[0]:
         raise BackupError("the streaming job is connected: stop it first (pause its Dag, mark its task failed)")
-        if connection.execute(_KNOWS_ERASURES).fetchall()[0][0]:
-            record.write(settings, connection)  # those since the backup; the next `up` erases again
+    _record_erasures(settings)  # those since the backup; the next `up` erases again
     tell(f"the schema {SCHEMA} of PostgreSQL")
     replace_schema(settings, folder / DUMP)
+    _record_erasures(settings)  # those before it, of which the archive may not have known
+    restore_archive(settings, folder, tell)
     tell("the models")
     for version in sorted((folder / MODELS).iterdir()):
         if not (settings.paths.models / version.name).exists():
@@ -98,6 +104,42 @@ def _restore(settings: Settings, folder: Path, tell: Tell) -> None:
     for snapshot in newest_first(folder / SNAPSHOTS):
         if not (settings.paths.snapshots / snapshot.name).exists():
             _copy_snapshot(snapshot.folder, settings.paths.snapshots)
+
+
+def _record_erasures(settings: Settings) -> None:
+    with connect(settings, settings.postgres.admin) as connection:
+        if connection.execute(_KNOWS_ERASURES).fetchall()[0][0]:
+            record.write(settings, connection)
+
+
+def _copy_archive(settings: Settings, made: Path, tell: Tell) -> None:
+    """Copies the archive before the database: what it lacks then is still in Kafka, and the next run appends it."""
+    url = settings.archive_url
+    if "://" in url:
+        tell(f"not the archive at {url}: that is for the object store's versions")
+    elif Path(url).is_dir():
+        tell("the archive")
+        with lock.alone(settings):
+            shutil.copytree(url, made)
+
+
+def restore_archive(settings: Settings, folder: Path, tell: Tell) -> None:
+    """Puts a backup's tables in the place of the archive's, which have what is to be scored again."""
+    url, saved = settings.archive_url, folder / ARCHIVE
+    if not saved.is_dir() or "://" in url:
+        tell(f"not the archive at {url}, of which the backup has none: what is scored again comes there a second time")
+        return
+    tell("the archive")
+    archive = private_folder(Path(url))
+    drafts = archive / f"{DRAFT}{ARCHIVE}"
+    delete(drafts)  # of a restore that was interrupted
+    shutil.copytree(saved, drafts)
+    for table in archive.iterdir():
+        if table != drafts:
+            delete(table)
+    for table in drafts.iterdir():
+        table.rename(archive / table.name)
+    drafts.rmdir()
 
 
 def _copy_snapshot(folder: Path, root: Path) -> None:

@@ -191,7 +191,7 @@ class Up:
         """Superset, with the dashboards."""
         superset.prepare(self._settings)
         self._start(superset.NAME)
-        tell("waiting for its server")
+        tell(f"waiting for its server, at most {superset.HEALTHY_SECONDS:.0f} s")
         superset.wait_healthy(self._settings, self._watch(superset.NAME))
 
     def dags(self, tell: Tell) -> None:

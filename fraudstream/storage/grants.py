@@ -97,6 +97,7 @@ WRITER: dict[str, WriterRights] = {
     "model_health": WriterRights(delete=True),
     "model_breaches": WriterRights(update=("asked_at", "ended_at", "runs", "seen_at", "told"), delete=True),
     "rescorings": WriterRights(delete=True),
+    "rescored_ages": APPEND_ONLY,
     "rescored_days": APPEND_ONLY,
     # model.past; what goes with past_transactions, the foreign key deletes
     "history_imports": WriterRights(delete=True),

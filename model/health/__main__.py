@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fraudstream.archive.reading import covered
+from fraudstream.archive.bounds import covered
 from fraudstream.errors import told_in_one_line
 from fraudstream.settings import load_settings
 from fraudstream.storage.connect import session

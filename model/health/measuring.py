@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from fraudstream.archive import reading
+from fraudstream.archive import bounds, reading
 from fraudstream.archive.lake import FEATURE_PREFIX
 from fraudstream.archive.reading import Period
 from fraudstream.settings import Settings
@@ -32,7 +32,6 @@ _SCORED = (
 )
 #: Each transaction has its place, so that two runs take the same ones.
 _BY_CHANCE = "hash(transaction_id)"
-_EVER = Period(datetime.fromisoformat("1970-01-01T00:00:00Z"), datetime.fromisoformat("9000-01-01T00:00:00Z"))
 
 
 @dataclass(frozen=True)
@@ -46,13 +45,12 @@ class Champion:
 
 def measure(settings: Settings, champion: Champion, now: datetime) -> Iterator[Figure]:
     """All figures of the champion. Raises ArchiveError when nothing is archived."""
-    with reading.read(settings, _EVER) as found:
-        served = found.filter(_by(champion)).aggregate("min(event_time), max(event_time)")
-        first, last = served.fetchall()[0]
-    if first is None or last <= first:
+    served = bounds.served_by(settings, champion.version)
+    if served is None or served[1] <= served[0]:
         return
+    first, last = served
     yield from _drifts(settings, champion, first, last)
-    delays = _label_delays(settings, champion, now)
+    delays = _label_delays(settings, champion, Period(first, last + timedelta(microseconds=1)), now)
     for age in AGES:
         yield from _of_age(settings, champion, age, now, delays)
 
@@ -71,7 +69,7 @@ def _drifts(settings: Settings, champion: Champion, first: datetime, last: datet
 
 
 def _sample(settings: Settings, champion: Champion, period: Period, columns: list[str]) -> pa.Table:
-    with reading.read(settings, period) as found:
+    with reading.read_unlabelled(settings, period) as found:
         known = [f'"{name}"' for name in columns if name in found.columns]
         mine = found.filter(_by(champion)).order(_BY_CHANCE).limit(SAMPLE)
         return mine.project(", ".join(known)).to_arrow_table()
@@ -132,20 +130,37 @@ def _against_challenger(rows: pa.Table, of: Outcomes) -> Iterator[Figure]:
         yield Figure("average_precision_gain", subject, gain, count, told, found.low, found.high)
 
 
-def _label_delays(settings: Settings, champion: Champion, now: datetime) -> np.ndarray:
+def _label_delays(settings: Settings, champion: Champion, served: Period, now: datetime) -> np.ndarray:
     """Seconds from event to the first label of fraud, of the frauds of the older half that the champion served.
 
     By now they are known. That a bank says weeks later what an analyst has said before is no delay.
     """
-    with reading.read(settings, _EVER, now) as found:
-        frauds = found.filter(f"labelled_fraud AND {_by(champion)}")
-        rows = frauds.order("event_time").limit(SAMPLE).project("event_time, fraud_known_at").to_arrow_table()
+    rows = _oldest_frauds(settings, champion, served, now)
     if not rows.num_rows:
         return np.empty(0)
     events, known = _seconds(rows, "event_time"), _seconds(rows, "fraud_known_at")
     oldest = events <= (events[0] + events[-1]) / 2  # the newer half's late labels are still to come
     delays: np.ndarray = (known - events)[oldest]
     return delays
+
+
+def _oldest_frauds(settings: Settings, champion: Champion, served: Period, now: datetime) -> pa.Table:
+    """event_time and fraud_known_at of the first `SAMPLE` frauds, by event time.
+
+    Read in periods that double, from the beginning on, so that a busy shop's archive isn't read beyond the sample.
+    """
+    parts, since, span = [_NO_FRAUDS], served.since, DAY
+    while since < served.until and sum(part.num_rows for part in parts) < SAMPLE:
+        until = min(since + span, served.until)
+        with reading.read(settings, Period(since, until), now) as found:
+            frauds = found.filter(f"labelled_fraud AND {_by(champion)}").order("event_time").limit(SAMPLE)
+            parts.append(frauds.project("event_time, fraud_known_at").to_arrow_table().cast(_NO_FRAUDS.schema))
+        since, span = until, 2 * span
+    return pa.concat_tables(parts).slice(0, SAMPLE)
+
+
+_TIME = pa.timestamp("us", "UTC")
+_NO_FRAUDS = pa.schema([("event_time", _TIME), ("fraud_known_at", _TIME)]).empty_table()
 
 
 def _seconds(rows: pa.Table, name: str) -> np.ndarray:

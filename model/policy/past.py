@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from fraudstream.archive import reading
+from fraudstream.archive import bounds, reading
 from fraudstream.archive.lake import ArchiveError
 from fraudstream.archive.reading import Period
 from fraudstream.policy import backtest as backtests
@@ -19,6 +19,7 @@ from fraudstream.policy.conditions import Compiled, compile_condition
 from fraudstream.policy.document import Rule, State
 from fraudstream.policy.engine import ARROW_TYPES, Engine
 from fraudstream.policy.errors import ConditionError, PolicyError
+from fraudstream.policy.past_decisions import Entry
 from fraudstream.settings import Settings
 from fraudstream.static_data.entities import CELLS_PER_DEGREE
 from fraudstream.storage.connect import Postgres
@@ -44,6 +45,10 @@ FEATURE_PREFIX = "f_"
 #: Columns that are read of the archive whatever is asked.
 _JOINED = ("transaction_id", "labelled_fraud")
 _ENTRIES = """
+SELECT list_name, value, added_at, least(removed_at, expires_at)
+FROM fraud.list_entries WHERE list_name = ANY(%s)
+"""
+_NAIVE_ENTRIES = """
 SELECT list_name, value, added_at AT TIME ZONE 'UTC', least(removed_at, expires_at) AT TIME ZONE 'UTC'
 FROM fraud.list_entries WHERE list_name = ANY(%s)
 """
@@ -94,8 +99,7 @@ def backtest(connection: Postgres, archive: Path | Settings, asked: Question, da
 
     Raises PolicyError when that has not what is needed, ArchiveError when nothing is archived yet.
     """
-    names = sorted(asked.lists())
-    entries = backtests.entries_table(connection.execute(_ENTRIES, (names,)).fetchall())
+    naive = connection.execute(_NAIVE_ENTRIES, (sorted(asked.lists()),)).fetchall()
     labels = connection.execute(_LABELS).fetchall()
     ids, verdicts = [row[0] for row in labels], [row[1] for row in labels]
     known = pa.table({"transaction_id": pa.array(ids, pa.string()), "fraud": pa.array(verdicts, pa.bool_())})
@@ -103,7 +107,12 @@ def backtest(connection: Postgres, archive: Path | Settings, asked: Question, da
         table = read_archive(archive, asked.columns(), known, days)
     else:
         table = read_own(archive, asked.columns(), known, days)
-    return backtests.run(table, entries, asked)
+    return backtests.run(table, backtests.entries_table(naive), asked)
+
+
+def entries(connection: Postgres, names: list[str]) -> list[Entry]:
+    """All entries that the lists `names` ever had. Raises psycopg.Error."""
+    return connection.execute(_ENTRIES, (names,)).fetchall() if names else []
 
 
 def read_archive(archive: Path, columns: set[str], labels: pa.Table, days: int) -> pa.Table:
@@ -112,7 +121,7 @@ def read_archive(archive: Path, columns: set[str], labels: pa.Table, days: int) 
         dataset = ds.dataset(archive, format="parquet", partitioning="hive", exclude_invalid_files=True)
     except (OSError, pa.ArrowInvalid) as error:
         raise PolicyError(f"the archive {archive} can't be read: {error}") from None
-    wanted = _wanted(columns, set(dataset.schema.names), str(archive))
+    wanted = of_archive(_with_always(columns), set(dataset.schema.names), str(archive))
     with backtests.database() as database:
         database.register("archived", dataset)
         database.register("labels", labels)
@@ -124,12 +133,12 @@ def read_archive(archive: Path, columns: set[str], labels: pa.Table, days: int) 
 
 def read_own(settings: Settings, columns: set[str], labels: pa.Table, days: int) -> pa.Table:
     """The same of the platform's own archive. Of transactions that `labels` hasn't, the archive's labels count."""
-    period = reading.covered(settings)
+    period = bounds.covered(settings)
     if period is None:
         raise ArchiveError("nothing is archived yet: the Dag archive_transactions runs each hour")
     end = period.until + timedelta(seconds=1)
     with reading.read(settings, Period(max(period.since, end - timedelta(days=days)), end)) as archived:
-        wanted = _wanted(columns, set(archived.columns), settings.archive_url)
+        wanted = of_archive(_with_always(columns), set(archived.columns), settings.archive_url)
         sources = dict.fromkeys([*_JOINED, *_sources(wanted)])
         table = archived.select(*(f'"{name}"' for name in sources)).to_arrow_table()
     with backtests.database() as database:
@@ -141,9 +150,16 @@ def read_own(settings: Settings, columns: set[str], labels: pa.Table, days: int)
         ).to_arrow_table()
 
 
-def _wanted(columns: set[str], held: set[str], archive: str) -> dict[str, tuple[str, str]]:
-    """What is needed: for each column its source in the archive, and the SQL that makes it. Raises PolicyError."""
-    wanted = {name: _of_archive(name) for name in sorted({*columns, *backtests.ALWAYS} - {"fraud"})}
+def _with_always(columns: set[str]) -> list[str]:
+    return sorted({*columns, *backtests.ALWAYS} - {"fraud"})
+
+
+def of_archive(columns: list[str], held: set[str], archive: str) -> dict[str, tuple[str, str]]:
+    """For each of `columns` of conditions its source among `held`, and the SQL that makes it of a relation `a`.
+
+    Raises PolicyError when `archive` lacks one.
+    """
+    wanted = {name: _of_archive(name) for name in columns}
     if missing := sorted(source for source in _sources(wanted) if source not in held):
         raise PolicyError(f"the archive {archive} has no column {', '.join(missing)}")
     return wanted

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fraudstream.archive import reading
+from fraudstream.archive import bounds, reading
 from fraudstream.archive.lake import FEATURE_PREFIX, Table, open_table
 from fraudstream.archive.reading import Period
 from fraudstream.messages.features import feature_set
@@ -28,7 +28,7 @@ _ROWS = ("transaction_id", "customer_id", "event_time", "shop_amount")
 
 def served_period(settings: Settings, since: datetime, until: datetime) -> Period | None:
     """The part of a period that the archive covers; None when it lacks its beginning, much of its end, or a feature."""
-    archived = reading.covered(settings)
+    archived = bounds.covered(settings)
     if archived is None or archived.since > since or archived.until <= since:
         return None
     if until - archived.until > max(LAG, (until - since) / 4):

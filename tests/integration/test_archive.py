@@ -1,10 +1,12 @@
 """The archive on real Kafka, Postgres and Delta tables: what was committed is archived, once, whatever is killed."""
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,19 +19,22 @@ from confluent_kafka.admin import AdminClient
 from fraudstream.archive import archiving, lake, reading, topic
 from fraudstream.archive.lake import FEATURE_PREFIX, ArchiveError, Table
 from fraudstream.archive.reading import Period
-from fraudstream.failpoints import IN_ARCHIVE, Failpoint
+from fraudstream.failpoints import IN_ARCHIVE, IN_RESCORE, Failpoint
 from fraudstream.files import delete
 from fraudstream.kafka import offsets as kafka_offsets
 from fraudstream.ledger.differences import acknowledge, open_differences
+from fraudstream.local.backup import DUMP, back_up, replace_schema, restore_archive
 from fraudstream.messages.contracts import Topic, iso_milliseconds
 from fraudstream.messages.features import decode_features, feature_set, unpack
+from fraudstream.policy import versions
+from fraudstream.policy.document import Action, Policy, Rule, State
 from fraudstream.settings import ENV_PREFIX, PROJECT_DIR, Settings
+from fraudstream.storage import migrate, roles
 from model.features.columns import FEATURE_NAMES
 from model.health import breaches
 from model.health.figure import Figure
-from model.rescoring import Day, Rescoring
-from model.rescoring import keep as rescoring_keep
-from model.serving.scorer import Scorer
+from model.health.quality import AGES
+from model.serving.registry import ensure_pretrained
 from spark_jobs import ledger, sink
 from spark_jobs.fencing import Driver
 from spark_jobs.publisher import Publisher, publish_left_over
@@ -202,6 +207,42 @@ def test_what_kafka_lost_before_it_was_archived_is_a_difference_until_it_is_ackn
     assert archiving.archive(settings).found == []
 
 
+@pytest.mark.parametrize("archived_between", [True, False])
+def test_a_restored_archive_has_what_the_restored_ledger_has_and_goes_on(
+    settings: Settings,
+    two_batches: Postgres,
+    driver: Driver,
+    publisher: Publisher,
+    tmp_path: Path,
+    archived_between: bool,
+) -> None:
+    archiving.archive(settings)
+    commit_and_publish(two_batches, driver, publisher, 2, range(7, 9))  # known to the backup, in Kafka alone
+    back_up(settings, tmp_path / "backup", lambda _: None)
+    commit_and_publish(two_batches, driver, publisher, 3, range(9, 11))
+    archiving.archive(settings)
+    commit_and_publish(two_batches, driver, publisher, 4, range(11, 13))
+    restore_tables_and_archive(settings, tmp_path / "backup")
+    if archived_between:
+        assert archiving.archive(settings).appended[Table.TRANSACTIONS] == 2
+    again = [scored(offset) | {"fraud_score": 0.3} for offset in range(9, 13)]
+    commit(two_batches, driver, batch(3, (Topic.TRANSACTIONS, 9, 13)), again)
+    publisher.publish(two_batches, 3)
+    assert archiving.archive(settings).found == []
+    rows = archived(settings).select(["transaction_id", "batch_id", "fraud_score"]).to_pylist()
+    scores = {row["transaction_id"]: (row["batch_id"], row["fraud_score"]) for row in rows}
+    assert len(scores) == len(rows) == 13
+    assert {name for name, found in scores.items() if found == (3, 0.3)} == {f"tx-{offset}" for offset in range(9, 13)}
+
+
+def restore_tables_and_archive(settings: Settings, folder: Path) -> None:
+    """As `fraudctl restore` and `up` do it, with servers that run."""
+    replace_schema(settings, folder / DUMP)
+    restore_archive(settings, folder, lambda _: None)
+    migrate.migrate(settings)
+    roles.grant_tables(settings)
+
+
 def test_a_chunk_is_a_commit_and_small_files_become_few(
     settings: Settings, two_batches: Postgres, driver: Driver, publisher: Publisher
 ) -> None:
@@ -219,18 +260,19 @@ def test_a_killed_run_neither_loses_nor_doubles(
 ) -> None:
     commit_and_publish(two_batches, driver, publisher, 2, range(7, 10))
     few = {f"{ENV_PREFIX}ARCHIVE__CHUNK_ROWS": "1"}
-    killed = run(few | {f"{ENV_PREFIX}STREAM__FAILPOINTS": f"{point}=kill"})
+    append = ("fraudstream.archive", "append")
+    killed = run(*append, **few | {f"{ENV_PREFIX}STREAM__FAILPOINTS": f"{point}=kill"})
     assert killed.returncode == -9, killed.stderr
-    again = run(few)
+    again = run(*append, **few)
     assert again.returncode == 0, again.stderr
     ids = archived(settings)["transaction_id"].to_pylist()
     assert ids == sorted(f"tx-{number}" for number in range(10))
     assert one(two_batches, "SELECT max(compared_until), sum(differences) FROM fraud.archive_runs") == (3, 0)
 
 
-def run(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def run(*module: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "fraudstream.archive", "append"],
+        [sys.executable, "-m", *module],
         env=os.environ | environment,
         cwd=PROJECT_DIR,
         capture_output=True,
@@ -265,10 +307,41 @@ def test_a_breach_that_lasts_asks_for_a_training_once(writer: Postgres) -> None:
     assert rows.fetchall() == [(2, False, True), (4, True, False)]
 
 
-def test_a_rescoring_that_is_repeated_replaces_the_first(settings: Settings, writer: Postgres) -> None:
-    scorer = Scorer.load(PROJECT_DIR / "model" / "pretrained")
-    made = Rescoring({NOW.date(): Day(transactions=3, would_flag=2, would_flag_amount=20.5)}, left_out=1)
-    numbers = [rescoring_keep(writer, made, scorer, AROUND, NOW, "run-1") for _ in range(2)]
-    assert one(writer, "SELECT rescoring_id, transactions, left_out FROM fraud.rescorings") == (numbers[1], 3, 1)
-    days = "SELECT rescoring_id, transactions, would_flag, would_flag_amount::float8 FROM fraud.rescored_days"
-    assert writer.execute(days).fetchall() == [(numbers[1], 3, 2, 20.5)]
+@pytest.mark.parametrize("point", sorted(IN_RESCORE))
+def test_a_killed_rescoring_is_kept_once_and_whole_by_its_next_try(
+    settings: Settings, two_batches: Postgres, point: Failpoint
+) -> None:
+    """The policy blocks what a list held at the time; the label says that one of these was a fraud."""
+    send_label(settings, transaction_id="tx-1", is_fraud=True, labelled_at=iso_milliseconds(NOW))
+    archiving.archive(settings)
+    ensure_pretrained(two_batches, settings.paths.models)
+    number = save_policy(two_batches)
+    truth = one(two_batches, DECIDED)
+    period = f"--since={AROUND.since:%Y-%m-%dT%H:%M:%SZ}", f"--until={AROUND.until:%Y-%m-%dT%H:%M:%SZ}"
+    rescore = ("model.rescoring", *period, f"--policy={number}", "--request=run-1")
+    killed = run(*rescore, **{f"{ENV_PREFIX}STREAM__FAILPOINTS": f"{point}=kill"})
+    assert killed.returncode == -9, killed.stderr
+    again = run(*rescore)
+    assert again.returncode == 0, again.stderr
+    told = json.loads(again.stdout)
+    assert (told["transactions"], told["was_flagged"], told["was_caught"]) == (7, 1, 1)
+    assert (told["would_flag"], told["would_catch"], told["failed_rules"]) == (7, 1, {})
+    kept = "SELECT rescoring_id, policy_version, transactions FROM fraud.rescorings"
+    assert two_batches.execute(kept).fetchall() == [(told["rescoring"], str(number), 7)]
+    assert one(two_batches, "SELECT sum(would_flag), sum(would_catch) FROM fraud.rescored_days") == (7, 1)
+    assert one(two_batches, "SELECT count(*) FROM fraud.rescored_ages") == len(AGES)
+    assert one(two_batches, DECIDED) == truth
+
+
+DECIDED = "SELECT jsonb_agg(t ORDER BY transaction_id) FROM fraud.scored_transactions t"
+
+
+def save_policy(writer: Postgres) -> int:
+    """A version that blocks whoever a list held; the list has the shopper since before the transactions."""
+    made = {"name": "blocked", "kind": "customer", "description": "", "created_by": "ann"}
+    entry = {"list_name": "blocked", "value": "c-1", "reason": "", "added_by": "ann", "added_at": AROUND.since}
+    for table, fields in (("lists", made), ("list_entries", entry)):
+        values = ", ".join(f"%({name})s" for name in fields)
+        writer.execute(f"INSERT INTO fraud.{table} ({', '.join(fields)}) VALUES ({values})", fields)
+    rule = Rule(name="r", condition="customer_id IN list('blocked')", action=Action.BLOCK, state=State.LIVE)
+    return versions.save(writer, Policy(rules=[rule]), author="ann", comment="", based_on=0).version

@@ -28,7 +28,7 @@ from fraudstream.erasure.erase import Request
 from fraudstream.failpoints import IN_ERASURE, Failpoint
 from fraudstream.files import delete
 from fraudstream.ledger import rotation
-from fraudstream.local.backup import DUMP, back_up, replace_schema
+from fraudstream.local.backup import back_up
 from fraudstream.local.parts.postgres import binary
 from fraudstream.messages.contracts import QUERY, Topic, iso_milliseconds
 from fraudstream.settings import ENV_PREFIX, PROJECT_DIR, Settings
@@ -36,13 +36,12 @@ from fraudstream.snapshots.folders import newest_first, verify
 from fraudstream.snapshots.manifest import Moment
 from fraudstream.snapshots.writing import SCHEMA, write
 from fraudstream.static_data.publish import publish
-from fraudstream.storage import migrate, roles
 from fraudstream.storage.tables import metadata
 from spark_jobs import sink
 from spark_jobs.bucket import Kind
 from spark_jobs.fencing import Driver
 from spark_jobs.publisher import Publisher
-from tests.integration.test_archive import expire, send_label
+from tests.integration.test_archive import expire, restore_tables_and_archive, send_label
 from tests.integration.test_sink import batch, become_driver, commit, dead, one, row, scored
 from tests.messages import NOW, as_bytes, label, transaction
 
@@ -420,14 +419,16 @@ def test_until_the_stream_has_forgotten_the_profile_the_certificate_stays_open(
 
 def test_a_restored_backup_brings_nobody_back(settings: Settings, shop: Postgres, tmp_path: Path) -> None:
     shop.execute("INSERT INTO fraud.customers VALUES (%s, now(), 'Bern', 'CH', 1, 1, 30)", (CUSTOMER,))
+    archiving.archive(settings)
     back_up(settings, tmp_path / "backup", lambda _: None)
     forget(settings)
-    replace_schema(settings, tmp_path / "backup" / DUMP)
-    migrate.migrate(settings)
-    roles.grant_tables(settings)
+    restore_tables_and_archive(settings, tmp_path / "backup")
     assert traces(dump(settings))
-    assert erasing.again(settings)["scored_transactions"] == 2
+    assert traces_in(settings.paths.archive)
+    found = erasing.again(settings)
+    assert (found["scored_transactions"], found["archive transactions"]) == (2, 2)
     assert traces(dump(settings)) == set()
+    assert traces_in(settings.paths.archive) == set()
     assert erasing.again(settings) == {}
     with known_of(settings) as erased:
         assert erased.until(CUSTOMER) is not None

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from fraudstream.archive import archiving, reading
 from fraudstream.files import delete
 from fraudstream.local.backup import BackupError, back_up, run_restore
 from fraudstream.local.rebuild import run_rebuild
@@ -65,6 +66,7 @@ def test_a_restored_backup_gets_from_kafka_what_came_after_it(
         job = start_job()
         shop.buy("before")
         read_all(job, shop, database)
+        archiving.archive(settings)
         snapshot = write(settings.paths.snapshots, "of-an-older-release", [], OLDER)
         back_up(settings, folder, lambda _: None)
         delete(snapshot.folder)
@@ -74,6 +76,7 @@ def test_a_restored_backup_gets_from_kafka_what_came_after_it(
         read_all(job, shop, database)
         whole = scores(database)
     assert job.end(signal.SIGTERM) == 0
+    archiving.archive(settings)
     with pytest.raises(BackupError, match="exists: name a new folder"):
         back_up(settings, folder, lambda _: None)
     with pytest.raises(BackupError, match=r"\./fraudctl down first"):
@@ -98,6 +101,9 @@ def test_a_restored_backup_gets_from_kafka_what_came_after_it(
         assert scores(database) == whole, "to the bit, since profiles are what they were"
         assert count(database, "SELECT sum(duplicates) FROM fraud.stream_offsets") == 0
     assert job.end(signal.SIGTERM) == 0
+    assert archiving.archive(settings).found == []
+    archived = reading.existing(settings).to_pyarrow_table(columns=["transaction_id"])["transaction_id"].to_pylist()
+    assert sorted(archived) == sorted(whole), "each once, though Kafka had most of them twice"
 
 
 def test_a_lost_database_comes_back_from_kafka_alone(

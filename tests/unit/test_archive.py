@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fraudstream.archive import lake, reading, upkeep
+from fraudstream.archive import bounds, lake, reading, upkeep
 from fraudstream.archive.lake import ArchiveError, Table
 from fraudstream.archive.reading import Period
 from fraudstream.messages.features import (
@@ -26,9 +26,15 @@ from fraudstream.messages.features import (
     unpack,
     unpack_block,
 )
+from fraudstream.policy.document import Action, Kind, Policy, Rule, State, Thresholds
+from fraudstream.policy.errors import PolicyError
+from fraudstream.policy.past_decisions import compiled
+from fraudstream.policy.versions import PolicyVersion
 from fraudstream.settings import ENV_PREFIX, PROJECT_DIR
-from model import rescoring
 from model.features.columns import FEATURE_NAMES
+from model.policy.columns import COLUMNS
+from model.rescoring.rescore import Rescorer
+from model.rescoring.sums import Rescoring
 from model.serving.scorer import Scorer
 from model.training.history import HistoryFolder
 from model.training.served import served_dataset, served_period, write_served
@@ -131,7 +137,7 @@ def test_without_labels_nothing_is_known(archive: Archive) -> None:
     archive.transactions([NOON], some(1), [0.1])
     with reading.read(archive.settings, Period(NOON, later())) as found:
         assert found.project("labelled_fraud, f_amount").fetchall() == [(None, pytest.approx(some(1)[0, AMOUNT]))]
-    assert reading.covered(archive.settings).since == NOON
+    assert bounds.covered(archive.settings).since == NOON
 
 
 AMOUNT = FEATURE_NAMES.index("amount")
@@ -190,19 +196,77 @@ def test_training_gets_the_features_that_were_served(archive: Archive, tmp_path:
     assert HistoryFolder(out).events() == 20
 
 
+def rescored(archive: Archive, *rules: Rule, **entries: list[tuple[datetime, datetime | None]]) -> Rescoring:
+    """What the pretrained model, or `rules` instead of it, would have decided; `entries` are devices on a list."""
+    policy = Policy(rules=list(rules), thresholds=Thresholds(review=1.0))
+    found = compiled(PolicyVersion(3, NOON, "ann", "bob", NOON, "", None, policy), COLUMNS, {"blocked": Kind.DEVICE})
+    found = found.with_entries(("blocked", name, *each) for name, held in entries.items() for each in held)
+    rescorer = Rescorer(SCORER, found if rules else None, NOON + timedelta(days=9))
+    return rescorer.rescore(archive.settings, Period(NOON, NOON + timedelta(days=9)))
+
+
+SCORER = Scorer.load(PROJECT_DIR / "model" / "pretrained")
+
+
 def test_a_rescoring_says_what_would_have_been_decided_beside_what_was(archive: Archive) -> None:
-    scorer = Scorer.load(PROJECT_DIR / "model" / "pretrained")
     features = np.abs(some(50, seed=3))
-    served = scorer.score(features.astype(np.float64))
+    served = SCORER.score(features.astype(np.float64))
     was = [0.9 if number < 10 else 0.0 for number in range(50)]  # another model's
     times = [NOON + timedelta(hours=number) for number in range(50)]
     archive.transactions(times, features, was)
     archive.labels(("tx-2", NOON + timedelta(days=3), True), ("tx-40", NOON + timedelta(days=3), False))
-    made = rescoring.rescore(archive.settings, Period(NOON, NOON + timedelta(days=9)), scorer, NOON + timedelta(days=9))
-    would = served >= scorer.threshold
+    made = rescored(archive)
+    would = served >= SCORER.threshold
     assert list(made.days) == [date(2026, 3, day) for day in (1, 2, 3)]
     total = made.total
     assert (total.transactions, total.labelled, total.frauds, made.left_out) == (50, 2, 1, 0)
     assert (total.was_flagged, total.would_flag, total.both_flagged) == (10, would.sum(), would[:10].sum())
     assert (total.was_caught, total.would_catch) == (1, int(would[2]))
     assert (total.was_flagged_amount, total.fraud_amount) == (100.0, 10.0)
+    assert [each.frauds for each in made.ages.values()] == [0, 0, 1, 0, 0]  # within 7 days; none is older
+
+
+def test_a_rescoring_decides_by_the_policy_of_the_time(archive: Archive) -> None:
+    """The list held the device on the second day only, and the other rule expired before the fourth transaction."""
+    times = [NOON + timedelta(days=number) for number in range(4)]
+    archive.transactions(
+        times,
+        np.zeros((4, WIDTH)),
+        [0.9] * 4,
+        device_id=["d-1"] * 4,
+        decision=["allow", "block", None, "review"],
+        shipping_country=["CH", "CH", "FR", "FR"],
+    )
+    everything = Rule(name="never", condition="score >= 0", action=Action.ALLOW, state=State.LIVE)
+    listed = Rule(name="a", condition="device_id IN list('blocked')", action=Action.BLOCK, state=State.LIVE)
+    french = Rule(
+        name="b", condition="shipping_country = 'FR'", action=Action.REVIEW, state=State.LIVE, expires_at=times[3]
+    )
+    shadow = Rule(name="c", condition="true", action=Action.BLOCK, state=State.SHADOW)
+    held = [(times[0] + timedelta(hours=1), times[2])]
+    made = rescored(archive, listed, french, shadow, **{"d-1": held})
+    assert [(day.was_flagged, day.would_flag) for day in made.days.values()] == [(0, 0), (1, 1), (1, 1), (1, 0)]
+    assert rescored(archive, everything, listed, french, **{"d-1": held}).total.would_flag == 0
+
+
+def test_a_rescoring_names_the_rule_that_it_cannot_decide_by(archive: Archive) -> None:
+    archive.transactions([NOON], some(1), [0.1], payment_method=["card"])
+    with pytest.raises(PolicyError, match="policy version 3 can't be evaluated: rule a: "):
+        rescored(archive, Rule(name="a", condition="nothing > 1", action=Action.BLOCK, state=State.LIVE))
+    failing = Rule(name="b", condition="payment_method::INT > 1", action=Action.BLOCK, state=State.LIVE)
+    made = rescored(archive, failing)
+    assert made.total.transactions == 1
+    assert list(made.failures) == ["b"]
+
+
+def test_labels_of_each_age_are_read_at_once(archive: Archive) -> None:
+    """As `read` with one age gives them, whatever a later label says."""
+    archive.transactions([NOON, NOON], some(2), [0.9, 0.9])
+    hours = [timedelta(hours=number) for number in (1, 5, 50)]
+    archive.labels(("tx-0", NOON + timedelta(hours=1), True), ("tx-0", NOON + timedelta(hours=9), False))
+    with reading.read(archive.settings, Period(NOON, later()), ages=hours) as found:
+        columns = ", ".join(reading.within(age) for age in hours)
+        assert found.order("transaction_id").project(columns).fetchall() == [(True, True, False), (None,) * 3]
+    for age, fraud in zip(hours, (True, True, False), strict=True):
+        with reading.read(archive.settings, Period(NOON, later()), age=age) as found:
+            assert found.order("transaction_id").project("labelled_fraud").fetchall() == [(fraud,), (None,)]

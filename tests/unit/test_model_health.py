@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fraudstream.archive import reading
+from fraudstream.archive import bounds, lake, reading
+from fraudstream.archive.lake import Table
 from fraudstream.archive.reading import Period
+from fraudstream.files import delete
 from model.features.columns import FEATURE_NAMES
-from model.health import drift, quality
+from model.health import drift, measuring, quality
 from model.health.figure import count_interval, share_interval
 from model.health.measuring import Champion, measure
 from model.health.quality import Outcomes
@@ -121,3 +123,52 @@ def test_a_label_counts_from_its_own_age_on_whatever_a_later_one_says(tmp_path: 
             assert [fraud for (fraud,) in found.order("transaction_id").project("labelled_fraud").fetchall()] == known
     with reading.read(archive.settings, period) as found:
         assert found.project("fraud_known_at").distinct().fetchall() == [(said,)]
+
+
+def an_archive_of_two_models(folder: Path, now: datetime) -> Archive:
+    """Ten days of m-0, and from the middle of the last one on m-1; files with both; labels come 5 minutes later."""
+    archive, random = Archive(folder), np.random.default_rng(9)
+    for ago in range(40, 0, -1):
+        times = [now - ago * DAY + DAY * share for share in np.linspace(0, 0.999, 60)]
+        older = times[: max(0, min(60, (ago - 30) * 30))]
+        for version, part in (("m-0", older), ("m-1", times[len(older) :])):
+            if not part:
+                continue
+            features = random.normal(size=(len(part), len(FEATURE_NAMES)))
+            ids = archive.transactions(part, features, list(random.uniform(size=len(part))), version=version)
+            archive.labels(*((name, at + timedelta(minutes=5), True) for name, at in zip(ids[:9], part, strict=False)))
+    lake.open_table(archive.settings, Table.TRANSACTIONS).optimize.compact()
+    return archive
+
+
+def test_the_label_delays_are_those_of_a_whole_scan_whatever_is_left_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime(2026, 3, 10, tzinfo=UTC)
+    archive, champion = an_archive_of_two_models(tmp_path, now), Champion("m-1", FEATURE_NAMES, 1.5)
+    everything = Period(now - 100 * DAY, now + DAY)
+    with reading.read(archive.settings, everything, now) as found:
+        mine = found.filter("model_version = 'm-1'")
+        first, last = mine.aggregate("min(event_time), max(event_time)").fetchall()[0]
+        frauds = mine.filter("labelled_fraud").order("event_time").project("event_time, fraud_known_at").fetchall()
+    assert bounds.served_by(archive.settings, "m-1") == (first, last)
+    assert bounds.served_by(archive.settings, "m-2") is None
+    served = Period(first, last + timedelta(microseconds=1))
+    for sample in (len(frauds) + 1, 40):
+        monkeypatch.setattr(measuring, "SAMPLE", sample)
+        taken = measuring._oldest_frauds(archive.settings, champion, served, now)
+        assert [tuple(row.values()) for row in taken.to_pylist()] == frauds[:sample]
+
+
+def test_a_day_that_no_figure_needs_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its files are gone, and nothing is missed: transactions between those measured, and labels of older ones."""
+    now = datetime(2026, 3, 10, tzinfo=UTC)
+    archive, champion = an_archive_of_two_models(tmp_path, now), Champion("m-1", FEATURE_NAMES, 1.5)
+    monkeypatch.setattr(measuring, "SAMPLE", 30)  # frauds of the first days
+    before = list(measure(archive.settings, champion, now))
+    for table, unread in ((Table.TRANSACTIONS, range(10, 25)), (Table.LABELS, range(35, 41))):
+        for ago in unread:
+            day = archive.settings.paths.archive / table / f"{table.day}={(now - ago * DAY).date()}"
+            assert list(day.glob("*.parquet"))
+            delete(day)
+    assert list(measure(archive.settings, champion, now)) == before

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fraudstream.local import secrets
+from fraudstream.local import secrets, up
 from fraudstream.local.parts import superset
 from fraudstream.settings import PROJECT_DIR, Settings, SupersetSettings
 
@@ -64,6 +64,11 @@ def test_a_missing_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_server_that_does_not_answer_is_named(settings: Settings) -> None:
-    expected = r"http://127\.0\.0\.1:18088/health after 0 s: see .*superset\.log"
+    expected = r"http://127\.0\.0\.1:18088/health after 0 s\. .*gives way .*superset\.log; \./fraudctl up"
     with pytest.raises(superset.SupersetUnavailableError, match=expected):
         superset.wait_healthy(settings, seconds=0)
+
+
+def test_superset_has_as_long_as_what_it_gives_way_to() -> None:
+    assert superset.parts(Settings())[0].niceness > 0
+    assert superset.HEALTHY_SECONDS >= up.SCORED_SECONDS

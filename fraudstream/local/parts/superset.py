@@ -20,7 +20,9 @@ from fraudstream.settings import Settings
 NAME = "superset"
 VIEWER = "viewer"
 ANALYST = "analyst"
-HEALTHY_SECONDS = 180.0  # the first start builds the metadata: 15 s on an idle machine
+#: The first start builds the metadata: 15 s on an idle machine. It gives way to all other parts, so that beside heavy
+#: load it has as long as these have until transactions are scored (`fraudstream.local.up`).
+HEALTHY_SECONDS = 300.0
 REQUEST_SECONDS = 60.0
 POLL_SECONDS = 0.5
 
@@ -105,8 +107,9 @@ def wait_healthy(settings: Settings, watch: Watch = not_watching, seconds: float
         watch()
         if time.monotonic() > deadline:
             raise SupersetUnavailableError(
-                f"Superset doesn't answer at {settings.superset_api_url}/health after {seconds:.0f} s: "
-                f"see {log_file(settings.paths.logs, NAME)}"
+                f"Superset doesn't answer at {settings.superset_api_url}/health after {seconds:.0f} s. It runs, and "
+                "gives way to all other parts: what it is at is at the end of "
+                f"{log_file(settings.paths.logs, NAME)}; ./fraudctl up again goes on waiting"
             )
         time.sleep(POLL_SECONDS)
 

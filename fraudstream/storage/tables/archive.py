@@ -8,6 +8,7 @@ from sqlalchemy import (
     Double,
     ForeignKeyConstraint,
     Identity,
+    Integer,
     LargeBinary,
     Table,
     Text,
@@ -93,4 +94,19 @@ rescored_days = Table(
     Column("would_catch_amount", Money, nullable=False),
     ForeignKeyConstraint(["rescoring_id"], [rescorings.c.rescoring_id], ondelete="CASCADE"),
     comment="A rescoring by event day",
+)
+
+rescored_ages = Table(
+    "rescored_ages",
+    metadata,
+    Column("rescoring_id", BigInteger, primary_key=True),
+    Column("label_age_hours", Integer, primary_key=True, comment="labels are those that had come by then"),
+    Column("transactions", BigInteger, nullable=False, comment="that were so old when they were rescored"),
+    Column("frauds", BigInteger, nullable=False, comment="whose newest label of that age says fraud"),
+    Column("was_flagged", BigInteger, nullable=False),
+    Column("would_flag", BigInteger, nullable=False),
+    Column("was_caught", BigInteger, nullable=False, comment="flagged, and among the frauds"),
+    Column("would_catch", BigInteger, nullable=False),
+    ForeignKeyConstraint(["rescoring_id"], [rescorings.c.rescoring_id], ondelete="CASCADE"),
+    comment="A rescoring by the age of labels: precision is caught of flagged",
 )
