@@ -7,6 +7,7 @@ than the dashboards' refresh interval, so that many viewers cost as much as one.
 from copy import deepcopy
 from typing import Any
 
+import filters
 import runtime_file
 import views
 from desk import list_pages, policy_pages, rule_pages, threshold_pages  # noqa: F401 (they add their addresses)
@@ -25,7 +26,9 @@ SQLALCHEMY_ENGINE_OPTIONS = {"pool_pre_ping": True}
 
 # --- who may see what ---------------------------------------------------------------------------------------------
 
-FEATURE_FLAGS = {"DASHBOARD_RBAC": True}
+#: Templates are the assets' alone: whoever isn't an administrator sends no SQL.
+FEATURE_FLAGS = {"DASHBOARD_RBAC": True, "ENABLE_TEMPLATE_PROCESSING": True}
+JINJA_CONTEXT_ADDONS = filters.FUNCTIONS
 PUBLIC_ROLE_LIKE = "Public" if RUNTIME.anonymous else None
 CUSTOM_SECURITY_MANAGER = ViewerSecurityManager
 #: `Strict` would ask whoever follows a link from a mail to sign in again.
@@ -41,6 +44,8 @@ DATA_CACHE_CONFIG = {
     "CACHE_KEY_PREFIX": "data_",
 }
 DASHBOARD_AUTO_REFRESH_MODE = "fetch"  # through the cache; "force" would query Postgres once for each viewer
+#: "Last hour" in a time filter is the newest one, not the one before midnight.
+DEFAULT_RELATIVE_START_TIME = DEFAULT_RELATIVE_END_TIME = "now"
 CELERY_CONFIG = None  # no alerts, reports or asynchronous queries: no workers
 
 # --- nothing leaves this machine ----------------------------------------------------------------------------------
@@ -74,10 +79,11 @@ THEME_DEFAULT = {
         "colorLink": "#1F6F8B",
         "colorError": "#D1495B",
     },
-    # Counts are whole: no tick between two of them.
+    # Counts are whole: no tick between two of them. Low charts have room for few.
     "echartsOptionsOverridesByChartType": {
         "echarts_timeseries_bar": {"yAxis": {"minInterval": 1}},
         "echarts_timeseries_line": {"yAxis": {"minInterval": 1}},
+        "echarts_timeseries_step": {"yAxis": {"splitNumber": 2}},
     },
 }
 THEME_DARK = None
