@@ -86,7 +86,18 @@ THEME_DEFAULT = {
         "echarts_timeseries_step": {"yAxis": {"splitNumber": 2}},
     },
 }
-THEME_DARK = None
+#: For those whose system is dark, or who choose it in the menu *Theme*.
+THEME_DARK = {
+    **THEME_DEFAULT,
+    "token": {
+        **THEME_DEFAULT["token"],
+        "brandLogoUrl": "/fraudstream/logo-dark.svg",
+        "colorPrimary": "#4FB3D1",
+        "colorLink": "#4FB3D1",
+        "colorError": "#E8707F",
+    },
+    "algorithm": "dark",
+}
 EXTRA_CATEGORICAL_COLOR_SCHEMES = [
     {
         "id": "fraud",
@@ -97,7 +108,7 @@ EXTRA_CATEGORICAL_COLOR_SCHEMES = [
     {
         "id": "sales",
         "label": "Sales",
-        "description": "Blues and teals, with accents that tell lines apart",
-        "colors": ["#1F6F8B", "#2A9D8F", "#5FA8D3", "#264653", "#8AB17D", "#7B8CDE", "#99C1B9", "#3D5A80", "#A3B9C9"],
+        "description": "Blues and teals, with accents that tell lines apart, on white and on black",
+        "colors": ["#1F6F8B", "#2A9D8F", "#5FA8D3", "#C9824A", "#8AB17D", "#7B8CDE", "#99C1B9", "#5C7FB0", "#A3B9C9"],
     },
 ]
