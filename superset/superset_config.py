@@ -68,6 +68,8 @@ DECKGL_BASE_MAP = [["tile://http:/tiles/{z}/{x}/{y}.png", "Countries"]]
 
 # --- looks --------------------------------------------------------------------------------------------------------
 
+#: Pixels below an axis over time: room for its title, where Superset leaves twice as much.
+LOW_GRID = {"bottom": 22}
 THEME_DEFAULT = {
     **DEFAULT_THEME,
     "token": {
@@ -81,9 +83,9 @@ THEME_DEFAULT = {
     },
     # Counts are whole: no tick between two of them. Low charts have room for few.
     "echartsOptionsOverridesByChartType": {
-        "echarts_timeseries_bar": {"yAxis": {"minInterval": 1}},
-        "echarts_timeseries_line": {"yAxis": {"minInterval": 1}},
-        "echarts_timeseries_step": {"yAxis": {"splitNumber": 2}},
+        "echarts_timeseries_bar": {"grid": LOW_GRID, "yAxis": {"minInterval": 1}},
+        "echarts_timeseries_line": {"grid": LOW_GRID, "yAxis": {"minInterval": 1}},
+        "echarts_timeseries_step": {"grid": LOW_GRID, "yAxis": {"splitNumber": 2}},
     },
 }
 #: For those whose system is dark, or who choose it in the menu *Theme*.
