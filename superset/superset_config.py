@@ -7,6 +7,7 @@ than the dashboards' refresh interval, so that many viewers cost as much as one.
 from copy import deepcopy
 from typing import Any
 
+import filters
 import runtime_file
 import views
 from desk import list_pages, policy_pages, rule_pages, threshold_pages  # noqa: F401 (they add their addresses)
@@ -25,7 +26,9 @@ SQLALCHEMY_ENGINE_OPTIONS = {"pool_pre_ping": True}
 
 # --- who may see what ---------------------------------------------------------------------------------------------
 
-FEATURE_FLAGS = {"DASHBOARD_RBAC": True}
+#: Templates are the assets' alone: whoever isn't an administrator sends no SQL.
+FEATURE_FLAGS = {"DASHBOARD_RBAC": True, "ENABLE_TEMPLATE_PROCESSING": True}
+JINJA_CONTEXT_ADDONS = filters.FUNCTIONS
 PUBLIC_ROLE_LIKE = "Public" if RUNTIME.anonymous else None
 CUSTOM_SECURITY_MANAGER = ViewerSecurityManager
 #: `Strict` would ask whoever follows a link from a mail to sign in again.
@@ -41,6 +44,8 @@ DATA_CACHE_CONFIG = {
     "CACHE_KEY_PREFIX": "data_",
 }
 DASHBOARD_AUTO_REFRESH_MODE = "fetch"  # through the cache; "force" would query Postgres once for each viewer
+#: "Last hour" in a time filter is the newest one, not the one before midnight.
+DEFAULT_RELATIVE_START_TIME = DEFAULT_RELATIVE_END_TIME = "now"
 CELERY_CONFIG = None  # no alerts, reports or asynchronous queries: no workers
 
 # --- nothing leaves this machine ----------------------------------------------------------------------------------
@@ -63,6 +68,8 @@ DECKGL_BASE_MAP = [["tile://http:/tiles/{z}/{x}/{y}.png", "Countries"]]
 
 # --- looks --------------------------------------------------------------------------------------------------------
 
+#: Pixels below an axis over time: room for its title, where Superset leaves twice as much.
+LOW_GRID = {"bottom": 22}
 THEME_DEFAULT = {
     **DEFAULT_THEME,
     "token": {
@@ -74,13 +81,25 @@ THEME_DEFAULT = {
         "colorLink": "#1F6F8B",
         "colorError": "#D1495B",
     },
-    # Counts are whole: no tick between two of them.
+    # Counts are whole: no tick between two of them. Low charts have room for few.
     "echartsOptionsOverridesByChartType": {
-        "echarts_timeseries_bar": {"yAxis": {"minInterval": 1}},
-        "echarts_timeseries_line": {"yAxis": {"minInterval": 1}},
+        "echarts_timeseries_bar": {"grid": LOW_GRID, "yAxis": {"minInterval": 1}},
+        "echarts_timeseries_line": {"grid": LOW_GRID, "yAxis": {"minInterval": 1}},
+        "echarts_timeseries_step": {"grid": LOW_GRID, "yAxis": {"splitNumber": 2}},
     },
 }
-THEME_DARK = None
+#: For those whose system is dark, or who choose it in the menu *Theme*.
+THEME_DARK = {
+    **THEME_DEFAULT,
+    "token": {
+        **THEME_DEFAULT["token"],
+        "brandLogoUrl": "/fraudstream/logo-dark.svg",
+        "colorPrimary": "#4FB3D1",
+        "colorLink": "#4FB3D1",
+        "colorError": "#E8707F",
+    },
+    "algorithm": "dark",
+}
 EXTRA_CATEGORICAL_COLOR_SCHEMES = [
     {
         "id": "fraud",
@@ -91,7 +110,7 @@ EXTRA_CATEGORICAL_COLOR_SCHEMES = [
     {
         "id": "sales",
         "label": "Sales",
-        "description": "Blues and teals, with accents that tell lines apart",
-        "colors": ["#1F6F8B", "#2A9D8F", "#5FA8D3", "#264653", "#8AB17D", "#7B8CDE", "#99C1B9", "#3D5A80", "#A3B9C9"],
+        "description": "Blues and teals, with accents that tell lines apart, on white and on black",
+        "colors": ["#1F6F8B", "#2A9D8F", "#5FA8D3", "#C9824A", "#8AB17D", "#7B8CDE", "#99C1B9", "#5C7FB0", "#A3B9C9"],
     },
 ]

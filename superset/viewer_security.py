@@ -1,5 +1,8 @@
 """Access to a chart's data: who may not explore its dataset gets what a saved chart asks for, and nothing else.
 
+Besides, a dashboard's filters: values of the columns that filters.py names, as strings, which end as quoted strings in
+SQL; and the values that a native filter offers.
+
 Superset lets everybody who sees a dashboard send any query to the datasets of its charts, SQL expressions included. It
 compares with the saved chart for embedded guests alone, and by fields that leave filters and `extras` out.
 """
@@ -7,10 +10,13 @@ compares with the saved chart for embedded guests alone, and by fields that leav
 import json
 from typing import Any
 
+import filters
 from superset.errors import ErrorLevel, SupersetError, SupersetErrorType
 from superset.exceptions import SupersetSecurityException
 from superset.security import SupersetSecurityManager
 
+#: What a native filter's query says of itself.
+NATIVE_FILTER = "NATIVE_FILTER"
 #: Kinds of answers that hold a query's rows. Others run a query of their own, or tell SQL.
 RESULT_TYPES = frozenset({"full", "results", "post_processed"})
 #: Steps after the query that only give rows another form. Other steps are compared with the saved chart's.
@@ -22,6 +28,8 @@ COMPARED = {
     "metrics": ("metrics",),
     "orderby": ("orderby",),
 }
+#: What one filter may hold.
+VALUES, CHARACTERS = 100, 200
 #: Fields that no chart here sets.
 UNUSED = ("annotation_layers", "apply_fetch_values_predicate", "time_offsets", "time_shift", "granularity")
 
@@ -36,8 +44,10 @@ class ViewerSecurityManager(SupersetSecurityManager):  # type: ignore[misc]  # S
         """Raises SupersetSecurityException when the user can't access the resource that is named (as Superset's)."""
         super().raise_for_access(*args, **kwargs)
         context, viz = kwargs.get("query_context"), kwargs.get("viz")
-        if context and not self._may_explore(context.datasource) and not self._is_saved(context):
-            raise _refusal()
+        if context and not self._may_explore(context.datasource):
+            is_choice = (context.form_data or {}).get("type") == NATIVE_FILTER
+            if not (self._is_choice(context) if is_choice else self._is_saved(context)):
+                raise _refusal()
         if viz and not self._may_explore(viz.datasource):  # Superset's older charts, of which none is used here
             raise _refusal()
 
@@ -59,15 +69,41 @@ class ViewerSecurityManager(SupersetSecurityManager):  # type: ignore[misc]  # S
         saved = json.loads(chart.query_context)["queries"][0]
         return _is_rows(context) and all(_is_rows(query) and matches(query, saved) for query in context.queries)
 
+    def _is_choice(self, context: Any) -> bool:
+        """Whether every query asks for the values that a native filter of a dashboard offers.
+
+        That the dashboard may be seen, and has the filter, Superset has found.
+        """
+        from superset.models.dashboard import Dashboard
+
+        board = self.session.get(Dashboard, context.form_data["dashboardId"])
+        columns = {
+            target["column"]["name"]
+            for each in json.loads(board.json_metadata)["native_filter_configuration"]
+            for target in each["targets"]
+            if each["id"] == context.form_data["native_filter_id"] and target.get("datasetId") == context.datasource.id
+        }
+        return _is_rows(context) and all(
+            _is_rows(query) and any(asks_for_values(query, column) for column in columns) for query in context.queries
+        )
+
+
+def asks_for_values(query: Any, column: str) -> bool:
+    """Whether a query asks for a column's values, and nothing else."""
+    return matches(query, {"columns": [column], "metrics": [], "orderby": [[column, True], [column, False]]})
+
 
 def matches(query: Any, saved: dict[str, Any]) -> bool:
-    """Whether a query asks for nothing beyond the saved one: the same terms or fewer, no filter, no SQL of its own."""
+    """Whether a query asks for nothing beyond the saved one: the same terms or fewer, no SQL of its own.
+
+    Its filters may be those of a dashboard.
+    """
     return (
         all(_frozen(getattr(query, field)) <= _allowed(saved, sources) for field, sources in COMPARED.items())
         and not any(getattr(query, field) for field in UNUSED)
         and not any((query.extras or {}).values())
         and (query.series_limit_metric is None or _frozen([query.series_limit_metric]) <= _allowed(saved, ("metrics",)))
-        and all(_drops_nulls(condition, saved) for condition in query.filter)
+        and all(_drops_nulls(condition, saved) or is_filter(condition) for condition in query.filter)
         and all(_is_step(step, saved) for step in query.post_processing)
     )
 
@@ -80,6 +116,19 @@ def _is_step(step: dict[str, Any] | None, saved: dict[str, Any]) -> bool:
 def _drops_nulls(condition: dict[str, Any], saved: dict[str, Any]) -> bool:
     """Whether a filter is the map's: `column IS NOT NULL`, of a column that the chart asks for."""
     return condition.get("op") == "IS NOT NULL" and condition.get("col") in saved["columns"]
+
+
+def is_filter(condition: dict[str, Any]) -> bool:
+    """Whether it is a dashboard's filter: a declared column is one of a few strings."""
+    column, values = condition.get("col"), condition.get("val")
+    return (
+        isinstance(column, str)
+        and column in filters.NAMES
+        and condition.get("op") == "IN"
+        and isinstance(values, list)
+        and 0 < len(values) <= VALUES
+        and all(isinstance(value, str) and len(value) <= CHARACTERS and "\0" not in value for value in values)
+    )
 
 
 def _is_rows(asked: Any) -> bool:

@@ -21,10 +21,10 @@ def tile(z: int, x: int, y: int) -> Response:
     return Response(map_tiles.draw(z, x, y), mimetype="image/png", headers={"Cache-Control": "public, max-age=86400"})
 
 
-@blueprint.route("/fraudstream/logo.svg")
-def logo() -> Response:
-    """The platform's logo."""
-    return send_from_directory(DATA, "logo.svg", max_age=86400)
+@blueprint.route("/fraudstream/<any('logo.svg', 'logo-dark.svg'):name>")
+def logo(name: str) -> Response:
+    """The platform's logo, for a light or a dark page."""
+    return send_from_directory(DATA, name, max_age=86400)
 
 
 def register(app: Flask) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from tests.dashboards import CHARTS, query_of, statement
+from testbed.dashboards import CHARTS, NOTHING_ASKED, Asked, query_of, statement
 
 Postgres = psycopg.Connection[tuple[object, ...]]
 Row = dict[str, Any]
@@ -84,24 +84,24 @@ class Shop:
         self.run(SALES, until=until, products=PRODUCTS)
         self.run(PLACES, until=until, flagged=FLAGGED, flagged_amount=FLAGGED_AMOUNT)
 
-    def rows(self, name: str, *, limited: bool = True) -> list[Row]:
-        """The rows of a chart, with its rights."""
+    def rows(self, name: str, asked: Asked = NOTHING_ASKED, *, limited: bool = True) -> list[Row]:
+        """The rows of a chart, with its rights and a dashboard's filters."""
         chart = CHARTS[name]
         limit = f" LIMIT {query_of(chart)['row_limit']}" if limited else ""
         self._connection.execute("SET LOCAL ROLE fraud_charts")
         with self._connection.cursor(row_factory=dict_row) as cursor:
-            sent = statement(chart).replace("CURRENT_TIMESTAMP", "fraud.now()")  # so sqlglot spells `now()`
+            sent = statement(chart, asked).replace("CURRENT_TIMESTAMP", "fraud.now()")  # so sqlglot spells `now()`
             return cursor.execute((sent + limit).encode()).fetchall()
 
-    def figure(self, name: str) -> object:
+    def figure(self, name: str, asked: Asked = NOTHING_ASKED) -> object:
         """What a big number shows."""
-        [row] = self.rows(name)
+        [row] = self.rows(name, asked)
         [value] = row.values()
         return value
 
-    def total(self, name: str, column: str) -> float:
+    def total(self, name: str, column: str, asked: Asked = NOTHING_ASKED) -> float:
         """The sum over what a chart shows."""
-        return sum(row[column] or 0 for row in self.rows(name))
+        return sum(row[column] or 0 for row in self.rows(name, asked))
 
 
 @contextmanager

@@ -146,8 +146,9 @@ CHARTS: dict[str, tuple[str, ...]] = {
     "products": ("category", "name", "product_id"),
     "rule_counts": ("amount", "changed", "matched", "rule", "state", "window_start"),
     "scored_transactions": (
-        *("amount", "decision", "event_time", "exchange_rate", "is_fraud", "matched_rules", "review_probability"),
-        *("shipping_city", "shipping_country", "shipping_latitude", "shipping_longitude", "shop", "transaction_id"),
+        *("amount", "counted_in_sales", "decision", "event_time", "exchange_rate", "is_fraud", "items"),
+        *("matched_rules", "payment_method", "review_probability", "shipping_city", "shipping_country"),
+        *("shipping_latitude", "shipping_longitude", "shop", "transaction_id"),
     ),
     "stream_batches": ("committed_at",),
 }

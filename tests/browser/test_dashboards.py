@@ -78,7 +78,7 @@ def unreadable(platform: Settings) -> Iterator[None]:
 
 @pytest.mark.usefixtures("unreadable")
 def test_a_chart_that_is_not_drawn_is_told_with_superset_s_answer(page: Page, platform: Settings) -> None:
-    answer = r"'Best sellers, newest 30 minutes' is failed .* 400 .*permission denied for table product_sales"
+    answer = r"'Best sellers, newest 30 minutes or filter' is failed .* 400 .*permission denied for table product_sales"
     with pytest.raises(AssertionError, match=answer):
         open_dashboard(page, platform, "sales")
 

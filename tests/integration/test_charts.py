@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from testbed.dashboards import CHARTS, query_of
 from tests.charting import (
     AMOUNT,
     CATEGORIES,
@@ -19,7 +20,6 @@ from tests.charting import (
     Shop,
     frozen,
 )
-from tests.dashboards import CHARTS, query_of
 
 #: Moments that lie differently in windows of 10, 30 and 60 s.
 MOMENTS = [NOON + timedelta(seconds=seconds) for seconds in (0, 3, 29.9, 30, 47)]
@@ -74,7 +74,7 @@ def test_figures_that_readers_compare_agree(owner: Postgres, now: datetime, age:
         assert shop.total("revenue_by_category", "revenue_total") == 60 * REVENUE
         assert shop.total("revenue_over_time", "revenue_total") == 60 * REVENUE
         assert shop.figure("sales_units") == 60 * UNITS
-        assert {row["units"] for row in shop.rows("top_products")} == {60 * (50 - n) for n in range(7)}
+        assert {row["units_total"] for row in shop.rows("top_products")} == {60 * (50 - n) for n in range(7)}
         assert shop.total("top_products_over_time", "units_total") == 60 * sum(50 - n for n in range(5))
         assert shop.figure("sales_orders") == 180 * (TRANSACTIONS - FLAGGED)
         assert shop.figure("average_order") == (AMOUNT - FLAGGED_AMOUNT) / (TRANSACTIONS - FLAGGED)
@@ -117,7 +117,7 @@ def test_sales_and_their_total_have_one_clock(shop: Shop) -> None:
     assert shop.figure("sales_revenue") == 40 * REVENUE
     assert shop.total("revenue_by_category", "revenue_total") == 40 * REVENUE
     assert shop.total("revenue_over_time", "revenue_total") == 40 * REVENUE
-    assert shop.total("top_products", "units") == 40 * sum(50 - n for n in range(7))
+    assert shop.total("top_products", "units_total") == 40 * sum(50 - n for n in range(7))
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_the_first_window_is_shown_while_it_fills(owner: Postgres) -> None:
 def test_products_of_one_name_are_told_apart(shop: Shop) -> None:
     shop.trade(NOON)
     twins = {"Twin (p0)": 60 * 50, "Twin (p1)": 60 * 49}
-    assert {row["product"]: row["units"] for row in shop.rows("top_products")}.items() >= twins.items()
+    assert {row["product"]: row["units_total"] for row in shop.rows("top_products")}.items() >= twins.items()
     lines = dict.fromkeys(twins, 0)
     for row in shop.rows("top_products_over_time"):
         if row["product"] in lines:

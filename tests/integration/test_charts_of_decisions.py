@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
+from testbed.dashboards import CHARTS, DASHBOARDS, charts_of, query_of
 from tests.charting import NOON, Postgres, Shop, frozen
-from tests.dashboards import CHARTS, DASHBOARDS, charts_of, query_of
 
 #: Each hour of 4 days: 100 transactions, of which 5 were flagged.
 COUNTS = """

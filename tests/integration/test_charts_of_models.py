@@ -5,8 +5,8 @@ from datetime import UTC, timedelta
 
 import pytest
 
+from testbed.dashboards import CHARTS, DASHBOARDS, charts_of, query_of
 from tests.charting import NOON, Postgres, Shop, frozen
-from tests.dashboards import CHARTS, DASHBOARDS, charts_of, query_of
 
 LINES = (
     *("model_health_drift", "model_health_precision", "model_health_recall", "model_health_calibration"),

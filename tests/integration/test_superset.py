@@ -96,12 +96,12 @@ def test_every_chart_shows_what_was_scored(server: Settings, writer: Postgres, a
     superset.wait_for_charts(server, seconds=0)
     assert first_row(server, admin, "Scored") == {"transactions_total": 2}
     assert first_row(server, admin, "Flag rate") == {"flag_rate_total": 0.5}
-    assert first_row(server, admin, "Best sellers, newest 30 minutes") == {
+    assert first_row(server, admin, "Best sellers, newest 30 minutes or filter") == {
         "product": "Kettle",
-        "units": 1,
-        "revenue": 20.0,
+        "units_total": 1,
+        "revenue_total": 20.0,
     }
-    assert first_row(server, admin, "Where flagged transactions ship to, newest hour")["place"] == "Lyon, FR"
+    assert first_row(server, admin, "Where flagged transactions ship to, newest hour or filter")["place"] == "Lyon, FR"
     alert = first_row(server, admin, "Latest alerts")
     assert alert["Why it was flagged"] == "Card new to this customer · Amount 20.00"
 
@@ -110,7 +110,7 @@ def test_every_chart_shows_what_was_scored(server: Settings, writer: Postgres, a
 def test_the_ring_and_the_bars_add_up_to_the_revenue(server: Settings, writer: Postgres, admin: str) -> None:
     writer.execute(MANY_CATEGORIES)
     [revenue] = rows_of(server, admin, "Revenue")
-    ring = rows_of(server, admin, "Revenue by category, newest 30 minutes")
+    ring = rows_of(server, admin, "Revenue by category, newest 30 minutes or filter")
     bars = rows_of(server, admin, "Revenue per 30 seconds, by category")
     assert len(ring) == 9
     assert sum(row["revenue_total"] for row in ring) == revenue["revenue_total"] == sum(range(1, 31))
@@ -186,6 +186,14 @@ FORGED = [
     {"extras": {"having": "pg_sleep(1) IS NOT NULL"}},
     {"filters": [{"col": SQL_COLUMN, "op": "IS NOT NULL"}]},
     {"filters": [{"col": "transactions", "op": "==", "val": 1}]},
+    {"filters": [{"col": "transactions", "op": "IN", "val": ["1"]}]},
+    {"filters": [{"col": "country", "op": "NOT IN", "val": ["FR"]}]},
+    {"filters": [{"col": "country", "op": "IN", "val": [1]}]},
+    {"filters": [{"col": "country", "op": "IN", "val": "FR"}]},
+    {"filters": [{"col": "country", "op": "IN", "val": ["F" * 201]}]},
+    {"filters": [{"col": SQL_COLUMN | {"label": "country"}, "op": "IN", "val": ["FR"]}]},
+    {"filters": [{"col": "event_time", "op": "TEMPORAL_RANGE", "val": "Last hour"}]},
+    {"granularity": "event_time", "time_range": "Last hour"},
     {"columns": ["newest_age_ms"]},
     {"post_processing": [{"operation": "cum", "options": {"operator": "sum", "columns": {}}}]},
     {"post_processing": [{"operation": "contribution", "options": {"columns": ["transactions_total"]}}]},
@@ -221,6 +229,58 @@ def test_a_query_that_is_not_a_saved_charts_is_refused_for_viewers(
     context = as_browsers_ask(server, admin, "Scored")
     context["queries"][0] |= forged
     assert request(server, "/api/v1/chart/data", viewer, context)[0] == 403
+
+
+#: What shoppers may call a country, beside real ones: nothing of it is more than a name.
+ODD = ["'; SELECT 1 --", "{{ 1 / 0 }}", "%s %(x)s", ":x", "\\", "\\'"]
+
+
+@pytest.mark.usefixtures("empty_tables")
+def test_viewers_filter_a_dashboard(server: Settings, writer: Postgres, viewer: str, admin: str) -> None:
+    writer.execute(ROWS)
+    for countries, scored in ((["FR"], 2), (["FR", *ODD], 2), (ODD, 0)):
+        context = as_browsers_ask(server, admin, "Scored")
+        context["queries"][0]["filters"] = [{"col": "country", "op": "IN", "val": countries}]
+        status, answer = request(server, "/api/v1/chart/data", viewer, context)
+        assert (status, answer["result"][0]["data"]) == (200, [{"transactions_total": scored}])
+
+
+@pytest.mark.usefixtures("empty_tables")
+def test_viewers_choose_the_time_of_a_dashboard(server: Settings, writer: Postgres, viewer: str, admin: str) -> None:
+    writer.execute(ROWS)
+    for time_range, scored in (("Last hour", 2), ("2020-01-01 : 2020-01-02", 0)):
+        context = as_browsers_ask(server, admin, "Scored")
+        context["queries"][0]["time_range"] = time_range
+        status, answer = request(server, "/api/v1/chart/data", viewer, context)
+        assert (status, answer["result"][0]["data"]) == (200, [{"transactions_total": scored}])
+
+
+def choices(server: Settings, admin: str, column: str) -> dict[str, Any]:
+    """The query context that a page sends for what its filter of a column offers."""
+    board = request(server, "/api/v1/dashboard/fraud-monitor", admin)[1]["result"]
+    for each in json.loads(board["json_metadata"])["native_filter_configuration"]:
+        for target in each["targets"]:
+            if target.get("column") == {"name": column}:
+                form = {"dashboardId": board["id"], "type": "NATIVE_FILTER", "native_filter_id": each["id"]}
+                query = {"columns": [column], "metrics": [], "filters": [], "orderby": [], "row_limit": 1000}
+                datasource = {"id": target["datasetId"], "type": "table"}
+                return {"datasource": datasource, "queries": [query], "form_data": form, "force": True}
+    raise LookupError(column)
+
+
+@pytest.mark.usefixtures("empty_tables")
+def test_viewers_see_what_a_filter_offers_and_nothing_else_of_it(
+    server: Settings, writer: Postgres, viewer: str, admin: str
+) -> None:
+    writer.execute(ROWS)
+    context = choices(server, admin, "country")
+    status, answer = request(server, "/api/v1/chart/data", viewer, context)
+    assert (status, answer["result"][0]["data"]) == (200, [{"country": "FR"}])
+    asked = context["queries"][0]
+    for forged in ({"columns": ["shop"]}, {"columns": [SQL_COLUMN]}, {"metrics": ["count"]}, {"metrics": [SQL_METRIC]}):
+        assert request(server, "/api/v1/chart/data", viewer, context | {"queries": [asked | forged]})[0] == 403
+    other = as_browsers_ask(server, admin, "Latest alerts")["datasource"]
+    assert request(server, "/api/v1/chart/data", viewer, context | {"datasource": other})[0] == 403
 
 
 def test_a_query_of_another_dataset_or_of_no_chart_is_refused_for_viewers(

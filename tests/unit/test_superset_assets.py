@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from fraudstream.settings import PROJECT_DIR
-from tests.dashboards import (
+from testbed.dashboards import (
     ASSETS,
     CHARTS,
     DASHBOARDS,
@@ -28,7 +28,10 @@ sys.path.insert(0, str(PROJECT_DIR / "superset"))
 bundle = importlib.import_module("bundle")
 
 #: Within a dataset's SQL: the time that its sums are over.
-SPAN = re.compile(r"WITH span AS \(\n  SELECT until - interval '(.+)' AS since(?s:.+?)\n\)")
+SPAN = re.compile(
+    r"WITH span AS \(\n  SELECT (?:COALESCE\({{ moment\(from_dttm\) }}, )?until - interval '(.+?)'\)? AS since"
+    r"(?s:.+?)\n\)"
+)
 INTERVALS = {
     "1 hour": "newest hour",
     "1 day": "newest day",

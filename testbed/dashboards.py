@@ -4,6 +4,7 @@ import importlib
 import json
 import subprocess
 import sys
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
@@ -53,30 +54,63 @@ def columns_of(query: Asset) -> list[str]:
     return [column if isinstance(column, str) else column["sqlExpression"] for column in query["columns"]]
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a dashboard's filters ask for."""
+
+    values: tuple[tuple[str, str], ...] = ()
+    """Names of filters, and a value that each lets through."""
+    since: str | None = None
+    until: str | None = None
+    """The time filter's bounds, ISO 8601 in UTC."""
+
+
+NOTHING_ASKED = Asked()
+#: Fills in a template as Superset does, and spells the SQL as it does: parsed by its sqlglot.
+_SEND = """
+import json, sqlglot, sys
+from jinja2.sandbox import SandboxedEnvironment
+import filters
+asked = json.load(sys.stdin)
+environment = SandboxedEnvironment()
+given = filters.FUNCTIONS | {
+    "filter": [{"col": name, "op": "IN", "val": [value]} for name, value in asked["values"]],
+    "from_dttm": asked["since"],
+    "to_dttm": asked["until"],
+}
+filled = {uuid: environment.from_string(sql).render(given) for uuid, sql in asked["written"].items()}
+json.dump({uuid: sqlglot.transpile(sql, "postgres", "postgres")[0] for uuid, sql in filled.items()}, sys.stdout)
+"""
+
+
 @cache
-def rewritten() -> dict[str, str]:
-    """The datasets' SQL as Superset sends it, which isn't as it was written: parsed and spelt out by its sqlglot."""
-    program = (
-        "import json, sqlglot, sys\n"
-        "written = json.load(sys.stdin)\n"
-        "sent = {uuid: sqlglot.transpile(sql, 'postgres', 'postgres')[0] for uuid, sql in written.items()}\n"
-        "json.dump(sent, sys.stdout)"
+def sent(asked: Asked = NOTHING_ASKED) -> dict[str, str]:
+    """The datasets' SQL by UUID as Superset sends it, which isn't as it was written."""
+    written = {dataset["uuid"]: dataset["sql"] for dataset in DATASETS.values()}
+    command = [str(load_settings().paths.python("superset")), "-c", _SEND]
+    done = subprocess.run(
+        command,
+        input=json.dumps(asdict(asked) | {"written": written}),
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONPATH": str(PROJECT_DIR / "superset")},
     )
-    written = json.dumps({dataset["uuid"]: dataset["sql"] for dataset in DATASETS.values()})
-    command = [str(load_settings().paths.python("superset")), "-c", program]
-    done = subprocess.run(command, input=written, capture_output=True, text=True, check=True)
-    sent: dict[str, str] = json.loads(done.stdout)
-    return sent
+    found: dict[str, str] = json.loads(done.stdout)
+    return found
 
 
-def statement(chart: Asset) -> str:
+def statement(chart: Asset, asked: Asked = NOTHING_ASKED) -> str:
     """The SQL of a chart as Superset sends it, without its row limit."""
     query, dataset = query_of(chart), dataset_of(chart)
-    sent = rewritten()[dataset["uuid"]]
     columns = [f'"{name}"' for name in columns_of(query)]
     expressions = {metric["metric_name"]: metric["expression"] for metric in dataset["metrics"]}
     metrics = [f'{expressions[name]} AS "{name}"' for name in query.get("metrics", ())]
+    known = {column["column_name"] for column in dataset["columns"]}
+    around = [f"\"{name}\" IN ('{value}')" for name, value in asked.values if name in known]
+    filtered = f"WHERE {' AND '.join(around)}" if around else ""
     grouped = f"GROUP BY {', '.join(columns)}" if metrics and columns else ""
     order = ", ".join(f'"{term}" {"ASC" if up else "DESC"}' for term, up in query.get("orderby", ()))
     ordered = f"ORDER BY {order}" if order else ""
-    return f"SELECT {', '.join(columns + metrics)} FROM ({sent}) AS virtual_table {grouped} {ordered}"
+    inner = sent(asked)[dataset["uuid"]]
+    return f"SELECT {', '.join(columns + metrics)} FROM ({inner}) AS virtual_table {filtered} {grouped} {ordered}"

@@ -1,0 +1,164 @@
+"""How long each chart's query takes on a filled database of its own, as the charts' role, with and without filters.
+
+./fraudctl bench charts --transactions 1000000
+
+The transactions are of 30 days, one like the other, in two shops, 20 countries and 4 ways to pay; 2 % were flagged, and
+a third of these decided. A million take 1.3 GB. Of each query the median of three runs is told, slowest first.
+"""
+
+import math
+import statistics
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+from psycopg.errors import QueryCanceled
+from psycopg.sql import SQL, Literal
+
+from fraudstream.storage.connect import Postgres, connect
+from testbed.dashboards import CHARTS, DASHBOARDS, NOTHING_ASKED, Asked, charts_of, query_of, statement
+from testbed.isolation import isolated_servers
+
+DAYS = 30
+#: Rows of one INSERT.
+CHUNK = 500_000
+RUNS = 3
+#: The promise, seconds.
+PROMISED = 1.0
+FILL = """
+INSERT INTO fraud.scored_transactions (transaction_id, session_id, customer_id, event_time, amount, currency,
+    exchange_rate, items, payment_method, card_token, promo_amount, shipping_fee, shipping_city, shipping_country,
+    shipping_latitude, shipping_longitude, ip_country, device_id, shop, fraud_score, is_fraud, threshold, reasons,
+    decision, model_version, scored_at, late, ingest_time, kafka_partition, kafka_offset, batch_id, counted_in_sales,
+    content_hash, committed_at)
+SELECT 'tx-' || md5(n::text), 's-' || md5('s' || n), 'c-' || n % 20000, at, 42.5, 'EUR', 1,
+    jsonb_build_array(
+        jsonb_build_object('product_id', 'p-' || n * 7 % 500, 'quantity', 1, 'unit_price', 20.5),
+        jsonb_build_object('product_id', 'p-' || n * 11 % 500, 'quantity', 2, 'unit_price', 10)),
+    (ARRAY['card', 'paypal', 'invoice', 'apple_pay'])[n % 4 + 1], 'tok-' || n % 30000, 0, 2, 'City ' || n % 400,
+    chr(65 + n % 20) || 'X', n % 60, n % 170, 'FR', 'd-' || n % 40000, (ARRAY['main', 'outlet'])[(n % 5 = 0)::int + 1],
+    0.01, n % 50 = 0, 0.5, '[]', CASE WHEN n % 200 = 0 THEN 'block' WHEN n % 50 = 0 THEN 'review' ELSE 'allow' END,
+    'm-1', at, false, at, n % 2, n, n / 100, n % 50 <> 0, n, at
+FROM (SELECT n, now() - {days} * interval '1 day' * (1 - n::float8 / {rows}) AS at
+      FROM generate_series({first}, {last}) AS n) AS made
+"""
+#: As the stream adds them up.
+ROLLUPS = (
+    """
+INSERT INTO fraud.products
+SELECT 'p-' || n, 'Product ' || n, 'Category ' || n % 12, 20 FROM generate_series(0, 499) AS n""",
+    """
+INSERT INTO fraud.fraud_counts (window_start, shop, transactions, flagged, amount, flagged_amount)
+SELECT date_bin('10 seconds', event_time, timestamptz '2000-01-01 00:00+00'), shop, count(*),
+    count(*) FILTER (WHERE is_fraud), sum(amount), coalesce(sum(amount) FILTER (WHERE is_fraud), 0)
+FROM fraud.scored_transactions GROUP BY 1, 2""",
+    """
+INSERT INTO fraud.fraud_locations
+    (window_start, shipping_country, shipping_city, shop, latitude, longitude, flagged, flagged_amount)
+SELECT date_bin('60 seconds', event_time, timestamptz '2000-01-01 00:00+00'), shipping_country, shipping_city, shop,
+    avg(shipping_latitude), avg(shipping_longitude), count(*), sum(amount)
+FROM fraud.scored_transactions WHERE is_fraud GROUP BY 1, 2, 3, 4""",
+    """
+INSERT INTO fraud.product_sales (window_start, product_id, shop, units, revenue, batch_id)
+SELECT date_bin('30 seconds', event_time, timestamptz '2000-01-01 00:00+00'), item.product_id, shop,
+    sum(item.quantity), sum(item.quantity * item.unit_price), 1
+FROM fraud.scored_transactions,
+    jsonb_to_recordset(items) AS item (product_id text, quantity bigint, unit_price numeric)
+WHERE counted_in_sales GROUP BY 1, 2, 3""",
+    """
+INSERT INTO fraud.fraud_alerts (transaction_id, customer_id, event_time, amount, currency, exchange_rate, shipping_city,
+    shipping_country, shop, fraud_score, reasons, model_version, decision, created_at)
+SELECT transaction_id, customer_id, event_time, amount, currency, exchange_rate, shipping_city, shipping_country, shop,
+    fraud_score, '[{"text": "card new to this customer"}]', model_version, decision, event_time
+FROM fraud.scored_transactions WHERE is_fraud""",
+    """
+INSERT INTO fraud.analyst_verdicts (transaction_id, revision, verdict, reason_code, decided_by, decided_at)
+SELECT transaction_id, 1, (ARRAY['fraud', 'honest'])[(kafka_offset % 300 = 0)::int + 1], 'not_given', 'alice',
+    event_time + interval '1 hour'
+FROM fraud.scored_transactions WHERE is_fraud AND kafka_offset % 150 = 0 AND event_time < now() - interval '1 hour'""",
+)
+#: What somebody may ask of *Fraud monitor* and *Sales*, by the words for it.
+FILTERED = {
+    "shop": (("shop", "outlet"),),
+    "country": (("country", "AX"),),
+    "country and payment method": (("country", "AX"), ("payment_method", "card")),
+    "payment method": (("payment_method", "card"),),
+}
+PERIODS = {"newest": 0, "a day": 1, "7 days": 7, "30 days": 30}
+
+
+def main(transactions: Annotated[int, typer.Option(help="scored transactions")] = 1_000_000) -> None:
+    """Fill it, and print a line for each chart and filter."""
+    with isolated_servers() as settings:
+        with connect(settings, settings.postgres.admin, autocommit=True) as owner:
+            owner.execute("SET ROLE fraud_owner")
+            began = time.perf_counter()
+            fill(owner, transactions)
+            ((size,),) = owner.execute("SELECT pg_database_size(current_database())").fetchall()
+            print(f"{transactions} transactions, {size / 1e9:.1f} GB, filled in {time.perf_counter() - began:.0f} s")
+        with connect(settings, settings.postgres.charts, autocommit=True) as charts:
+            for told, asked in questions(datetime.now(UTC).replace(tzinfo=None)).items():
+                tell(charts, told, asked)
+
+
+def fill(owner: Postgres, transactions: int) -> None:
+    """Transactions until now, their rollups, alerts and verdicts."""
+    for first in range(0, transactions, CHUNK):
+        values = {"rows": transactions, "first": first, "last": min(first + CHUNK, transactions) - 1, "days": DAYS}
+        owner.execute(SQL(FILL).format(**{name: Literal(value) for name, value in values.items()}))
+    for each in ROLLUPS:
+        owner.execute(each.encode())
+    owner.execute("VACUUM ANALYZE")
+
+
+def tell(charts: Postgres, told: str, asked: Asked) -> None:
+    """Prints how many charts kept the promise, and a line for each, slowest first."""
+    names = CHARTS if asked == NOTHING_ASKED else filtered_charts()
+    taken = {
+        name: median(charts, f"{statement(CHARTS[name], asked)} LIMIT {query_of(CHARTS[name])['row_limit']}")
+        for name in names
+    }
+    kept = sum(seconds <= PROMISED for seconds in taken.values())
+    print(f"{told}: {kept} of {len(taken)} charts within {PROMISED} s", flush=True)
+    for name, seconds in sorted(taken.items(), key=lambda item: -item[1]):
+        print(f"{seconds:9.3f} s  {name}", flush=True)
+
+
+def filtered_charts() -> list[str]:
+    """The charts of the dashboards that have filters."""
+    return [
+        name
+        for board in DASHBOARDS.values()
+        if board["metadata"]["native_filter_configuration"]
+        for name in charts_of(board)
+    ]
+
+
+def questions(now: datetime) -> dict[str, Asked]:
+    """What is asked, by the words for it."""
+    found = {"unfiltered": NOTHING_ASKED}
+    for period, days in PERIODS.items():
+        since = (now - timedelta(days=days)).isoformat(timespec="seconds") if days else None
+        bounds = (since, now.isoformat(timespec="seconds")) if since else (None, None)
+        if since:
+            found[f"everything, {period}"] = Asked((), *bounds)
+        found |= {f"{told}, {period}": Asked(values, *bounds) for told, values in FILTERED.items()}
+    return found
+
+
+def median(charts: Postgres, query: str) -> float:
+    """The median of `RUNS` runs, seconds; infinite when Postgres cancels one, which takes 15 s."""
+    taken = []
+    for _ in range(RUNS):
+        began = time.perf_counter()
+        try:
+            charts.execute(query.encode()).fetchall()
+        except QueryCanceled:
+            return math.inf
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken)
+
+
+if __name__ == "__main__":
+    typer.run(main)

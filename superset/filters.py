@@ -1,0 +1,148 @@
+"""What a dashboard's filters do inside the datasets' SQL: functions for its Jinja templates, each of which answers SQL.
+
+Superset puts a filter's condition around a dataset, and only where the dataset has the column. The datasets here have
+summed, ranked and cut to the newest before that, so the filters work inside of them, too. Rollups know the shop, and
+those of places the country. What else is filtered is counted from the scored transactions.
+
+A template hands over its variable `filter`: the filters of the query itself, which viewer_security.py has read. What
+Superset's own `filter_values` finds is in the request's `form_data`, which nobody has.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+Filters = Iterable[dict[str, Any]]
+
+_DECISION = "COALESCE(decision, CASE WHEN is_fraud THEN 'review' ELSE 'allow' END)"
+_FLAGGED = "COALESCE(decision <> 'allow' AND review_probability IS NULL, is_fraud)"
+_AMOUNT = "round(amount * exchange_rate, 4)"
+#: The columns of `scored_transactions` that can be filtered, by the filters' names.
+COLUMNS = {
+    "shop": "shop",
+    "country": "shipping_country",
+    "payment_method": "payment_method",
+    "decision": _DECISION,
+}
+#: Columns of a dataset that cross-filters filter besides, around it.
+CROSS_FILTERED = ("category", "product")
+NAMES = frozenset({*COLUMNS, *CROSS_FILTERED})
+#: Time axes count from here, so that their windows are the rollups' own.
+_ORIGIN = "timestamptz '2000-01-01 00:00+00'"
+_STEPS = (
+    *("10 seconds", "30 seconds", "1 minute", "5 minutes", "15 minutes", "1 hour", "6 hours", "1 day"),
+    *("7 days", "30 days"),
+)
+
+
+def values_of(filters: Filters, name: str) -> list[str]:
+    """The values that a filter lets through; empty when it isn't set."""
+    return [
+        value
+        for each in filters
+        if each.get("col") == name and each.get("op") == "IN"
+        for value in each["val"]
+        if isinstance(value, str)
+    ]
+
+
+def moment(text: str | None) -> str:
+    """A bound of the time filter, such as `2026-03-01T12:00:00`, in UTC; null when it isn't set."""
+    return f"{_literal(text)}::timestamp AT TIME ZONE 'UTC'" if text else "NULL::timestamptz"
+
+
+def step(shortest: str, windows: int) -> str:
+    """The width of an axis' windows from `since` to `until`: at least `shortest`, and `windows` of them suffice.
+
+    30 days is the most.
+    """
+    widths = ", ".join(f"interval '{width}'" for width in _STEPS[_STEPS.index(shortest) :])
+    enough = f"SELECT min(width) FROM unnest(ARRAY[{widths}]) AS width WHERE width * {windows} >= until - since"  # noqa: S608 (constants)
+    return f"COALESCE(({enough}), interval '30 days')"
+
+
+def window(column: str) -> str:
+    """The beginning of the window of width `step` in which `column` lies."""
+    return f"date_bin(step, {column}, {_ORIGIN})"
+
+
+def where(filters: Filters, *names: str) -> str:
+    """`AND` and a condition for each of the filters `names` that is set; nothing for others."""
+    found = ((COLUMNS[name], values_of(filters, name)) for name in names)
+    return "".join(f" AND {column} IN ({_list(values)})" for column, values in found if values)
+
+
+def of_alerts(filters: Filters) -> str:
+    """`AND` and the conditions on rows of `fraud.fraud_alerts`, which don't say how was paid: the transaction does."""
+    paid = where(filters, "payment_method")
+    transaction = (
+        "SELECT FROM fraud.scored_transactions AS paid WHERE paid.transaction_id = fraud_alerts.transaction_id"
+    )
+    decisions = values_of(filters, "decision")
+    return (
+        where(filters, "shop", "country")
+        + (f" AND COALESCE(decision, 'review') IN ({_list(decisions)})" if decisions else "")
+        + (f" AND EXISTS ({transaction}{paid})" if paid else "")
+    )
+
+
+def fraud_counts(filters: Filters) -> str:
+    """`fraud.fraud_counts`, or a table like it of those transactions since `span` that the filters let through."""
+    if not where(filters, "country", "payment_method", "decision"):
+        return "fraud.fraud_counts"
+    return f"""(
+        SELECT date_bin('10 seconds', event_time, {_ORIGIN}) AS window_start, shop, count(*) AS transactions,
+          count(*) FILTER (WHERE {_FLAGGED}) AS flagged,
+          COALESCE(sum({_AMOUNT}), 0) AS amount,
+          COALESCE(sum({_AMOUNT}) FILTER (WHERE {_FLAGGED}), 0) AS flagged_amount,
+          count(*) FILTER (WHERE exchange_rate IS NULL) AS unpriced,
+          count(*) FILTER (WHERE exchange_rate IS NULL AND {_FLAGGED}) AS flagged_unpriced
+        FROM fraud.scored_transactions, span
+        WHERE event_time >= since AND event_time < until{where(filters, *COLUMNS)}
+        GROUP BY 1, 2
+      ) AS fraud_counts"""  # noqa: S608 (values are quoted by _literal)
+
+
+def fraud_locations(filters: Filters) -> str:
+    """`fraud.fraud_locations`, or a table like it of those transactions since `span` that the filters let through."""
+    if not where(filters, "payment_method", "decision"):
+        return "fraud.fraud_locations"
+    placed = "num_nulls(shipping_country, shipping_city, shipping_latitude, shipping_longitude) = 0"
+    return f"""(
+        SELECT date_bin('60 seconds', event_time, {_ORIGIN}) AS window_start, shipping_country, shipping_city, shop,
+          avg(shipping_latitude) AS latitude, avg(shipping_longitude) AS longitude, count(*) AS flagged,
+          COALESCE(sum({_AMOUNT}), 0) AS flagged_amount
+        FROM fraud.scored_transactions, span
+        WHERE event_time >= since AND event_time < until AND {_FLAGGED} AND {placed}{where(filters, *COLUMNS)}
+        GROUP BY 1, 2, 3, 4
+      ) AS fraud_locations"""  # noqa: S608 (values are quoted by _literal)
+
+
+def product_sales(filters: Filters) -> str:
+    """`fraud.product_sales`, or a table like it of those transactions since `span` that the filters let through."""
+    if not where(filters, "country", "payment_method", "decision"):
+        return "fraud.product_sales"
+    return f"""(
+        SELECT date_bin('30 seconds', event_time, {_ORIGIN}) AS window_start, item.product_id, shop,
+          sum(item.quantity) AS units,
+          COALESCE(sum(item.quantity * round(item.unit_price * exchange_rate, 4)), 0) AS revenue
+        FROM span, fraud.scored_transactions,
+          jsonb_to_recordset(items) AS item (product_id text, quantity bigint, unit_price numeric)
+        WHERE counted_in_sales AND event_time >= since AND event_time < until{where(filters, *COLUMNS)}
+        GROUP BY 1, 2, 3
+      ) AS product_sales"""  # noqa: S608 (values are quoted by _literal)
+
+
+def _list(values: list[str]) -> str:
+    return ", ".join(map(_literal, values))
+
+
+def _literal(text: str) -> str:
+    """A string in SQL, whatever stands in it: with `standard_conforming_strings`, quotes alone are special."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+#: For superset_config.py: JINJA_CONTEXT_ADDONS.
+FUNCTIONS: dict[str, Callable[..., str]] = {
+    function.__name__: function
+    for function in (moment, step, window, where, of_alerts, fraud_counts, fraud_locations, product_sales)
+}

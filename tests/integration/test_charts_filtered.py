@@ -1,0 +1,115 @@
+"""What the charts say under a dashboard's filters, on a real Postgres: of rows whose sums are known."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from testbed.dashboards import CHARTS, DASHBOARDS, Asked, charts_of, query_of
+from tests.charting import NOON, Postgres, Shop, frozen
+
+#: One transaction every 10 s, 240 of them, of which the odd ones pay by card. Every third ships to Berlin, every tenth
+#: is blocked, and the one after it reviewed. Each buys 2 kettles for 10.
+TRADE = """
+INSERT INTO fraud.products VALUES ('p1', 'Kettle', 'Home', 10);
+INSERT INTO fraud.scored_transactions (
+    transaction_id, customer_id, event_time, amount, currency, exchange_rate, items, payment_method, shipping_city,
+    shipping_country, shipping_latitude, shipping_longitude, shop, fraud_score, is_fraud, threshold, reasons, decision,
+    model_version, scored_at, late, ingest_time, kafka_partition, kafka_offset, batch_id, counted_in_sales
+)
+SELECT 't' || n, 'c1', %(until)s - (n * 10 + 5) * interval '1 second', 20, 'EUR', 1,
+    '[{"product_id": "p1", "quantity": 2, "unit_price": 10}]', (ARRAY['paypal', 'card'])[n %% 2 + 1],
+    CASE WHEN n %% 3 = 0 THEN 'Berlin' ELSE 'Lyon' END, CASE WHEN n %% 3 = 0 THEN 'DE' ELSE 'FR' END, 48, 4,
+    CASE WHEN n %% 4 = 0 THEN 'outlet' ELSE 'main' END, 0.5, n %% 10 < 2, 0.5, '[]',
+    CASE n %% 10 WHEN 0 THEN 'block' WHEN 1 THEN 'review' ELSE 'allow' END,
+    'v1', now(), false, now(), 0, n, 1, n %% 10 >= 2
+FROM generate_series(0, 239) AS n;
+INSERT INTO fraud.fraud_counts (window_start, shop, transactions, flagged, amount, flagged_amount)
+SELECT date_bin('10 seconds', event_time, 'epoch'), shop, 1, is_fraud::int, 20, 20 * is_fraud::int
+FROM fraud.scored_transactions;
+INSERT INTO fraud.product_sales (window_start, product_id, shop, units, revenue, batch_id)
+SELECT date_bin('30 seconds', event_time, 'epoch'), 'p1', shop, 2 * count(*), 20 * count(*), 1
+FROM fraud.scored_transactions WHERE counted_in_sales GROUP BY 1, 3;
+INSERT INTO fraud.fraud_locations
+    (window_start, shipping_country, shipping_city, shop, latitude, longitude, flagged, flagged_amount)
+SELECT date_bin('60 seconds', event_time, 'epoch'), shipping_country, shipping_city, shop, 48, 4, count(*),
+    20 * count(*)
+FROM fraud.scored_transactions WHERE is_fraud GROUP BY 1, 2, 3, 4;
+INSERT INTO fraud.fraud_alerts (transaction_id, customer_id, event_time, amount, currency, exchange_rate, shipping_city,
+                                shipping_country, shop, fraud_score, reasons, model_version, decision)
+SELECT transaction_id, customer_id, event_time, amount, currency, exchange_rate, shipping_city, shipping_country, shop,
+    fraud_score, '[]', 'v1', decision
+FROM fraud.scored_transactions WHERE is_fraud;
+"""
+LAST_TEN_MINUTES = Asked((), (NOON - timedelta(minutes=10)).isoformat()[:19], NOON.isoformat()[:19])
+LAST_QUARTER = Asked((), (NOON - timedelta(days=90)).isoformat()[:19], NOON.isoformat()[:19])
+
+
+@pytest.fixture
+def shop(owner: Postgres) -> Iterator[Shop]:
+    with frozen(owner, NOON) as made:
+        for statement in TRADE.split(";\n")[:-1]:
+            made.run(statement, until=NOON)
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("values", "scored", "flagged"),
+    [
+        ((), 240, 48),
+        ((("shop", "outlet"),), 60, 12),
+        ((("country", "DE"),), 80, 16),
+        ((("payment_method", "card"),), 120, 24),
+        ((("decision", "block"),), 24, 24),
+        ((("country", "DE"), ("payment_method", "card"), ("decision", "review")), 8, 8),
+    ],
+    ids=str,
+)
+def test_filters_count_their_transactions(
+    shop: Shop, values: tuple[tuple[str, str], ...], scored: int, flagged: int
+) -> None:
+    asked = Asked(values)
+    assert shop.figure("transactions_scored", asked) == scored
+    assert shop.figure("transactions_flagged", asked) == shop.figure("open_alerts", asked) == flagged
+    assert shop.figure("flagged_amount", asked) == 20 * flagged
+    assert shop.total("fraud_map", "flagged", asked) == flagged
+
+
+def test_sales_are_filtered_as_their_rollups_are_counted(shop: Shop) -> None:
+    """The 8 of 10 that weren't flagged, of the newest 30 minutes: in both shops, by card or not."""
+    for name in ("country", "payment_method"):
+        parts = {"country": ("DE", "FR"), "payment_method": ("card", "paypal")}[name]
+        revenues = [shop.figure("sales_revenue", Asked(((name, value),))) for value in parts]
+        assert sum(map(float, map(str, revenues))) == float(str(shop.figure("sales_revenue"))) == 20 * 144
+    card = Asked((("payment_method", "card"),))
+    assert shop.total("revenue_by_category", "revenue_total", card) == shop.figure("sales_revenue", card)
+    assert shop.total("revenue_over_time", "revenue_total", card) == shop.figure("sales_revenue", card)
+    assert shop.total("top_products", "revenue_total", card) == shop.figure("sales_revenue", card)
+
+
+def test_the_time_filter_takes_the_place_of_the_newest(shop: Shop) -> None:
+    assert shop.figure("transactions_scored", LAST_TEN_MINUTES) == 60
+    assert shop.total("fraud_per_10_seconds", "flagged_total", LAST_TEN_MINUTES) == 12
+    assert shop.figure("sales_revenue", LAST_TEN_MINUTES) == 20 * 48
+    assert shop.total("revenue_over_time", "revenue_total", LAST_TEN_MINUTES) == 20 * 48
+
+
+def test_a_long_time_is_shown_in_wider_windows(shop: Shop) -> None:
+    windows = shop.rows("fraud_per_10_seconds", LAST_QUARTER)
+    assert len(windows) <= 120
+    assert sum(row["flagged_total"] or 0 for row in windows) == 48
+    assert shop.total("revenue_over_time", "revenue_total", LAST_QUARTER) == 20 * 192
+
+
+def test_latest_alerts_are_the_latest_that_the_filters_let_through(shop: Shop) -> None:
+    """Not those among the latest six."""
+    rows = shop.rows("latest_alerts", Asked((("country", "DE"), ("payment_method", "card"))))
+    assert {row["Ships to"] for row in rows} == {"Berlin, DE"}
+    assert len(rows) == 6
+
+
+@pytest.mark.parametrize("name", [name for slug in ("fraud_monitor", "sales") for name in charts_of(DASHBOARDS[slug])])
+def test_no_value_is_more_than_a_value(shop: Shop, name: str) -> None:
+    """What nothing is called leaves a chart empty, or at zero, whatever stands in it."""
+    asked = Asked(tuple((column, "'; SELECT 1 -- {{ 1 }} %s :x \\") for column in ("country", "payment_method")))
+    assert len(shop.rows(name, asked, limited=False)) <= query_of(CHARTS[name])["row_limit"]
