@@ -10,6 +10,7 @@ from fraudstream.failpoints import (
     IN_EXPORT,
     IN_IMPORT,
     IN_POLICY,
+    IN_RESCORE,
     IN_VERDICTS,
     ON_WORKERS,
     Failpoint,
@@ -20,7 +21,7 @@ from tests.faults.targets import kill
 
 #: Passed once a start; the others at each micro-batch (or message), the third of which no start repeats.
 AT_START = (Failpoint.BEFORE_FENCING, Failpoint.AFTER_FENCING)
-ELSEWHERE = ON_WORKERS | IN_ARCHIVE | IN_ERASURE | IN_IMPORT | IN_EXPORT | IN_VERDICTS | IN_POLICY
+ELSEWHERE = ON_WORKERS | IN_ARCHIVE | IN_RESCORE | IN_ERASURE | IN_IMPORT | IN_EXPORT | IN_VERDICTS | IN_POLICY
 IN_BATCHES = tuple(name for name in Failpoint if name not in ELSEWHERE and name not in AT_START)
 #: In the short form: a death inside Postgres' commit, after it, and inside Kafka's; each costs a start of the job.
 KILLS = (Failpoint.BEFORE_COMMIT, Failpoint.AFTER_COMMIT, Failpoint.DURING_PUBLISH)
