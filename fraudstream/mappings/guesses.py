@@ -14,14 +14,14 @@ NAMES: dict[str, tuple[str, ...]] = {
     "transaction_id": (
         "transactionid", "txid", "txnid", "transnum", "transid", "transactionnumber", "paymentid", "chargeid",
         "charge", "orderid", "id", "ordernumber", "orderno", "order", "bestellnr", "bestellnummer",
-        "auftragsnr", "commandeid",
+        "auftragsnr", "auftragsnummer", "bestellid", "rechnungsnummer", "commandeid",
         "pspreference", "eventid", "number", "nr",
     ),
     "event_time": (
         "eventtime", "txdatetime", "transdatetranstime", "transactiondatetime", "transactiontime", "transactiondt",
         "transactiondate", "eventtimestamp", "purchasetime", "orderdate", "ordertime", "createdat", "datecreatedgmt",
         "datecreated", "created", "eventdate", "timestamp", "datetime", "unixtime", "bestelldatum", "datum", "date",
-        "zeitpunkt", "time", "step",
+        "zeitpunkt", "zeitstempel", "bestellzeit", "time", "step",
     ),
     "customer_id": (
         "customerid", "custid", "customer", "clientid", "client", "userid", "user", "userpseudoid", "shopperreference",
@@ -32,12 +32,13 @@ NAMES: dict[str, tuple[str, ...]] = {
     "amount": (
         "amount", "amt", "txamount", "transactionamt", "transactionamount", "orderamount", "totalprice", "ordertotal",
         "orderprice", "ordervalue", "total", "grandtotal", "purchasevalue", "betrag", "summe", "gesamt", "montant",
+        "gesamtbetrag", "gesamtsumme", "gesamtpreis", "bestellwert", "rechnungsbetrag", "endbetrag", "montanttotal",
         "value", "price", "amountcents", "amountminor", "totalcents",
     ),
     "currency": ("currency", "currencycode", "waehrung", "wahrung", "devise"),
     "is_fraud": (
         "isfraud", "fraud", "txfraud", "fraudlabel", "eventlabel", "fraudflag", "isfraudulent", "betrug", "label",
-        "class", "chargeback", "outcome", "status",
+        "betrugsfall", "class", "chargeback", "outcome", "status",
     ),
     "labelled_at": (
         "labelledat", "labeledat", "labeltimestamp", "chargebackdate", "reportedat",

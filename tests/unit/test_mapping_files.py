@@ -95,6 +95,21 @@ def test_what_is_never_filled_is_not_guessed(tmp_path: Path) -> None:
     assert suggest(path).content["fields"]["transaction_id"] == "id"
 
 
+@pytest.mark.parametrize(
+    ("order", "amount", "fraud"),
+    [("Auftragsnummer", "Gesamtbetrag", "Betrugsfall"), ("Rechnungsnummer", "Bestellwert", "Betrug")],
+)
+def test_a_german_export_of_orders_is_no_file_of_labels(tmp_path: Path, order: str, amount: str, fraud: str) -> None:
+    path = tmp_path / "bestellungen.csv"
+    rows = (f"{number};03.02.2026 14:{number};K{number % 7};{number},50;Nein" for number in range(10, 50))
+    path.write_bytes(text(f"{order};Bestellzeit;Kundennummer;{amount};{fraud}", *rows, "9;03.02.2026 15:00;K1;9,50;Ja"))
+    content = suggest(path).content
+    assert content["source"]["kind"] == "transaction"
+    mapping = of(content)
+    assert [event["amount"] for event in read(path, mapping)][-2:] == [49.5, 9.5]
+    assert content["fields"]["is_fraud"] == fraud
+
+
 def test_quoted_line_breaks_in_a_large_file(tmp_path: Path) -> None:
     rows = [f'{number},"a\nb;c",2026-03-01,c,1' for number in range(100_000)]
     path = tmp_path / "large.csv"
