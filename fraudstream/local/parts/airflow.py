@@ -21,7 +21,7 @@ from fraudstream.settings import Settings
 from fraudstream.settings.exports import exported_secrets
 from fraudstream.storage.connect import connect
 
-HEALTHY_SECONDS = 180
+HEALTHY_SECONDS = 300
 POLL_SECONDS = 0.5
 VIEWER = "viewer"
 API_SERVER = "airflow-api-server"

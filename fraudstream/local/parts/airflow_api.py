@@ -13,6 +13,8 @@ from fraudstream.settings import Settings
 
 TIMEOUT_SECONDS = 30
 POLL_SECONDS = 0.5
+#: A Dag is in the database after so long: on a busy machine, its processor needs minutes for its first round.
+PARSED_SECONDS = 300.0
 
 
 class AirflowApiError(FraudstreamError):
@@ -40,7 +42,7 @@ class AirflowApi:
         states = {name: (health.get(name) or {}).get("status") for name in components}
         return [f"{name} ({state})" for name, state in states.items() if state != "healthy"]
 
-    def start(self, dag_id: str, *, seconds: float = 60) -> None:
+    def start(self, dag_id: str, *, seconds: float = PARSED_SECONDS) -> None:
         """Has a Dag run: unpauses it, and triggers a run when it has no schedule and no run at work.
 
         Waits up to `seconds` for the Dag to be parsed. Raises AirflowApiError when it isn't.
