@@ -22,12 +22,12 @@ HEAP_AT_FIRST_MB = 192
 TRIM_INTERVAL_MS = 30_000
 #: Spark's own regular expression over a Python error's text overflows the default stack (seen).
 #: Little free heap: a full collection every few minutes, instead of a heap that grows for an hour.
-#: Both compilers: the second takes some 20 s of CPU time in the first minutes, and gives back a quarter of what the JVM
-#: takes ever after (docs/measurements.md). Java has 48 MB for the code of either, which Spark fills: then a thread that
-#: makes room takes 12 % of a processor.
+#: The first compiler alone: the second would save a quarter of the CPU time after some minutes, but takes 20 s of it
+#: at first, and half a minute of each `up` (docs/measurements.md). Java gives the first one 48 MB for its code, which
+#: Spark fills: then a thread that makes room takes 12 % of a processor.
 JVM_OPTIONS = (
     f"-Xms{HEAP_AT_FIRST_MB}m -XX:MinHeapFreeRatio=20 -XX:MaxHeapFreeRatio=40 "
-    "-Xss4m -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError "
+    "-Xss4m -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError "
     f"-XX:+IgnoreUnrecognizedVMOptions -XX:TrimNativeHeapInterval={TRIM_INTERVAL_MS}"
 )
 #: Of the driver's and the executors' processes.

@@ -19,11 +19,8 @@ MAKE_SECONDS = 300
 #: What a driver loads until its first micro-batch ends.
 PROGRAM = "testbed.first_batch"
 QUIET = "-Xlog:disable -Xlog:all=error:stderr"
-#: Classes of pinned jars need no verification, and the room that all of them take is no reason to collect garbage. What
-#: the second compiler computes pays after minutes, which no test's job lives.
-TRUSTING = (
-    "-XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote -XX:MetaspaceSize=256m -XX:TieredStopAtLevel=1"
-)
+#: Classes of pinned jars need no verification, and the room that all of them take is no reason to collect garbage.
+TRUSTING = "-XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote -XX:MetaspaceSize=256m"
 
 
 @contextmanager
