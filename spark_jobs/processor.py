@@ -87,9 +87,10 @@ class Processor:
             patiently(name, lambda connection: fencing.begin_repeat(connection, driver))
         current = patiently(name, lambda connection: self._scoring_data.refresh(connection, spark))
         reach(Failpoint.BEFORE_PLAN)
-        table = self._score(outcomes, sum(r.until - r.start for r in planned))
+        messages = sum(r.until - r.start for r in planned)
+        table = self._score(outcomes, messages)
         reach(Failpoint.AFTER_PLAN)
-        if not any(r.until > r.start for r in planned):
+        if not messages:
             return
         if unpriced := pc.sum(pc.is_nan(table["exchange_rate"])).as_py():
             log.warning("%s: %s transactions are in a currency without an exchange rate", name, unpriced)

@@ -73,11 +73,8 @@ def score(outcomes: DataFrame, on_workers: OnWorkers, armed: str = "") -> DataFr
 def score_here(outcomes: pa.Table, data: ScoringData, policy: LivePolicy | None) -> pa.Table:
     """What `score` does, of outcomes that are here already: in this process."""
     reach(Failpoint.IN_SCORING)
-    challenger = load_scorer(data.challenger) if data.challenger else None
-    champion = load_scorer(data.champion)
     batches = outcomes.combine_chunks().to_batches()
-    scored = [score_batch(batch, champion, challenger, data, policy) for batch in batches]
-    return pa.Table.from_batches(scored, _SCORED_SCHEMA)
+    return pa.Table.from_batches([score_batch(batch, data, policy) for batch in batches], _SCORED_SCHEMA)
 
 
 def _create_partition_scorer(
@@ -92,9 +89,8 @@ def _create_partition_scorer(
             if batch.num_rows:
                 reach(Failpoint.IN_SCORING)
                 scoring = _worker_copy(number, data, _worker_copies)
-                challenger = load_scorer(scoring.challenger) if scoring.challenger else None
                 decided_by = _worker_copy(policy_number, policy, _worker_policies) if policy else None
-                yield score_batch(batch, load_scorer(scoring.champion), challenger, scoring, decided_by)
+                yield score_batch(batch, scoring, decided_by)
 
     return score_partition
 
@@ -136,14 +132,9 @@ def load_scorer(files: ModelFiles) -> "Scorer":
     return Scorer.from_bytes(files.artifact, files.metadata)
 
 
-def score_batch(
-    batch: pa.RecordBatch,
-    champion: "Scorer",
-    challenger: "Scorer | None",
-    data: ScoringData,
-    policy: LivePolicy | None = None,
-) -> pa.RecordBatch:
+def score_batch(batch: pa.RecordBatch, data: ScoringData, policy: LivePolicy | None = None) -> pa.RecordBatch:
     """Adds scores, decisions and reasons to the transactions of `batch` (Arrow, schema `OUTCOME`)."""
+    champion, challenger = load_scorer(data.champion), load_scorer(data.challenger) if data.challenger else None
     rows = np.flatnonzero(batch.column("kind").to_numpy(zero_copy_only=False) == Kind.TRANSACTION.value)
     scores: list[Any] = [None] * batch.num_rows
     flags: list[Any] = [None] * batch.num_rows

@@ -84,7 +84,7 @@ def read_events(
     )
     read = observed(sliced(spark, source, Plan(slicer, pace, reading.begins)), F.col("value"))
     # Of many topic partitions a task reads several: a small micro-batch costs by its tasks, not by its messages.
-    read = read.coalesce(max(spark.sparkContext.defaultParallelism, 1))
+    read = read.coalesce(spark.sparkContext.defaultParallelism)
     bucket = bucket_of("key", settings.stream.state_buckets).alias("bucket")
     columns = (
         "topic",

@@ -27,7 +27,7 @@ from model.serving.artifact import read_folder
 from model.serving.registry import PRETRAINED
 from spark_jobs.bucket import Bucket, Kind, Limits, Message
 from spark_jobs.schemas import OUTCOME
-from spark_jobs.scoring import ModelFiles, ScoringData, features_of, load_scorer, score_batch, score_here
+from spark_jobs.scoring import ModelFiles, ScoringData, features_of, score_batch, score_here
 from spark_jobs.sink import content_hash
 
 RECORDING = Path(__file__).parent / "data" / "golden_features.json.gz"
@@ -80,8 +80,8 @@ def test_full_messages_give_the_features_that_they_always_gave() -> None:
 def test_the_driver_scores_a_small_micro_batch_as_workers_score_its_parts() -> None:
     """To the bit: a micro-batch that is repeated may be small one time, and part of a backlog the other."""
     table, data = outcomes_of(recorded(), ModelFiles(*read_folder(PRETRAINED)))
-    (batch,), scorer = table.to_batches(), load_scorer(data.champion)
-    parts = [score_batch(part, scorer, None, data) for part in (batch[:17], batch[17:])]
+    (batch,) = table.to_batches()
+    parts = [score_batch(part, data) for part in (batch[:17], batch[17:])]
     scored, by_workers = score_here(pa.concat_tables([table[:5], table[5:]]), data, None), pa.Table.from_batches(parts)
     rated = "exchange_rate"  # NaN where there is none, which equals nothing
     assert scored.drop([rated]).equals(by_workers.drop([rated]))
