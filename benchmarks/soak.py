@@ -2,17 +2,20 @@
 
     ./fraudctl bench soak --minutes 195
     ./fraudctl bench soak --minutes 150 --rate 1500 --dashboards --warm-up 70 --out day.csv
+    ./fraudctl bench soak --minutes 45 --descriptors 500
     ./fraudctl bench soak_report day.csv --warm-up 70
 
 Starts Kafka, Postgres, Airflow with its Dags, Superset, the simulated shop and the streaming job in a folder and on
 ports of their own, so that a running platform isn't touched. Every 10 s it asks, with `--dashboards`, each chart for
 its data, and every 30 s it records descriptors, sockets, threads, processes and memory of each part, files and bytes of
 each folder, and rows and bytes of each table of the three databases. A file that exists is appended to; it can be read
-meanwhile (`soak_report`). Ends with 1 when a series is above its bound, the job was started again, or a message was
+meanwhile (`soak_report`). With `--descriptors` each process of the job may have no more open than that, so that a leak
+ends it within minutes. Ends with 1 when a series is above its bound, the job was started again, or a message was
 lost, repeated or not accounted for.
 """
 
 import argparse
+import resource
 import subprocess
 import time
 from pathlib import Path
@@ -20,7 +23,7 @@ from pathlib import Path
 from benchmarks.measuring.accounting import differences
 from benchmarks.measuring.growth import Recorder
 from benchmarks.measuring.platform import stop_airflow, stream_of, whole_platform
-from benchmarks.measuring.stream import BenchmarkError
+from benchmarks.measuring.stream import BenchmarkError, with_children
 from fraudstream.jobs.jobs import jobs
 from fraudstream.jobs.slot import Identity
 from fraudstream.local.parts.superset import chart_answers
@@ -40,6 +43,8 @@ def main() -> None:
     with whole_platform(arguments.rate, arguments.customers) as settings:
         print(f"the platform runs in {settings.paths.var}; samples go to {arguments.out}", flush=True)
         before = jobs(settings)["stream"].slot.running
+        if before and arguments.descriptors:
+            _bound_descriptors(before.pid, arguments.descriptors)
         with Recorder(stream_of(settings), arguments.out) as recorder:
             _watch(settings, recorder, arguments.minutes * 60, dashboards=arguments.dashboards)
         found = [*_restarts(settings, before), *_accounting(settings)]
@@ -59,6 +64,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=60.0, help="how long, without start and end (60)")
     parser.add_argument("--rate", type=float, default=150.0, help="browse events and transactions a second (150)")
     parser.add_argument("--customers", type=int, default=20_000, help="customers of the shop (20,000)")
+    parser.add_argument("--descriptors", type=int, default=0, help="each process of the job may have open (no bound)")
     parser.add_argument("--dashboards", action="store_true", help="ask every chart each 10 s, as open dashboards do")
     parser.add_argument(
         "--warm-up", type=float, default=WARM_UP_MINUTES, help="minutes to leave out of the slopes, at most half (20)"
@@ -67,6 +73,11 @@ def _arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     arguments.out = arguments.out.resolve()
     return arguments
+
+
+def _bound_descriptors(pid: int, most: int) -> None:
+    for process in with_children(pid):
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (most, most))
 
 
 def _watch(settings: Settings, recorder: Recorder, seconds: float, *, dashboards: bool) -> None:
