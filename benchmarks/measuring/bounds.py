@@ -50,7 +50,7 @@ BOUNDS = (
     Bound(r"table/[^.]+\.fraud\..+", 15_000, Per.MESSAGES, _KEPT),
     Bound(r"rows/[^.]+\.fraud\..+", 40, Per.MESSAGES, _KEPT),
     Bound(r"table/airflow\..+", 4 * MIB, Per.HOUR, _AIRFLOW),
-    Bound(r"rows/airflow\..+", 200, Per.HOUR, _AIRFLOW),
+    Bound(r"rows/airflow\..+", 900, Per.HOUR, _AIRFLOW),
     Bound(r"table/superset\.public\.logs", 2 * MIB, Per.HOUR, _SUPERSET),
     Bound(r"rows/superset\.public\.logs", 3_000, Per.HOUR, _SUPERSET),
     Bound(r"bytes/var/(airflow|logs)(/.+)?", 20 * MIB, Per.HOUR, f"{_AIRFLOW}; the rotation of each log"),
