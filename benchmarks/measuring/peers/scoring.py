@@ -89,6 +89,7 @@ class Shop:
         if model is None:
             raise FraudstreamError("no champion in fraud.model_versions: run ./fraudctl up, or promote a model")
         self._scorer = Scorer.load(model.artifact)
+        self._scorer.warm_up()
         customers = _table(self._database, "customers", CUSTOMER_COLUMNS)
         customers["registered_at"] = pd.to_datetime(customers["registered_at"], utc=True)
         self._static = StaticData.from_frames(customers, _table(self._database, "products", PRODUCT_COLUMNS))
