@@ -26,8 +26,6 @@ from fraudstream.settings import ENV_PREFIX
 from fraudstream.storage.connect import Postgres
 
 WITHOUT_FEATURES = {f"{ENV_PREFIX}ARCHIVE__ENABLED": "false"}
-#: What the shop is asked for; a busy machine sends less.
-SEND_RATE = 20_000
 SAMPLE_SECONDS = 2.0
 #: The first micro-batches warm up: Java's compiler, and the workers' copy of the profiles.
 WARM_UP_BATCHES = 3
@@ -60,7 +58,7 @@ def main() -> None:
             _make_profiles(stream, arguments.customers or stream.settings.producer.customers, arguments.purchases)
         if arguments.with_policy:
             stream.make_policy()
-        _send(stream, arguments.events, arguments.customers)
+        stream.send_backlog(arguments.events, arguments.customers)
         waiting = stream.lag(database)
         print(f"{waiting} messages wait; the job starts, samples go to {arguments.out}", flush=True)
         started = time.monotonic()
@@ -101,13 +99,6 @@ def _make_profiles(stream: Stream, customers: int, purchases: int) -> None:
     if maker.process.wait():
         raise BenchmarkError(f"no profiles were made: {maker.log.read_text()[-2000:]}")
     print(f"made {customers} profiles of {purchases} purchases in {time.monotonic() - begun:.0f} s", flush=True)
-
-
-def _send(stream: Stream, events: int, customers: int | None) -> None:
-    others = ["--customers", str(customers)] if customers else []
-    shop = stream.start_shop("--rate", str(SEND_RATE), "--events", str(events), *others)
-    if shop.process.wait():
-        raise BenchmarkError(f"the simulated shop failed: {shop.log.read_text()[-2000:]}")
 
 
 def _summarise(samples: list[Sample], seconds: float) -> None:

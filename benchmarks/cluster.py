@@ -27,7 +27,6 @@ from fraudstream.storage.connect import Postgres
 from testbed.isolation import truncate_tables
 from testbed.spark_cluster import cluster_settings, standalone_cluster
 
-SEND_RATE = 20_000
 POLL_SECONDS = 0.5
 DRAIN_SECONDS = 3600.0
 CHECKPOINT = ENV_PREFIX + "STREAM__CHECKPOINT"
@@ -76,7 +75,7 @@ def main() -> None:
     arguments = _arguments()
     rates: dict[str, list[float]] = {}
     with fresh_stream() as stream, stream.connect() as database:
-        _send(stream, arguments.events)
+        stream.send_backlog(arguments.events)
         print(f"{stream.lag(database)} messages wait", flush=True)
         folder = stream.settings.paths.var / "cluster"
         with standalone_cluster(stream.settings, folder) as cluster:
@@ -97,12 +96,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--events", type=int, default=500_000, help="browse events and transactions (500000)")
     parser.add_argument("--rounds", type=int, default=3, help="how often each of the two drains them (3)")
     return parser.parse_args()
-
-
-def _send(stream: Stream, events: int) -> None:
-    shop = stream.start_shop("--rate", str(SEND_RATE), "--events", str(events))
-    if shop.process.wait():
-        raise BenchmarkError(f"the simulated shop failed: {shop.log.read_text()[-2000:]}")
 
 
 def _drain(stream: Stream, database: Postgres, place: Place, checkpoint: Path, workers: Iterable[int]) -> Drained:

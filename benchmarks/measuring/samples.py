@@ -116,7 +116,7 @@ class Sampler:
         parts["python"] = found["daemon"] + found["workers"]
         states = Supervisor(self._stream.settings).states()
         servers = {name: with_children(states[name].pid) for name in SERVERS}
-        memory = {name: _memory_of(processes) for name, processes in (parts | servers).items()}
+        memory = {name: memory_of(processes) for name, processes in (parts | servers).items()}
         memory["job"] = sum((memory[name] for name in JOB_PARTS), Memory())
         cpu = {
             f"cpu_{name}": round(sum(map(_cpu_seconds, processes)), 2) for name, processes in (parts | servers).items()
@@ -151,7 +151,8 @@ def column(samples: Sequence[Sample], name: str) -> list[float]:
     return [sample[name] for sample in samples]
 
 
-def _memory_of(processes: Sequence[psutil.Process]) -> Memory:
+def memory_of(processes: Sequence[psutil.Process]) -> Memory:
+    """The memory of processes together."""
     total = Memory()
     for process in processes:
         with suppress(ProcessLookupError, FileNotFoundError):  # it has just ended

@@ -23,6 +23,8 @@ from fraudstream.storage.connect import Postgres, connect
 from testbed.isolation import bare_servers
 
 STOP_SECONDS = 60.0
+#: What the shop is asked for when it sends a backlog; a busy machine sends less.
+SEND_RATE = 20_000
 
 
 class BenchmarkError(FraudstreamError):
@@ -62,15 +64,17 @@ class Stream:
         self.settings = settings
         self._stack = stack
 
-    def run(self, name: str, *arguments: str, environment: Mapping[str, str] | None = None) -> Program:
-        """Starts a module of the spark environment; stopped at the latest at the benchmark's end.
+    def run(
+        self, name: str, *arguments: str, environment: Mapping[str, str] | None = None, runtime: str = "spark"
+    ) -> Program:
+        """Starts a module in a runtime's environment; stopped at the latest at the benchmark's end.
 
         `environment` is set on top of the benchmark's own.
         """
         log = self.settings.paths.logs / f"{name}.log"
         with log.open("ab") as output:
             process = subprocess.Popen(
-                [str(self.settings.paths.python("spark")), "-u", "-m", *arguments],
+                [str(self.settings.paths.python(runtime)), "-u", "-m", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -89,6 +93,16 @@ class Stream:
     def start_shop(self, *arguments: str) -> Program:
         """The simulated shop, live, with the arguments of `fraudctl produce`."""
         return self.run("producer", "fraudstream.simulator", "produce", *arguments)
+
+    def send_backlog(self, events: int, customers: int | None = None) -> None:
+        """Lets the shop send so many events as fast as it can; `customers` as many as it has by default.
+
+        Raises BenchmarkError.
+        """
+        others = ["--customers", str(customers)] if customers else []
+        shop = self.start_shop("--rate", str(SEND_RATE), "--events", str(events), *others)
+        if shop.process.wait():
+            raise BenchmarkError(f"the simulated shop failed: {shop.log.read_text()[-2000:]}")
 
     def refresh_entity_risk(self) -> Program:
         """A refresh, as the Dag `refresh_entity_risk` does it."""

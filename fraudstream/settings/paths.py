@@ -44,5 +44,5 @@ class Paths:
         )
 
     def python(self, runtime: str) -> Path:
-        """The interpreter of a runtime: control, spark, airflow, superset or dev."""
+        """The interpreter of a runtime: control, spark, airflow, superset, dev or peers."""
         return self.venvs / runtime / "bin" / "python"
