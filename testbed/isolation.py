@@ -40,8 +40,7 @@ KEPT_TABLES = (
 def isolated_settings(others: Mapping[str, str] = MappingProxyType({})) -> Iterator[Settings]:
     """Settings that touch nothing of the user's platform; also in `os.environ`, for child processes.
 
-    The simulated shop has no past: it would be in what tests count. `others` are set besides, by their names in the
-    environment.
+    `others` are set besides, by their names in the environment.
     """
     folder = Path(tempfile.mkdtemp(prefix="fraudstream-"))  # short: supervisord's socket lies in it
     shared = load_settings().paths
@@ -53,7 +52,6 @@ def isolated_settings(others: Mapping[str, str] = MappingProxyType({})) -> Itera
         | {
             ENV_PREFIX + "VAR_DIR": str(folder),
             ENV_PREFIX + "STREAM__SPARK_UI_PORT": "0",
-            ENV_PREFIX + "PRODUCER__PAST_DAYS": "0",
             "PYTHONPATH": str(PROJECT_DIR),
         }
         | dict(others)

@@ -73,7 +73,6 @@ def test_the_live_shops_customers_are_those_of_the_past(small: Settings, tmp_pat
 @pytest.fixture
 def as_it_comes(small: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """The settings as a user's `up` finds them, but for fewer transactions."""
-    monkeypatch.delenv(f"{ENV_PREFIX}PRODUCER__PAST_DAYS")
     monkeypatch.setenv(f"{ENV_PREFIX}PRODUCER__PAST_TRANSACTIONS", str(TRANSACTIONS))
     return load_settings()
 
