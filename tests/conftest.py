@@ -23,6 +23,8 @@ SPARK_UI_PORT = "FRAUDSTREAM_STREAM__SPARK_UI_PORT"
 SELDOM_TRIGGERED = {"FRAUDSTREAM_STREAM__TRIGGER_SECONDS": "2"}
 #: No test changes a Dag's file. At Airflow's default, all of them are parsed again every 30 s.
 RARELY_PARSED = {"AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600"}
+#: What the simulated shop did before is in no message, and would be in what tests count.
+WITHOUT_A_PAST = {"FRAUDSTREAM_PRODUCER__PAST_DAYS": "0"}
 # A busy machine is no failure.
 examples.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 examples.load_profile("unhurried")
@@ -49,7 +51,8 @@ def platform(mapped_classes: None) -> Iterator[Settings]:
 
     Every secret setting is set, and Spark's UI is on, for tests/e2e/test_canary.py. What it tells people is taken.
     """
-    secrets, others = planted_secrets(), RARELY_PARSED | SELDOM_TRIGGERED | {SPARK_UI_PORT: str(free_port())}
+    secrets, others = planted_secrets(), RARELY_PARSED | SELDOM_TRIGGERED | WITHOUT_A_PAST
+    others |= {SPARK_UI_PORT: str(free_port())}
     with taken_hooks() as hooks, ExitStack() as running:
         secrets[NOTIFY_URLS] = f"json://127.0.0.1:{hooks.server_port}/{secrets[NOTIFY_URLS]}"
         settings = running.enter_context(isolated_settings(secrets | others))

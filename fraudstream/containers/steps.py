@@ -17,7 +17,6 @@ def prepare(settings: Settings) -> list[Step]:
         Step("Kafka", run.kafka),
         Step("schema", run.schema, after=("PostgreSQL",)),
         Step("static data", run.static_data, after=("schema",)),
-        Step("past", run.past, after=("static data", "Kafka")),
         Step("model", run.model, after=("schema",)),
     ]
 

@@ -152,13 +152,20 @@ class Up:
         self._run("the static data can't be published", "static-data", "fraudstream.simulator", "static")
 
     def past(self, tell: Tell) -> None:
-        """What happened in the simulated shop before it opened, in a platform that knows nothing yet."""
-        if not self._settings.producer.enabled or not self._settings.producer.past_days:
+        """What happened in the simulated shop before it opened, in a platform that knows nothing yet.
+
+        Your own Kafka, or topics, may be your own shop's, which this past would not be of.
+        """
+        settings = self._settings
+        if not settings.producer.enabled or not settings.producer.past_days:
+            return
+        if not settings.kafka.embedded or settings.sources:
             return
         if self._exists("SELECT FROM fraud.history_imports") or self._exists("SELECT FROM fraud.stream_offsets"):
             return
-        tell(f"making {self._settings.producer.past_days:g} days of the simulated shop's past")
-        self._run("the simulated shop's past can't be made", "past", "model.past", "simulate")
+        tell("making the simulated shop's past, so that its customers are known")
+        # One process: other parts start meanwhile on the other cores, and it ends before they do.
+        self._run("the simulated shop's past can't be made", "past", "model.past", "simulate", "--processes", "1")
 
     def _run(self, problem: str, log_name: str, module: str, *arguments: str) -> None:
         """Runs a program of the Spark environment to its end. Raises UpError."""

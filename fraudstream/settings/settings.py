@@ -165,9 +165,11 @@ class ProducerSettings(Group):
     products: int = Field(1_000, ge=50, le=1_000_000, description="products of the shop")
     seed: int = Field(42, ge=0, description="the same seed makes the same shop")
     past_days: float = Field(
-        0.0, ge=0, le=3650, description="days of its past that an empty platform begins with; 0: it has none"
+        30.0, ge=0, le=3650, description="days of its past that an empty platform begins with, at most; 0: it has none"
     )
-    past_transactions: int = Field(60_000, ge=1, le=10**9, description="transactions of that past")
+    past_transactions: int = Field(
+        60_000, ge=1, le=10**9, description="transactions of that past, at most; they come as often as live ones"
+    )
     label_delay_seconds: float = Field(
         120.0, ge=0, description="mean delay until fraud is labelled; friendly fraud takes about five times as long"
     )

@@ -20,7 +20,7 @@ from fraudstream.simulator.sessions import MAX_SESSION_MS, BrowseEvents, Transac
 from fraudstream.simulator.shop import Shop
 
 #: Browse events and transactions for each transaction, about; the stretching makes up for the difference.
-_EVENTS_PER_PURCHASE = 13.0
+EVENTS_PER_PURCHASE = 13.0
 _BLOCK_SECONDS = 2.0
 _BLOCK_EVENTS = (50, 5_000)
 #: Sessions that began before the start are in progress at it; at high rates not all of that time is made up.
@@ -128,7 +128,7 @@ class Flow:
 
     def _cell(self, rng: Generator, number: int, start_ms: int, length_ms: int) -> Cell:
         options = self._options
-        expected = options.rate * length_ms / 1000 / _EVENTS_PER_PURCHASE
+        expected = options.rate * length_ms / 1000 / EVENTS_PER_PURCHASE
         purchases = int(rng.poisson(expected * (1 - options.fraud_rate)))
         shares = options.mix.shares(np.array([start_ms]))[:, 0]
         attacks = tuple(

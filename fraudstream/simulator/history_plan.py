@@ -1,12 +1,14 @@
-"""The plan of a history: its span of time in cells and parts, with exactly the transactions that are asked for.
+"""The plan of a history: its span of time in cells and parts, with the transactions that are asked for.
 
 The span is cut into cells (the generator's unit) and parts (runs of cells, one file each). A part also has the cells
-shortly before it, so that what began earlier and reaches into the part is in it.
+shortly before it, so that what began earlier and reaches into the part is in it. A history ends with whatever has begun
+in it, so that its last hour is quiet; or, where the shop goes on, in the midst of business and with fewer purchases.
 """
 
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
+from math import inf
 
 import numpy as np
 
@@ -45,10 +47,19 @@ class HistoryPlan:
     label_delay_days: float = LABEL_DELAY_DAYS
     currency: str = DEFAULT_CURRENCY
     lacks: frozenset[str] = frozenset()  # parts of its messages that the shop doesn't have
+    goes_on: bool = False  # what is under way at the end is cut off there
+    browsing_days: float = inf  # browsing of the last days only
 
     @classmethod
     def of(
-        cls, settings: Settings, *, transactions: int, days: float, end: datetime, label_delay_days: float
+        cls,
+        settings: Settings,
+        *,
+        transactions: int,
+        days: float,
+        end: datetime,
+        label_delay_days: float,
+        goes_on: bool = False,
     ) -> "HistoryPlan":
         """A history of the settings' shop. Raises HistoryError and ScenarioError."""
         producer = settings.producer
@@ -64,6 +75,7 @@ class HistoryPlan:
             label_delay_days=label_delay_days,
             currency=settings.shop.currency,
             lacks=producer.lacks,
+            goes_on=goes_on,
         )
 
     def __post_init__(self) -> None:
@@ -72,7 +84,7 @@ class HistoryPlan:
         if self.label_delay_days < 0:
             raise HistoryError(f"--label-delay-days {self.label_delay_days}: at least 0 is needed")
         self.mix.difficulties()  # raises ScenarioError before anything is written
-        if self.days * DAY_MS < 4 * MAX_LIFETIME_MS:
+        if not self.goes_on and self.days * DAY_MS < 4 * MAX_LIFETIME_MS:
             raise HistoryError(f"--days {self.days}: at least {4 * MAX_LIFETIME_MS / DAY_MS:.2f} are needed")
 
     @property
@@ -93,30 +105,32 @@ class HistoryPlan:
 
 @dataclass(frozen=True)
 class Part:
-    """A file's span of time and the cells that reach into it."""
+    """A file's span of time, since when it has browsing, and the cells that reach into it."""
 
     number: int
     start_ms: int
     end_ms: int
+    browsing_start_ms: int
     cells: tuple[Cell, ...]
 
 
 def plan_parts(shop: Shop, plan: HistoryPlan) -> list[Part]:
-    """The parts of a history, with exactly `plan.transactions` purchases."""
+    """The parts of a history, with exactly `plan.transactions` purchases, less what is cut off where it goes on."""
     cells = _plan_cells(shop, plan)
     span = plan.end_ms - plan.start_ms
     length = max(_MIN_PART_LIFETIMES * MAX_LIFETIME_MS, span * _PART_TRANSACTIONS // plan.transactions)
     first = np.linspace(0, len(cells), max(1, round(span / length)), endpoint=False).astype(int)
     edges = [*(cells[number].start_ms for number in first), plan.end_ms]
+    browsing = plan.end_ms - int(min(plan.browsing_days, plan.days) * DAY_MS)
     return [
-        Part(number, start, end, tuple(cell for cell in cells if cell.reaches(start, end)))
+        Part(number, start, end, max(start, browsing), tuple(cell for cell in cells if cell.reaches(start, end)))
         for number, (start, end) in enumerate(pairwise(edges))
     ]
 
 
 def _plan_cells(shop: Shop, plan: HistoryPlan) -> list[Cell]:
     # Nothing begins in the last stretch that might not end before the history does.
-    last_start = plan.end_ms - MAX_LIFETIME_MS
+    last_start = plan.end_ms - (0 if plan.goes_on else MAX_LIFETIME_MS)
     starts = np.arange(plan.start_ms, last_start, HOUR_MS)
     lengths = np.minimum(HOUR_MS, last_start - starts)
     rhythm = np.array([shop.visitors.size(int(start)) for start in starts]) * lengths

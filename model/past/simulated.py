@@ -1,9 +1,12 @@
 """The past of the simulated shop: made, and imported, before an empty platform scores its first transaction.
 
 The shop of one seed is always the same, so that its live customers are those of the past: with the devices, cards,
-addresses and habits that their profiles know by then.
+addresses and habits that their profiles know by then. It has lived at the pace at which it goes on, since a customer
+who bought twice a month, and now buys twice an hour, looks like a thief. Sessions don't go on from the past into the
+live shop: older browsing would change no score but by a customer's habitual pace of clicks, and takes longest to read.
 """
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -14,13 +17,17 @@ from fraudstream.ledger.gaps import ANSWER_SECONDS
 from fraudstream.messages.mapping.sources import input_topics
 from fraudstream.settings import Settings
 from fraudstream.settings.kafka import Role
+from fraudstream.simulator.flow import EVENTS_PER_PURCHASE
 from fraudstream.simulator.history import write_history
 from fraudstream.simulator.history_plan import HistoryPlan
 from fraudstream.storage.connect import session
-from model.durations import DAY_SECONDS
+from model.durations import DAY_SECONDS, HOUR_SECONDS
 from model.past import store
 from model.past.importing import Options, import_history
 from model.past.progress import console
+
+#: Of the end of the past. That is most customers' last purchase.
+BROWSING_DAYS = HOUR_SECONDS / 2 / DAY_SECONDS
 
 
 def begin_with_simulated_past(settings: Settings, processes: int) -> bool:
@@ -45,15 +52,22 @@ def is_empty(settings: Settings) -> bool:
 
 
 def plan(settings: Settings, end: datetime) -> HistoryPlan:
-    """The history of the settings' shop until `end`. Its labels take as long as the live shop's."""
+    """The history of the settings' shop until `end`: as many transactions, or days, as the settings let it have.
+
+    Purchases and labels come at the live shop's pace.
+    """
     producer = settings.producer
-    return HistoryPlan.of(
+    a_day = producer.events_per_second / EVENTS_PER_PURCHASE * DAY_SECONDS
+    days = min(producer.past_days, producer.past_transactions / a_day)
+    planned = HistoryPlan.of(
         settings,
-        transactions=producer.past_transactions,
-        days=producer.past_days,
+        transactions=max(1, round(days * a_day)),
+        days=days,
         end=end,
         label_delay_days=producer.label_delay_seconds / DAY_SECONDS,
+        goes_on=True,
     )
+    return replace(planned, browsing_days=BROWSING_DAYS)
 
 
 def _write(settings: Settings, planned: HistoryPlan, processes: int) -> None:

@@ -17,7 +17,7 @@ import pytest
 from fraudstream.messages.contracts import SCHEMAS, Topic, Transaction
 from fraudstream.messages.validation import decode
 from fraudstream.settings import LACKS
-from fraudstream.simulator.history_plan import HistoryError
+from fraudstream.simulator.history_plan import HistoryError, HistoryPlan
 from fraudstream.simulator.messages import encode_table
 from fraudstream.simulator.mix import SCENARIO_NAMES
 from fraudstream.simulator.recording import open_recording
@@ -156,6 +156,19 @@ def test_a_strangers_folder_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(HistoryError, match=r"thesis\.txt"):
         written(tmp_path, plan(100, 1))
     assert (tmp_path / "thesis.txt").exists()
+
+
+def test_a_shop_that_goes_on_is_at_its_usual_pace_until_the_end(tmp_path: Path) -> None:
+    """Of any length; and what is under way at the end is left out."""
+    what = HistoryPlan(42, 20_000, 1_000, 3_000, 0.01, 0.1, END, goes_on=True, browsing_days=0.01)
+    written(tmp_path, what)
+    times = read(tmp_path, "transactions").event_time
+    assert 0.9 * 3_000 < len(times) <= 3_000
+    assert times.max() < END
+    last = (times >= END - timedelta(days=0.02)).sum()
+    assert 0.8 < last / (3_000 * 0.2) < 1.2
+    browsed = read(tmp_path, "browse_events").event_time
+    assert END - timedelta(days=0.01) <= browsed.min() < END - timedelta(days=0.009)
 
 
 def test_a_span_too_short_is_refused() -> None:
