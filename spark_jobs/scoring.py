@@ -170,7 +170,8 @@ def features_of(transactions: pa.RecordBatch, data: ScoringData) -> np.ndarray:
     stateful, joined = _stateful_columns(transactions), _transactions(transactions)
     own = len(STATEFUL_FEATURES)
     static = data.static.features(joined, stateful[:, own:])
-    return np.hstack([stateful[:, :own], static, data.risk.features(joined, data.static.categories)])
+    risk = data.risk.features(joined, data.static.categories)
+    return np.hstack([stateful[:, :own], static, risk, data.risk.terminals.features(joined)])
 
 
 def _stateful_columns(transactions: pa.RecordBatch) -> np.ndarray:
@@ -192,6 +193,7 @@ def _transactions(batch: pa.RecordBatch) -> pd.DataFrame:
         "ip_country",
         "device_id",
         "card_token",
+        "terminal_id",
     )
     frame = pd.DataFrame({name: [getattr(event, name) for event in events] for name in names})
     frame["exchange_rate"] = batch.column("exchange_rate").to_numpy(zero_copy_only=False)

@@ -23,6 +23,7 @@ TRANSACTION_FIELDS = (
     "ip_country",
     "device_id",
     "shop",
+    "terminal_id",
 )
 #: Those that are money, in the transaction's currency.
 MONEY_FIELDS = frozenset({"amount", "promo_amount", "shipping_fee"})

@@ -91,6 +91,7 @@ OPEN_WORDS = {
 }
 
 Shop = Annotated[Identifier, Meta(description="which of several shops; none: `FRAUDSTREAM_SHOP__NAME`")]
+Terminal = Annotated[Identifier, Meta(description="where it was paid: a card terminal, a branch, a merchant")]
 
 
 def _maybe() -> Any:
@@ -160,6 +161,7 @@ class Transaction(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ip_country: CountryCode | None = _maybe()
     device_id: Identifier | None = _maybe()
     shop: Shop | None = None
+    terminal_id: Terminal | None = None
 
 
 class Label(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -257,6 +259,7 @@ class ScoredTransaction(Struct, frozen=True, kw_only=True):
     review_probability: Annotated[
         float | None, Meta(description="of what chance alone sent to review: with which probability")
     ] = None
+    terminal_id: Terminal | None = None
 
 
 class ProductWindow(Struct, frozen=True, kw_only=True):

@@ -15,8 +15,9 @@ class RetentionSettings(Group):
     Parts of days are allowed, as 0.25.
     """
 
-    #: Imported transactions count in entity risk for as long: `fraudstream.static_data.entities.WINDOW_DAYS`.
-    past_days: ClassVar[int] = 30
+    #: Imported transactions count in entity risk for 30 days, and at terminals for as long as this:
+    #: `fraudstream.static_data.entities.TERMINAL_DAYS`.
+    past_days: ClassVar[int] = 61
 
     ledger_days: float = Field(30, gt=0, description="micro-batches in the ledger, days; at most the rows' days")
     transactions_days: float = Field(

@@ -14,6 +14,10 @@ import numpy as np
 WINDOW_DAYS = 30
 #: How many transactions at the shop's own rate an entity begins with: it weighs as much as so many observed ones.
 PRIOR_TRANSACTIONS = 20.0
+#: A terminal's day counts once it ended so many days ago: by then most of its frauds are known.
+MATURITY_DAYS = 7
+#: So many days of terminals are kept before a refresh: what transactions of the last three weeks are given.
+TERMINAL_DAYS = 60
 #: A shipping address is a cell of 0.0001 degrees, about 11 m: a geocoded address, whatever its spelling.
 CELLS_PER_DEGREE = 10_000
 
@@ -43,6 +47,11 @@ def newest_refresh(time_ms: _Times, refresh_minutes: int) -> _Times:
 def window_start(as_of_ms: _Times) -> _Times:
     """Start of a refresh's window, at midnight UTC. Epoch milliseconds."""
     return (as_of_ms // DAY_MS - WINDOW_DAYS + 1) * DAY_MS
+
+
+def terminals_start(as_of_ms: int) -> int:
+    """From when on transactions at terminals are kept: midnight UTC, TERMINAL_DAYS before. Epoch milliseconds."""
+    return (as_of_ms // DAY_MS - TERMINAL_DAYS) * DAY_MS
 
 
 def window_end(event_ms: _Times) -> _Times:

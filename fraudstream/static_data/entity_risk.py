@@ -2,7 +2,8 @@
 
 `python -m fraudstream.static_data.entity_risk`, as the Dag `refresh_entity_risk` runs it. What is counted, and when, is
 defined in `fraudstream.static_data.entities`; which entities are kept, and the formula of `risk`,
-in `model.features.entity_risk`.
+in `model.features.entity_risk`. A part of the refresh is what is known of terminals
+(`fraudstream.static_data.terminals`).
 """
 
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import typer
 from fraudstream.errors import told_in_one_line
 from fraudstream.messages.contracts import TYPED_TIME_FORMATS
 from fraudstream.settings import load_settings
+from fraudstream.static_data import terminals
 from fraudstream.static_data.entities import (
     CELLS_PER_DEGREE,
     PRIOR_TRANSACTIONS,
@@ -38,6 +40,7 @@ class Refreshed:
     transactions: int
     frauds: int
     entities: int
+    terminals: int  # with a fraud, in their own window
 
 
 # It may take its time, but not the stream's processors; hash tables in memory spare it sorting on disk.
@@ -122,9 +125,10 @@ def refresh(connection: psycopg.Connection[Any], as_of: datetime) -> Refreshed:
         base = frauds / transactions if transactions else 0.0
         constants = {"cells": CELLS_PER_DEGREE, "prior": PRIOR_TRANSACTIONS, "base": base}
         entities = cursor.execute(_INSERT, moments | constants).rowcount
+        known = terminals.refresh(cursor, as_of)
         cursor.execute(_VERSION, (as_of, transactions, frauds, entities))
         (version,) = cursor.fetchone() or (0,)
-        return Refreshed(version, as_of, transactions, frauds, entities)
+        return Refreshed(version, as_of, transactions, frauds, entities, known)
 
 
 def main(
@@ -150,7 +154,8 @@ def main(
         done = refresh(connection, _EPOCH + timedelta(milliseconds=minute_ms))
     typer.echo(
         f"version {done.version} as of {done.as_of:%Y-%m-%d %H:%M} UTC: {done.entities} entities, from "
-        f"{done.transactions} transactions, {done.frauds} of them labelled as fraud"
+        f"{done.transactions} transactions, {done.frauds} of them labelled as fraud; {done.terminals} terminals with "
+        "a fraud"
     )
 
 

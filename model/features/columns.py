@@ -8,10 +8,13 @@ from model.features.purchase import PURCHASE_SPECS
 from model.features.session import SESSION_SPECS
 from model.features.spec import FeatureSpec
 from model.features.static import STATIC_SPECS
+from model.features.terminals import TERMINAL_SPECS
 from model.features.windows import WINDOW_SPECS
 
 STATEFUL_SPECS = SESSION_SPECS + WINDOW_SPECS + HABIT_SPECS + FAMILIARITY_SPECS + PURCHASE_SPECS
-SPECS: dict[str, FeatureSpec] = {spec.name: spec for spec in STATEFUL_SPECS + STATIC_SPECS + ENTITY_SPECS}
+SPECS: dict[str, FeatureSpec] = {
+    spec.name: spec for spec in STATEFUL_SPECS + STATIC_SPECS + ENTITY_SPECS + TERMINAL_SPECS
+}
 
 #: The features that `observe_transaction` computes.
 STATEFUL_FEATURES: tuple[str, ...] = tuple(spec.name for spec in STATEFUL_SPECS)
@@ -22,5 +25,7 @@ STATEFUL_COLUMNS = STATEFUL_FEATURES + tuple(f"known_product_{number}" for numbe
 STATIC_FEATURES: tuple[str, ...] = tuple(spec.name for spec in STATIC_SPECS)
 #: The features that `EntityRisk.features` computes.
 ENTITY_FEATURES: tuple[str, ...] = tuple(spec.name for spec in ENTITY_SPECS)
+#: The features that `TerminalFacts.features` computes.
+TERMINAL_FEATURES: tuple[str, ...] = tuple(spec.name for spec in TERMINAL_SPECS)
 #: The columns of the model.
-FEATURE_NAMES = STATEFUL_FEATURES + STATIC_FEATURES + ENTITY_FEATURES
+FEATURE_NAMES = STATEFUL_FEATURES + STATIC_FEATURES + ENTITY_FEATURES + TERMINAL_FEATURES

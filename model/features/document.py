@@ -9,6 +9,7 @@ from model.features.purchase import PURCHASE_SPECS
 from model.features.session import SESSION_SPECS
 from model.features.spec import FeatureSpec
 from model.features.static import STATIC_SPECS
+from model.features.terminals import TERMINAL_SPECS
 from model.features.windows import WINDOW_SPECS
 from model.serving.example import EXAMPLE
 from model.serving.reasons import sentence
@@ -22,7 +23,7 @@ such as a new device of a customer whose devices aren't known yet. Windows of 7 
 is in the shop currency: without an exchange rate an amount is NaN, and later sums, means and maxima are without it
 ([production.md](production.md#currencies)).
 Entity risk is as of the last refresh (`FRAUDSTREAM_ENTITY_RISK__REFRESH_MINUTES`), from the labels that had come by
-then.
+then. What is known of a terminal is as of the beginning of the transaction's own day, in UTC.
 
 What raised a flagged transaction's score most is told in words. The last column shows how, for one and the same
 purchase in a shop whose currency is EUR. A sentence tells only what is known: without an earlier purchase, nothing is
@@ -38,6 +39,7 @@ _BLOCKS: tuple[tuple[str, str, tuple[FeatureSpec, ...]], ...] = (
     ("The purchase", "purchase.py", PURCHASE_SPECS),
     ("Static data: customers and products", "static.py", STATIC_SPECS),
     ("Entity risk", "entity_risk.py", ENTITY_SPECS),
+    ("The terminal", "terminals.py", TERMINAL_SPECS),
 )
 
 

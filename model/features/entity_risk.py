@@ -21,6 +21,7 @@ import pandas as pd
 
 from fraudstream.static_data.entities import CELLS_PER_DEGREE, PRIOR_TRANSACTIONS, WINDOW_DAYS, EntityType
 from model.features.spec import USUAL, FeatureSpec
+from model.features.terminals import TerminalFacts
 
 
 def _of_entity(entity: EntityType, words: str) -> tuple[FeatureSpec, ...]:
@@ -76,6 +77,7 @@ class EntityRisk:
     transactions: int = 0  # of the shop, in the window
     frauds: int = 0
     entities: dict[str, pd.DataFrame] = field(default_factory=dict)  # a type's counts (ENTITY_COLUMNS) by entity_id
+    terminals: TerminalFacts = field(default_factory=TerminalFacts)  # of the same refresh
 
     @classmethod
     def from_frame(cls, entities: pd.DataFrame, version: int, transactions: int, frauds: int) -> "EntityRisk":

@@ -1,5 +1,6 @@
 """Features of a purchase against the customer's own habits: pace, amounts and places."""
 
+from bisect import bisect_left, bisect_right
 from math import exp, isnan, log, nan, sqrt
 
 from fraudstream.messages.contracts import Transaction
@@ -36,10 +37,21 @@ HABIT_SPECS = (
     of_customer("kmh_since_last", "that distance over the time since (at least one minute)", "km/h",
                 "ships [{km_since_last} away from where their last purchase went, {since_last} before: as if they moved"
                 "|to another place than the last time, as if they moved] at {value}"),
+    of_customer("amount_to_median", "amount over the median of the customer's last 32 transactions", "ratio",
+                "[{amount} is|the amount is] {value} the middle one of their last purchases"),
+    of_customer("amounts_below", "share of the customer's last 32 transactions with a smaller amount", "share",
+                "{value} of their last purchases were smaller[; this one is of {amount}]",
+                "none of their last purchases was smaller[; this one is of {amount}]"),
+    of_customer("largest_to_mean_14d", "largest amount of the last 14 days over the customer's own mean", "ratio",
+                "their largest purchase of the last two weeks is {value} their average order[, {own_mean}]"),
+    of_customer("unusual_days_14d", "days of the last 14 with an amount above 2.5 times the customer's own mean",
+                "count", f"{{value:day}} of the last two weeks with an unusually large purchase{USUAL}"),
 )  # fmt: skip
 
 _MIN_SPREAD = 0.1  # of log(amount), about a tenth of it: equal amounts must not make a deviation infinite
 _MIN_TRAVEL_MS = 60_000
+_LATELY_DAYS = 14
+_UNUSUAL = 2.5  # times one's own mean: beyond most of a habit with a deviation of half its mean
 
 
 def habit_values(history: History, transaction: Transaction, at: int, cents: int, pace: float) -> list[float]:
@@ -49,6 +61,8 @@ def habit_values(history: History, transaction: Transaction, at: int, cents: int
     span = history.last - history.first
     pace_ratio = since_last * (count - 1) / span if count > 1 and span > 0 else nan
     to_mean, to_max, deviation = _against_amounts(history, cents)
+    to_median, below = _against_recent(history.recent_cents, cents)
+    largest, unusual = _lately(history, at // DAY_MS)
     latitude, longitude = transaction.shipping_latitude, transaction.shipping_longitude
     kilometres = nan
     if latitude is not None and longitude is not None and not isnan(history.latitude + history.longitude):
@@ -66,6 +80,10 @@ def habit_values(history: History, transaction: Transaction, at: int, cents: int
         history.promos / count if is_promo_known else nan,  # promo_share
         kilometres,  # km_since_last
         kilometres / (max(since_last, _MIN_TRAVEL_MS) / HOUR_MS),  # kmh_since_last
+        to_median,  # amount_to_median
+        below,  # amounts_below
+        largest,  # largest_to_mean_14d
+        unusual,  # unusual_days_14d
     ]
 
 
@@ -79,6 +97,28 @@ def _against_amounts(history: History, cents: int) -> tuple[float, float, float]
         spread = max(_MIN_SPREAD, sqrt(history.log_squares / (priced - 1)))
         deviation = (log_amount(cents) - history.log_mean) / spread
     return cents * priced / max(history.cents, 1), cents / max(history.cents_max, 1), deviation
+
+
+def _against_recent(recent: list[int], cents: int) -> tuple[float, float]:
+    """The amount over the median of recent ones (the lower of two), and the share of these that are smaller."""
+    ordered = sorted(recent)
+    unpriced = bisect_right(ordered, NO_AMOUNT)
+    priced = len(ordered) - unpriced
+    if cents == NO_AMOUNT or not priced:
+        return nan, nan
+    median = ordered[unpriced + (priced - 1) // 2]
+    return cents / max(median, 1), (bisect_left(ordered, cents) - unpriced) / priced
+
+
+def _lately(history: History, today: int) -> tuple[float, float]:
+    """The largest amount of the last days over the customer's mean, and the days with an unusual one."""
+    priced, start = history.transactions - history.unpriced, bisect_right(history.days, today - _LATELY_DAYS)
+    maxima = history.day_maxima[start : bisect_right(history.days, today, start)]
+    if not priced:
+        return nan, nan
+    mean = max(history.cents, 1) / priced
+    unusual = sum(1 for most in maxima if most > _UNUSUAL * mean)
+    return max(maxima, default=0) / mean, float(unusual)
 
 
 def log_pace(session: Session | None) -> float:

@@ -11,7 +11,7 @@ from fraudstream.erasure import histories, known
 from fraudstream.erasure.known import Erased, Version
 from fraudstream.files import delete, private_folder
 from fraudstream.storage.connect import Postgres
-from model.past.folder import PastError, customers
+from model.past.folder import PastError
 from model.training.history import HistoryFolder
 
 _NAME_DIGITS = 12  # of the fingerprint, in the copy's name
@@ -41,7 +41,7 @@ def without_erased(
     unless the caller fails. Raises PastError when nothing remains, and OSError.
     """
     version, erased = erasures
-    everybody = customers(folder).to_pylist() if erased else []
+    everybody = folder.everybody().to_pylist() if erased else []
     until_ms = {name: until for name in everybody if (until := erased.until(name)) is not None}
 
     def is_erased(customer: str, at: datetime | None) -> bool:

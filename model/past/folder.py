@@ -1,4 +1,4 @@
-"""The history that is imported: what it must hold, from when until when it is, and who is in it."""
+"""The history that is imported: what it must hold, and from when until when it is."""
 
 import hashlib
 from collections.abc import Iterator
@@ -63,17 +63,6 @@ def check(folder: HistoryFolder, until_ms: int) -> Span:
     if not spans:
         raise PastError(f"{folder.path} has no events: write a history with ./fraudctl produce --out DIR")
     return Span(min(span.first_ms for span in spans), max(span.last_ms for span in spans))
-
-
-def customers(folder: HistoryFolder) -> pa.Array:
-    """All who did something, each once, in order."""
-    found = [
-        pc.unique(pq.read_table(part, columns=["customer_id"]).column(0))
-        for dataset in (BROWSE, TRANSACTIONS)
-        for part in parts(folder, dataset)
-    ]
-    distinct = pc.unique(pa.concat_arrays([each.cast(pa.string()) for each in found]))
-    return distinct.take(pc.sort_indices(distinct))
 
 
 def fingerprint(folder: HistoryFolder, *others: object) -> str:

@@ -14,7 +14,6 @@ from fraudstream.static_data.currencies import CurrencyRates
 from model.durations import DAY_MS, HOUR_MS
 from model.features.profile import encode_profile
 from model.features.remembered import Remembered, Retention
-from model.past.folder import customers
 from model.training.events import event_ms, events_of
 from model.training.history import HistoryFolder
 from model.training.shards import counted, in_processes
@@ -47,7 +46,7 @@ def write_profiles(
 
     Calls `progress` now and then with the number of events done. Raises HistoryError and SnapshotError.
     """
-    everybody = customers(folder)
+    everybody = folder.everybody()
     shards = max(processes, -(-len(everybody) // SHARD_CUSTOMERS))
     arguments = [
         (draft, number, folder, everybody.take(pa.array(range(number, len(everybody), shards))), rules)

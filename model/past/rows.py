@@ -6,7 +6,7 @@ import pandas as pd
 import pyarrow as pa
 
 from fraudstream.static_data.currencies import CurrencyRates
-from fraudstream.static_data.entities import window_start
+from fraudstream.static_data.entities import terminals_start, window_start
 from model.past.rollups import Rollups, flagged_sessions
 from model.past.transactions import Labels, Transactions, exchange_rates, slim
 from model.training.history import HistoryFolder
@@ -35,6 +35,6 @@ def read_rows(folder: HistoryFolder, rates: CurrencyRates, now_ms: int, shop: st
     slimmed = []
     for table in transactions.tables():
         rollups.add(table, exchange_rates(table, rates))
-        slimmed.append(slim(table, window_start(now_ms)))
+        slimmed.append(slim(table, window_start(now_ms), terminals_start(now_ms)))
     kept = pd.Index(pa.concat_tables(slimmed)["transaction_id"].to_pandas())
     return Rows(slimmed, labels.of(kept), rollups.windows(), transactions.read, len(transactions), len(labels.table))

@@ -17,7 +17,7 @@ from model.training.history import LABELS, TRANSACTIONS, HistoryFolder, read_par
 MILLISECONDS = pa.timestamp("ms", "UTC")
 RISK_COLUMNS = (
     "transaction_id", "event_time", "customer_id", "device_id", "card_token", "shipping_latitude", "shipping_longitude",
-    "items",
+    "items", "terminal_id",
 )  # fmt: skip
 _ROLLUP_COLUMNS = ("session_id", "amount", "currency", "shipping_city", "shipping_country", "shop")
 
@@ -95,9 +95,15 @@ def exchange_rates(table: pa.Table, rates: CurrencyRates) -> np.ndarray:
     return rates.column(table["currency"].to_numpy(zero_copy_only=False), times_ms(table))
 
 
-def slim(table: pa.Table, since_ms: int) -> pa.Table:
-    """RISK_COLUMNS of the rows since then, for `fraud.past_transactions`: items are JSON, with products only."""
-    table = table.select(RISK_COLUMNS).filter(pa.array(times_ms(table) >= since_ms))
+def slim(table: pa.Table, since_ms: int, since_at_terminals_ms: int | None = None) -> pa.Table:
+    """RISK_COLUMNS of the rows since then, for `fraud.past_transactions`: items are JSON, with products only.
+
+    Of those with a terminal, since an earlier time: milliseconds since the epoch, both.
+    """
+    since = np.full(len(table), since_ms)
+    if since_at_terminals_ms is not None:
+        since[table["terminal_id"].is_valid().to_numpy()] = since_at_terminals_ms
+    table = table.select(RISK_COLUMNS).filter(pa.array(times_ms(table) >= since))
     items = table["items"].combine_chunks()
     return table.set_column(table.schema.get_field_index("items"), "items", _as_json(items))
 

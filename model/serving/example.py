@@ -59,6 +59,10 @@ _HABITS = {
     "promo_share": 2.0 / 12.0,
     "km_since_last": 600.0,
     "kmh_since_last": 12_000.0,
+    "amount_to_median": 312.4 / 31.0,
+    "amounts_below": 1.0,
+    "largest_to_mean_14d": 49.9 / 35.0,
+    "unusual_days_14d": 1.0,
 }
 _FAMILIARITY = {
     "new_device": 0.0,
@@ -119,6 +123,16 @@ _RISK = {
     "card_token_customers": 2.0,
     "category_risk": 1.6,
 }
+_TERMINAL = {
+    "terminal_frauds_1d": 1.0,
+    "terminal_frauds_7d": 5.0,
+    "terminal_frauds_30d": 8.0,
+    "terminal_fraud_share_1d": 0.5,
+    "terminal_fraud_share_7d": 0.8,
+    "terminal_fraud_share_30d": 0.3,
+    "terminal_first_fraud": 19.0,
+    "terminal_last_fraud": 8.0,
+}
 _USUAL: dict[str, float | None] = {
     "session_events": 6.0,
     "session_seconds": 117.0,
@@ -151,6 +165,7 @@ _USUAL: dict[str, float | None] = {
     "known_transactions": 9.0,
     "known_days": 310.0,
     "km_since_last": 0.0,
+    "unusual_days_14d": 0.0,
     "device_hours": 2100.0,
     "card_hours": 2300.0,
     "place_hours": 2400.0,
@@ -186,6 +201,10 @@ _USUAL: dict[str, float | None] = {
     "shipping_address_customers": 1.0,
     "card_token_frauds": 0.0,
     "card_token_customers": 1.0,
+    "terminal_frauds_1d": 0.0,
+    "terminal_frauds_7d": 0.0,
+    "terminal_frauds_30d": 0.0,
 }
 
-EXAMPLE = Facts(_SESSION | _WINDOWS | _HABITS | _FAMILIARITY | _PURCHASE | _STATIC | _RISK, _USUAL, "EUR")
+_VALUES = _SESSION | _WINDOWS | _HABITS | _FAMILIARITY | _PURCHASE | _STATIC | _RISK | _TERMINAL
+EXAMPLE = Facts(_VALUES, _USUAL, "EUR")

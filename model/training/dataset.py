@@ -13,17 +13,19 @@ from fraudstream.settings import EntityRiskSettings
 from fraudstream.static_data.currencies import CurrencyRates
 from fraudstream.static_data.entities import WINDOW_DAYS
 from model.features.columns import FEATURE_NAMES, STATEFUL_FEATURES, STATIC_FEATURES
-from model.features.static import StaticData
+from model.features.static import CUSTOMER_COLUMNS, PRODUCT_COLUMNS, StaticData
+from model.features.terminals import HORIZON_DAYS
 from model.training.entity_history import entity_features_as_of
 from model.training.history import HistoryFolder, read_part
 from model.training.stateful import stateful_features
+from model.training.terminal_history import terminal_features_as_of
 
 LEGITIMATE = "legitimate"
 FRAUD = "fraud"  # the scenario, where nobody knows which
 _STATIC_CHUNK = 50_000
 _RISK_COLUMNS = [
     "transaction_id", "event_time", "customer_id", "device_id", "card_token", "shipping_latitude", "shipping_longitude",
-    "items",
+    "items", "terminal_id",
 ]  # fmt: skip
 
 
@@ -90,7 +92,7 @@ def build(
             transactions[name] = None  # this shop has none
     transactions["exchange_rate"] = rates.column(transactions["currency"].to_numpy(object), times)
     transactions["shop_amount"] = transactions["amount"] * transactions["exchange_rate"]
-    static = StaticData.from_frames(folder.table("customers"), folder.table("products"))
+    static = _static_data(folder)
     columns = stateful.reindex(transactions.index).to_numpy()
     own, joined = len(STATEFUL_FEATURES), len(STATEFUL_FEATURES) + len(STATIC_FEATURES)
     features = np.empty((len(transactions), len(FEATURE_NAMES)))
@@ -101,9 +103,19 @@ def build(
     labels = labels_of(folder)
     known = _with_warm_up(folder, transactions)
     as_of = entity_features_as_of(known, labels, static.categories, entity_risk)
+    as_of = np.hstack([as_of, terminal_features_as_of(known, labels)])
     features[:, joined:] = as_of[known.index.get_indexer(transactions.index)]
     rows = outcomes(folder, transactions[["customer_id", "event_time", "shop_amount"]], labels)
     return Dataset(rows, features, not folder.has("truth"), labels[labels["transaction_id"].isin(rows.index)])
+
+
+def _static_data(folder: HistoryFolder) -> StaticData:
+    customers, products = (
+        pd.DataFrame(columns=list(columns)) if (rows := folder.static(name)) is None else rows
+        for name, columns in (("customers", CUSTOMER_COLUMNS), ("products", PRODUCT_COLUMNS))
+    )
+    customers["registered_at"] = pd.to_datetime(customers["registered_at"], utc=True)
+    return StaticData.from_frames(customers, products)
 
 
 def labels_of(folder: HistoryFolder) -> pd.DataFrame:
@@ -113,11 +125,11 @@ def labels_of(folder: HistoryFolder) -> pd.DataFrame:
 
 
 def _with_warm_up(folder: HistoryFolder, transactions: pd.DataFrame) -> pd.DataFrame:
-    """The columns that entity risk needs, of the warm-up's transactions and `transactions`, by time.
+    """The columns that entity risk and terminals need, of the warm-up's transactions and `transactions`, by time.
 
     Without those that no refresh of the period counts: a past may be years long.
     """
-    since = transactions["event_time"].min() - pd.Timedelta(days=WINDOW_DAYS + 1)
+    since = transactions["event_time"].min() - pd.Timedelta(days=max(WINDOW_DAYS, HORIZON_DAYS) + 2)
     counted = pc.field("event_time") >= pa.scalar(since.to_pydatetime(), pa.timestamp("ms", "UTC"))
     before = [_slim(read_part(part, _RISK_COLUMNS, counted)) for part in folder.warm_up.parts_if_any("transactions")]
     if not before:

@@ -53,10 +53,10 @@ def entity_features_as_of(
     `EntityRisk.features` needs; `labels` has transaction_id, is_fraud and labelled_at, in order of arrival where two
     times are equal; `categories` are the names by product_id.
     """
-    times = _milliseconds(transactions["event_time"])
+    times = milliseconds(transactions["event_time"])
     as_of = newest_refresh(times - settings.publication_seconds * 1000, settings.refresh_minutes)
     customers = pd.factorize(transactions["customer_id"])[0]
-    frauds = _fraud_intervals(transactions.index, times, labels)
+    frauds = fraud_intervals(transactions.index, times, labels, window_end(times))
     everything = np.zeros(len(times), np.int64)
     all_frauds = Intervals(np.zeros_like(frauds.key), frauds.start, frauds.end).holding(everything, as_of)
     all_transactions = Intervals(everything, times + 1, window_end(times)).holding(everything, as_of)
@@ -93,19 +93,22 @@ def _customer_intervals(entity: np.ndarray, customer: np.ndarray, used: np.ndarr
     return Intervals(entity, used + 1, until)
 
 
-def _fraud_intervals(identifiers: pd.Index, times: np.ndarray, labels: pd.DataFrame) -> Intervals:
-    """Times in which a transaction (by its row, ascending) counts as fraud: from a label that says so to the next."""
+def fraud_intervals(identifiers: pd.Index, times: np.ndarray, labels: pd.DataFrame, until: np.ndarray) -> Intervals:
+    """Times in which a transaction (by its row, ascending) counts as fraud: from a label that says so to the next.
+
+    At most until its time in `until`. As everywhere here, a label counts from the millisecond after its own.
+    """
     row = identifiers.get_indexer(pd.Index(labels["transaction_id"]))
-    labelled = _milliseconds(labels["labelled_at"])
+    labelled = milliseconds(labels["labelled_at"])
     is_fraud = labels["is_fraud"].to_numpy(bool)
     counted = (row >= 0) & (labelled >= times[row])
     row, labelled, is_fraud = row[counted], labelled[counted], is_fraud[counted]
     order = np.lexsort((labelled, row))
     row, labelled, is_fraud = row[order], labelled[order], is_fraud[order]
-    until = window_end(times[row])
+    end = until[row]
     same = row[1:] == row[:-1]
-    until[:-1] = np.where(same, np.minimum(until[:-1], labelled[1:] + 1), until[:-1])
-    return Intervals(row[is_fraud], labelled[is_fraud] + 1, until[is_fraud])
+    end[:-1] = np.where(same, np.minimum(end[:-1], labelled[1:] + 1), end[:-1])
+    return Intervals(row[is_fraud], labelled[is_fraud] + 1, end[is_fraud])
 
 
 def _count_up(repeats: np.ndarray) -> np.ndarray:
@@ -115,6 +118,7 @@ def _count_up(repeats: np.ndarray) -> np.ndarray:
     return counted
 
 
-def _milliseconds(times: pd.Series) -> np.ndarray:
-    milliseconds: np.ndarray = times.astype("datetime64[ms, UTC]").astype("int64").to_numpy()
-    return milliseconds
+def milliseconds(times: pd.Series) -> np.ndarray:
+    """Epoch milliseconds of times with a zone, int64 [n]."""
+    found: np.ndarray = times.astype("datetime64[ms, UTC]").astype("int64").to_numpy()
+    return found

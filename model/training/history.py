@@ -65,6 +65,18 @@ class HistoryFolder:
         frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
         return frame
 
+    def everybody(self) -> pa.Array:
+        """All customers who did something, with those of the warm-up; each once, in order."""
+        folders, datasets = (self, self.warm_up), (BROWSE, TRANSACTIONS)
+        parts = (part for name in datasets for folder in folders for part in folder.parts_if_any(name))
+        found = [pc.unique(pq.read_table(part, columns=["customer_id"]).column(0)).cast(pa.string()) for part in parts]
+        distinct = pc.unique(pa.concat_arrays(found))
+        return distinct.take(pc.sort_indices(distinct))
+
+    def static(self, name: str) -> pd.DataFrame | None:
+        """The rows of customers or products; None for a shop's own history, which has none."""
+        return self.table(name) if (self.path / f"{name}.parquet").exists() else None
+
     @property
     def warm_up(self) -> "HistoryFolder":
         """What came before the history, as far as it is known: maybe nothing."""

@@ -11,7 +11,6 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from fraudstream.messages.contracts import BrowseEvent
 from fraudstream.static_data.currencies import CurrencyRates
@@ -42,8 +41,12 @@ def stateful_features(
 def _shard_features(
     folder: HistoryFolder, shard: int, shards: int, rates: CurrencyRates
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Transaction ids and features of the customers whose row in customers.parquet is `shard` modulo `shards`."""
-    customers = pq.read_table(folder.path / "customers.parquet", columns=["customer_id"]).column(0).combine_chunks()
+    """Transaction ids and features of the customers whose place in customers.parquet is `shard` modulo `shards`.
+
+    Of a shop's own history, which has no such file, their place in the order of all.
+    """
+    registered = folder.static("customers")
+    customers = folder.everybody() if registered is None else pa.array(registered["customer_id"], pa.string())
     mine = customers.take(pa.array(range(shard, len(customers), shards)))
     profiles: dict[str, Profile] = {str(customer): Profile() for customer in mine}
     identifiers: list[str] = []

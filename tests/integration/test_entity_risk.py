@@ -20,6 +20,7 @@ from model.past.store import insert_transactions
 from model.past.transactions import MILLISECONDS, slim
 from model.serving.registry import ensure_pretrained
 from model.training.entity_history import entity_features_as_of
+from model.training.terminal_history import terminal_features_as_of
 from spark_jobs.scoring_data import ScoringDataCache
 from tests.unit.entity_refresh import CATEGORIES, labels, purchases, random_history
 from tests.unit.model_events import START
@@ -88,6 +89,22 @@ def test_the_stream_joins_what_training_computes(shop: Postgres, hours: int) -> 
     assert risk.features(asked, CATEGORIES).tobytes() == expected.tobytes()
 
 
+@pytest.mark.parametrize("days", [0, 1.25, 21])
+def test_a_replay_joins_what_was_known_of_terminals_on_its_own_day(shop: Postgres, days: float) -> None:
+    """With labels that came late, twice and never, some of them after the transaction's day."""
+    transactions, known = random_history(7, 400)
+    store(shop, transactions, known)
+    as_of = START + timedelta(days=60)
+    asked = transactions.assign(event_time=pd.Timestamp(as_of - timedelta(days=days)))
+    asked.index = "asked-" + asked.index
+    expected = terminal_features_as_of(pd.concat([transactions, asked]), known)[len(transactions) :]
+    done = refresh(shop, as_of)
+    terminals = ScoringDataCache.load(shop, "EUR", shadow=False).current.risk.terminals
+    assert (len(terminals.terminals), done.terminals) == (2, 2)
+    assert terminals.features(asked).tobytes() == expected.tobytes()
+    assert np.nansum(expected[:, 0]) > 0
+
+
 @pytest.mark.parametrize("hours", [10 * 24, 29 * 24 - 12, 45 * 24 + 5])
 def test_an_imported_past_counts_as_if_the_stream_had_scored_it(shop: Postgres, hours: int) -> None:
     """With labels of it that came before and after it was imported, and transactions that the stream scored, too."""
@@ -107,6 +124,8 @@ def test_an_imported_past_counts_as_if_the_stream_had_scored_it(shop: Postgres, 
     risk = ScoringDataCache.load(shop, "EUR", shadow=False).current.risk
     assert done.transactions > 0
     assert risk.features(asked, CATEGORIES).tobytes() == expected.tobytes()
+    at_terminals = terminal_features_as_of(pd.concat([transactions, asked]), known)[len(transactions) :]
+    assert risk.terminals.features(asked).tobytes() == at_terminals.tobytes()
 
 
 def test_the_table_says_how_many_and_how_risky(shop: Postgres) -> None:

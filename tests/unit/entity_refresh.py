@@ -64,6 +64,7 @@ def purchases(*rows: dict[str, Any]) -> pd.DataFrame:
         "shipping_latitude": 52.52,
         "shipping_longitude": 13.41,
         "items": [{"product_id": "p1"}],
+        "terminal_id": None,
     }
     frame = pd.DataFrame([usual | row for row in rows], index=[f"t{number}" for number in range(len(rows))])
     frame["event_time"] = pd.to_datetime(frame["event_time"], utc=True)
@@ -88,6 +89,7 @@ def random_history(seed: int, rows: int) -> tuple[pd.DataFrame, pd.DataFrame]:
                 "card_token": random.choice([None, "visa", "amex", f"k{random.randrange(rows)}"]),
                 "shipping_latitude": random.choice([52.52, -0.00005, 89.99994]),
                 "items": [{"product_id": f"p{random.randrange(1, 5)}"} for _ in range(random.randrange(1, 4))],
+                "terminal_id": random.choice([None, "kiosk", "branch"]),
             }
             for _ in range(rows)
         )

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fraudstream.settings import EntityRiskSettings
-from fraudstream.settings.retention import RetentionSettings
 from fraudstream.static_data.entities import WINDOW_DAYS, newest_refresh
 from model.features.columns import ENTITY_FEATURES
 from model.features.entity_risk import EntityRisk
@@ -171,7 +170,3 @@ def test_many_entities_over_decades_are_counted_too() -> None:
     intervals = Intervals(np.array([0, 6_400_000, 6_400_000]), np.array([0, 0, 5]), np.array([years, 10, years]))
     keys, moments = np.array([0, 6_400_000, 6_400_000, 6_400_000]), np.array([years - 1, 5, 10, years])
     assert intervals.holding(keys, moments).tolist() == [1, 2, 1, 0]
-
-
-def test_an_imported_past_is_kept_for_as_long_as_it_counts() -> None:
-    assert RetentionSettings.past_days == WINDOW_DAYS

@@ -7,7 +7,7 @@ import re
 import textwrap
 import tokenize
 from collections.abc import Callable
-from math import log, nan
+from math import isnan, log, nan
 from zlib import crc32
 
 import pytest
@@ -18,7 +18,7 @@ from model.features.columns import FEATURE_NAMES, STATEFUL_SPECS
 from model.features.document import features_document
 from model.features.familiarity import FAMILIARITY_SPECS, familiarity_values, place_key
 from model.features.habits import HABIT_SPECS, habit_values, log_pace
-from model.features.profile import History, Session
+from model.features.profile import NO_AMOUNT, History, Session
 from model.features.purchase import PURCHASE_SPECS, purchase_values
 from model.features.session import SESSION_SPECS, session_values
 from model.features.spec import FeatureSpec
@@ -175,9 +175,28 @@ def test_habit_values_by_name() -> None:
             "promo_share": 0.5,
             "km_since_last": 111.195,
             "kmh_since_last": 222.39,
+            "amount_to_median": 4,
+            "amounts_below": 1,
+            "largest_to_mean_14d": 1.5,
+            "unusual_days_14d": 0,
         },
         rel=1e-5,
     )
+
+
+def test_amounts_against_the_last_ones() -> None:
+    """The median is the lower of two; what has no amount counts nowhere, and a day of two weeks ago not either."""
+    known = history()
+    known.transactions, known.unpriced, known.cents = 7, 1, 6_000
+    known.recent_cents = [1_000, 500, NO_AMOUNT, 2_700, 1_500, 200, 100]
+    known.days, known.day_maxima = [19_986, 19_987, 20_000], [2_800, 2_700, 1_500]
+    found = named(habit_values(known, purchase(0), NOON * 1000, 1_500, nan), HABIT_SPECS)
+    assert found["amount_to_median"] == 1_500 / 500
+    assert found["amounts_below"] == 4 / 6
+    assert (found["largest_to_mean_14d"], found["unusual_days_14d"]) == (2.7, 1)
+    known.recent_cents, known.unpriced = [NO_AMOUNT] * 7, 7
+    unpriced = named(habit_values(known, purchase(0), NOON * 1000, 1_500, nan), HABIT_SPECS)
+    assert all(isnan(value) for value in list(unpriced.values())[-4:])
 
 
 def test_pace_needs_two_clicks() -> None:

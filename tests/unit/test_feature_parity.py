@@ -30,7 +30,7 @@ from fraudstream.simulator.recording import open_recording
 from fraudstream.static_data.currencies import CurrencyRates, Rate
 from fraudstream.static_data.entities import newest_refresh
 from model.durations import DAY_MS
-from model.features.columns import ENTITY_FEATURES, FEATURE_NAMES
+from model.features.columns import ENTITY_FEATURES, FEATURE_NAMES, TERMINAL_FEATURES
 from model.features.entity_risk import EntityRisk
 from model.features.static import StaticData
 from model.training.dataset import build
@@ -181,9 +181,9 @@ def test_the_stream_computes_the_bits_that_training_computed(shop: Shop, seed: i
 
 
 def test_the_recording_is_one_that_could_show_a_difference(shop: Shop) -> None:
-    """Every feature differs somewhere; but nobody buys twice in a session."""
+    """Every feature differs somewhere; but nobody buys twice in a session, or at a terminal."""
     assert len(shop.trained) == 1_500
     constant = [name for name in FEATURE_NAMES if shop.trained[name].nunique() < 2]
-    assert constant == ["session_transactions"]
+    assert constant == ["session_transactions", *TERMINAL_FEATURES]
     assert shop.trained["amount"].isna().mean() > 0.1
     assert (shop.trained[list(ENTITY_FEATURES)].max() > 1).all()

@@ -27,8 +27,8 @@ class ValueType(StrEnum):
 
 
 _T = ValueType
-#: Part of histories, and of no event: a terminal, and the label that a transaction brings along.
-TERMINAL, IS_FRAUD, LABELLED_AT, SOURCE, SHOP = "terminal_id", "is_fraud", "labelled_at", "source", "shop"
+#: Part of histories, and of no event: the label that a transaction brings along.
+IS_FRAUD, LABELLED_AT, SOURCE, SHOP = "is_fraud", "labelled_at", "source", "shop"
 
 _TEXTS = {
     Kind.TRANSACTION: (

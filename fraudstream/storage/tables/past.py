@@ -38,6 +38,7 @@ past_transactions = Table(
     Column("shipping_latitude", Double),
     Column("shipping_longitude", Double),
     Column("items", JSONB, comment="[{product_id}]"),
+    Column("terminal_id", Text),
     Index(None, "event_time"),
     comment="What entity risk needs of imported transactions, for as long as they lie in its window",
 )

@@ -71,6 +71,7 @@ scored_transactions = Table(
     shop(),
     *decision_columns(),
     Column("topic", Text, nullable=False, server_default="transactions", comment="that it came from"),
+    Column("terminal_id", Text, comment="where it was paid"),
     CheckConstraint("fraud_score BETWEEN 0 AND 1", name="fraud_score"),
     CheckConstraint(_DECISION, name="decision"),
     Index(None, "batch_id"),
@@ -79,6 +80,7 @@ scored_transactions = Table(
     Index("scored_transactions_card_token_idx", "card_token", postgresql_where=text("card_token IS NOT NULL")),
     Index(None, "shipping_latitude", "shipping_longitude"),
     Index(None, "event_time"),
+    Index("scored_transactions_terminal_idx", "event_time", postgresql_where=text("terminal_id IS NOT NULL")),
     Index("scored_transactions_ingest_time_idx", "ingest_time", postgresql_using="brin"),
     comment="One row a transaction; what its message lacked is null",
 )

@@ -1,0 +1,36 @@
+"""What is known of terminals, for training: counted as the refresh's SQL does (`fraudstream.static_data.terminals`)."""
+
+import numpy as np
+import pandas as pd
+
+from fraudstream.static_data.entities import DAY_MS
+from model.features.terminals import STILL_KNOWN, TerminalFacts
+from model.training.entity_history import fraud_intervals, milliseconds
+
+
+def terminal_features_as_of(transactions: pd.DataFrame, labels: pd.DataFrame) -> np.ndarray:
+    """TERMINAL_FEATURES of each transaction at its own time, float64 [n, features].
+
+    `transactions` is indexed by transaction_id, without repeats, and has event_time and terminal_id; `labels` is as
+    that of `entity_features_as_of`.
+    """
+    return facts_of(transactions, labels).features(transactions)
+
+
+def facts_of(transactions: pd.DataFrame, labels: pd.DataFrame) -> TerminalFacts:
+    """What is known of the terminals of a history on any day."""
+    paid = transactions[transactions["terminal_id"].notna()]
+    times = milliseconds(paid["event_time"])
+    rows = pd.DataFrame({"terminal_id": paid["terminal_id"].to_numpy(object), "day": times // DAY_MS})
+    days = rows.value_counts(sort=False).rename("transactions").reset_index()
+    told = fraud_intervals(paid.index, times, labels, np.full(len(times), STILL_KNOWN * DAY_MS))
+    frauds = rows.iloc[told.key].assign(
+        known_from=_first_day_after(told.start), known_until=_first_day_after(told.end), frauds=1
+    )
+    return TerminalFacts.from_frames(days, frauds)
+
+
+def _first_day_after(counts_ms: np.ndarray) -> np.ndarray:
+    """The first day that begins at or after these times (epoch milliseconds), in days since 1970."""
+    days: np.ndarray = (counts_ms - 1) // DAY_MS + 1
+    return days
