@@ -61,7 +61,8 @@ FROM jsonb_to_recordset((SELECT items FROM fraud.scored_transactions WHERE trans
 LEFT JOIN fraud.products p USING (product_id)
 """
 _RISK = """
-SELECT entity_type, entity_id, transactions, frauds, customers FROM fraud.entity_risk
+SELECT entity_type, entity_id, transactions, frauds, customers, component_customers, component_frauds
+FROM fraud.entity_risk
 WHERE (entity_type, entity_id) IN (('device', :device), ('card_token', :card), ('shipping_address', :cell))
 """
 _ONE_KIND = """(
