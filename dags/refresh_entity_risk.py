@@ -1,9 +1,9 @@
 """Entity risk.
 
 Counts, for each device, shipping address, card and product category of the last 30 days, how many transactions were
-labelled as fraud and how many customers there were, and publishes that to the stream, which joins it with its next
-micro-batches. Counted are the events and labels before the refresh, at whole multiples of
-`FRAUDSTREAM_ENTITY_RISK__REFRESH_MINUTES`.
+labelled as fraud and how many customers there were, finds which customers they tie together, and publishes that to the
+stream, which joins it with its next micro-batches. Counted are the events and labels before the refresh, at whole
+multiples of `FRAUDSTREAM_ENTITY_RISK__REFRESH_MINUTES`.
 
 **Start**: every 10 minutes, unless that setting says otherwise, or *Trigger*. With `as_of` empty it counts up to now;
 else up to that UTC time, for events of the past.

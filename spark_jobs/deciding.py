@@ -13,17 +13,17 @@ from fraudstream.messages.validation import TRANSACTIONS
 from fraudstream.policy.columns import TRANSACTION_COLUMNS
 from fraudstream.policy.evaluation import ColumnOf, Decisions, Evaluator, without_policy
 from fraudstream.policy.live import LivePolicy
-from model.features.columns import FEATURE_NAMES
+from model.features.columns import SERVED_COLUMNS
 from model.features.entity_risk import shipping_addresses
 
 _encode = msgspec.json.Encoder().encode
 _decode_transaction = TRANSACTIONS.decode
-_PLACE = {name: place for place, name in enumerate(FEATURE_NAMES)}
+_PLACE = {name: place for place, name in enumerate(SERVED_COLUMNS)}
 
 
 def decide(
     batch: pa.RecordBatch,
-    features: np.ndarray,
+    served: np.ndarray,
     scores: np.ndarray,
     threshold: float,
     policy: LivePolicy | None,
@@ -31,12 +31,13 @@ def decide(
 ) -> Decisions:
     """Decides about the transactions of `batch` (Arrow, schema `OUTCOME`), of a model with `threshold`.
 
-    `currency` is the shop's: of a transaction that names none, as it will be stored.
+    `served` are its SERVED_COLUMNS, float64 [n, columns]. `currency` is the shop's: of a transaction that names none,
+    as it will be stored.
     """
     is_fraud = scores >= threshold
     if policy is None:
         return without_policy(is_fraud)
-    return _evaluator().decide(policy, scores, threshold, _columns(batch, features, scores, is_fraud, currency))
+    return _evaluator().decide(policy, scores, threshold, _columns(batch, served, scores, is_fraud, currency))
 
 
 @cache
@@ -46,7 +47,7 @@ def _evaluator() -> Evaluator:
 
 
 def _columns(
-    batch: pa.RecordBatch, features: np.ndarray, scores: np.ndarray, is_fraud: np.ndarray, currency: str
+    batch: pa.RecordBatch, served: np.ndarray, scores: np.ndarray, is_fraud: np.ndarray, currency: str
 ) -> ColumnOf:
     """The columns that conditions may name; only those that one asks for are made."""
 
@@ -67,7 +68,7 @@ def _columns(
             return pa.array([event.currency or currency for event in events()], pa.string())
         if name in TRANSACTION_COLUMNS:
             return pa.array([getattr(event, name) for event in events()], _ARROW.get(TRANSACTION_COLUMNS[name]))
-        return pa.array(features[:, _PLACE[name]].astype(np.float32), from_pandas=True)
+        return pa.array(served[:, _PLACE[name]].astype(np.float32), from_pandas=True)
 
     return column
 

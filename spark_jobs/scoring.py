@@ -20,7 +20,7 @@ from fraudstream.messages.contracts import Reason
 from fraudstream.messages.features import pack
 from fraudstream.messages.validation import TRANSACTIONS
 from fraudstream.policy.live import LivePolicy
-from model.features.columns import STATEFUL_FEATURES
+from model.features.columns import ENTITY_FEATURES, FEATURE_NAMES, STATEFUL_FEATURES
 from model.features.entity_risk import EntityRisk
 from model.features.static import StaticData
 from spark_jobs.bucket import Kind
@@ -144,17 +144,18 @@ def score_batch(batch: pa.RecordBatch, data: ScoringData, policy: LivePolicy | N
     packed: list[Any] = [None] * batch.num_rows
     if len(rows):
         chosen = batch.take(pa.array(rows))
-        features = features_of(chosen, data)
+        served = served_columns_of(chosen, data)
+        features = np.ascontiguousarray(served[:, : len(FEATURE_NAMES)])
         probabilities = champion.score(features)
         is_fraud = probabilities >= champion.threshold
-        decisions = decide(chosen, features, probabilities, champion.threshold, policy, data.currency)
+        decisions = decide(chosen, served, probabilities, champion.threshold, policy, data.currency)
         decided = sink_columns(decisions, rows, batch.num_rows)
         shown = is_fraud | decisions.flagged
         explained = iter(champion.reasons(features[shown], data.currency))
         for row, probability, flag, is_shown in zip(rows, probabilities, is_fraud, shown, strict=True):
             why: list[Reason] = next(explained) if is_shown else []
             scores[row], flags[row], reasons[row] = float(probability), bool(flag), _encode_reasons(why)
-        for row, row_features in zip(rows, pack(features), strict=True):
+        for row, row_features in zip(rows, pack(served), strict=True):
             packed[row] = row_features
         if challenger:
             for row, probability in zip(rows, challenger.score(features), strict=True):
@@ -165,13 +166,14 @@ def score_batch(batch: pa.RecordBatch, data: ScoringData, policy: LivePolicy | N
     return pa.RecordBatch.from_pydict(columns | added | decided, schema=_SCORED_SCHEMA)
 
 
-def features_of(transactions: pa.RecordBatch, data: ScoringData) -> np.ndarray:
-    """FEATURE_NAMES of each row (Arrow, schema `OUTCOME`, transactions only); float64 [n, features]."""
+def served_columns_of(transactions: pa.RecordBatch, data: ScoringData) -> np.ndarray:
+    """SERVED_COLUMNS of each row (Arrow, schema `OUTCOME`, transactions only); float64 [n, columns]."""
     stateful, joined = _stateful_columns(transactions), _transactions(transactions)
     own = len(STATEFUL_FEATURES)
     static = data.static.features(joined, stateful[:, own:])
-    risk = data.risk.features(joined, data.static.categories)
-    return np.hstack([stateful[:, :own], static, risk, data.risk.terminals.features(joined)])
+    risk = data.risk.served(joined, data.static.categories)
+    entities, components = np.hsplit(risk, [len(ENTITY_FEATURES)])
+    return np.hstack([stateful[:, :own], static, entities, data.risk.terminals.features(joined), components])
 
 
 def _stateful_columns(transactions: pa.RecordBatch) -> np.ndarray:

@@ -23,7 +23,7 @@ from fraudstream.messages.redaction import redact, redact_text
 from fraudstream.messages.validation import LABELS, MAX_KEY_BYTES, MAX_MESSAGE_BYTES, TRANSACTIONS
 from fraudstream.policy.reading import PolicyAtWork
 from fraudstream.settings import ShopSettings
-from model.features.columns import FEATURE_NAMES
+from model.features.columns import SERVED_COLUMNS
 from spark_jobs import fencing, ledger, rule_sink, statements
 from spark_jobs.bucket import Kind
 from spark_jobs.checkpoint import OffsetRange
@@ -31,7 +31,7 @@ from spark_jobs.fencing import Driver
 from spark_jobs.ledger import BatchRecord, BatchState, Marks, PartitionCounts, Postgres
 
 #: The features of this code, by name.
-FEATURE_SET = feature_set(FEATURE_NAMES)
+FEATURE_SET = feature_set(SERVED_COLUMNS)
 _decode_transaction = TRANSACTIONS.decode
 _decode_label = LABELS.decode
 #: PartitionCounts' field of each kind of outcome.
@@ -178,7 +178,7 @@ def _keep_features(cursor: Cursor[Any], batch: Batch, rows: Sequence[dict[str, A
         block = pack_block(
             [(place_number(topics, row["topic"], row["partition"]), row["offset"], row["features"]) for row in rows]
         )
-        kept = {"batch_id": batch.batch_id, "set": FEATURE_SET, "names": list(FEATURE_NAMES)}
+        kept = {"batch_id": batch.batch_id, "set": FEATURE_SET, "names": list(SERVED_COLUMNS)}
         cursor.execute(statements.KEEP_FEATURES, kept | {"block": block, "topics": topics})
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from textwrap import wrap
 
-from fraudstream.policy.columns import MEANINGS, TRANSACTION_COLUMNS, TYPES_IN_WORDS
+from fraudstream.policy.columns import MEANINGS, TYPES_IN_WORDS, columns_with
 from fraudstream.policy.conditions import FUNCTIONS
 from fraudstream.policy.document import COLUMNS_OF_KIND
 
@@ -17,9 +17,8 @@ def vocabulary() -> str:
 
 def _lines() -> Iterator[str]:
     yield from ("| column | type | what it is |", "| --- | --- | --- |")
-    yield from (
-        f"| `{name}` | {TYPES_IN_WORDS[kind]} | {MEANINGS[name]} |" for name, kind in TRANSACTION_COLUMNS.items()
-    )
+    types = columns_with(())
+    yield from (f"| `{name}` | {TYPES_IN_WORDS[types[name]]} | {meaning} |" for name, meaning in MEANINGS.items())
     yield from ("| each feature, but `payment_method` | number | [features.md](features.md) |", "")
     yield from (*wrap(f"Functions: {', '.join(f'`{name}`' for name in sorted(FUNCTIONS.values()))}.", WIDTH), "")
     yield from ("| kind of list | is asked for |", "| --- | --- |")

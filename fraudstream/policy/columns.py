@@ -29,8 +29,19 @@ TRANSACTION_COLUMNS: dict[str, str] = {
     "is_fraud": "BOOLEAN",  # the model's flag
 }
 
+#: What the last refresh of entity risk knows of the customers whom a transaction's device, card and address tie
+#: together. No model is trained with them: training would need the components of every refresh. They are archived as
+#: the features are.
+COMPONENT_COLUMNS = ("component_customers", "component_frauds")
+
 #: What their values are, in words.
-TYPES_IN_WORDS = {"VARCHAR": "text", "DOUBLE": "number", "BOOLEAN": "true or false", "TIMESTAMP": "time, UTC"}
+TYPES_IN_WORDS = {
+    "VARCHAR": "text",
+    "DOUBLE": "number",
+    "FLOAT": "number",
+    "BOOLEAN": "true or false",
+    "TIMESTAMP": "time, UTC",
+}
 #: What each of them is, in words.
 MEANINGS: dict[str, str] = {
     "transaction_id": "the purchase's own id",
@@ -52,9 +63,11 @@ MEANINGS: dict[str, str] = {
     "address_cell": "the shipping address, as a square of about 10 m",
     "score": "how likely a fraud is, from 0 to 1",
     "is_fraud": "whether the model flags it",
+    "component_customers": "customers whom shared devices, cards and addresses tie together, this one included",
+    "component_frauds": "known frauds of these customers in 30 days",
 }
 
 
 def columns_with(features: Iterable[str]) -> dict[str, str]:
     """All columns that a condition may name. A transaction's field wins over a feature of the same name."""
-    return dict.fromkeys(features, "FLOAT") | TRANSACTION_COLUMNS
+    return dict.fromkeys((*features, *COMPONENT_COLUMNS), "FLOAT") | TRANSACTION_COLUMNS

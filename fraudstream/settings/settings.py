@@ -141,13 +141,20 @@ class ShopSettings(Group):
 
 
 class EntityRiskSettings(Group):
-    """Times of entity risk's refreshes. A model that was trained with other values has to be trained again."""
+    """Entity risk's refreshes. A model that was trained with other times has to be trained again."""
 
     refresh_minutes: Literal[1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30, 60] = Field(
         10, description="minutes from refresh to refresh; a divisor of 60"
     )
     publication_seconds: int = Field(
         60, ge=0, description="by then a refresh is published and joined; training counts on no earlier one"
+    )
+    component_customers: int = Field(
+        50,
+        ge=2,
+        le=10_000,
+        description="customers that shared devices, cards and addresses tie together, at most; what more share, such as"
+        " a pick-up point, ties nobody",
     )
 
 

@@ -17,6 +17,7 @@ from fraudstream.errors import told_in_one_line
 from fraudstream.messages.contracts import TYPED_TIME_FORMATS
 from fraudstream.settings import load_settings
 from fraudstream.static_data import terminals
+from fraudstream.static_data.components import components
 from fraudstream.static_data.entities import (
     CELLS_PER_DEGREE,
     PRIOR_TRANSACTIONS,
@@ -75,8 +76,9 @@ FROM known LEFT JOIN verdicts v USING (transaction_id)
 _TOTALS = "SELECT count(*), count(*) FILTER (WHERE is_fraud) FROM counted"
 
 _CELL = "floor({} * %(cells)s::float8 + 0.5)::bigint"
-_INSERT = f"""
-WITH uses AS (
+_USES = f"""
+CREATE TEMPORARY TABLE uses ON COMMIT DROP AS
+WITH each AS (
     SELECT '{EntityType.DEVICE}' AS entity_type, device_id AS entity_id, customer_id, is_fraud FROM counted
     WHERE device_id IS NOT NULL
     UNION ALL
@@ -91,17 +93,39 @@ WITH uses AS (
         FROM counted c CROSS JOIN LATERAL jsonb_to_recordset(c.items) AS item (product_id text)
         JOIN fraud.products p ON p.product_id = item.product_id
     ) AS bought
-), customers AS ( -- of each entity; two steps of hashing are quicker than count(DISTINCT), which sorts
-    SELECT entity_type, entity_id, customer_id, count(*) AS transactions, count(*) FILTER (WHERE is_fraud) AS frauds
-    FROM uses GROUP BY entity_type, entity_id, customer_id
+) -- by customer; two steps of hashing are quicker than count(DISTINCT), which sorts
+SELECT entity_type, entity_id, customer_id, count(*) AS transactions, count(*) FILTER (WHERE is_fraud) AS frauds
+FROM each GROUP BY entity_type, entity_id, customer_id
+"""  # noqa: S608 (constants)
+_SHARED = f"""
+SELECT array_agg(customer_id) FROM uses WHERE entity_type <> '{EntityType.CATEGORY}'
+GROUP BY entity_type, entity_id HAVING count(*) BETWEEN 2 AND %s
+"""  # noqa: S608 (constants)
+_MEMBERS = "CREATE TEMPORARY TABLE members (customer_id text, component integer) ON COMMIT DROP"
+_COPY_MEMBERS = "COPY members FROM STDIN"
+# An entity is of a component when all its customers are: one that more share than a component may have is of none. A
+# customer without ties is a component alone.
+_INSERT = f"""
+WITH frauds AS (
+    SELECT customer_id, count(*) AS frauds FROM counted WHERE is_fraud GROUP BY customer_id
+), components AS (
+    SELECT component, count(*) AS customers, coalesce(sum(frauds), 0) AS frauds
+    FROM members LEFT JOIN frauds USING (customer_id) GROUP BY component
 ), entities AS (
-    SELECT entity_type, entity_id, sum(transactions) AS transactions, sum(frauds) AS frauds, count(*) AS customers
-    FROM customers GROUP BY entity_type, entity_id
+    SELECT entity_type, entity_id, sum(transactions) AS transactions, sum(frauds) AS frauds, count(*) AS customers,
+        min(customer_id) AS customer_id,
+        CASE WHEN count(component) = count(*) AND min(component) = max(component) THEN min(component) END AS component
+    FROM uses LEFT JOIN members USING (customer_id) GROUP BY entity_type, entity_id
 )
-INSERT INTO fraud.entity_risk (entity_type, entity_id, as_of, transactions, frauds, customers, risk)
-SELECT entity_type, entity_id, %(as_of)s, transactions, frauds, customers,
-    (frauds::float8 + %(prior)s::float8 * %(base)s::float8) / (transactions::float8 + %(prior)s::float8)
-FROM entities WHERE frauds > 0 OR customers > 1
+INSERT INTO fraud.entity_risk (entity_type, entity_id, as_of, transactions, frauds, customers, risk,
+    component_customers, component_frauds)
+SELECT entity_type, entity_id, %(as_of)s, e.transactions, e.frauds, e.customers,
+    (e.frauds::float8 + %(prior)s::float8 * %(base)s::float8) / (e.transactions::float8 + %(prior)s::float8),
+    CASE WHEN entity_type <> '{EntityType.CATEGORY}' THEN coalesce(c.customers, CASE e.customers WHEN 1 THEN 1 END) END,
+    CASE WHEN entity_type <> '{EntityType.CATEGORY}' THEN
+        coalesce(c.frauds, CASE e.customers WHEN 1 THEN coalesce(f.frauds, 0) END) END
+FROM entities e LEFT JOIN components c USING (component) LEFT JOIN frauds f ON f.customer_id = e.customer_id
+WHERE e.frauds > 0 OR e.customers > 1
 """  # noqa: S608 (constants)
 
 _VERSION = """
@@ -110,8 +134,11 @@ VALUES (%s, %s, %s, %s) RETURNING version
 """
 
 
-def refresh(connection: psycopg.Connection[Any], as_of: datetime) -> Refreshed:
-    """Replaces `fraud.entity_risk` by what is known before `as_of`, all or nothing, as a new version."""
+def refresh(connection: psycopg.Connection[Any], as_of: datetime, component_customers: int) -> Refreshed:
+    """Replaces `fraud.entity_risk` by what is known before `as_of`, all or nothing, as a new version.
+
+    `component_customers` is how many customers a component has at most.
+    """
     as_of_ms = (as_of - _EPOCH) // timedelta(milliseconds=1)
     moments = {"as_of": as_of, "since": _EPOCH + timedelta(milliseconds=window_start(as_of_ms))}
     with connection.transaction(), connection.cursor() as cursor:
@@ -121,14 +148,28 @@ def refresh(connection: psycopg.Connection[Any], as_of: datetime) -> Refreshed:
         cursor.execute(_COUNTED, moments)
         cursor.execute("ANALYZE counted")  # else the planner takes it for small
         transactions, frauds = cursor.execute(_TOTALS).fetchone() or (0, 0)
+        cursor.execute(_USES, {"cells": CELLS_PER_DEGREE})
+        _find_components(cursor, component_customers)
         cursor.execute("DELETE FROM fraud.entity_risk")
         base = frauds / transactions if transactions else 0.0
-        constants = {"cells": CELLS_PER_DEGREE, "prior": PRIOR_TRANSACTIONS, "base": base}
+        constants = {"prior": PRIOR_TRANSACTIONS, "base": base}
         entities = cursor.execute(_INSERT, moments | constants).rowcount
         known = terminals.refresh(cursor, as_of)
         cursor.execute(_VERSION, (as_of, transactions, frauds, entities))
         (version,) = cursor.fetchone() or (0,)
         return Refreshed(version, as_of, transactions, frauds, entities, known)
+
+
+def _find_components(cursor: psycopg.Cursor[Any], component_customers: int) -> None:
+    """Puts the customers of each component of two and more into `members`."""
+    shared = [customers for (customers,) in cursor.execute(_SHARED, (component_customers,))]
+    cursor.execute(_MEMBERS)
+    with cursor.copy(_COPY_MEMBERS) as copy:
+        for number, component in enumerate(components(shared, component_customers)):
+            for customer in component:
+                copy.write_row((customer, number))
+    for table in ("uses", "members"):
+        cursor.execute(f"ANALYZE {table}")
 
 
 def main(
@@ -151,7 +192,8 @@ def main(
     wanted = as_of.replace(tzinfo=UTC) if as_of else datetime.now(UTC)
     minute_ms = newest_refresh(int(wanted.timestamp() * 1000), settings.entity_risk.refresh_minutes)
     with session(settings, settings.postgres.writer, name="entity_risk") as connection:
-        done = refresh(connection, _EPOCH + timedelta(milliseconds=minute_ms))
+        as_of_refresh = _EPOCH + timedelta(milliseconds=minute_ms)
+        done = refresh(connection, as_of_refresh, settings.entity_risk.component_customers)
     typer.echo(
         f"version {done.version} as of {done.as_of:%Y-%m-%d %H:%M} UTC: {done.entities} entities, from "
         f"{done.transactions} transactions, {done.frauds} of them labelled as fraud; {done.terminals} terminals with "

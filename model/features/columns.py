@@ -1,5 +1,6 @@
 """All features of the model, in the order of its columns."""
 
+from fraudstream.policy.columns import COMPONENT_COLUMNS
 from model.features.entity_risk import ENTITY_SPECS
 from model.features.familiarity import FAMILIARITY_SPECS
 from model.features.habits import HABIT_SPECS
@@ -29,3 +30,5 @@ ENTITY_FEATURES: tuple[str, ...] = tuple(spec.name for spec in ENTITY_SPECS)
 TERMINAL_FEATURES: tuple[str, ...] = tuple(spec.name for spec in TERMINAL_SPECS)
 #: The columns of the model.
 FEATURE_NAMES = STATEFUL_FEATURES + STATIC_FEATURES + ENTITY_FEATURES + TERMINAL_FEATURES
+#: What a transaction is served with: the columns of the model, and those that only rules know.
+SERVED_COLUMNS = FEATURE_NAMES + COMPONENT_COLUMNS

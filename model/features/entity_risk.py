@@ -19,6 +19,7 @@ from itertools import chain
 import numpy as np
 import pandas as pd
 
+from fraudstream.policy.columns import COMPONENT_COLUMNS
 from fraudstream.static_data.entities import CELLS_PER_DEGREE, PRIOR_TRANSACTIONS, WINDOW_DAYS, EntityType
 from model.features.spec import USUAL, FeatureSpec
 from model.features.terminals import TerminalFacts
@@ -47,7 +48,8 @@ ENTITY_SPECS = (
                 f"{WINDOW_DAYS} days", "fraud with products of this category is {value} the shop's average"),
 )  # fmt: skip
 
-ENTITY_COLUMNS = ("entity_type", "entity_id", "transactions", "frauds", "customers")
+_COUNTS = ("transactions", "frauds", "customers")
+ENTITY_COLUMNS = ("entity_type", "entity_id", *_COUNTS, *COMPONENT_COLUMNS)
 #: The column of a transaction that holds the entity's id, where there is one.
 ID_COLUMNS = {EntityType.DEVICE: "device_id", EntityType.CARD_TOKEN: "card_token"}
 
@@ -91,21 +93,24 @@ class EntityRisk:
 
         Needs the columns device_id, card_token, shipping_latitude, shipping_longitude and items.
         """
+        return self.served(transactions, categories)[:, : len(ENTITY_SPECS)]
+
+    def served(self, transactions: pd.DataFrame, categories: pd.Series) -> np.ndarray:
+        """ENTITY_FEATURES and then COMPONENT_COLUMNS of each transaction, float64 [n, columns]; as `features`."""
         rows = len(transactions)
         uses = {entity_type: uses_of(entity_type, transactions, categories) for entity_type in EntityType}
-        counts = {entity_type: self._counts(entity_type, use.entity) for entity_type, use in uses.items()}
+        found = {entity_type: self._found(entity_type, use.entity) for entity_type, use in uses.items()}
+        counts = {entity_type: Counts(*columns[: len(_COUNTS)]) for entity_type, columns in found.items()}
         base = np.full(rows, self.frauds / self.transactions if self.transactions else np.nan)
-        return entity_features(uses, counts, base)
+        return np.column_stack([entity_features(uses, counts, base), _components(uses, found, base)])
 
-    def _counts(self, entity_type: EntityType, identifiers: np.ndarray) -> Counts:
-        """Counts of each entity as of the refresh; zeros for an entity that isn't in it."""
+    def _found(self, entity_type: EntityType, identifiers: np.ndarray) -> list[np.ndarray]:
+        """Counts of each entity as of the refresh, and its component; zeros for an entity that isn't in it."""
         known = self.entities.get(entity_type)
         if known is None:
-            nothing = np.zeros(len(identifiers))
-            return Counts(nothing, nothing, nothing)
+            return [np.zeros(len(identifiers))] * (len(_COUNTS) + len(COMPONENT_COLUMNS))
         place = known.index.get_indexer(pd.Index(identifiers))
-        found = (np.append(known[name].to_numpy(float), 0.0)[place] for name in ENTITY_COLUMNS[2:])
-        return Counts(*found)
+        return [np.append(known[name].to_numpy(float), 0.0)[place] for name in ENTITY_COLUMNS[2:]]
 
 
 def uses_of(entity_type: EntityType, transactions: pd.DataFrame, categories: pd.Series) -> Uses:
@@ -142,6 +147,20 @@ def entity_features(uses: dict[EntityType, Uses], counts: dict[EntityType, Count
             columns[f"{entity_type}_frauds"] = _placed(use.row, known.frauds, base)
             columns[f"{entity_type}_customers"] = _placed(use.row, known.customers, base)
     return np.column_stack([columns[spec.name] for spec in ENTITY_SPECS])
+
+
+def _components(
+    uses: dict[EntityType, Uses], found: dict[EntityType, list[np.ndarray]], base: np.ndarray
+) -> np.ndarray:
+    """COMPONENT_COLUMNS: the largest of each row's entities, without those that tie nobody; [rows, columns]."""
+    columns = np.full((len(COMPONENT_COLUMNS), len(base)), np.nan)
+    for entity_type, use in uses.items():
+        customers, frauds = found[entity_type][len(_COUNTS) :]
+        if entity_type is not EntityType.CATEGORY:
+            for column, values in zip(columns, (np.maximum(customers, 1.0), frauds), strict=True):
+                column[use.row] = np.fmax(column[use.row], values)
+    columns[:, np.isnan(base)] = np.nan
+    return columns.T
 
 
 def relative_risk(frauds: np.ndarray, transactions: np.ndarray, base: np.ndarray) -> np.ndarray:

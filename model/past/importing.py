@@ -176,7 +176,7 @@ def _commit(
             store.insert_transactions(connection, rows.transactions, rows.labels)
             store.stage_rollups(connection, rows.windows)
             as_of_ms = newest_refresh(past.now_ms, settings.entity_risk.refresh_minutes)
-            entity_risk.refresh(connection, utc_time(as_of_ms))
+            entity_risk.refresh(connection, utc_time(as_of_ms), settings.entity_risk.component_customers)
             view = gaps.look(settings.kafka.as_role(Role.READER), input_topics(settings))
             # Late, since a rebuild would take a snapshot whose import was killed for a sound one.
             snapshot = writing.seal(draft, root / past.snapshot, _moment(settings, past))

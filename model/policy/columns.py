@@ -21,8 +21,8 @@ class DescribedColumn:
 
 
 def described() -> list[DescribedColumn]:
-    """All columns: the transaction's own, then the features."""
-    own = [DescribedColumn(name, MEANINGS[name], TYPES_IN_WORDS[kind]) for name, kind in TRANSACTION_COLUMNS.items()]
+    """All columns: the transaction's own and its component's, then the features."""
+    own = [DescribedColumn(name, meaning, TYPES_IN_WORDS[COLUMNS[name]]) for name, meaning in MEANINGS.items()]
     features = [
         DescribedColumn(name, spec.definition, _UNITS.get(spec.unit, spec.unit))
         for name, spec in SPECS.items()

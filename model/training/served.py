@@ -16,12 +16,14 @@ from fraudstream.archive.lake import FEATURE_PREFIX, Table, open_table
 from fraudstream.archive.reading import Period
 from fraudstream.messages.features import feature_set
 from fraudstream.settings import Settings
-from model.features.columns import FEATURE_NAMES
+from model.features.columns import FEATURE_NAMES, SERVED_COLUMNS
 from model.training.dataset import Dataset, labels_of, outcomes
 from model.training.history import LABELS, SERVED, HistoryFolder
 
 #: The archive is filled hourly: so much of a period's end, or a quarter of it, may be missing.
 LAG = timedelta(minutes=90)
+#: Feature sets with all features of this code: as they are served now, and from before components were.
+_WHOLE = {feature_set(names) for names in (SERVED_COLUMNS, FEATURE_NAMES)}
 _PART_ROWS = 200_000
 _ROWS = ("transaction_id", "customer_id", "event_time", "shop_amount")
 
@@ -35,8 +37,8 @@ def served_period(settings: Settings, since: datetime, until: datetime) -> Perio
         return None
     period = Period(since, min(until, archived.until))
     with reading.read(settings, period) as found:
-        sets = found.project("feature_set").distinct().fetchall()
-    return period if sets == [(feature_set(FEATURE_NAMES),)] else None
+        sets = {name for (name,) in found.project("feature_set").distinct().fetchall()}
+    return period if sets and sets <= _WHOLE else None
 
 
 def write_served(settings: Settings, period: Period, out: Path) -> dict[str, int]:

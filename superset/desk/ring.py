@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from sqlalchemy.engine import Connection
 
 from desk.database import Row, rows
-from desk.transaction import CELLS_PER_DEGREE, cell_name
+from desk.transaction import cell_name
+from fraudstream.storage.expressions import ADDRESS_CELL
 
+#: Its kind and name.
+Entity = tuple[str, str]
 #: Purchases that each hop adds at most, of each kind of entity.
 HOPS = (40, 80)
 SIZE = 900
@@ -21,31 +24,29 @@ SIZE = 900
 STEP = 105.0
 LEAST_RADIUS, GREATEST_RADIUS = 5.0, 22.0
 
-_SHARING = """
+#: By what purchases are tied, each in an index with the time.
+_COLUMNS = {"device": "device_id", "card": "card_token", "address": ADDRESS_CELL}
+#: The newest purchases of entities of one kind: of each entity by its index, then of them all. Else the planner may
+#: sort all that a shared one ever bought, or walk through the newest of the shop.
+_NEWEST = """(
+    SELECT s.transaction_id FROM unnest(CAST(:{kind} AS text[])) AS entity (id) CROSS JOIN LATERAL (
+        SELECT transaction_id, event_time FROM fraud.scored_transactions
+        WHERE {column} = entity.id ORDER BY event_time DESC LIMIT :limit
+    ) AS s ORDER BY s.event_time DESC LIMIT :limit
+)"""
+_SHARED = " UNION ".join(_NEWEST.format(kind=kind, column=column) for kind, column in _COLUMNS.items())
+_SHARING = f"""
 SELECT t.transaction_id, t.customer_id, t.event_time, t.device_id, t.card_token, t.shipping_latitude,
     t.shipping_longitude, t.shipping_city, (t.amount * t.exchange_rate)::float8 AS shop_amount, t.is_fraud,
     l.labelled_fraud
-FROM (
-    (SELECT transaction_id FROM fraud.scored_transactions
-     WHERE device_id = ANY(CAST(:devices AS text[])) ORDER BY event_time DESC LIMIT :limit)
-    UNION
-    (SELECT transaction_id FROM fraud.scored_transactions
-     WHERE card_token = ANY(CAST(:cards AS text[])) ORDER BY event_time DESC LIMIT :limit)
-    UNION
-    (SELECT s.transaction_id
-     FROM unnest(CAST(:souths AS float8[]), CAST(:wests AS float8[])) AS c (south, west)
-     JOIN fraud.scored_transactions s
-         ON s.shipping_latitude >= c.south AND s.shipping_latitude < c.south + :cell
-         AND s.shipping_longitude >= c.west AND s.shipping_longitude < c.west + :cell
-     ORDER BY s.event_time DESC LIMIT :limit)
-) AS shared
+FROM ({_SHARED}) AS shared
 JOIN fraud.scored_transactions t USING (transaction_id)
 LEFT JOIN LATERAL (
     SELECT x.is_fraud AS labelled_fraud FROM fraud.transaction_labels x WHERE x.transaction_id = t.transaction_id
     ORDER BY x.labelled_at DESC, x.label_id DESC LIMIT 1
 ) l ON true
 ORDER BY t.event_time DESC, t.transaction_id
-"""
+"""  # noqa: S608 (constants)
 
 
 @dataclass(frozen=True)
@@ -77,25 +78,21 @@ class Ring:
 def read(connection: Connection, transaction_id: str, transaction: Row) -> Ring:
     """The ring around a transaction."""
     known = {transaction_id: transaction}
+    asked: set[Entity] = set()
     for limit in HOPS:
-        for one in _sharing(connection, known.values(), limit):
+        entities = {entity for one in known.values() for entity in _entities(one)} - asked
+        for one in _sharing(connection, entities, limit):
             known.setdefault(str(one["transaction_id"]), one)
+        asked |= entities
     return draw(transaction_id, known)
 
 
-def _sharing(connection: Connection, purchases: Iterable[Row], limit: int) -> list[Row]:
-    entities = {entity for one in purchases for entity in _entities(one)}
-    cells = [tuple(map(int, name.split(":"))) for kind, name in entities if kind == "address"]
-    return rows(
-        connection,
-        _SHARING,
-        devices=sorted(name for kind, name in entities if kind == "device"),
-        cards=sorted(name for kind, name in entities if kind == "card"),
-        souths=[(south - 0.5) / CELLS_PER_DEGREE for south, _ in cells],
-        wests=[(west - 0.5) / CELLS_PER_DEGREE for _, west in cells],
-        cell=1 / CELLS_PER_DEGREE,
-        limit=limit,
-    )
+def _sharing(connection: Connection, entities: Iterable[Entity], limit: int) -> list[Row]:
+    """The newest purchases of `entities`, `limit` of each kind."""
+    by_kind: dict[str, list[str]] = {kind: [] for kind in _COLUMNS}
+    for kind, name in sorted(entities):
+        by_kind[kind].append(name)
+    return rows(connection, _SHARING, limit=limit, **by_kind)
 
 
 def draw(center: str, purchases: dict[str, Row]) -> Ring:
@@ -122,12 +119,10 @@ def draw(center: str, purchases: dict[str, Row]) -> Ring:
     )
 
 
-Key = str | tuple[str, str]
+Key = str | Entity
 
 
-def _places(
-    center: str, of: dict[str, list[tuple[str, str]]], ties: dict[tuple[str, str], list[str]]
-) -> dict[Key, tuple[float, float]]:
+def _places(center: str, of: dict[str, list[Entity]], ties: dict[Entity, list[str]]) -> dict[Key, tuple[float, float]]:
     """Where each node lies that `center` is tied to: children within the sector of their parent."""
     children: dict[Key, list[Key]] = defaultdict(list)
     depth: dict[Key, int] = {center: 0}
@@ -162,13 +157,13 @@ def _places(
     return places
 
 
-def _entities(one: Row) -> list[tuple[str, str]]:
+def _entities(one: Row) -> list[Entity]:
     """What a purchase may share with others, as kind and name."""
     found = [("device", one["device_id"]), ("card", one["card_token"]), ("address", cell_name(one))]
     return [(kind, str(name)) for kind, name in found if name]
 
 
-def _entity_node(entity: tuple[str, str], members: list[str], place: tuple[float, float]) -> Node:
+def _entity_node(entity: Entity, members: list[str], place: tuple[float, float]) -> Node:
     kind, name = entity
     return Node(kind, *place, 5.0, f"{kind} {name}: {len(members)} purchases")
 

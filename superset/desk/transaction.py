@@ -1,6 +1,5 @@
 """What an analyst sees of one transaction: itself, its customer's past, its relations, and what was done with it."""
 
-import math
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,6 +9,7 @@ from sqlalchemy.engine import Connection
 from desk.database import Row, row, rows
 from desk.decisions import STANDING_VERDICT
 from desk.words import place
+from fraudstream.storage.expressions import ADDRESS_CELL
 
 #: Earlier transactions that what is usual is told from, and that are listed.
 PAST_ROWS, SHOWN_ROWS = 500, 15
@@ -61,7 +61,8 @@ FROM jsonb_to_recordset((SELECT items FROM fraud.scored_transactions WHERE trans
 LEFT JOIN fraud.products p USING (product_id)
 """
 _RISK = """
-SELECT entity_type, entity_id, transactions, frauds, customers FROM fraud.entity_risk
+SELECT entity_type, entity_id, transactions, frauds, customers, component_customers, component_frauds
+FROM fraud.entity_risk
 WHERE (entity_type, entity_id) IN (('device', :device), ('card_token', :card), ('shipping_address', :cell))
 """
 _ONE_KIND = """(
@@ -73,10 +74,7 @@ _ONE_KIND = """(
 _SAME = {
     "device": "t.device_id = :device",
     "card": "t.card_token = :card",
-    "address": (
-        "t.shipping_latitude >= :south AND t.shipping_latitude < :north "
-        "AND t.shipping_longitude >= :west AND t.shipping_longitude < :east"
-    ),
+    "address": f"{ADDRESS_CELL} = :cell",
     "customer": "t.customer_id = :customer",
     "rule": """t.transaction_id IN (
         SELECT transaction_id FROM (
@@ -149,9 +147,19 @@ def read(connection: Connection, transaction_id: str) -> Seen | None:
         at=found["event_time"],
         limit=PAST_ROWS,
     )
-    places = _places(found)
-    risk = rows(connection, _RISK, device=found["device_id"], card=found["card_token"], cell=places.pop("cell"))
-    related = rows(connection, _RELATED, id=transaction_id, limit=RELATED_ROWS, rule_rows=RULE_ROWS, **places)
+    entities = {"device": found["device_id"], "card": found["card_token"], "cell": cell_name(found)}
+    risk = rows(connection, _RISK, **entities)
+    related = rows(
+        connection,
+        _RELATED,
+        **entities,
+        id=transaction_id,
+        customer=found["customer_id"],
+        rules=found["matched_rules"],
+        at=found["event_time"],
+        limit=RELATED_ROWS,
+        rule_rows=RULE_ROWS,
+    )
     return Seen(
         found,
         past,
@@ -162,37 +170,16 @@ def read(connection: Connection, transaction_id: str) -> Seen | None:
     )
 
 
-def _places(transaction: Row) -> dict[str, Any]:
-    """Parameters by which relations are found: entities, and the edges of the address's cell."""
-    address = cell_of(transaction)
-    latitude, longitude = address or (math.nan, math.nan)  # no purchase lies within NaN
-    return {
-        "device": transaction["device_id"],
-        "card": transaction["card_token"],
-        "customer": transaction["customer_id"],
-        "rules": transaction["matched_rules"],
-        "at": transaction["event_time"],
-        "cell": cell_name(transaction),
-        "south": (latitude - 0.5) / CELLS_PER_DEGREE,
-        "north": (latitude + 0.5) / CELLS_PER_DEGREE,
-        "west": (longitude - 0.5) / CELLS_PER_DEGREE,
-        "east": (longitude + 0.5) / CELLS_PER_DEGREE,
-    }
+def cell_name(one: Row) -> str | None:
+    """The cell of a purchase's address, as lists and entity risk name it; None where the shop doesn't say where it is.
 
-
-def cell_of(one: Row) -> tuple[int, int] | None:
-    """The cell of a purchase's address, north and east; None where the shop doesn't say where it is."""
+    The same as `ADDRESS_CELL` is in Postgres.
+    """
     degrees = one["shipping_latitude"], one["shipping_longitude"]
     if None in degrees:
         return None
     north, east = (int((each * CELLS_PER_DEGREE + 0.5) // 1) for each in degrees)
-    return north, east
-
-
-def cell_name(one: Row) -> str | None:
-    """The same as lists and entity risk name it."""
-    found = cell_of(one)
-    return f"{found[0]}:{found[1]}" if found else None
+    return f"{north}:{east}"
 
 
 def _merged(related: list[Row]) -> list[Row]:

@@ -1,19 +1,31 @@
 """The desk as an analyst uses it: from the dashboard to a verdict, by mouse and by keys; and as a viewer doesn't."""
 
 import re
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 from playwright.sync_api import Page, expect
 
+from fraudstream.messages.contracts import Topic, iso_milliseconds
 from fraudstream.settings import Settings
 from fraudstream.storage.connect import connect
 from tests.browser.charts import DRAWN_SECONDS, open_dashboard
 from tests.browser.planting import MARKUP
+from tests.commands import fraudctl
+from tests.messages import as_bytes, transaction
+from tests.polling import poll
 
 #: The Dag backtest_rules runs every minute, and gives way to all else on a busy machine. The archive of a platform of
 #: minutes may still be empty.
 BACKTEST_SECONDS = 600
+#: A purchase is scored within that, whatever else the machine does.
+SCORED_SECONDS = 180
+BLOCK_LISTED = ("blocked_device", "device_id IN list('blocked_devices')", "--action", "block")
 ANSWERED = re.compile(r"tried it .* ago on|nothing is archived yet")
 PAGES = (
     ("queue", "/desk/"),
@@ -96,6 +108,7 @@ def test_a_rule_goes_from_the_empty_editor_over_the_past_and_shadow_to_live(
     analyst: Page, platform: Settings, screenshots: Path
 ) -> None:
     analyst.goto(f"{platform.superset_url}/desk/rules/")
+    begun = time.monotonic()
     press(analyst, "n")
     analyst.get_by_label("Name").fill("tried_in_a_browser")
     analyst.get_by_label("When").fill("amunt > 100000")
@@ -111,4 +124,38 @@ def test_a_rule_goes_from_the_empty_editor_over_the_past_and_shadow_to_live(
     for button, state in (("To shadow", "in shadow"), ("To live", "live"), ("Retire", "retired")):
         analyst.get_by_role("button", name=button).click()
         expect(analyst.get_by_role("heading", name="tried_in_a_browser")).to_contain_text(state)
+        if state == "live":
+            sys.stdout.write(f"from the empty editor to live: {time.monotonic() - begun:.0f} s\n")
     analyst.screenshot(path=screenshots / "desk-rule.png", full_page=True)
+
+
+@pytest.fixture
+def block_listed(platform: Settings) -> Iterator[None]:
+    """A live rule that blocks what is bought with a device of a list."""
+    for command in (
+        ("lists", "add", "blocked_devices", "d-other", "--kind", "device"),
+        ("rules", "add", *BLOCK_LISTED),
+        ("rules", "enable", "blocked_device", "--to", "live"),
+    ):
+        fraudctl(*command).check_returncode()
+    yield
+    fraudctl("rules", "retire", "blocked_device").check_returncode()
+    fraudctl("lists", "remove", "blocked_devices", "d1").check_returncode()
+
+
+@pytest.mark.usefixtures("planted", "block_listed")
+def test_the_next_purchase_with_a_device_that_was_blocked_is_blocked(analyst: Page, platform: Settings) -> None:
+    analyst.goto(f"{platform.superset_url}/desk/alerts/planted")
+    begun = time.monotonic()
+    analyst.get_by_role("button", name="Put this device on blocked_devices").click()
+    expect(analyst.get_by_text("This device is on blocked_devices")).to_be_visible()
+    now = iso_milliseconds(datetime.now(UTC))
+    bought = transaction(transaction_id="of-blocked", device_id="d1", customer_id="c-browser", event_time=now)
+    producer = Producer(platform.kafka.client_config())
+    producer.produce(Topic.TRANSACTIONS, as_bytes(bought), b"c-browser")
+    assert producer.flush(60) == 0
+    with connect(platform, platform.postgres.reader, autocommit=True) as reader:
+        asked = "SELECT decision, matched_rules FROM fraud.scored_transactions WHERE transaction_id = 'of-blocked'"
+        found = poll(lambda: reader.execute(asked).fetchone(), SCORED_SECONDS, "the purchase")
+    sys.stdout.write(f"from the click to the blocked purchase: {time.monotonic() - begun:.1f} s\n")
+    assert found == ("block", ["blocked_device"])

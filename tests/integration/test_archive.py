@@ -30,7 +30,7 @@ from fraudstream.policy import versions
 from fraudstream.policy.document import Action, Policy, Rule, State
 from fraudstream.settings import ENV_PREFIX, PROJECT_DIR, Settings
 from fraudstream.storage import migrate, roles
-from model.features.columns import FEATURE_NAMES
+from model.features.columns import SERVED_COLUMNS
 from model.health import breaches
 from model.health.figure import Figure
 from model.health.quality import AGES
@@ -119,8 +119,9 @@ def test_a_batch_is_published_with_the_features_that_it_committed_and_the_same_b
     assert messages[2].value() == messages[3].value()
     record = decode_features(messages[2].value())
     assert (record.batch_id, record.model_version, record.fraud_score) == (0, "m-1", 0.1)
-    assert record.feature_set == feature_set(FEATURE_NAMES)
-    np.testing.assert_array_equal(unpack([record.features], len(FEATURE_NAMES)), np.full((1, len(FEATURE_NAMES)), 1.5))
+    assert record.feature_set == feature_set(SERVED_COLUMNS)
+    width = len(SERVED_COLUMNS)
+    np.testing.assert_array_equal(unpack([record.features], width), np.full((1, width), 1.5))
     assert one(writer, "SELECT count(*) FROM fraud.batch_features") == 0
     assert one(writer, "SELECT bool_and(with_features) FROM fraud.stream_batches") is True
 
@@ -152,7 +153,7 @@ def test_what_was_scored_is_archived_with_its_fields_features_and_labels(
     assert len(rows) == 7
     assert archiving.archive(settings).appended == {Table.TRANSACTIONS: 0, Table.LABELS: 0}
     assert len(archived(settings)) == 7
-    assert {f"{FEATURE_PREFIX}{name}" for name in FEATURE_NAMES} <= set(archived(settings).column_names)
+    assert {f"{FEATURE_PREFIX}{name}" for name in SERVED_COLUMNS} <= set(archived(settings).column_names)
 
 
 def test_labels_count_from_when_they_were_known_and_the_newest_decides(

@@ -22,13 +22,14 @@ from model.serving.registry import ensure_pretrained
 from model.training.entity_history import entity_features_as_of
 from model.training.terminal_history import terminal_features_as_of
 from spark_jobs.scoring_data import ScoringDataCache
-from tests.unit.entity_refresh import CATEGORIES, labels, purchases, random_history
+from tests.unit.entity_refresh import CATEGORIES, labels, purchases, random_history, refreshed, with_items
 from tests.unit.model_events import START
 
 Postgres = psycopg.Connection[Any]
 #: Workers are asked only when a model changes, and none does here.
 NO_SPARK = cast(SparkSession, None)
 HOURLY = EntityRiskSettings(refresh_minutes=60, publication_seconds=60)
+MOST = HOURLY.component_customers
 
 pytestmark = pytest.mark.usefixtures("empty_tables")
 
@@ -81,7 +82,7 @@ def test_the_stream_joins_what_training_computes(shop: Postgres, hours: int) -> 
     asked = transactions.assign(event_time=pd.Timestamp(as_of + timedelta(seconds=61)))
     asked.index = "asked-" + asked.index
     expected = entity_features_as_of(pd.concat([transactions, asked]), known, CATEGORIES, HOURLY)[len(transactions) :]
-    done = refresh(shop, as_of)
+    done = refresh(shop, as_of, MOST)
     risk = ScoringDataCache.load(shop, "EUR", shadow=False).current.risk
     assert (risk.version, risk.transactions, risk.frauds) == (done.version, done.transactions, done.frauds)
     assert sum(map(len, risk.entities.values())) == done.entities
@@ -120,7 +121,7 @@ def test_an_imported_past_counts_as_if_the_stream_had_scored_it(shop: Postgres, 
     asked = transactions.assign(event_time=pd.Timestamp(as_of + timedelta(seconds=61)))
     asked.index = "asked-" + asked.index
     expected = entity_features_as_of(pd.concat([transactions, asked]), known, CATEGORIES, HOURLY)[len(transactions) :]
-    done = refresh(shop, as_of)
+    done = refresh(shop, as_of, MOST)
     risk = ScoringDataCache.load(shop, "EUR", shadow=False).current.risk
     assert done.transactions > 0
     assert risk.features(asked, CATEGORIES).tobytes() == expected.tobytes()
@@ -132,7 +133,7 @@ def test_the_table_says_how_many_and_how_risky(shop: Postgres) -> None:
     bought = [{"customer_id": f"c{number}", "card_token": f"k{number}"} for number in range(8)]
     bought += [{"device_id": "alone", "shipping_latitude": 1.0, "card_token": None, "items": []}]
     store(shop, purchases(*bought), labels(("t0", True, START), ("t1", True, START), ("t1", False, START)))
-    refresh(shop, START + timedelta(hours=1))
+    refresh(shop, START + timedelta(hours=1), MOST)
     rows = shop.execute("SELECT entity_type, entity_id, transactions, frauds, customers, risk FROM fraud.entity_risk")
     base = 1 / 9
     rate = (1 + PRIOR_TRANSACTIONS * base) / (8 + PRIOR_TRANSACTIONS)
@@ -144,12 +145,42 @@ def test_the_table_says_how_many_and_how_risky(shop: Postgres) -> None:
     ]
 
 
+@pytest.mark.parametrize("hours", [30, 45 * 24 + 5])
+def test_components_are_those_of_a_plain_search(shop: Postgres, hours: int) -> None:
+    transactions, known = random_history(hours, 120)
+    store(shop, transactions, known)
+    as_of = START + timedelta(hours=hours)
+    refresh(shop, as_of, MOST)
+    risk = ScoringDataCache.load(shop, "EUR", shadow=False).current.risk
+    expected = refreshed(with_items(transactions), known, CATEGORIES, as_of)
+    np.testing.assert_array_equal(risk.served(transactions, CATEGORIES), expected.served(transactions, CATEGORIES))
+
+
+def test_what_too_many_share_ties_nobody(shop: Postgres) -> None:
+    """Customers 0 to 3 have one address, 0 and 1 a device, 1 and 4 a card."""
+    bought = [{"customer_id": f"c{n}", "device_id": f"d{max(n, 1)}", "card_token": f"k{n % 3}"} for n in range(4)]
+    bought[0] |= {"card_token": "k9"}
+    bought += [{"customer_id": "c4", "device_id": "d4", "card_token": "k1", "shipping_latitude": 1.0}]
+    store(shop, purchases(*({**one, "items": []} for one in bought)), labels(("t4", True, START)))
+    rows = "SELECT entity_type, entity_id, component_customers, component_frauds FROM fraud.entity_risk ORDER BY 1, 2"
+    refresh(shop, START + timedelta(hours=1), 3)
+    assert shop.execute(rows).fetchall() == [
+        ("card_token", "k1", 3, 1),
+        ("device", "d1", 3, 1),
+        ("device", "d4", 3, 1),
+        ("shipping_address", "10000:134100", 3, 1),
+        ("shipping_address", "525200:134100", None, None),
+    ]
+    refresh(shop, START + timedelta(hours=1), 5)
+    assert [row[2:] for row in shop.execute(rows).fetchall()] == [(5, 1)] * 5
+
+
 def test_only_a_new_refresh_is_read_again(shop: Postgres) -> None:
     cache = ScoringDataCache.load(shop, "EUR", shadow=False)
     before = cache.current
     assert before.risk.version == 0
     store(shop, *random_history(1, 20))
-    done = refresh(shop, START + timedelta(days=40))
+    done = refresh(shop, START + timedelta(days=40), MOST)
     after = cache.refresh(shop, NO_SPARK)
     assert after.risk.version == done.version
     assert after.static is before.static

@@ -17,7 +17,7 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from fraudstream.messages.contracts import ScoredTransaction, Topic
 from fraudstream.messages.features import pack
 from fraudstream.settings import Settings
-from model.features.columns import FEATURE_NAMES
+from model.features.columns import SERVED_COLUMNS
 from spark_jobs import sink
 from spark_jobs.bucket import Kind
 from spark_jobs.checkpoint import OffsetRange
@@ -48,7 +48,7 @@ def scored(offset: int, *, is_fraud: bool = False, **fields: Any) -> dict[str, A
 
 
 def features_of(offset: int) -> bytes:
-    return pack(np.full((1, len(FEATURE_NAMES)), offset + 0.5))[0]
+    return pack(np.full((1, len(SERVED_COLUMNS)), offset + 0.5))[0]
 
 
 def repeated(offset: int, **fields: Any) -> dict[str, Any]:

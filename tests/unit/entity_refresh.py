@@ -41,9 +41,28 @@ def refreshed(transactions: pd.DataFrame, labels: pd.DataFrame, categories: pd.S
     counted = groups.agg(
         transactions=("fraud", "size"), frauds=("fraud", "sum"), customers=("customer_id", "nunique")
     ).reset_index()
-    kept = counted[(counted["frauds"] > 0) | (counted["customers"] > 1)]
+    kept = counted[(counted["frauds"] > 0) | (counted["customers"] > 1)].copy()
+    known = dict.fromkeys(seen["customer_id"], 0)
+    for row in seen.itertuples():
+        known[row.customer_id] += verdicts.get(row.Index, False)
+    of_customer = components(frame[frame["entity_type"] != EntityType.CATEGORY])
+    tied = [
+        None if kind == EntityType.CATEGORY else of_customer[groups.get_group((kind, name))["customer_id"].iloc[0]]
+        for kind, name in zip(kept["entity_type"], kept["entity_id"], strict=True)
+    ]
+    kept["component_customers"] = [len(one) if one else None for one in tied]
+    kept["component_frauds"] = [sum(known[customer] for customer in one) if one else None for one in tied]
     frauds = sum(verdicts.get(identifier, False) for identifier in seen.index)
     return EntityRisk.from_frame(kept[list(ENTITY_COLUMNS)], 1, len(seen), frauds)
+
+
+def components(uses: pd.DataFrame) -> dict[str, set[str]]:
+    """The component of each customer, of `uses` with entity_type, entity_id and customer_id; none is cut."""
+    found = {customer: {customer} for customer in uses["customer_id"]}
+    for _, customers in uses.groupby(["entity_type", "entity_id"])["customer_id"]:
+        whole = set().union(*(found[customer] for customer in customers))
+        found |= dict.fromkeys(whole, whole)
+    return found
 
 
 def with_items(transactions: pd.DataFrame) -> pd.DataFrame:

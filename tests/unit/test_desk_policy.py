@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fraudstream.policy.columns import MEANINGS, TRANSACTION_COLUMNS
+from fraudstream.policy.columns import COMPONENT_COLUMNS, MEANINGS, TRANSACTION_COLUMNS
 from fraudstream.policy.document import Action, Kind, Rule, Thresholds
 from fraudstream.settings.settings import CostSettings
 from model.policy.columns import COLUMNS, described
@@ -15,7 +15,7 @@ FREE = CostSettings(review=0, missed_fraud=0, chargeback=0, blocked_honest=0)
 
 
 def test_every_column_is_described() -> None:
-    assert list(MEANINGS) == list(TRANSACTION_COLUMNS)
+    assert list(MEANINGS) == [*TRANSACTION_COLUMNS, *COMPONENT_COLUMNS]
     assert {one.name for one in described()} == set(COLUMNS)
     assert all(one.meaning and one.values for one in described())
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fraudstream.settings import EntityRiskSettings
 from fraudstream.static_data.entities import WINDOW_DAYS, newest_refresh
 from model.features.columns import ENTITY_FEATURES
-from model.features.entity_risk import EntityRisk
+from model.features.entity_risk import ENTITY_COLUMNS, EntityRisk
 from model.training.entity_history import Intervals, entity_features_as_of
 from tests.unit.entity_refresh import CATEGORIES, labels, purchases, random_history, refreshed, utc, with_items
 from tests.unit.model_events import START
@@ -22,14 +22,14 @@ HOURLY = EntityRiskSettings(refresh_minutes=60, publication_seconds=60)
 KNOWN = EntityRisk.from_frame(
     pd.DataFrame(
         [
-            ("device", "shared", 30, 3, 4),
-            ("device", "family", 20, 0, 2),
-            ("card_token", "visa", 5, 1, 1),
-            ("shipping_address", "525200:134100", 80, 0, 9),
-            ("category", "audio", 500, 10, 90),
-            ("category", "books", 480, 2, 90),
+            ("device", "shared", 30, 3, 4, 6, 3),
+            ("device", "family", 20, 0, 2, 2, 0),
+            ("card_token", "visa", 5, 1, 1, 3, 5),
+            ("shipping_address", "525200:134100", 80, 0, 9, None, None),
+            ("category", "audio", 500, 10, 90, None, None),
+            ("category", "books", 480, 2, 90, None, None),
         ],
-        columns=["entity_type", "entity_id", "transactions", "frauds", "customers"],
+        columns=list(ENTITY_COLUMNS),
     ),
     version=7,
     transactions=1_000,
@@ -86,6 +86,19 @@ def test_a_shop_without_labelled_fraud_has_no_risk_but_customers() -> None:
 def test_before_the_first_refresh_all_is_unknown() -> None:
     assert all(np.isnan(value) for value in joined(EntityRisk(), {})[0].values())
     assert EntityRisk().features(purchases({}).iloc[:0], CATEGORIES).shape == (0, len(ENTITY_FEATURES))
+
+
+def test_of_several_components_the_largest_counts_and_what_ties_nobody_does_not() -> None:
+    rows = [
+        {},
+        {"device_id": "family"},
+        {"device_id": "new", "card_token": "new"},
+        {"device_id": None, "card_token": None},  # only an address that many share
+        {"device_id": None, "card_token": None, "shipping_latitude": 1.0},
+    ]
+    found = KNOWN.served(purchases(*rows), CATEGORIES)[:, len(ENTITY_FEATURES) :]
+    np.testing.assert_array_equal(found, [[6, 5], [3, 5], [1, 0], [np.nan, np.nan], [1, 0]])
+    assert np.isnan(EntityRisk().served(purchases({}), CATEGORIES)).all()
 
 
 def test_it_can_be_sent_to_workers() -> None:

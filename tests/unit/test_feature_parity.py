@@ -37,7 +37,7 @@ from model.training.dataset import build
 from model.training.history import HistoryFolder
 from spark_jobs.bucket import Kind, Limits, Message, Outcome
 from spark_jobs.schemas import OUTCOME
-from spark_jobs.scoring import ModelFiles, ScoringData, features_of
+from spark_jobs.scoring import ModelFiles, ScoringData, served_columns_of
 from tests.unit.entity_refresh import refreshed, utc, with_items
 from tests.unit.kept_log import KeptLog
 
@@ -165,7 +165,8 @@ def streamed(shop: Shop, random: Random) -> pd.DataFrame:
         scored = [outcome for outcome in outcomes if outcome.kind == Kind.TRANSACTION]
         if scored:
             table = pa.Table.from_pylist([row._asdict() for row in scored], to_arrow_schema(OUTCOME))
-            parts.append(features_of(table.to_batches()[0], shop.joined_data(refresh_ms)))
+            served = served_columns_of(table.to_batches()[0], shop.joined_data(refresh_ms))
+            parts.append(served[:, : len(FEATURE_NAMES)])
             identifiers += [json.loads(row.value or b"")["transaction_id"] for row in scored]
     return pd.DataFrame(np.concatenate(parts), identifiers, FEATURE_NAMES)
 

@@ -18,6 +18,7 @@ from pyspark.sql.pandas.types import to_arrow_schema
 
 from fraudstream.messages.contracts import Topic
 from fraudstream.messages.validation import TRANSACTIONS
+from fraudstream.policy.columns import COMPONENT_COLUMNS
 from fraudstream.static_data.currencies import CurrencyRates, Rate
 from model.durations import DAY_MS
 from model.features.columns import FEATURE_NAMES
@@ -27,7 +28,7 @@ from model.serving.artifact import read_folder
 from model.serving.registry import PRETRAINED
 from spark_jobs.bucket import Bucket, Kind, Limits, Message
 from spark_jobs.schemas import OUTCOME
-from spark_jobs.scoring import ModelFiles, ScoringData, features_of, score_batch, score_here
+from spark_jobs.scoring import ModelFiles, ScoringData, score_batch, score_here, served_columns_of
 from spark_jobs.sink import content_hash
 
 RECORDING = Path(__file__).parent / "data" / "golden_features.json.gz"
@@ -40,7 +41,10 @@ def outcomes_of(recording: dict[str, Any], files: ModelFiles) -> tuple[pa.Table,
     customers = pd.DataFrame(recording["customers"], columns=list(CUSTOMER_COLUMNS))
     customers["registered_at"] = pd.to_datetime(customers["registered_at"], utc=True)
     static = StaticData.from_frames(customers, pd.DataFrame(recording["products"], columns=list(PRODUCT_COLUMNS)))
-    risk = EntityRisk.from_frame(pd.DataFrame(recording["entities"], columns=list(ENTITY_COLUMNS)), 1, 5_000, 60)
+    entities = pd.DataFrame(recording["entities"], columns=[*ENTITY_COLUMNS[:-2]]).assign(
+        **dict.fromkeys(COMPONENT_COLUMNS)
+    )
+    risk = EntityRisk.from_frame(entities, 1, 5_000, 60)
     messages = [
         Message(topic, 0, offset, at_ms, json.loads(value)["customer_id"].encode(), value.encode())
         for offset, (topic, at_ms, value) in enumerate(recording["messages"])
@@ -55,7 +59,10 @@ def computed(recording: dict[str, Any]) -> tuple[list[str], np.ndarray]:
     """The recording's transaction ids in the order of scoring, and FEATURE_NAMES of each; float64 [n, features]."""
     table, data = outcomes_of(recording, ModelFiles(b"", b""))
     (batch,) = table.to_batches()
-    return [json.loads(value)["transaction_id"] for value in table["value"].to_pylist()], features_of(batch, data)
+    served = served_columns_of(batch, data)
+    return [json.loads(value)["transaction_id"] for value in table["value"].to_pylist()], served[
+        :, : len(FEATURE_NAMES)
+    ]
 
 
 def recorded() -> dict[str, Any]:

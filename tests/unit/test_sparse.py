@@ -14,7 +14,7 @@ from fraudstream.messages.contracts import BrowseEvent, Label, Topic, Transactio
 from fraudstream.messages.refusal import Rejection
 from fraudstream.messages.validation import decode
 from model.features.columns import ENTITY_FEATURES, STATEFUL_COLUMNS, STATEFUL_FEATURES, STATIC_FEATURES
-from model.features.entity_risk import EntityRisk
+from model.features.entity_risk import ENTITY_COLUMNS, EntityRisk
 from model.features.observe import observe_browse, observe_transaction
 from model.features.profile import Profile, decode_profile, encode_profile, read_history
 from model.features.session import SESSION_SPECS
@@ -214,8 +214,12 @@ def joined_features(*rows: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
     given = pd.DataFrame([whole | row for row in rows])
     given["items"] = pd.Series([(whole | row)["items"] for row in rows], dtype=object)
     entities = pd.DataFrame(
-        [["device", "d", 9, 3, 2], ["device", "None", 9, 9, 9], ["shipping_address", "526000:135000", 9, 1, 2]],
-        columns=["entity_type", "entity_id", "transactions", "frauds", "customers"],
+        [
+            ["device", "d", 9, 3, 2, 2, 3],
+            ["device", "None", 9, 9, 9, 9, 9],
+            ["shipping_address", "526000:135000", 9, 1, 2, 2, 3],
+        ],
+        columns=list(ENTITY_COLUMNS),
     )
     risk = EntityRisk.from_frame(entities, 1, 1_000, 10)
     known = np.full((len(given), 12), np.nan)

@@ -18,6 +18,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from fraudstream.storage.expressions import ADDRESS_CELL
 from fraudstream.storage.tables.policy import decision_columns
 from fraudstream.storage.tables.schema import Money, Timestamp, created_at, exchange_rate, metadata, shop, window_width
 
@@ -76,9 +77,14 @@ scored_transactions = Table(
     CheckConstraint(_DECISION, name="decision"),
     Index(None, "batch_id"),
     Index(None, "customer_id", "session_id"),
-    Index("scored_transactions_device_id_idx", "device_id"),
-    Index("scored_transactions_card_token_idx", "card_token", postgresql_where=text("card_token IS NOT NULL")),
-    Index(None, "shipping_latitude", "shipping_longitude"),
+    *(
+        Index(f"scored_transactions_{name}_idx", first, "event_time", postgresql_where=where)
+        for name, first, where in (
+            ("device", "device_id", text("device_id IS NOT NULL")),
+            ("card", "card_token", text("card_token IS NOT NULL")),
+            ("address", text(ADDRESS_CELL), None),
+        )
+    ),
     Index(None, "event_time"),
     Index("scored_transactions_terminal_idx", "event_time", postgresql_where=text("terminal_id IS NOT NULL")),
     Index("scored_transactions_ingest_time_idx", "ingest_time", postgresql_using="brin"),

@@ -58,6 +58,13 @@ entity_risk = Table(
     Column("frauds", Integer, nullable=False),
     Column("customers", Integer, nullable=False, comment="distinct ones"),
     Column("risk", Double, nullable=False, comment="smoothed share of fraud, 0 to 1, from delayed labels"),
+    Column(
+        "component_customers",
+        Integer,
+        comment="customers whom shared devices, cards and addresses tie to this one's, them included; "
+        "null: it ties none",
+    ),
+    Column("component_frauds", Integer, comment="transactions of these customers that are labelled as fraud"),
     comment="Entities with a labelled fraud or with several customers, over 30 days as of the last refresh",
 )
 
