@@ -49,6 +49,9 @@ WRITER: dict[str, WriterRights] = {
     "fraud_counts": WriterRights(
         update=("amount", "flagged", "flagged_amount", "flagged_unpriced", "transactions", "unpriced"), delete=True
     ),
+    "segment_counts": WriterRights(
+        update=("amount", "flagged", "flagged_amount", "flagged_unpriced", "transactions", "unpriced"), delete=True
+    ),
     "fraud_locations": WriterRights(update=("flagged", "flagged_amount"), delete=True),
     "dead_letters": WriterRights(
         update=("replay_claimed_at", "replay_from", "replayed_at", "replayed_offset", "topic"), delete=True
@@ -124,8 +127,8 @@ CHARTS: dict[str, tuple[str, ...]] = {
     ),
     "fraud_alerts": (
         *("amount", "created_at", "customer_id", "decided_at", "decision", "event_time", "exchange_rate"),
-        *("fraud_score", "reasons", "review_probability", "shipping_city", "shipping_country", "shop", "status"),
-        "transaction_id",
+        *("fraud_score", "payment_method", "reasons", "review_probability", "shipping_city", "shipping_country"),
+        *("shop", "status", "transaction_id"),
     ),
     "fraud_counts": (
         *("amount", "flagged", "flagged_amount", "flagged_unpriced", "shop", "transactions", "unpriced"),
@@ -149,6 +152,10 @@ CHARTS: dict[str, tuple[str, ...]] = {
         *("amount", "counted_in_sales", "decision", "event_time", "exchange_rate", "is_fraud", "items"),
         *("matched_rules", "payment_method", "review_probability", "shipping_city", "shipping_country"),
         *("shipping_latitude", "shipping_longitude", "shop", "transaction_id"),
+    ),
+    "segment_counts": (
+        *("amount", "decision", "flagged", "flagged_amount", "flagged_unpriced", "payment_method", "shipping_country"),
+        *("shop", "transactions", "unpriced", "window_start"),
     ),
     "stream_batches": ("committed_at",),
 }
