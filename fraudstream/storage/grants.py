@@ -120,7 +120,7 @@ WRITER: dict[str, WriterRights] = {
 #: Functions of the schema that work with the owner's rights: the writer may call them, and nobody else.
 WRITERS_FUNCTIONS = ("erase_customer",)
 
-#: Columns that the datasets under superset/assets read, of which nothing else reaches Superset.
+#: Columns that the datasets under superset/assets and superset/changes.py read. Nothing else reaches Superset's charts.
 CHARTS: dict[str, tuple[str, ...]] = {
     "analyst_verdicts": (
         *("decided_at", "decided_by", "reason_code", "revision", "transaction_id", "undone_at", "verdict"),
@@ -143,7 +143,8 @@ CHARTS: dict[str, tuple[str, ...]] = {
     ),
     "model_breaches": ("asked_at", "breach_id", "ended_at", "runs", "since", "told"),
     "model_health": ("breached", "figure", "high", "measured_at", "subject", "value"),
-    "model_versions": ("metrics", "promoted_at", "status", "trained_at", "version"),
+    "model_versions": ("metrics", "promoted_at", "registered_at", "status", "trained_at", "version"),
+    "policy_versions": ("approved_at", "policy_version", "rolled_back_to"),
     "platform_readings": ("at", "place", "reading", "value"),
     "product_sales": ("product_id", "revenue", "shop", "units", "window_start"),
     "products": ("category", "name", "product_id"),
