@@ -97,10 +97,10 @@ def fraud_counts(filters: Filters) -> str:
     return f"""(
         WITH whole AS (
           SELECT since, until,
-            CASE WHEN long THEN date_bin('1 hour', since + interval '1 hour' - interval '1 microsecond', {_ORIGIN})
+            CASE WHEN is_long THEN date_bin('1 hour', since + interval '1 hour' - interval '1 microsecond', {_ORIGIN})
               ELSE until END AS whole_since,
-            CASE WHEN long THEN date_bin('1 hour', until, {_ORIGIN}) ELSE until END AS whole_until
-          FROM (SELECT since, until, until - since > interval '10 hours' AS long FROM span) AS asked
+            CASE WHEN is_long THEN date_bin('1 hour', until, {_ORIGIN}) ELSE until END AS whole_until
+          FROM (SELECT since, until, until - since > interval '10 hours' AS is_long FROM span) AS asked
         )
         SELECT window_start, shop, transactions, flagged, amount, flagged_amount, unpriced, flagged_unpriced
         FROM whole, fraud.segment_counts
