@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from airflow.sdk.exceptions import AirflowSkipException
-from fraudstream_airflow.lineage import StreamLineageOperator, events
+from fraudstream_airflow.lineage import StreamLineageOperator
+from fraudstream_airflow.lineage_events import events
 from openlineage.client import OpenLineageClient
 
 from fraudstream.ledger.lineage import Hour, Read, Written
