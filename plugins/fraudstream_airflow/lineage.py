@@ -27,6 +27,7 @@ class StreamLineageOperator(BaseOperator):
             raise AirflowSkipException("OpenLineage is off: FRAUDSTREAM_AIRFLOW__LINEAGE turns it on")
         # Here, since the Dag's file is parsed again and again, and lineage is off by default.
         from airflow.providers.openlineage.plugins.adapter import OpenLineageAdapter
+
         from fraudstream_airflow.lineage_events import events
 
         settings, sent = load_settings(), 0
