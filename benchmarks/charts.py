@@ -3,7 +3,8 @@
 ./fraudctl bench charts --transactions 1000000
 
 The transactions are of 30 days, one like the other, in two shops, 20 countries and 4 ways to pay; 2 % were flagged, and
-a third of these decided. A million take 1.3 GB. Of each query the median of three runs is told, slowest first.
+a third of these decided. Rollups are thinned as retention does. A million take 1.3 GB. Told is the median of
+three runs of each query, slowest first.
 """
 
 import math
@@ -14,35 +15,42 @@ from typing import Annotated
 
 import typer
 from psycopg.errors import QueryCanceled
-from psycopg.sql import SQL, Literal
 
+from benchmarks.measuring import made_transactions
+from benchmarks.measuring.made_transactions import one_of
+from fraudstream.retention import thinning
+from fraudstream.settings.retention import RetentionSettings
 from fraudstream.storage.connect import Postgres, connect
 from testbed.dashboards import CHARTS, DASHBOARDS, NOTHING_ASKED, Asked, charts_of, query_of, statement
 from testbed.isolation import isolated_servers
 
 DAYS = 30
-#: Rows of one INSERT.
-CHUNK = 500_000
 RUNS = 3
 #: The promise, seconds.
 PROMISED = 1.0
-FILL = """
-INSERT INTO fraud.scored_transactions (transaction_id, session_id, customer_id, event_time, amount, currency,
-    exchange_rate, items, payment_method, card_token, promo_amount, shipping_fee, shipping_city, shipping_country,
-    shipping_latitude, shipping_longitude, ip_country, device_id, shop, fraud_score, is_fraud, threshold, reasons,
-    decision, model_version, scored_at, late, ingest_time, kafka_partition, kafka_offset, batch_id, counted_in_sales,
-    content_hash, committed_at)
-SELECT 'tx-' || md5(n::text), 's-' || md5('s' || n), 'c-' || n % 20000, at, 42.5, 'EUR', 1,
-    jsonb_build_array(
-        jsonb_build_object('product_id', 'p-' || n * 7 % 500, 'quantity', 1, 'unit_price', 20.5),
-        jsonb_build_object('product_id', 'p-' || n * 11 % 500, 'quantity', 2, 'unit_price', 10)),
-    (ARRAY['card', 'paypal', 'invoice', 'apple_pay'])[n % 4 + 1], 'tok-' || n % 30000, 0, 2, 'City ' || n % 400,
-    chr(65 + n % 20) || 'X', n % 60, n % 170, 'FR', 'd-' || n % 40000, (ARRAY['main', 'outlet'])[(n % 5 = 0)::int + 1],
-    0.01, n % 50 = 0, 0.5, '[]', CASE WHEN n % 200 = 0 THEN 'block' WHEN n % 50 = 0 THEN 'review' ELSE 'allow' END,
-    'm-1', at, false, at, n % 2, n, n / 100, n % 50 <> 0, n, at
-FROM (SELECT n, now() - {days} * interval '1 day' * (1 - n::float8 / {rows}) AS at
-      FROM generate_series({first}, {last}) AS n) AS made
-"""
+#: Country, payment method and shop don't hang together, as no shop's do: segments are as many as they can be.
+COLUMNS = {
+    "transaction_id": "'tx-' || md5(n::text)",
+    "session_id": "'s-' || md5('s' || n)",
+    "customer_id": "'c-' || n % 20000",
+    "amount": "42.5",
+    "items": """jsonb_build_array(
+        jsonb_build_object('product_id', 'p-' || n::bigint * 7 % 500, 'quantity', 1, 'unit_price', 20.5),
+        jsonb_build_object('product_id', 'p-' || n::bigint * 11 % 500, 'quantity', 2, 'unit_price', 10))""",
+    "payment_method": f"(ARRAY['card', 'paypal', 'invoice', 'apple_pay'])[{one_of(4, 1)} + 1]",
+    "card_token": "'tok-' || n % 30000",
+    "shipping_city": "'City ' || n % 400",
+    "shipping_country": f"chr(65 + {one_of(20, 2)}) || 'X'",
+    "shipping_latitude": "n % 60",
+    "shipping_longitude": "n % 170",
+    "device_id": "'d-' || n % 40000",
+    "shop": f"(ARRAY['main', 'outlet'])[({one_of(5, 3)} = 0)::int + 1]",
+    "fraud_score": "0.01",
+    "reasons": "'[]'",
+    "decision": "CASE WHEN n % 200 = 0 THEN 'block' WHEN n % 50 = 0 THEN 'review' ELSE 'allow' END",
+    "counted_in_sales": "n % 50 <> 0",
+    "content_hash": "n",
+}
 #: As the stream adds them up.
 ROLLUPS = (
     """
@@ -53,6 +61,13 @@ INSERT INTO fraud.fraud_counts (window_start, shop, transactions, flagged, amoun
 SELECT date_bin('10 seconds', event_time, timestamptz '2000-01-01 00:00+00'), shop, count(*),
     count(*) FILTER (WHERE is_fraud), sum(amount), coalesce(sum(amount) FILTER (WHERE is_fraud), 0)
 FROM fraud.scored_transactions GROUP BY 1, 2""",
+    """
+INSERT INTO fraud.segment_counts (window_start, shop, shipping_country, payment_method, decision, transactions, flagged,
+    amount, flagged_amount)
+SELECT date_bin('15 minutes', event_time, timestamptz '2000-01-01 00:00+00'), shop, shipping_country, payment_method,
+    decision, count(*), count(*) FILTER (WHERE is_fraud), sum(amount),
+    coalesce(sum(amount) FILTER (WHERE is_fraud), 0)
+FROM fraud.scored_transactions GROUP BY 1, 2, 3, 4, 5""",
     """
 INSERT INTO fraud.fraud_locations
     (window_start, shipping_country, shipping_city, shop, latitude, longitude, flagged, flagged_amount)
@@ -68,9 +83,9 @@ FROM fraud.scored_transactions,
 WHERE counted_in_sales GROUP BY 1, 2, 3""",
     """
 INSERT INTO fraud.fraud_alerts (transaction_id, customer_id, event_time, amount, currency, exchange_rate, shipping_city,
-    shipping_country, shop, fraud_score, reasons, model_version, decision, created_at)
+    shipping_country, shop, payment_method, fraud_score, reasons, model_version, decision, created_at)
 SELECT transaction_id, customer_id, event_time, amount, currency, exchange_rate, shipping_city, shipping_country, shop,
-    fraud_score, '[{"text": "card new to this customer"}]', model_version, decision, event_time
+    payment_method, fraud_score, '[{"text": "card new to this customer"}]', model_version, decision, event_time
 FROM fraud.scored_transactions WHERE is_fraud""",
     """
 INSERT INTO fraud.analyst_verdicts (transaction_id, revision, verdict, reason_code, decided_by, decided_at)
@@ -84,6 +99,7 @@ FILTERED = {
     "country": (("country", "AX"),),
     "country and payment method": (("country", "AX"), ("payment_method", "card")),
     "payment method": (("payment_method", "card"),),
+    "decision": (("decision", "block"),),
 }
 PERIODS = {"newest": 0, "a day": 1, "7 days": 7, "30 days": 30}
 
@@ -104,11 +120,11 @@ def main(transactions: Annotated[int, typer.Option(help="scored transactions")] 
 
 def fill(owner: Postgres, transactions: int) -> None:
     """Transactions until now, their rollups, alerts and verdicts."""
-    for first in range(0, transactions, CHUNK):
-        values = {"rows": transactions, "first": first, "last": min(first + CHUNK, transactions) - 1, "days": DAYS}
-        owner.execute(SQL(FILL).format(**{name: Literal(value) for name, value in values.items()}))
+    made_transactions.insert(owner, transactions, DAYS, COLUMNS)
     for each in ROLLUPS:
         owner.execute(each.encode())
+    for thinned in thinning.thin(owner, RetentionSettings()):
+        print(f"{thinned.table}: {thinned.rows} merged", flush=True)
     owner.execute("VACUUM ANALYZE")
 
 

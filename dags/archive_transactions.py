@@ -5,6 +5,9 @@ tables by day (`FRAUDSTREAM_ARCHIVE__URL`, or `var/archive/`), compares each mic
 few large files of many small ones, and deletes replaced ones after a week. Rows and offsets are one commit, so that a
 run that is killed leaves nothing half done, and the next one goes on. docs/archive.md says how to read it.
 
+Beside it, the task `lineage` sends what the stream read and wrote in the hour as OpenLineage events, when
+`FRAUDSTREAM_AIRFLOW__LINEAGE` says where to; else it is skipped.
+
 **Start**: by itself at 7 minutes past each hour, or *Trigger*, for instance before an analysis.
 
 **Look at** the task's log: rows appended, batches compared, and each difference in a line. `./fraudctl status` and
@@ -22,6 +25,7 @@ By night: nothing. The topic keeps what isn't archived for days, and the next ru
 - *doesn't name the features of the set*: the schema was emptied after another release had sent them; put that row of
   `fraud.feature_sets` back.
 - *Kafka has no topic*: `./fraudctl up` creates it, or your Kafka's administrator does (docs/kafka.md).
+- `lineage` fails when the lineage server doesn't answer, or its file can't be written: the next run sends those hours.
 """
 
 from datetime import timedelta
@@ -29,6 +33,7 @@ from datetime import timedelta
 from airflow.sdk import DAG
 from fraudstream_airflow.assets import TRANSACTION_ARCHIVE
 from fraudstream_airflow.deadlines import within
+from fraudstream_airflow.lineage import StreamLineageOperator
 from fraudstream_airflow.operators import SparkModuleOperator
 
 with DAG(
@@ -50,3 +55,4 @@ with DAG(
         niceness=10,
         outlets=[TRANSACTION_ARCHIVE],
     )
+    StreamLineageOperator(task_id="lineage", execution_timeout=timedelta(minutes=5))

@@ -1,6 +1,15 @@
 """The sink's SQL. Every statement of `APPLY` runs once a micro-batch, in this order, with the parameter `batch_id`."""
 
-from fraudstream.storage.expressions import ALERTED, FLAGGED, ID_HASH, PLACED, SHOP_AMOUNT, SHOP_PRICE, VERDICT
+from fraudstream.storage.expressions import (
+    ALERTED,
+    DECISION,
+    FLAGGED,
+    ID_HASH,
+    PLACED,
+    SHOP_AMOUNT,
+    SHOP_PRICE,
+    VERDICT,
+)
 from spark_jobs import rule_sink
 
 #: The transaction's own columns, copied as they are.
@@ -244,19 +253,31 @@ GROUP BY 1, 2, 3
 {_ADD_TO_SALES}
 """  # noqa: S608 (constants)
 
+_COUNTED = f"""count(*), count(*) FILTER (WHERE {FLAGGED}),
+    coalesce(sum({SHOP_AMOUNT}), 0), coalesce(sum({SHOP_AMOUNT}) FILTER (WHERE {FLAGGED}), 0),
+    count(*) FILTER (WHERE exchange_rate IS NULL), count(*) FILTER (WHERE exchange_rate IS NULL AND {FLAGGED})"""
+_ADD_TO_COUNTS = """DO UPDATE
+SET transactions = c.transactions + excluded.transactions, flagged = c.flagged + excluded.flagged,
+    amount = c.amount + excluded.amount, flagged_amount = c.flagged_amount + excluded.flagged_amount,
+    unpriced = c.unpriced + excluded.unpriced, flagged_unpriced = c.flagged_unpriced + excluded.flagged_unpriced"""
+
 _FRAUD_COUNTS = f"""
 INSERT INTO fraud.fraud_counts AS c
     (window_start, shop, transactions, flagged, amount, flagged_amount, unpriced, flagged_unpriced)
-SELECT date_bin('10 seconds', event_time, timestamptz '2000-01-01 00:00:00+00'), shop, count(*),
-    count(*) FILTER (WHERE {FLAGGED}),
-    coalesce(sum({SHOP_AMOUNT}), 0), coalesce(sum({SHOP_AMOUNT}) FILTER (WHERE {FLAGGED}), 0),
-    count(*) FILTER (WHERE exchange_rate IS NULL), count(*) FILTER (WHERE exchange_rate IS NULL AND {FLAGGED})
+SELECT date_bin('10 seconds', event_time, timestamptz '2000-01-01 00:00:00+00'), shop, {_COUNTED}
 FROM fraud.scored_transactions WHERE batch_id = %(batch_id)s
 GROUP BY 1, 2
-ON CONFLICT (window_start, shop) DO UPDATE
-SET transactions = c.transactions + excluded.transactions, flagged = c.flagged + excluded.flagged,
-    amount = c.amount + excluded.amount, flagged_amount = c.flagged_amount + excluded.flagged_amount,
-    unpriced = c.unpriced + excluded.unpriced, flagged_unpriced = c.flagged_unpriced + excluded.flagged_unpriced
+ON CONFLICT (window_start, shop) {_ADD_TO_COUNTS}
+"""  # noqa: S608 (constants)
+
+_SEGMENT_COUNTS = f"""
+INSERT INTO fraud.segment_counts AS c (window_start, shop, shipping_country, payment_method, decision,
+    transactions, flagged, amount, flagged_amount, unpriced, flagged_unpriced)
+SELECT date_bin('15 minutes', event_time, timestamptz '2000-01-01 00:00:00+00'), shop, coalesce(shipping_country, ''),
+    coalesce(payment_method, ''), {DECISION}, {_COUNTED}
+FROM fraud.scored_transactions WHERE batch_id = %(batch_id)s
+GROUP BY 1, 2, 3, 4, 5
+ON CONFLICT (window_start, shop, shipping_country, payment_method, decision) {_ADD_TO_COUNTS}
 """  # noqa: S608 (constants)
 
 _FRAUD_LOCATIONS = f"""
@@ -271,8 +292,8 @@ SET flagged = l.flagged + excluded.flagged, flagged_amount = l.flagged_amount + 
 """  # noqa: S608 (constants)
 
 _ALERT_COLUMNS = """transaction_id, customer_id, event_time, amount, currency, exchange_rate, shipping_city,
-    shipping_country, shop, fraud_score, reasons, model_version, policy_version, decision, matched_rules,
-    review_probability"""
+    shipping_country, shop, payment_method, fraud_score, reasons, model_version, policy_version, decision,
+    matched_rules, review_probability"""
 _ALERTS = f"""
 INSERT INTO fraud.fraud_alerts ({_ALERT_COLUMNS})
 SELECT {_ALERT_COLUMNS}
@@ -305,6 +326,7 @@ APPLY = (
     _MOVE_SALES,
     _ADD_SALES,
     _FRAUD_COUNTS,
+    _SEGMENT_COUNTS,
     _FRAUD_LOCATIONS,
     _ALERTS,
     _DECIDE_ALERTS,

@@ -11,6 +11,7 @@ from pathlib import Path
 from uuid import UUID
 
 import bundle
+import changes
 from desk import pages as desk_pages
 from flask import Flask
 from flask_migrate import upgrade
@@ -73,7 +74,7 @@ def _platform(runtime: Runtime) -> str:
 
 def _dashboards(runtime: Runtime) -> str:
     """Fingerprint of the assets, and of who sees them."""
-    return _hash(ANALYST_ROLE, repr(bundle.read(runtime.charts_uri, runtime.shop_currency)))
+    return _hash(ANALYST_ROLE, repr(bundle.read(runtime.charts_uri, runtime.shop_currency, changes_layer=0)))
 
 
 def _hash(*parts: str) -> str:
@@ -114,7 +115,8 @@ def _ensure_role(name: str, permissions: set[tuple[str, str]]) -> None:
 
 def _import_assets(runtime: Runtime) -> None:
     with override_user(security_manager.find_user(runtime.admin_username)):
-        ImportAssetsCommand(bundle.read(runtime.charts_uri, runtime.shop_currency)).run()
+        assets = bundle.read(runtime.charts_uri, runtime.shop_currency, changes.layer().id)
+        ImportAssetsCommand(assets).run()
     roles = [VIEWER_ROLE, ANALYST_ROLE, *(["Public"] if runtime.anonymous else [])]
     for dashboard in db.session.query(Dashboard).filter(Dashboard.slug.in_(bundle.dashboard_slugs())):
         dashboard.roles = [security_manager.find_role(role) for role in roles]

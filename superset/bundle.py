@@ -9,16 +9,23 @@ import yaml
 ASSETS = Path(__file__).parent / "assets"
 CHARTS_URI = "${CHARTS_URI}"  # stands in the database's asset for the charts' connection
 CURRENCY = "${SHOP_CURRENCY}"  # stands in the charts' labels
+CHANGES_LAYER = "${CHANGES_LAYER}"  # stands in the charts that mark changes
 
 
-def read(charts_uri: str, shop_currency: str) -> dict[str, str]:
+def read(charts_uri: str, shop_currency: str, changes_layer: int) -> dict[str, str]:
     """Texts of the assets by relative path.
 
-    Connection, shop currency, query contexts and the dashboards' style are filled in.
+    Connection, shop currency, the number of the layer of changes, query contexts and the dashboards' style are filled
+    in.
     """
     return {
         path.relative_to(ASSETS).as_posix(): yaml.safe_dump(
-            _complete(yaml.safe_load(path.read_text().replace(CURRENCY, shop_currency)), charts_uri)
+            _complete(
+                yaml.safe_load(
+                    path.read_text().replace(CURRENCY, shop_currency).replace(CHANGES_LAYER, str(changes_layer))
+                ),
+                charts_uri,
+            )
         )
         for path in sorted(ASSETS.rglob("*.yaml"))
     }

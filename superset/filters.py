@@ -1,14 +1,15 @@
 """What a dashboard's filters do inside the datasets' SQL: functions for its Jinja templates, each of which answers SQL.
 
 Superset puts a filter's condition around a dataset, and only where the dataset has the column. The datasets here have
-summed, ranked and cut to the newest before that, so the filters work inside of them, too. Rollups know the shop, and
-those of places the country. What else is filtered is counted from the scored transactions.
+summed, ranked and cut to the newest before that, so the filters work inside of them, too. Rollups know the shop, those
+of places the country, and `segment_counts` all that can be filtered, by quarters of an hour. What else is filtered is
+counted from the scored transactions.
 
 A template hands over its variable `filter`: the filters of the query itself, which viewer_security.py has read. What
 Superset's own `filter_values` finds is in the request's `form_data`, which nobody has.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 Filters = Iterable[dict[str, Any]]
@@ -23,6 +24,8 @@ COLUMNS = {
     "payment_method": "payment_method",
     "decision": _DECISION,
 }
+#: The same of `segment_counts`.
+_SEGMENT_COLUMNS = COLUMNS | {"decision": "decision"}
 #: Columns of a dataset that cross-filters filter besides, around it.
 CROSS_FILTERED = ("category", "product")
 NAMES = frozenset({*COLUMNS, *CROSS_FILTERED})
@@ -67,53 +70,75 @@ def window(column: str) -> str:
 
 def where(filters: Filters, *names: str) -> str:
     """`AND` and a condition for each of the filters `names` that is set; nothing for others."""
-    found = ((COLUMNS[name], values_of(filters, name)) for name in names)
+    return _where(filters, {name: COLUMNS[name] for name in names})
+
+
+def _where(filters: Filters, columns: Mapping[str, str]) -> str:
+    found = ((column, values_of(filters, name)) for name, column in columns.items())
     return "".join(f" AND {column} IN ({_list(values)})" for column, values in found if values)
 
 
 def of_alerts(filters: Filters) -> str:
-    """`AND` and the conditions on rows of `fraud.fraud_alerts`, which don't say how was paid: the transaction does."""
-    paid = where(filters, "payment_method")
-    transaction = (
-        "SELECT FROM fraud.scored_transactions AS paid WHERE paid.transaction_id = fraud_alerts.transaction_id"
-    )
+    """`AND` and the conditions on rows of `fraud.fraud_alerts`."""
     decisions = values_of(filters, "decision")
-    return (
-        where(filters, "shop", "country")
-        + (f" AND COALESCE(decision, 'review') IN ({_list(decisions)})" if decisions else "")
-        + (f" AND EXISTS ({transaction}{paid})" if paid else "")
+    return where(filters, "shop", "country", "payment_method") + (
+        f" AND COALESCE(decision, 'review') IN ({_list(decisions)})" if decisions else ""
     )
 
 
 def fraud_counts(filters: Filters) -> str:
-    """`fraud.fraud_counts`, or a table like it of those transactions since `span` that the filters let through."""
+    """`fraud.fraud_counts`, or a table like it of those transactions since `span` that the filters let through.
+
+    Over more than 10 hours an axis of 120 windows has none below a quarter of an hour, so that whole hours are those of
+    `fraud.segment_counts`; what is before and after them is counted from the transactions.
+    """
     if not where(filters, "country", "payment_method", "decision"):
         return "fraud.fraud_counts"
     return f"""(
+        WITH whole AS (
+          SELECT since, until,
+            CASE WHEN is_long THEN date_bin('1 hour', since + interval '1 hour' - interval '1 microsecond', {_ORIGIN})
+              ELSE until END AS whole_since,
+            CASE WHEN is_long THEN date_bin('1 hour', until, {_ORIGIN}) ELSE until END AS whole_until
+          FROM (SELECT since, until, until - since > interval '10 hours' AS is_long FROM span) AS asked
+        )
+        SELECT window_start, shop, transactions, flagged, amount, flagged_amount, unpriced, flagged_unpriced
+        FROM whole, fraud.segment_counts
+        WHERE window_start >= whole_since AND window_start < whole_until{_where(filters, _SEGMENT_COLUMNS)}
+        UNION ALL {_counted(filters, "event_time >= since AND event_time < whole_since")}
+        UNION ALL {_counted(filters, "event_time >= whole_until AND event_time < until")}
+      ) AS fraud_counts"""  # noqa: S608 (values are quoted by _literal)
+
+
+def _counted(filters: Filters, time: str) -> str:
+    """The transactions of a part of `whole`, counted as `fraud.fraud_counts` has them."""
+    return f"""
         SELECT date_bin('10 seconds', event_time, {_ORIGIN}) AS window_start, shop, count(*) AS transactions,
           count(*) FILTER (WHERE {_FLAGGED}) AS flagged,
           COALESCE(sum({_AMOUNT}), 0) AS amount,
           COALESCE(sum({_AMOUNT}) FILTER (WHERE {_FLAGGED}), 0) AS flagged_amount,
           count(*) FILTER (WHERE exchange_rate IS NULL) AS unpriced,
           count(*) FILTER (WHERE exchange_rate IS NULL AND {_FLAGGED}) AS flagged_unpriced
-        FROM fraud.scored_transactions, span
-        WHERE event_time >= since AND event_time < until{where(filters, *COLUMNS)}
-        GROUP BY 1, 2
-      ) AS fraud_counts"""  # noqa: S608 (values are quoted by _literal)
+        FROM whole, fraud.scored_transactions
+        WHERE {time}{where(filters, *COLUMNS)}
+        GROUP BY 1, 2"""  # noqa: S608 (values are quoted by _literal)
 
 
 def fraud_locations(filters: Filters) -> str:
-    """`fraud.fraud_locations`, or a table like it of those transactions since `span` that the filters let through."""
+    """`fraud.fraud_locations`, or a table like it of those transactions since `span` that the filters let through.
+
+    An index of the flagged transactions has all that this reads.
+    """
     if not where(filters, "payment_method", "decision"):
         return "fraud.fraud_locations"
     placed = "num_nulls(shipping_country, shipping_city, shipping_latitude, shipping_longitude) = 0"
     return f"""(
-        SELECT date_bin('60 seconds', event_time, {_ORIGIN}) AS window_start, shipping_country, shipping_city, shop,
+        SELECT min(event_time) AS window_start, shipping_country, shipping_city, shop,
           avg(shipping_latitude) AS latitude, avg(shipping_longitude) AS longitude, count(*) AS flagged,
           COALESCE(sum({_AMOUNT}), 0) AS flagged_amount
         FROM fraud.scored_transactions, span
         WHERE event_time >= since AND event_time < until AND {_FLAGGED} AND {placed}{where(filters, *COLUMNS)}
-        GROUP BY 1, 2, 3, 4
+        GROUP BY 2, 3, 4
       ) AS fraud_locations"""  # noqa: S608 (values are quoted by _literal)
 
 

@@ -26,6 +26,7 @@ def build(params: Params) -> str:
                     "extras": {"having": "", "where": ""},
                     "time_range": params["time_range"],
                     "row_limit": params.get("row_limit", 1),
+                    "annotation_layers": params.get("annotation_layers", []),
                     **query,
                 }
             ],

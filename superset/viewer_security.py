@@ -31,7 +31,7 @@ COMPARED = {
 #: What one filter may hold.
 VALUES, CHARACTERS = 100, 200
 #: Fields that no chart here sets.
-UNUSED = ("annotation_layers", "apply_fetch_values_predicate", "time_offsets", "time_shift", "granularity")
+UNUSED = ("apply_fetch_values_predicate", "time_offsets", "time_shift", "granularity")
 
 
 class ViewerSecurityManager(SupersetSecurityManager):  # type: ignore[misc]  # Superset is untyped here
@@ -101,11 +101,17 @@ def matches(query: Any, saved: dict[str, Any]) -> bool:
     return (
         all(_frozen(getattr(query, field)) <= _allowed(saved, sources) for field, sources in COMPARED.items())
         and not any(getattr(query, field) for field in UNUSED)
+        and _layers(query.annotation_layers) <= _layers(saved.get("annotation_layers"))
         and not any((query.extras or {}).values())
         and (query.series_limit_metric is None or _frozen([query.series_limit_metric]) <= _allowed(saved, ("metrics",)))
         and all(_drops_nulls(condition, saved) or is_filter(condition) for condition in query.filter)
         and all(_is_step(step, saved) for step in query.post_processing)
     )
+
+
+def _layers(layers: Any) -> set[str]:
+    """What annotation layers are of: another's rows, or of a chart, are no viewer's."""
+    return _frozen({"of": layer.get("sourceType"), "value": layer.get("value")} for layer in layers or ())
 
 
 def _is_step(step: dict[str, Any] | None, saved: dict[str, Any]) -> bool:

@@ -29,7 +29,10 @@ def logo(name: str) -> Response:
 
 def register(app: Flask) -> None:
     """Superset calls it once with the application (FLASK_APP_MUTATOR)."""
+    from changes import Copier  # needs the application's models
+
     app.before_request(_accept_label_colors)
+    app.before_request(Copier().before_request)
     desk_pages.register(app)
 
 

@@ -20,7 +20,7 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 #: What the charts read.
 TABLES = (
     *("fraud_alerts", "scored_transactions", "products", "product_sales", "fraud_counts", "fraud_locations"),
-    *("stream_batches", "platform_readings", "incidents"),
+    *("segment_counts", "stream_batches", "platform_readings", "incidents"),
     *("analyst_verdicts", "rule_counts", "model_health", "model_breaches", "model_versions"),
 )
 CATEGORIES, PRODUCTS = 30, 40

@@ -7,36 +7,33 @@ In the Spark environment, which has what checks a rule. Fills the empty schema o
 
 import argparse
 
-from benchmarks.measuring import made_policy
+from benchmarks.measuring import made_policy, made_transactions
 from fraudstream.settings import load_settings
 from fraudstream.storage.connect import connect
 
 DAYS = 90
 LIST_ENTRIES = 100_000
 
+_CUSTOMER = "((n::bigint * 7919 + n / 20000 * 13) % 20000)::int"
 #: Of 20,000 customers with two devices and two cards each. One in 203 purchases goes to the same pick-up point, one in
 #: 1,009 comes from one of 50 shared devices: what relations have most rows of. One in 50 is flagged.
-_TRANSACTIONS = """
-INSERT INTO fraud.scored_transactions (transaction_id, session_id, customer_id, event_time, amount, currency,
-    exchange_rate, items, payment_method, card_token, promo_amount, shipping_fee, shipping_city, shipping_country,
-    shipping_latitude, shipping_longitude, ip_country, device_id, fraud_score, is_fraud, threshold, reasons,
-    model_version, scored_at, late, ingest_time, kafka_partition, kafka_offset, batch_id, counted_in_sales,
-    matched_rules)
-SELECT 'tx-' || n, 's-' || n, 'c-' || c, at, (n %% 400) + 0.5, 'EUR', 1,
-    '[{"product_id": "p-1", "quantity": 1, "unit_price": 40.5}]', 'card', 'k-' || c || '-' || n %% 2, 0, 2, 'Lyon',
-    'FR', CASE n %% 203 WHEN 0 THEN 45.76 ELSE 44 + c / 5000.0 END, CASE n %% 203 WHEN 0 THEN 4.83 ELSE 4.5 END, 'FR',
-    CASE n %% 1009 WHEN 0 THEN 'd-shared-' || n / 1009 %% 50 ELSE 'd-' || c || '-' || n %% 2 END,
-    CASE n %% 50 WHEN 0 THEN 0.6 + n %% 4000 / 10000.0 ELSE n %% 500 / 1000.0 END, n %% 50 = 0, 0.5,
-    CASE n %% 50 WHEN 0 THEN jsonb_build_array(jsonb_build_object('text', 'card new to this customer; usual: no'))
-        ELSE '[]' END,
-    'm-1', at, false, at, n %% 2, n, n / 100, true,
-    CASE n %% 50 WHEN 0 THEN ARRAY['rule_' || n / 50 %% 50] ELSE '{}' END
-FROM (
-    SELECT n, ((n::bigint * 7919 + n / 20000 * 13) %% 20000)::int AS c,
-        now() - make_interval(days => %(days)s) * (1 - n::float8 / %(rows)s) AS at
-    FROM generate_series(1, %(rows)s) AS n
-) AS made
-"""
+_COLUMNS = {
+    "customer_id": f"'c-' || {_CUSTOMER}",
+    "amount": "(n % 400) + 0.5",
+    "items": """'[{"product_id": "p-1", "quantity": 1, "unit_price": 40.5}]'""",
+    "payment_method": "'card'",
+    "card_token": f"'k-' || {_CUSTOMER} || '-' || n % 2",
+    "shipping_city": "'Lyon'",
+    "shipping_country": "'FR'",
+    "shipping_latitude": f"CASE n % 203 WHEN 0 THEN 45.76 ELSE 44 + {_CUSTOMER} / 5000.0 END",
+    "shipping_longitude": "CASE n % 203 WHEN 0 THEN 4.83 ELSE 4.5 END",
+    "device_id": f"""CASE n % 1009 WHEN 0 THEN 'd-shared-' || n / 1009 % 50
+        ELSE 'd-' || {_CUSTOMER} || '-' || n % 2 END""",
+    "fraud_score": "CASE n % 50 WHEN 0 THEN 0.6 + n % 4000 / 10000.0 ELSE n % 500 / 1000.0 END",
+    "reasons": """CASE n % 50 WHEN 0 THEN '[{"text": "card new to this customer; usual: no"}]'::jsonb ELSE '[]' END""",
+    "counted_in_sales": "true",
+    "matched_rules": "CASE n % 50 WHEN 0 THEN ARRAY['rule_' || n / 50 % 50] ELSE '{}' END",
+}
 #: The newest are open, the others were decided by ten people.
 _ALERTS = """
 INSERT INTO fraud.fraud_alerts (transaction_id, customer_id, event_time, amount, currency, exchange_rate, shipping_city,
@@ -92,7 +89,8 @@ def main() -> None:
     values = {"rows": arguments.transactions, "open": arguments.open, "days": DAYS}
     with connect(settings, settings.postgres.admin, autocommit=True) as owner:
         owner.execute("SET ROLE fraud_owner")
-        for statement in (_TRANSACTIONS, _ALERTS, _DECIDED, _RULE_COUNTS, _CHANGES):
+        made_transactions.insert(owner, arguments.transactions, DAYS, _COLUMNS)
+        for statement in (_ALERTS, _DECIDED, _RULE_COUNTS, _CHANGES):
             owner.execute(statement.encode(), values)
         made_policy.save(owner, LIST_ENTRIES)
         owner.execute(_VERSIONS)

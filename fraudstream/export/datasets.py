@@ -115,6 +115,7 @@ DATASETS = (
     _of_table(desk.analyst_verdicts, "verdicts", "decided_at"),
     _of_table(desk.alert_notes, "notes", "written_at"),
     _rollup(results.fraud_counts, "counts"),
+    _rollup(results.segment_counts, "segments"),
     _rollup(results.fraud_locations, "locations"),
     _rollup(results.product_sales, "sales"),
     Dataset(

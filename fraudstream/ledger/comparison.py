@@ -69,12 +69,22 @@ _NEXT_TIME = """
     SELECT least(
         (SELECT min(event_time) FROM fraud.scored_transactions WHERE event_time >= %(since)s),
         (SELECT min(window_start) FROM fraud.fraud_counts WHERE window_start >= %(since)s),
+        (SELECT min(window_start) FROM fraud.segment_counts WHERE window_start >= %(since)s),
         (SELECT min(window_start) FROM fraud.fraud_locations WHERE window_start >= %(since)s),
         (SELECT min(window_start) FROM fraud.product_sales WHERE window_start >= %(since)s)
     )
 """
 _RANGE = "{} >= %(begin)s AND {} < %(end)s"
 _EVENTS, _WINDOWS = (_RANGE.format(column, column) for column in ("event_time", "window_start"))
+#: What rollups of counts add up; the rows' own sums have the same names.
+_COUNTED = ("transactions", "flagged", "amount", "flagged_amount", "unpriced", "flagged_unpriced")
+
+
+def _counted(table: str) -> str:
+    """SQL: the sums of a rollup of counts, each under its table's name."""
+    return ", ".join(f"coalesce(sum({name}), 0) AS {table}_{name}" for name in _COUNTED)
+
+
 _ROLLUPS = f"""
     SELECT * FROM
         (SELECT count(*) AS transactions, count(*) FILTER (WHERE {FLAGGED}) AS flagged,
@@ -86,12 +96,8 @@ _ROLLUPS = f"""
             count(*) FILTER (WHERE {FLAGGED} AND {PLACED}) AS placed_flagged,
             coalesce(sum({SHOP_AMOUNT}) FILTER (WHERE {FLAGGED} AND {PLACED}), 0) AS placed_flagged_amount
          FROM fraud.scored_transactions WHERE {_EVENTS}) AS rows,
-        (SELECT coalesce(sum(transactions), 0)::bigint AS fraud_counts_transactions,
-            coalesce(sum(flagged), 0)::bigint AS fraud_counts_flagged, coalesce(sum(amount), 0) AS fraud_counts_amount,
-            coalesce(sum(flagged_amount), 0) AS fraud_counts_flagged_amount,
-            coalesce(sum(unpriced), 0)::bigint AS fraud_counts_unpriced,
-            coalesce(sum(flagged_unpriced), 0)::bigint AS fraud_counts_flagged_unpriced
-         FROM fraud.fraud_counts WHERE {_WINDOWS}) AS counts,
+        (SELECT {_counted("fraud_counts")} FROM fraud.fraud_counts WHERE {_WINDOWS}) AS counts,
+        (SELECT {_counted("segment_counts")} FROM fraud.segment_counts WHERE {_WINDOWS}) AS segments,
         (SELECT coalesce(sum(flagged), 0)::bigint AS fraud_locations_flagged,
             coalesce(sum(flagged_amount), 0) AS fraud_locations_flagged_amount
          FROM fraud.fraud_locations WHERE {_WINDOWS}) AS locations,
@@ -116,12 +122,7 @@ _SALES = f"""
 """  # noqa: S608 (constants)
 #: Each rollup's sum, and the sum of the rows that it must equal.
 _SUMS = (
-    ("fraud_counts", "transactions", "transactions"),
-    ("fraud_counts", "flagged", "flagged"),
-    ("fraud_counts", "amount", "amount"),
-    ("fraud_counts", "flagged_amount", "flagged_amount"),
-    ("fraud_counts", "unpriced", "unpriced"),
-    ("fraud_counts", "flagged_unpriced", "flagged_unpriced"),
+    *((table, name, name) for table in ("fraud_counts", "segment_counts") for name in _COUNTED),
     ("fraud_locations", "flagged", "placed_flagged"),
     ("fraud_locations", "flagged_amount", "placed_flagged_amount"),
     ("fraud_alerts", "alerted", "alerted"),

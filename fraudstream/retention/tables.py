@@ -27,6 +27,7 @@ _NEWEST_WINDOW = "least(now(), (SELECT max(window_start) FROM fraud.{table} WHER
 #: What each rollup adds up; its other columns tell its windows apart, or describe them.
 ROLLUP_SUMS = {
     "fraud_counts": ("transactions", "flagged", "amount", "flagged_amount", "unpriced", "flagged_unpriced"),
+    "segment_counts": ("transactions", "flagged", "amount", "flagged_amount", "unpriced", "flagged_unpriced"),
     "product_sales": ("units", "revenue"),
     "fraud_locations": ("flagged", "flagged_amount"),
 }

@@ -4,7 +4,7 @@ Times are counted from a table's newest window, so that a shop that rests, or a 
 A late transaction, or one that is taken back, adds a window of seconds again, which the next run merges.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -20,7 +20,6 @@ _OLDEST = """
 SELECT date_bin('1 hour', min(window_start), {origin}) FROM fraud.{table}
 WHERE {finer} AND window_start >= %(since)s AND window_start < %(until)s
 """
-_FINER = {60: "seconds < 60", 3600: "(seconds < 60 OR seconds = 60)"}
 _COUNT = "SELECT count(*) FROM fraud.{table} WHERE {finer} AND window_start < %(until)s"
 # The insert reads what the delete returns, and so comes after it: a window's start may be that of one that goes, or of
 # a wider one, which stays.
@@ -43,11 +42,17 @@ ON CONFLICT (table_name) DO UPDATE SET thinned_until = greatest(h.thinned_until,
 
 @dataclass(frozen=True)
 class Rollup:
-    """A rollup: columns that tell its rows of a window apart, and how those that aren't added up are merged."""
+    """A rollup: columns that tell its rows of a window apart, and how those that aren't added up are merged.
+
+    `finer` are the widths that it is thinned to, each with the condition that its indices know narrower windows by.
+    """
 
     table: str
     keys: tuple[str, ...] = ()
     others: dict[str, str] = field(default_factory=dict)
+    finer: Mapping[int, str] = field(
+        default_factory=lambda: {60: "seconds < 60", 3600: "(seconds < 60 OR seconds = 60)"}
+    )
 
     def merge(self, width: int) -> str:
         """SQL: merges the windows from `since` until `until` into such of `width` seconds."""
@@ -67,6 +72,7 @@ class Rollup:
 
 ROLLUPS = (
     Rollup("fraud_counts", ("shop",)),
+    Rollup("segment_counts", ("shop", "shipping_country", "payment_method", "decision"), finer={3600: "seconds = 900"}),
     Rollup("product_sales", ("product_id", "shop"), {"batch_id": "max(batch_id)"}),
     Rollup(
         "fraud_locations",
@@ -80,7 +86,7 @@ def count(connection: Postgres, keep: RetentionSettings) -> Iterator[Retired]:
     """Counts the windows that would be merged, and changes nothing. Raises psycopg.Error."""
     for rollup in ROLLUPS:
         for width, until in _ends(connection, rollup, keep):
-            counting = _COUNT.format(table=rollup.table, finer=_FINER[width])
+            counting = _COUNT.format(table=rollup.table, finer=rollup.finer[width])
             rows = connection.execute(counting.encode(), {"until": until}).fetchall()
             yield Retired(_told(rollup, width), rows[0][0])
 
@@ -95,7 +101,7 @@ def thin(connection: Postgres, keep: RetentionSettings) -> Iterator[Retired]:
 
 
 def _thin(connection: Postgres, rollup: Rollup, width: int, until: datetime) -> int:
-    finding = _OLDEST.format(table=rollup.table, finer=_FINER[width], origin=_ORIGIN).encode()
+    finding = _OLDEST.format(table=rollup.table, finer=rollup.finer[width], origin=_ORIGIN).encode()
     merging = rollup.merge(width).encode()
     rows, since = 0, datetime.min.replace(tzinfo=until.tzinfo)
     while hour := connection.execute(finding, {"since": since, "until": until}).fetchall()[0][0]:
@@ -115,7 +121,8 @@ def _ends(connection: Postgres, rollup: Rollup, keep: RetentionSettings) -> Iter
         (60, timedelta(hours=keep.rollups_fine_hours)),
         (3600, timedelta(days=keep.rollups_minutes_days)),
     ):
-        yield width, (newest - age).astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+        if width in rollup.finer:
+            yield width, (newest - age).astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
 def _told(rollup: Rollup, width: int) -> str:

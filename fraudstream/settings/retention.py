@@ -34,7 +34,9 @@ class RetentionSettings(Group):
     )
     versions_days: float = Field(90, gt=0, description="refreshes of static data and entity risk, days")
     rollups_fine_hours: float = Field(48, ge=2, description="rollups of 10, 30 and 60 s; older ones become minutes")
-    rollups_minutes_days: float = Field(14, gt=0, description="rollups of a minute, days; older ones become hours")
+    rollups_minutes_days: float = Field(
+        14, gt=0, description="rollups of 1 and 15 minutes, days; older ones become hours"
+    )
     rollups_days: float = Field(800, gt=0, description="rollups of an hour and counts of rules, days")
     archive_days: float = Field(
         400, ge=1, description="archived transactions and labels, whole days of event time; files go a week later"

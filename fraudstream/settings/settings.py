@@ -232,7 +232,7 @@ class AirflowSettings(Group):
     api_url: str = Field("", description="where the platform's other parts reach the API; empty: loopback and `port`")
     parallelism: int = Field(4, ge=1, le=64, description="tasks that run at once")
     lineage: str = Field(
-        "", description="where the Dags' OpenLineage events go: a file's whole path, or https://…; empty: off"
+        "", description="where OpenLineage events of Dags and stream go: a file's whole path, or https://…; empty: off"
     )
 
     @field_validator("lineage")

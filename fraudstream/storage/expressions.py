@@ -8,6 +8,8 @@ _FLAGGED = "coalesce({of}decision <> 'allow' AND {of}review_probability IS NULL,
 FLAGGED = _FLAGGED.format(of="")
 #: True for a transaction that has an alert: flagged, or sent to review by chance.
 ALERTED = "coalesce(decision <> 'allow', is_fraud)"
+#: What was decided with a transaction; of rows from before there were decisions, by the model's flag.
+DECISION = "coalesce(decision, CASE WHEN is_fraud THEN 'review' ELSE 'allow' END)"
 #: True when the transaction `of` is fraud: by its newest label, whichever of label and transaction comes first; without
 #: one, while it is flagged.
 VERDICT = f"""coalesce((

@@ -51,6 +51,9 @@ WRITER: dict[str, WriterRights] = {
     "fraud_counts": WriterRights(
         update=("amount", "flagged", "flagged_amount", "flagged_unpriced", "transactions", "unpriced"), delete=True
     ),
+    "segment_counts": WriterRights(
+        update=("amount", "flagged", "flagged_amount", "flagged_unpriced", "transactions", "unpriced"), delete=True
+    ),
     "fraud_locations": WriterRights(update=("flagged", "flagged_amount"), delete=True),
     "dead_letters": WriterRights(
         update=("replay_claimed_at", "replay_from", "replayed_at", "replayed_offset", "topic"), delete=True
@@ -119,15 +122,15 @@ WRITER: dict[str, WriterRights] = {
 #: Functions of the schema that work with the owner's rights: the writer may call them, and nobody else.
 WRITERS_FUNCTIONS = ("erase_customer",)
 
-#: Columns that the datasets under superset/assets read, of which nothing else reaches Superset.
+#: Columns that the datasets under superset/assets and superset/changes.py read. Nothing else reaches Superset's charts.
 CHARTS: dict[str, tuple[str, ...]] = {
     "analyst_verdicts": (
         *("decided_at", "decided_by", "reason_code", "revision", "transaction_id", "undone_at", "verdict"),
     ),
     "fraud_alerts": (
         *("amount", "created_at", "customer_id", "decided_at", "decision", "event_time", "exchange_rate"),
-        *("fraud_score", "reasons", "review_probability", "shipping_city", "shipping_country", "shop", "status"),
-        "transaction_id",
+        *("fraud_score", "payment_method", "reasons", "review_probability", "shipping_city", "shipping_country"),
+        *("shop", "status", "transaction_id"),
     ),
     "fraud_counts": (
         *("amount", "flagged", "flagged_amount", "flagged_unpriced", "shop", "transactions", "unpriced"),
@@ -142,7 +145,8 @@ CHARTS: dict[str, tuple[str, ...]] = {
     ),
     "model_breaches": ("asked_at", "breach_id", "ended_at", "runs", "since", "told"),
     "model_health": ("breached", "figure", "high", "measured_at", "subject", "value"),
-    "model_versions": ("metrics", "promoted_at", "status", "trained_at", "version"),
+    "model_versions": ("metrics", "promoted_at", "registered_at", "status", "trained_at", "version"),
+    "policy_versions": ("approved_at", "policy_version", "rolled_back_to"),
     "platform_readings": ("at", "place", "reading", "value"),
     "product_sales": ("product_id", "revenue", "shop", "units", "window_start"),
     "products": ("category", "name", "product_id"),
@@ -151,6 +155,10 @@ CHARTS: dict[str, tuple[str, ...]] = {
         *("amount", "counted_in_sales", "decision", "event_time", "exchange_rate", "is_fraud", "items"),
         *("matched_rules", "payment_method", "review_probability", "shipping_city", "shipping_country"),
         *("shipping_latitude", "shipping_longitude", "shop", "transaction_id"),
+    ),
+    "segment_counts": (
+        *("amount", "decision", "flagged", "flagged_amount", "flagged_unpriced", "payment_method", "shipping_country"),
+        *("shop", "transactions", "unpriced", "window_start"),
     ),
     "stream_batches": ("committed_at",),
 }

@@ -18,6 +18,7 @@ from model.past.transactions import times_ms
 #: So many units of what is added up are one of the shop currency: what `round(…, 4)` keeps in SQL.
 PER_UNIT = 10_000
 _HOUR = ["hour", "shop"]
+_SEGMENT = [*_HOUR, "shipping_country", "payment_method", "decision"]
 _PLACE = [*_HOUR, "shipping_country", "shipping_city"]
 _PRODUCT = [*_HOUR, "product_id"]
 Frames = dict[str, pd.DataFrame]
@@ -25,7 +26,7 @@ Frames = dict[str, pd.DataFrame]
 
 @dataclass
 class Rollups:
-    """The windows of `fraud_counts`, `fraud_locations` and `product_sales`, added up file by file."""
+    """The windows of each rollup, added up file by file."""
 
     frauds: pd.Index
     flagged_sessions: pd.MultiIndex  # (customer, session)
@@ -44,17 +45,27 @@ class Rollups:
         single = rows["session_id"].isna()  # a session by itself
         counted = ~np.where(single, rows["flagged"], session.isin(self.flagged_sessions))
         self._parts.append(
-            {"counts": _counts(rows), "locations": _locations(rows), "sales": _sales(table, rows, rates, counted)}
+            {
+                "counts": _counts(rows, _HOUR),
+                "segments": _counts(rows.assign(**_segments(rows)), _SEGMENT),
+                "locations": _locations(rows),
+                "sales": _sales(table, rows, rates, counted),
+            }
         )
 
     def windows(self) -> dict[str, pa.Table]:
         """The rows of each table by its name, with `hour` (since 1970) for the window, and money in PER_UNIT parts."""
-        counts = self._summed("counts", _HOUR)
+        counts, segments = self._summed("counts", _HOUR), self._summed("segments", _SEGMENT)
         places = self._summed("locations", _PLACE)
         for name in ("latitude", "longitude"):
             places[name] /= places["flagged"]
         sales = self._summed("sales", _PRODUCT)
-        named = {"fraud_counts": counts, "fraud_locations": places, "product_sales": sales}
+        named = {
+            "fraud_counts": counts,
+            "segment_counts": segments,
+            "fraud_locations": places,
+            "product_sales": sales,
+        }
         return {name: pa.Table.from_pandas(frame, preserve_index=False) for name, frame in named.items()}
 
     def _summed(self, name: str, keys: list[str]) -> pd.DataFrame:
@@ -77,10 +88,16 @@ def _ten_thousandths(amounts: np.ndarray, rates: np.ndarray) -> np.ndarray:
     return found
 
 
-def _counts(rows: pd.DataFrame) -> pd.DataFrame:
+def _segments(rows: pd.DataFrame) -> dict[str, pd.Series]:
+    """Columns that tell segments apart, as `segment_counts` has them: what was flagged counts as reviewed."""
+    named = {name: rows[name].fillna("") for name in ("shipping_country", "payment_method")}
+    return named | {"decision": rows["flagged"].map({True: "review", False: "allow"})}
+
+
+def _counts(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     flagged = rows["flagged"]
     columns = {
-        **{name: rows[name] for name in _HOUR},
+        **{name: rows[name] for name in keys},
         "transactions": 1,
         "flagged": flagged.astype(np.int64),
         "amount": rows["amount"],
@@ -88,7 +105,7 @@ def _counts(rows: pd.DataFrame) -> pd.DataFrame:
         "unpriced": rows["unpriced"].astype(np.int64),
         "flagged_unpriced": (rows["unpriced"] & flagged).astype(np.int64),
     }
-    return pd.DataFrame(columns).groupby(_HOUR).sum().reset_index()
+    return pd.DataFrame(columns).groupby(keys).sum().reset_index()
 
 
 def _locations(rows: pd.DataFrame) -> pd.DataFrame:

@@ -28,6 +28,7 @@ _IMPORTED = "SELECT fingerprint, folder, snapshot, rollups_until, imported_at FR
 _FIRST_WINDOW = """
 SELECT least(
     (SELECT min(window_start) FROM fraud.fraud_counts WHERE window_start >= %(since)s),
+    (SELECT min(window_start) FROM fraud.segment_counts WHERE window_start >= %(since)s),
     (SELECT min(window_start) FROM fraud.fraud_locations WHERE window_start >= %(since)s),
     (SELECT min(window_start) FROM fraud.product_sales WHERE window_start >= %(since)s),
     (SELECT min(event_time) FROM fraud.scored_transactions WHERE event_time >= %(since)s)
@@ -47,14 +48,16 @@ ON CONFLICT (table_name, figure) DO UPDATE SET total = t.total + excluded.total
 """
 #: Columns that the staged windows have in PER_UNIT parts.
 _MONEY = frozenset({"amount", "flagged_amount", "revenue"})
+_SEGMENT = ("shipping_country", "payment_method", "decision")
 _LOCATION = ("shipping_country", "shipping_city", "latitude", "longitude")
 #: Each rollup's columns besides its window, as they are staged.
 _WINDOWS = {
     "fraud_counts": ("shop", *ROLLUP_SUMS["fraud_counts"]),
+    "segment_counts": ("shop", *_SEGMENT, *ROLLUP_SUMS["segment_counts"]),
     "fraud_locations": ("shop", *_LOCATION, *ROLLUP_SUMS["fraud_locations"]),
     "product_sales": ("shop", "product_id", *ROLLUP_SUMS["product_sales"]),
 }
-_TYPES = dict.fromkeys(("shop", "product_id", "shipping_country", "shipping_city"), "text") | dict.fromkeys(
+_TYPES = dict.fromkeys(("shop", "product_id", "shipping_city", *_SEGMENT), "text") | dict.fromkeys(
     ("latitude", "longitude"), "float8"
 )
 

@@ -19,7 +19,7 @@ RISK_COLUMNS = (
     "transaction_id", "event_time", "customer_id", "device_id", "card_token", "shipping_latitude", "shipping_longitude",
     "items", "terminal_id",
 )  # fmt: skip
-_ROLLUP_COLUMNS = ("session_id", "amount", "currency", "shipping_city", "shipping_country", "shop")
+_ROLLUP_COLUMNS = ("session_id", "amount", "currency", "payment_method", "shipping_city", "shipping_country", "shop")
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,25 @@ COMPARED = {
         WHERE (kept.transactions, kept.flagged, kept.amount, kept.flagged_amount, kept.unpriced)
             IS DISTINCT FROM (made.transactions, made.flagged, made.amount, made.flagged_amount, made.unpriced)
     """,
+    "segment_counts": f"""
+        SELECT concat_ws(' ', window_start, shop, country, method, decision), (kept.sums)::text, (made.sums)::text
+        FROM (
+            SELECT {_window(900, "window_start", "segment_counts")} AS window_start, shop, shipping_country AS country,
+                payment_method AS method, decision,
+                (sum(transactions), sum(flagged), sum(amount), sum(flagged_amount), sum(unpriced))::text AS sums
+            FROM fraud.segment_counts GROUP BY 1, 2, 3, 4, 5
+        ) kept FULL JOIN (
+            SELECT {_window(900, "event_time", "segment_counts")} AS window_start, shop,
+                coalesce(shipping_country, '') AS country, coalesce(payment_method, '') AS method,
+                CASE WHEN decision IS NOT NULL THEN decision WHEN is_fraud THEN 'review' ELSE 'allow' END AS decision,
+                (count(*), count(*) FILTER (WHERE {DECIDED}),
+                    coalesce(sum(round(amount * exchange_rate, 4)), 0),
+                    coalesce(sum(round(amount * exchange_rate, 4)) FILTER (WHERE {DECIDED}), 0),
+                    sum((exchange_rate IS NULL)::int))::text AS sums
+            FROM fraud.scored_transactions GROUP BY 1, 2, 3, 4, 5
+        ) made USING (window_start, shop, country, method, decision)
+        WHERE kept.sums IS DISTINCT FROM made.sums
+    """,
     "flagged_sessions": f"""
         SELECT customer_id || ' ' || session_id, (kept.flagged_at IS NOT NULL)::text, (made.fraud IS NOT NULL)::text
         FROM fraud.flagged_sessions kept FULL JOIN (SELECT *, true AS fraud FROM ({FLAGGED}) f) made

@@ -27,6 +27,11 @@ FROM generate_series(0, 239) AS n;
 INSERT INTO fraud.fraud_counts (window_start, shop, transactions, flagged, amount, flagged_amount)
 SELECT date_bin('10 seconds', event_time, 'epoch'), shop, 1, is_fraud::int, 20, 20 * is_fraud::int
 FROM fraud.scored_transactions;
+INSERT INTO fraud.segment_counts (window_start, shop, shipping_country, payment_method, decision, transactions, flagged,
+    amount, flagged_amount)
+SELECT date_bin('15 minutes', event_time, '2000-01-01 00:00+00'), shop, shipping_country, payment_method, decision,
+    count(*), sum(is_fraud::int), sum(amount), sum(amount * is_fraud::int)
+FROM fraud.scored_transactions GROUP BY 1, 2, 3, 4, 5;
 INSERT INTO fraud.product_sales (window_start, product_id, shop, units, revenue, batch_id)
 SELECT date_bin('30 seconds', event_time, 'epoch'), 'p1', shop, 2 * count(*), 20 * count(*), 1
 FROM fraud.scored_transactions WHERE counted_in_sales GROUP BY 1, 3;
@@ -36,13 +41,21 @@ SELECT date_bin('60 seconds', event_time, 'epoch'), shipping_country, shipping_c
     20 * count(*)
 FROM fraud.scored_transactions WHERE is_fraud GROUP BY 1, 2, 3, 4;
 INSERT INTO fraud.fraud_alerts (transaction_id, customer_id, event_time, amount, currency, exchange_rate, shipping_city,
-                                shipping_country, shop, fraud_score, reasons, model_version, decision)
+                                shipping_country, shop, payment_method, fraud_score, reasons, model_version, decision)
 SELECT transaction_id, customer_id, event_time, amount, currency, exchange_rate, shipping_city, shipping_country, shop,
-    fraud_score, '[]', 'v1', decision
+    payment_method, fraud_score, '[]', 'v1', decision
 FROM fraud.scored_transactions WHERE is_fraud;
 """
-LAST_TEN_MINUTES = Asked((), (NOON - timedelta(minutes=10)).isoformat()[:19], NOON.isoformat()[:19])
-LAST_QUARTER = Asked((), (NOON - timedelta(days=90)).isoformat()[:19], NOON.isoformat()[:19])
+Values = tuple[tuple[str, str], ...]
+
+
+def asked(since: timedelta, until: timedelta = timedelta(), values: Values = ()) -> Asked:
+    """A time filter, from and until so long before noon, and other filters."""
+    return Asked(values, *((NOON - before).isoformat()[:19] for before in (since, until)))
+
+
+LAST_TEN_MINUTES = asked(timedelta(minutes=10))
+LAST_QUARTER = asked(timedelta(days=90))
 
 
 @pytest.fixture
@@ -53,7 +66,7 @@ def shop(owner: Postgres) -> Iterator[Shop]:
         yield made
 
 
-@pytest.mark.parametrize(
+FILTERED = pytest.mark.parametrize(
     ("values", "scored", "flagged"),
     [
         ((), 240, 48),
@@ -65,14 +78,42 @@ def shop(owner: Postgres) -> Iterator[Shop]:
     ],
     ids=str,
 )
+
+
+@FILTERED
+@pytest.mark.parametrize("period", [(), (timedelta(hours=1),), (timedelta(days=90), -timedelta(hours=1))], ids=len)
 def test_filters_count_their_transactions(
-    shop: Shop, values: tuple[tuple[str, str], ...], scored: int, flagged: int
+    shop: Shop, values: Values, scored: int, flagged: int, period: tuple[timedelta, ...]
 ) -> None:
-    asked = Asked(values)
-    assert shop.figure("transactions_scored", asked) == scored
-    assert shop.figure("transactions_flagged", asked) == shop.figure("open_alerts", asked) == flagged
-    assert shop.figure("flagged_amount", asked) == 20 * flagged
-    assert shop.total("fraud_map", "flagged", asked) == flagged
+    question = asked(*period, values=values) if period else Asked(values)
+    assert shop.figure("transactions_scored", question) == scored
+    assert shop.figure("transactions_flagged", question) == shop.figure("open_alerts", question) == flagged
+    assert shop.figure("flagged_amount", question) == 20 * flagged
+    assert shop.total("fraud_map", "flagged", question) == flagged
+    if period:
+        assert shop.total("fraud_per_10_seconds", "flagged_total", question) == flagged
+
+
+@FILTERED
+def test_hours_that_a_long_time_cuts_are_counted_from_their_transactions(
+    shop: Shop, values: Values, scored: int, flagged: int
+) -> None:
+    """The hour before noon alone has any."""
+    hour = timedelta(hours=1)
+    for short, long in (
+        (asked(hour, hour / 6, values), asked(20 * hour + hour / 7, hour / 6, values)),
+        (asked(hour / 3, timedelta(), values), asked(hour / 3, -20 * hour, values)),
+    ):
+        for name in ("transactions_scored", "transactions_flagged", "flagged_amount"):
+            assert shop.figure(name, short) == shop.figure(name, long)
+        assert 0 < shop.figure("transactions_scored", long) < scored
+
+
+def test_segments_are_what_a_long_time_is_counted_from(shop: Shop) -> None:
+    shop.run("DELETE FROM fraud.segment_counts")
+    card = (("payment_method", "card"),)
+    assert shop.figure("transactions_scored", asked(timedelta(days=90), values=card)) == 0
+    assert shop.figure("transactions_scored", asked(timedelta(hours=1), values=card)) == 120
 
 
 def test_sales_are_filtered_as_their_rollups_are_counted(shop: Shop) -> None:
@@ -111,5 +152,5 @@ def test_latest_alerts_are_the_latest_that_the_filters_let_through(shop: Shop) -
 @pytest.mark.parametrize("name", [name for slug in ("fraud_monitor", "sales") for name in charts_of(DASHBOARDS[slug])])
 def test_no_value_is_more_than_a_value(shop: Shop, name: str) -> None:
     """What nothing is called leaves a chart empty, or at zero, whatever stands in it."""
-    asked = Asked(tuple((column, "'; SELECT 1 -- {{ 1 }} %s :x \\") for column in ("country", "payment_method")))
-    assert len(shop.rows(name, asked, limited=False)) <= query_of(CHARTS[name])["row_limit"]
+    odd = Asked(tuple((column, "'; SELECT 1 -- {{ 1 }} %s :x \\") for column in ("country", "payment_method")))
+    assert len(shop.rows(name, odd, limited=False)) <= query_of(CHARTS[name])["row_limit"]

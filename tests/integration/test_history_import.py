@@ -43,8 +43,9 @@ Postgres = psycopg.Connection[Any]
 DAYS = 35
 KEEP = RetentionSettings()
 #: What an import may change. Times of commits aren't among it.
+ROLLED_UP = ("past_transactions", "past_labels", "fraud_counts", "segment_counts", "fraud_locations", "product_sales")
 TABLES = (
-    *("past_transactions", "past_labels", "fraud_counts", "fraud_locations", "product_sales"),
+    *ROLLED_UP,
     *("retired_totals", "rollup_horizons", "entity_risk", "history_imports", "stream_queries"),
 )
 #: The rollups by the hour, from the history's rows in SQL: by the stream's own expressions, and a label for a decision.
@@ -60,6 +61,10 @@ WITH newest AS (
 COUNTS = """
 SELECT hour, count(*), count(*) FILTER (WHERE is_fraud), sum(amount),
     coalesce(sum(amount) FILTER (WHERE is_fraud), 0) FROM rows GROUP BY 1 ORDER BY 1
+"""
+SEGMENTS = """
+SELECT hour, shipping_country, payment_method, CASE WHEN is_fraud THEN 'review' ELSE 'allow' END, count(*), sum(amount)
+FROM rows GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
 """
 LOCATIONS = """
 SELECT hour, shipping_country, shipping_city, count(*), sum(amount) FROM rows WHERE is_fraud
@@ -93,7 +98,8 @@ def no_snapshots(settings: Settings) -> Iterator[None]:
 
 def contents(connection: Postgres) -> dict[str, list[Any]]:
     return {
-        table: connection.execute(f"SELECT * FROM fraud.{table} ORDER BY 1, 2".encode()).fetchall() for table in TABLES
+        table: connection.execute(f"SELECT * FROM fraud.{table} AS t ORDER BY 1, 2, t::text".encode()).fetchall()
+        for table in TABLES
     }
 
 
@@ -105,13 +111,14 @@ def store_history(connection: Postgres, history: Path) -> None:
     )
     connection.execute(
         "CREATE TEMPORARY TABLE bought (transaction_id text, customer_id text, session_id text, "
-        "event_time timestamptz, amount numeric, items jsonb, shipping_country text, shipping_city text)"
+        "event_time timestamptz, amount numeric, items jsonb, shipping_country text, shipping_city text, "
+        "payment_method text)"
     )
     labels = folder.table("labels")[["transaction_id", "is_fraud", "labelled_at"]]
     rows = folder.table("transactions")
     rows["items"] = [psycopg.types.json.Jsonb([dict(item) for item in items]) for items in rows["items"]]
     rows = rows[["transaction_id", "customer_id", "session_id", "event_time", "amount", "items", "shipping_country",
-                 "shipping_city"]]  # fmt: skip
+                 "shipping_city", "payment_method"]]  # fmt: skip
     with connection.cursor() as cursor:
         for table, frame in (("known_labels", labels), ("bought", rows)):
             places = ", ".join(["%s"] * len(frame.columns))
@@ -147,11 +154,12 @@ def test_a_history_becomes_profiles_entity_risk_and_rollups(
 
     columns = {
         "fraud_counts": "window_start, transactions, flagged, amount, flagged_amount",
+        "segment_counts": "window_start, shipping_country, payment_method, decision, transactions, amount",
         "fraud_locations": "window_start, shipping_country, shipping_city, flagged, flagged_amount",
         "product_sales": "window_start, product_id, units, revenue",
     }
-    for (table, names), query in zip(columns.items(), (COUNTS, LOCATIONS, SALES), strict=True):
-        rows = writer.execute(f"SELECT {names} FROM fraud.{table} ORDER BY 1, 2, 3".encode()).fetchall()
+    for (table, names), query in zip(columns.items(), (COUNTS, SEGMENTS, LOCATIONS, SALES), strict=True):
+        rows = writer.execute(f"SELECT {names} FROM fraud.{table} ORDER BY 1, 2, 3, 4".encode()).fetchall()
         assert rows == writer.execute((EXPECTED + query).encode()).fetchall(), table
     assert one(writer, "SELECT sum(transactions) FROM fraud.fraud_counts") == 1_500
     assert differences(writer) == []
@@ -170,7 +178,7 @@ def test_a_shops_own_files_become_the_same_past(
     assert written.events["transactions"] == 1_500
     assert sum(refused.count for refused in written.refused.values()) == 0
     found = contents(writer)
-    for table in ("past_transactions", "past_labels", "fraud_counts", "fraud_locations", "product_sales"):
+    for table in ROLLED_UP:
         assert found[table] == expected[table], table
     assert not import_mapped(settings, files, Options())[0], "a repeat makes the same history"
     assert [HistoryFolder(folder).rows("transactions") for folder in settings.paths.mapped.iterdir()] == [1_500]
@@ -307,7 +315,7 @@ def test_another_past_takes_the_place_of_the_first_only_when_asked(
         import_history(settings, other, Options())
     assert import_history(settings, other, Options(replace=True))
     found = contents(writer)
-    for table in ("past_transactions", "past_labels", "fraud_counts", "fraud_locations", "product_sales"):
+    for table in ROLLED_UP:
         assert found[table] == expected[table], table
     assert differences(writer) == []
     assert [folder.name for folder in settings.paths.snapshots.iterdir()] == [
@@ -374,7 +382,7 @@ def test_an_import_killed_at_any_step_is_repeated_once_and_counts_once(
     begun = point in {Failpoint.AFTER_IMPORT_PROFILES, Failpoint.BEFORE_IMPORT_COMMIT}
     assert ("this one begins anew" in " ".join(again.stderr.split())) == begun
     found = contents(writer)
-    for table in ("past_transactions", "past_labels", "fraud_counts", "fraud_locations", "product_sales"):
+    for table in ROLLED_UP:
         assert found[table] == expected[table], table
     assert differences(writer) == []
     kept = one(writer, "SELECT snapshot FROM fraud.history_imports")

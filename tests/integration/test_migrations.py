@@ -32,10 +32,12 @@ def fresh(settings: Settings) -> Iterator[Settings]:
         connection.execute(f"DROP DATABASE {DATABASE} WITH (FORCE)")
 
 
-def upgrade_to_before(settings: Settings, revision: str) -> None:
+def upgrade_to_before(settings: Settings, revision: str) -> str:
+    """Returns the revision that the database has then."""
     configuration = migrate.configuration(settings)
-    before = ScriptDirectory.from_config(configuration).get_revision(revision).down_revision
-    alembic.command.upgrade(configuration, str(before))
+    before = str(ScriptDirectory.from_config(configuration).get_revision(revision).down_revision)
+    alembic.command.upgrade(configuration, before)
+    return before
 
 
 def newest(settings: Settings) -> str:
@@ -123,6 +125,46 @@ def test_what_was_stored_before_exchange_rates_counts_as_it_did(fresh: Settings)
         for table in ("scored_transactions", "product_sales", "fraud_counts"):
             assert connection.execute(f"SELECT DISTINCT shop FROM fraud.{table}").fetchall() == [("main",)]
         alembic.command.downgrade(migrate.configuration(fresh), "-1")
+        alembic.command.upgrade(migrate.configuration(fresh), "head")
+
+
+def test_segments_and_alerts_are_made_from_the_rows_that_are_there(fresh: Settings) -> None:
+    """An old row's window is an hour. A job of the code before, which wouldn't count segments, is replaced."""
+    former = upgrade_to_before(fresh, "0032")
+    with owner_of(fresh) as connection:
+        for offset, fraud in enumerate((True, False, False)):
+            row = {"name": f"tx-{offset}", "customer": "c", "session": str(offset), "fraud": fraud}
+            connection.execute(TRANSACTION, row | {"counted": not fraud, "offset": offset})
+        connection.execute(
+            "UPDATE fraud.scored_transactions SET event_time = now(), payment_method = NULL, exchange_rate = NULL "
+            "WHERE transaction_id = 'tx-2'"
+        )
+        connection.execute(
+            "INSERT INTO fraud.fraud_alerts (transaction_id, customer_id, event_time, amount, currency, fraud_score, "
+            "reasons, model_version) VALUES ('tx-0', 'c', now(), 10, 'EUR', 1, '[]', 'm')"
+        )
+        connection.execute(
+            "INSERT INTO fraud.stream_queries (query, epoch, driver, started_at, heartbeat_at) "
+            "VALUES ('q', 4, 'd', now(), now())"
+        )
+    migrate.migrate(fresh)
+    with owner_of(fresh) as connection:
+        columns = "payment_method, decision, transactions, flagged, amount, unpriced, seconds"
+        assert connection.execute(f"SELECT {columns} FROM fraud.segment_counts ORDER BY 1, 2".encode()).fetchall() == [
+            ("", "allow", 1, 0, 0, 1, 900),
+            ("card", "allow", 1, 0, 10, 0, 3600),
+            ("card", "review", 1, 1, 10, 0, 3600),
+        ]
+        assert connection.execute("SELECT payment_method FROM fraud.fraud_alerts").fetchall() == [("card",)]
+        assert connection.execute("SELECT epoch FROM fraud.stream_queries").fetchall() == [(5,)]
+        functions = "SELECT string_agg(prosrc, '') FROM pg_proc WHERE proname IN ('erase_mentions', 'erase_customer')"
+        ((now,),) = connection.execute(functions).fetchall()
+        assert "'rescored_days', 'segment_counts'" in now
+        alembic.command.downgrade(migrate.configuration(fresh), former)
+        ((before,),) = connection.execute(functions).fetchall()
+        assert before == now.replace(", 'segment_counts'", "").replace(
+            "'review_probability', 'payment_method'", "'review_probability'"
+        )
         alembic.command.upgrade(migrate.configuration(fresh), "head")
 
 

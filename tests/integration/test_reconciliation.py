@@ -56,6 +56,7 @@ SOLD = (
     VALUES (%(id)s, 'c', %(at)s, 20, 'EUR', 'Oslo', 'NO', 0.9, '[]', 'm')
     """,
     "INSERT INTO fraud.fraud_counts VALUES (%(at)s, 1, 1, 20, 20)",
+    "INSERT INTO fraud.segment_counts VALUES (%(at)s, 'main', 'NO', 'card', 'review', 1, 1, 20, 20)",
     "INSERT INTO fraud.fraud_locations VALUES (%(at)s, 'NO', 'Oslo', 60, 10, 1, 20)",
     "INSERT INTO fraud.product_sales VALUES (%(at)s, 'p-1', 2, 20.00, %(batch)s)",
     """
@@ -162,6 +163,8 @@ def test_rollups_that_agree_are_no_difference(settings: Settings, sold: Postgres
         ),
         ("UPDATE fraud.fraud_counts SET amount = 21", "fraud.fraud_counts has 21 amount, and the rows give 20"),
         ("UPDATE fraud.fraud_counts SET flagged = 0", "fraud.fraud_counts has 0 flagged, and the rows give 1"),
+        ("UPDATE fraud.segment_counts SET amount = 21", "fraud.segment_counts has 21 amount, and the rows give 20"),
+        ("DELETE FROM fraud.segment_counts", "fraud.segment_counts has 0 transactions, and the rows give 1"),
         ("DELETE FROM fraud.fraud_locations", "fraud.fraud_locations has 0 flagged, and the rows give 1"),
         ("DELETE FROM fraud.fraud_alerts", "fraud.fraud_alerts has 0 alerted, and the rows give 1"),
     ],

@@ -147,12 +147,13 @@ def test_the_books_agree_on_rows_of_every_age(writer: Postgres, driver: Driver) 
     assert rotation.compare_next(writer, whole=True).hours == 4
     assert differences(writer) == []
     list(thinning.thin(writer, KEEP))
-    assert sum(retire(writer).values()) == 3, "the hour of 900 days ago in each rollup"
+    assert sum(retire(writer).values()) == 5, "the hour of 900 days ago in each rollup"
     assert rotation.compare_next(writer, whole=True).hours == 3
     assert differences(writer) == []
     widths = "SELECT array_agg(DISTINCT seconds ORDER BY seconds) FROM fraud.{}"
     for table, of_stream in (("fraud_counts", 10), ("product_sales", 30), ("fraud_locations", 60)):
         assert set(one(writer, widths.format(table))) == {of_stream, 60, 3600}
+    assert set(one(writer, widths.format("segment_counts"))) == {900, 3600}
 
     changes = [labelled(n, transaction_id=f"tx-{4 * n}") for n in range(4)]
     commit(writer, driver, batch(1, (Topic.TRANSACTION_LABELS, 0, 4)), changes)

@@ -5,6 +5,7 @@ import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -15,6 +16,7 @@ from fraudstream.local.parts import superset
 from fraudstream.local.supervisor import Supervisor
 from fraudstream.settings import PROJECT_DIR, Settings
 from fraudstream.storage.connect import connect
+from tests.polling import poll
 
 Postgres = psycopg.Connection[tuple[object, ...]]
 DASHBOARDS = [yaml.safe_load(path.read_text()) for path in (PROJECT_DIR / "superset/assets/dashboards").glob("*.yaml")]
@@ -171,6 +173,46 @@ def charts_by_name(server: Settings, token: str) -> dict[str, int]:
     return {chart["slice_name"]: chart["id"] for chart in charts}
 
 
+CHANGES = """
+INSERT INTO fraud.model_versions (version, status, artifact, sha256, features, threshold, metrics, trained_at,
+                                  registered_at, promoted_at)
+VALUES ('m-1', 'archived', '', '', '{}', 0.5, '{}', now(), '2026-03-01 10:00+00', '2026-03-01 10:00+00'),
+       ('m-2', 'champion', '', '', '{}', 0.5, '{}', now(), '2026-03-01 11:00+00', '2026-03-01 12:00+00'),
+       ('m-3', 'challenger', '', '', '{}', 0.5, '{}', now(), '2026-03-01 13:00+00', NULL);
+INSERT INTO fraud.policy_versions (policy_version, author, approved_at, comment, rolled_back_to, document)
+VALUES (1, 'ann', '2026-03-01 14:00+00', 'about somebody', NULL, '{}'), (2, 'ann', NULL, '', NULL, '{}'),
+       (3, 'ann', '2026-03-01 15:00+00', '', 1, '{}')
+"""
+
+
+@pytest.mark.usefixtures("empty_tables")
+def test_viewers_see_what_was_changed_on_the_chart_over_time(
+    server: Settings, writer: Postgres, viewer: str, admin: str
+) -> None:
+    context = as_browsers_ask(server, admin, "Flagged transactions per 10 seconds")
+
+    def marked() -> list[tuple[int, str]]:
+        status, answer = request(server, "/api/v1/chart/data", viewer, context)
+        assert status == 200
+        found = answer["result"][0]["annotation_data"]["Changes"]["records"]
+        return sorted((each["start_dttm"] // 3_600_000, each["short_descr"]) for each in found)
+
+    first = int(datetime(2026, 3, 1, 10, tzinfo=UTC).timestamp()) // 3600
+    told = (
+        "Model m-1 promoted",
+        "Challenger m-2",
+        "Model m-2 promoted",
+        "Challenger m-3",
+        "Policy 1",
+        "Policy 3, back to 1",
+    )
+    writer.execute(CHANGES)
+    poll(lambda: marked() == [(first + n, text) for n, text in enumerate(told)], 60, "the changes are marked")
+    writer.execute("UPDATE fraud.model_versions SET version = 'm-4' WHERE version = 'm-3'")
+    poll(lambda: (first + 3, "Challenger m-4") in marked(), 60, "a change is marked")
+    assert len(marked()) == len(told)
+
+
 SQL_METRIC = {
     "expressionType": "SQL",
     "label": "m",
@@ -209,6 +251,18 @@ FORGED = [
                 "show": True,
                 "showMarkers": False,
                 "style": "solid",
+            }
+        ]
+    },
+    {
+        "annotation_layers": [
+            {
+                "name": "a",
+                "annotationType": "EVENT",
+                "sourceType": "NATIVE",
+                "value": 1,
+                "show": True,
+                "showMarkers": False,
             }
         ]
     },

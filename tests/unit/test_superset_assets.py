@@ -138,15 +138,19 @@ def test_no_asset_names_a_host_or_a_password(path: Path) -> None:
 
 
 def test_the_bundle_fills_in_what_the_files_leave_open() -> None:
-    texts = bundle.read("postgresql+psycopg2://reader@db:5433/shop?passfile=/x", "CHF")
+    texts = bundle.read("postgresql+psycopg2://reader@db:5433/shop?passfile=/x", "CHF", 7)
     database = yaml.safe_load(texts["databases/fraudstream.yaml"])
     assert database["sqlalchemy_uri"] == "postgresql+psycopg2://reader@db:5433/shop?passfile=/x"
     for name in CHARTS:
         context = json.loads(yaml.safe_load(texts[f"charts/{name}.yaml"])["query_context"])
-        params = CHARTS[name]["params"]
+        params = json.loads(json.dumps(CHARTS[name]["params"]).replace('"${CHANGES_LAYER}"', "7"))
         given = {"subtitle": params["subtitle"].replace("${SHOP_CURRENCY}", "CHF")} if "subtitle" in params else {}
         assert context["form_data"] == params | given
     assert "SHOP_CURRENCY" not in str(texts)
+    assert "CHANGES_LAYER" not in str(texts)
+    marked = yaml.safe_load(texts["charts/fraud_per_10_seconds.yaml"])
+    [asked] = json.loads(marked["query_context"])["queries"][0]["annotation_layers"]
+    assert (asked["sourceType"], asked["value"]) == ("NATIVE", 7)
     assert texts["datasets/latest_alerts.yaml"].count("Amount, CHF") == 1
     for name in DASHBOARDS:
         assert "dashboard-filters-panel" in yaml.safe_load(texts[f"dashboards/{name}.yaml"])["css"]

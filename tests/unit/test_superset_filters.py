@@ -38,6 +38,13 @@ def test_rollups_are_asked_for_what_they_know(table: str, known: set[str]) -> No
     assert getattr(filters, table)([]) == f"fraud.{table}"
 
 
+def test_counts_over_more_than_ten_hours_are_the_segments() -> None:
+    asked = filters.fraud_counts(chosen("payment_method", "card"))
+    assert "payment_method IN ('card')" in asked
+    assert "fraud.segment_counts" in asked
+    assert "interval '15 minutes'" in filters.step("10 seconds", 120)
+
+
 def test_an_axis_is_as_fine_as_it_may_be() -> None:
     assert "ARRAY[interval '1 day', interval '7 days', interval '30 days']" in filters.step("1 day", 7)
 

@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from fraudstream.storage.expressions import ADDRESS_CELL
+from fraudstream.storage.expressions import ADDRESS_CELL, FLAGGED
 from fraudstream.storage.tables.policy import decision_columns
 from fraudstream.storage.tables.schema import Money, Timestamp, created_at, exchange_rate, metadata, shop, window_width
 
@@ -87,6 +87,15 @@ scored_transactions = Table(
     ),
     Index(None, "event_time"),
     Index("scored_transactions_terminal_idx", "event_time", postgresql_where=text("terminal_id IS NOT NULL")),
+    Index(
+        "scored_transactions_flagged_idx",
+        "event_time",
+        postgresql_where=text(FLAGGED),
+        postgresql_include=[
+            *("shop", "shipping_country", "shipping_city", "shipping_latitude", "shipping_longitude", "payment_method"),
+            *("decision", "is_fraud", "amount", "exchange_rate"),
+        ],
+    ),
     Index("scored_transactions_ingest_time_idx", "ingest_time", postgresql_using="brin"),
     comment="One row a transaction; what its message lacked is null",
 )
@@ -112,6 +121,7 @@ fraud_alerts = Table(
     Column("grouped_at", Timestamp, comment="when fraud_alert_response looked for its incident"),
     Column("session_read_at", Timestamp, comment="when its session's browse events were looked for in Kafka"),
     *decision_columns(),
+    Column("payment_method", Text),
     ForeignKeyConstraint(["transaction_id"], [scored_transactions.c.transaction_id], ondelete="CASCADE"),
     CheckConstraint(_DECISION, name="decision"),
     CheckConstraint("status IN ('open', 'confirmed', 'dismissed')", name="status"),
@@ -176,6 +186,25 @@ fraud_counts = Table(
     window_width(10),
     shop(primary_key=True),
     comment="Transactions and flagged ones per window",
+)
+
+segment_counts = Table(
+    "segment_counts",
+    metadata,
+    Column("window_start", Timestamp, primary_key=True, comment="start of a window of event time"),
+    shop(primary_key=True),
+    Column("shipping_country", Text, primary_key=True, comment="empty: the message named none"),
+    Column("payment_method", Text, primary_key=True, comment="empty: the message named none"),
+    Column("decision", Text, primary_key=True, comment="of rows from before there were decisions: by the model's flag"),
+    Column("transactions", BigInteger, nullable=False),
+    Column("flagged", BigInteger, nullable=False),
+    Column("amount", Money, nullable=False),
+    Column("flagged_amount", Money, nullable=False),
+    Column("unpriced", BigInteger, nullable=False, server_default="0", comment="as in fraud_counts"),
+    Column("flagged_unpriced", BigInteger, nullable=False, server_default="0"),
+    window_width(900),
+    Index("segment_counts_quarters_idx", "window_start", postgresql_where=text("seconds = 900")),
+    comment="What fraud_counts has, per quarter of an hour and segment of the transactions",
 )
 
 fraud_locations = Table(
