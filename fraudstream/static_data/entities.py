@@ -14,7 +14,8 @@ import numpy as np
 WINDOW_DAYS = 30
 #: How many transactions at the shop's own rate an entity begins with: it weighs as much as so many observed ones.
 PRIOR_TRANSACTIONS = 20.0
-#: A shipping address is a cell of 0.0001 degrees, about 11 m: a geocoded address, whatever its spelling.
+#: A shipping address is a cell of 0.0001 degrees, about 11 m: a geocoded address, whatever its spelling. A city's
+#: coordinates (`fraudstream.messages.places`) are no address.
 CELLS_PER_DEGREE = 10_000
 
 DAY_MS = 86_400_000

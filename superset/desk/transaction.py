@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection
 from desk.database import Row, row, rows
 from desk.decisions import STANDING_VERDICT
 from desk.words import place
+from fraudstream.messages.places import is_city
 
 #: Earlier transactions that what is usual is told from, and that are listed.
 PAST_ROWS, SHOWN_ROWS = 500, 15
@@ -181,11 +182,11 @@ def _places(transaction: Row) -> dict[str, Any]:
 
 
 def cell_of(one: Row) -> tuple[int, int] | None:
-    """The cell of a purchase's address, north and east; None where the shop doesn't say where it is."""
-    degrees = one["shipping_latitude"], one["shipping_longitude"]
-    if None in degrees:
+    """The cell of a purchase's address, north and east; None where the shop says none, or only the city."""
+    latitude, longitude = one["shipping_latitude"], one["shipping_longitude"]
+    if latitude is None or longitude is None or is_city(latitude, longitude):
         return None
-    north, east = (int((each * CELLS_PER_DEGREE + 0.5) // 1) for each in degrees)
+    north, east = (int((each * CELLS_PER_DEGREE + 0.5) // 1) for each in (latitude, longitude))
     return north, east
 
 
