@@ -9,7 +9,7 @@ from fraudstream.mappings.files import Row
 from fraudstream.mappings.refused import Refused, event_of, fields_of
 from fraudstream.messages.contracts import iso_milliseconds
 from fraudstream.messages.mapping.compiled import MappedRecords
-from fraudstream.messages.mapping.fields import FIELDS, REQUIRED
+from fraudstream.messages.mapping.fields import COORDINATES, FIELDS, REQUIRED
 from fraudstream.messages.mapping.file import Mapping
 
 EXAMPLES = 3
@@ -114,6 +114,8 @@ def _field_reports(mapping: Mapping) -> dict[str, FieldReport]:
         for name in FIELDS[mapping.source.kind]
         if (each := mapping.field(name))
     }
+    if mapping.locates_cities:
+        found |= {name: FieldReport(name, "that of the city", False) for name in COORDINATES}
     if mapping.items:
         found["items"] = FieldReport(
             "items", f"`{mapping.items.path}`" if mapping.items.path else "the row itself", False

@@ -15,7 +15,7 @@ from fraudstream.mappings.refused import Refused, event_of, fields_of
 from fraudstream.messages.contracts import BrowseEvent, Event, Label, Transaction
 from fraudstream.messages.mapping.compiled import MappedRecords, label_of
 from fraudstream.messages.mapping.decoding import as_event
-from fraudstream.messages.mapping.fields import Kind
+from fraudstream.messages.mapping.fields import COORDINATES, Kind
 from fraudstream.messages.mapping.file import Mapping
 from fraudstream.messages.refusal import Rejection
 
@@ -119,6 +119,7 @@ class _Columns:
 
     def __init__(self, dataset: _Dataset, sources: Sequence[tuple[Path, Mapping]]) -> None:
         filled = {name for _, mapping in sources for name in mapping.fields}
+        filled |= {name for _, mapping in sources if mapping.locates_cities for name in COORDINATES}
         filled |= {"items" for _, mapping in sources if mapping.items}
         filled |= {"shop" for _, mapping in sources if mapping.source.shop}
         fields = msgspec.structs.fields(dataset.struct)

@@ -18,7 +18,8 @@ PRIOR_TRANSACTIONS = 20.0
 MATURITY_DAYS = 7
 #: So many days of terminals are kept before a refresh: what transactions of the last three weeks are given.
 TERMINAL_DAYS = 60
-#: A shipping address is a cell of 0.0001 degrees, about 11 m: a geocoded address, whatever its spelling.
+#: A shipping address is a cell of 0.0001 degrees, about 11 m: a geocoded address, whatever its spelling. A city's
+#: coordinates (`fraudstream.messages.places`) are no address.
 CELLS_PER_DEGREE = 10_000
 
 DAY_MS = 86_400_000

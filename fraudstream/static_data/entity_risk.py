@@ -15,6 +15,7 @@ import typer
 
 from fraudstream.errors import told_in_one_line
 from fraudstream.messages.contracts import TYPED_TIME_FORMATS
+from fraudstream.messages.places import sql_is_city
 from fraudstream.settings import load_settings
 from fraudstream.static_data import terminals
 from fraudstream.static_data.components import components
@@ -86,7 +87,7 @@ WITH each AS (
     UNION ALL
     SELECT '{EntityType.SHIPPING_ADDRESS}',
         {_CELL.format("shipping_latitude")} || ':' || {_CELL.format("shipping_longitude")}, customer_id, is_fraud
-    FROM counted WHERE num_nulls(shipping_latitude, shipping_longitude) = 0
+    FROM counted WHERE NOT {sql_is_city("shipping_latitude", "shipping_longitude")}
     UNION ALL
     SELECT '{EntityType.CATEGORY}', category, customer_id, is_fraud FROM (
         SELECT DISTINCT c.transaction_id, p.category, c.customer_id, c.is_fraud

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from psycopg.rows import class_row
 
+from fraudstream.messages.places import sql_is_city
 from fraudstream.settings import Settings
 from fraudstream.static_data.entities import CELLS_PER_DEGREE
 from fraudstream.storage.connect import Postgres
@@ -38,9 +39,10 @@ _CLAIM = """
     WHERE alert.transaction_id = claimed.transaction_id
     RETURNING alert.transaction_id
 """
+_IS_CITY = sql_is_city("shipping_latitude", "shipping_longitude")
 # By event time, so that a recording that is replayed is grouped as it was when it was live. The hours around claimed
 # alerts are joined first: beside one that is old, only its own hour is read, and not all that came since.
-_GROUPS = """
+_GROUPS = f"""
     WITH claimed AS (
         SELECT transaction_id, event_time FROM fraud.fraud_alerts WHERE transaction_id = ANY(%(claimed)s)
     ), hours AS (
@@ -50,8 +52,8 @@ _GROUPS = """
     ), near AS (
         SELECT alert.transaction_id, alert.event_time, alert.amount * alert.exchange_rate AS amount, alert.reasons,
                alert.transaction_id IN (SELECT transaction_id FROM claimed) AS fresh, device_id,
-               floor(shipping_latitude * %(cells)s::float8 + 0.5)::bigint || ':' ||
-                   floor(shipping_longitude * %(cells)s::float8 + 0.5)::bigint AS cell
+               CASE WHEN NOT {_IS_CITY} THEN floor(shipping_latitude * %(cells)s::float8 + 0.5)::bigint || ':' ||
+                   floor(shipping_longitude * %(cells)s::float8 + 0.5)::bigint END AS cell
         FROM hours JOIN fraud.fraud_alerts AS alert ON alert.event_time BETWEEN lower(span) AND upper(span)
         JOIN fraud.scored_transactions USING (transaction_id)
         WHERE alert.status = 'open'
@@ -72,7 +74,7 @@ _GROUPS = """
     )
     SELECT kind, subject, array_agg(transaction_id) AS transactions, array_agg(amount) AS amounts
     FROM belonging WHERE belongs GROUP BY kind, subject
-"""
+"""  # noqa: S608 (constants)
 _ADD = """
     INSERT INTO fraud.incident_alerts (transaction_id, incident_id, amount)
     SELECT transaction_id, %s, amount FROM unnest(%s::text[], %s::numeric[]) AS alert (transaction_id, amount)

@@ -19,6 +19,7 @@ from itertools import chain
 import numpy as np
 import pandas as pd
 
+from fraudstream.messages.places import is_city
 from fraudstream.policy.columns import COMPONENT_COLUMNS
 from fraudstream.static_data.entities import CELLS_PER_DEGREE, PRIOR_TRANSACTIONS, WINDOW_DAYS, EntityType
 from model.features.spec import USUAL, FeatureSpec
@@ -119,18 +120,20 @@ def uses_of(entity_type: EntityType, transactions: pd.DataFrame, categories: pd.
         return _categories_of(transactions["items"].tolist(), categories)
     if entity_type is EntityType.SHIPPING_ADDRESS:
         latitude, longitude = (transactions[f"shipping_{name}"].to_numpy(float) for name in ("latitude", "longitude"))
-        row = np.flatnonzero(~np.isnan(latitude + longitude))
-        return Uses(row, shipping_addresses(latitude[row], longitude[row]))
-    identifiers = transactions[ID_COLUMNS[entity_type]].to_numpy(object)
+        identifiers = shipping_addresses(latitude, longitude)
+    else:
+        identifiers = transactions[ID_COLUMNS[entity_type]].to_numpy(object)
     row = np.flatnonzero(pd.notna(identifiers))
     return Uses(row, identifiers[row])
 
 
 def shipping_addresses(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
-    """The id of each place's cell: its numbers north and east, such as 525200:134100."""
-    cells = (np.floor(degrees * CELLS_PER_DEGREE + 0.5).astype(int).astype(str) for degrees in (latitude, longitude))
+    """The id of each address's cell: its numbers north and east, such as 525200:134100; None where there is none."""
+    identifiers = np.full(len(latitude), None, object)
+    row = np.flatnonzero(~np.isnan(latitude + longitude) & ~is_city(latitude, longitude))
+    cells = (np.floor(axis[row] * CELLS_PER_DEGREE + 0.5).astype(int).astype(str) for axis in (latitude, longitude))
     north, east = cells
-    identifiers: np.ndarray = np.char.add(np.char.add(north, ":"), east).astype(object)
+    identifiers[row] = np.char.add(np.char.add(north, ":"), east)
     return identifiers
 
 

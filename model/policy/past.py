@@ -11,6 +11,7 @@ import pyarrow.dataset as ds
 from fraudstream.archive import bounds, reading
 from fraudstream.archive.lake import ArchiveError
 from fraudstream.archive.reading import Period
+from fraudstream.messages.places import sql_is_city
 from fraudstream.policy import backtest as backtests
 from fraudstream.policy import lists, versions
 from fraudstream.policy.backtest import Question, Report
@@ -32,7 +33,7 @@ _CELL = " || ':' || ".join(
 #: Where Postgres has a column of conditions in another form.
 _SPECIAL = {
     "event_time": "(event_time AT TIME ZONE 'UTC')",
-    "address_cell": f"({_CELL})",
+    "address_cell": f"(CASE WHEN NOT {sql_is_city('shipping_latitude', 'shipping_longitude')} THEN {_CELL} END)",
     "score": "fraud_score",
 }
 #: The columns of conditions that fraud.scored_transactions has, as SQL.
@@ -185,9 +186,10 @@ def _of_archive(name: str) -> tuple[str, str]:
 
 
 _NORTH, _EAST = (f"floor(a.shipping_{axis} * {CELLS_PER_DEGREE} + 0.5)::BIGINT" for axis in ("latitude", "longitude"))
+_IS_CITY = sql_is_city("a.shipping_latitude", "a.shipping_longitude")
 _OF_ARCHIVE = {
     "score": ("fraud_score", "a.fraud_score"),
     "money": ("shop_amount", "a.shop_amount"),
     "event_time": ("event_time", "make_timestamp(epoch_us(a.event_time))"),  # without its zone, UTC
-    "address_cell": ("shipping_latitude", f"{_NORTH} || ':' || {_EAST}"),
+    "address_cell": ("shipping_latitude", f"CASE WHEN NOT {_IS_CITY} THEN {_NORTH} || ':' || {_EAST} END"),
 }

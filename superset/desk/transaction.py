@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection
 from desk.database import Row, row, rows
 from desk.decisions import STANDING_VERDICT
 from desk.words import place
+from fraudstream.messages.places import is_city
 from fraudstream.storage.expressions import ADDRESS_CELL
 
 #: Earlier transactions that what is usual is told from, and that are listed.
@@ -171,14 +172,14 @@ def read(connection: Connection, transaction_id: str) -> Seen | None:
 
 
 def cell_name(one: Row) -> str | None:
-    """The cell of a purchase's address, as lists and entity risk name it; None where the shop doesn't say where it is.
+    """The cell of a purchase's address, as lists and entity risk name it; None where the shop says none, or only the city.
 
-    The same as `ADDRESS_CELL` is in Postgres.
+    It is written as `ADDRESS_CELL` is in Postgres, which takes a city for an address, too.
     """
-    degrees = one["shipping_latitude"], one["shipping_longitude"]
-    if None in degrees:
+    latitude, longitude = one["shipping_latitude"], one["shipping_longitude"]
+    if latitude is None or longitude is None or is_city(latitude, longitude):
         return None
-    north, east = (int((each * CELLS_PER_DEGREE + 0.5) // 1) for each in degrees)
+    north, east = (int((each * CELLS_PER_DEGREE + 0.5) // 1) for each in (latitude, longitude))
     return f"{north}:{east}"
 
 

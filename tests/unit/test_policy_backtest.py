@@ -113,8 +113,8 @@ def test_the_archive_is_read_with_what_is_missing_as_unknown(tmp_path: Path) -> 
             "shop_amount": [1.0, 2.0, None],
             "is_fraud": [False, True, False],
             "fraud_score": [0.1, 0.9, 0.2],
-            "shipping_latitude": [47.37, 0.0, -1.5],
-            "shipping_longitude": [8.54, 0.0, 2.25],
+            "shipping_latitude": [47.37, 0.0, -1.4],
+            "shipping_longitude": [8.54, 0.0, 2.3],
             "f_amount": pa.array([1.0, np.nan, 3.0], pa.float32()),
         }
     )
@@ -132,7 +132,7 @@ def test_the_archive_is_read_with_what_is_missing_as_unknown(tmp_path: Path) -> 
             "fraud": True if n == 1 else None,
             "amount": [1.0, None, 3.0][n],
             "score": [0.1, 0.9, 0.2][n],
-            "address_cell": ["473700:85400", "0:0", "-15000:22500"][n],
+            "address_cell": ["473700:85400", None, "-14000:23000"][n],
         }
         for n in range(3)
     ]
@@ -149,7 +149,7 @@ def test_the_platform_s_own_archive_is_read_with_its_labels(tmp_path: Path) -> N
     features = np.zeros((3, len(FEATURE_NAMES)), np.float32)
     features[:, FEATURE_NAMES.index("amount")] = [1.0, np.nan, 3.0]
     archive.transactions(
-        times, features, [0.1, 0.9, 0.2], shipping_latitude=[47.37, 0.0, -1.5], shipping_longitude=[8.54, 0.0, 2.25]
+        times, features, [0.1, 0.9, 0.2], shipping_latitude=[47.37, 0.0, -1.4], shipping_longitude=[8.54, 0.0, 2.3]
     )
     archive.labels(("tx-0", times[2], True), ("tx-1", times[2], True))
     newer = pa.table({"transaction_id": ["tx-1"], "fraud": [False]})
@@ -163,7 +163,7 @@ def test_the_platform_s_own_archive_is_read_with_its_labels(tmp_path: Path) -> N
             "fraud": [True, False, None][n],
             "amount": [1.0, None, 3.0][n],
             "score": pytest.approx([0.1, 0.9, 0.2][n]),
-            "address_cell": ["473700:85400", "0:0", "-15000:22500"][n],
+            "address_cell": ["473700:85400", None, "-14000:23000"][n],
             "customer_id": f"c-tx-{n}",
         }
         for n in range(3)

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from fraudstream.messages.mapping import values
+from fraudstream.messages.mapping.cities import add_coordinates
 from fraudstream.messages.mapping.fields import FIELDS, ITEM_FIELDS, REQUIRED, Kind, ValueType
 from fraudstream.messages.mapping.file import Field, Items, Mapping, MappingError, NotIn
 from fraudstream.messages.mapping.generated import Simple, fill_function, list_function
@@ -151,6 +152,7 @@ class MappedRecords:
         self._in_minor_units = [each.name for each in self.fields if each.field.unit == "minor"]
         self._digits = MINOR_UNITS | source.minor_units
         self._amount = next((each for each in self.fields if each.name == "amount"), None)
+        self._locates_cities = mapping.locates_cities
         self._fixed: Fields = {"shop": source.shop} if source.shop else {}
         if source.kind is Kind.LABEL:
             self._fixed["source"] = mapping.labels.source
@@ -182,6 +184,8 @@ class MappedRecords:
                 mapped = self.mapping.field(name)
                 raise UnmappableError(name, mapped.told if mapped else "", "has no value" if mapped else "isn't mapped")
         self._settle_money(event, record)
+        if self._locates_cities:
+            add_coordinates(event)
         return event
 
     def _fill(self, event: Fields, record: Record, row: int, fields: tuple[_CompiledField, ...]) -> None:

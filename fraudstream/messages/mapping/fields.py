@@ -30,6 +30,10 @@ _T = ValueType
 #: Part of histories, and of no event: the label that a transaction brings along.
 IS_FRAUD, LABELLED_AT, SOURCE, SHOP = "is_fraud", "labelled_at", "source", "shop"
 
+#: Where a transaction is sent to; without them, a mapping has those of the city.
+COORDINATES = ("shipping_latitude", "shipping_longitude")
+PLACE = ("shipping_city", "shipping_country")
+
 _TEXTS = {
     Kind.TRANSACTION: (
         "transaction_id", "session_id", "customer_id", "terminal_id", "currency", "payment_method", "card_token",
@@ -45,7 +49,7 @@ FIELDS: dict[Kind, dict[str, ValueType]] = {
     Kind.TRANSACTION: dict.fromkeys(_TEXTS[Kind.TRANSACTION], _T.TEXT)
     | dict.fromkeys(("event_time", "labelled_at"), _T.TIME)
     | dict.fromkeys(("amount", "promo_amount", "shipping_fee"), _T.MONEY)
-    | dict.fromkeys(("shipping_latitude", "shipping_longitude"), _T.NUMBER)
+    | dict.fromkeys(COORDINATES, _T.NUMBER)
     | {"is_fraud": _T.LABEL},
     Kind.BROWSE: dict.fromkeys(_TEXTS[Kind.BROWSE], _T.TEXT) | {"event_time": _T.TIME},
     Kind.LABEL: dict.fromkeys(_TEXTS[Kind.LABEL], _T.TEXT) | {"labelled_at": _T.TIME, "is_fraud": _T.LABEL},

@@ -12,7 +12,7 @@ from msgspec import Struct, convert
 from msgspec.structs import replace
 
 from fraudstream.errors import FraudstreamError
-from fraudstream.messages.mapping.fields import FIELDS, ITEM_FIELDS, Kind, ValueType
+from fraudstream.messages.mapping.fields import COORDINATES, FIELDS, ITEM_FIELDS, PLACE, Kind, ValueType
 from fraudstream.messages.mapping.paths import PathError, parse
 from fraudstream.messages.mapping.registry import REGISTERED, Registry, beside, registry_problems
 from fraudstream.messages.mapping.times import TimeFormError, check_form
@@ -46,6 +46,7 @@ class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     quote: str = '"'
     header: tuple[str, ...] = ()
     minor_units: dict[str, int] = {}
+    city_coordinates: bool = True
 
 
 class Field(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -120,6 +121,12 @@ class Mapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     where: dict[str, tuple[Scalar, ...] | NotIn] = {}
     items: Items | None = None
     labels: Labels = Labels()
+
+    @property
+    def locates_cities(self) -> bool:
+        """Whether coordinates are those of the city: it and its country are mapped, and they themselves aren't."""
+        is_asked = self.source.city_coordinates and not self.fields.keys() & set(COORDINATES)
+        return is_asked and self.fields.keys() >= set(PLACE)
 
     def field(self, name: str) -> Field | None:
         """The field's source, if it is mapped."""
