@@ -172,7 +172,7 @@ def read(connection: Connection, transaction_id: str) -> Seen | None:
 
 
 def cell_name(one: Row) -> str | None:
-    """The cell of a purchase's address, as lists and entity risk name it; None where the shop says none, or only the city.
+    """The cell of a purchase's address, as lists and entity risk name it; None without one, or of a whole city.
 
     It is written as `ADDRESS_CELL` is in Postgres, which takes a city for an address, too.
     """

@@ -130,7 +130,7 @@ def test_what_was_stored_before_exchange_rates_counts_as_it_did(fresh: Settings)
 
 def test_segments_and_alerts_are_made_from_the_rows_that_are_there(fresh: Settings) -> None:
     """An old row's window is an hour. A job of the code before, which wouldn't count segments, is replaced."""
-    former = upgrade_to_before(fresh, "0032")
+    former = upgrade_to_before(fresh, "0029")
     with owner_of(fresh) as connection:
         for offset, fraud in enumerate((True, False, False)):
             row = {"name": f"tx-{offset}", "customer": "c", "session": str(offset), "fraud": fraud}

@@ -7,8 +7,8 @@ about two seconds for a million transactions. The function that erases a custome
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0030"
-down_revision = "0025"
+revision = "0027"
+down_revision = "0026"
 branch_labels = None
 depends_on = None
 

@@ -8,8 +8,8 @@ next commit is refused, and it ends.
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0032"
-down_revision = "0025"
+revision = "0029"
+down_revision = "0028"
 branch_labels = None
 depends_on = None
 
@@ -31,7 +31,7 @@ FROM (
 GROUP BY 1, 2, 3, 4, 5, width
 """
 _REPLACE_DRIVER = """
-UPDATE fraud.stream_queries SET epoch = epoch + 1, driver = 'migration 0032: it needs a job of newer code'
+UPDATE fraud.stream_queries SET epoch = epoch + 1, driver = 'migration 0029: it needs a job of newer code'
 """
 #: An erasure looks for the customer's ids in texts; a rollup has none.
 _UNSWEPT, _UNSWEPT_NOW = "'rescored_days'", "'rescored_days', 'segment_counts'"

@@ -7,7 +7,7 @@ nothing; its one reading of the table takes about a second for each million of r
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0027"
+revision = "0026"
 down_revision = "0025"
 branch_labels = None
 depends_on = None
