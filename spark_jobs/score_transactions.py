@@ -29,6 +29,7 @@ from fraudstream.kafka.sources import missing_sources
 from fraudstream.messages.mapping.sources import LiveSource, SourceError, read_sources
 from fraudstream.settings import Settings, load_settings
 from fraudstream.settings.kafka import Role
+from spark_jobs.planning import leave_out_needless_rules
 from spark_jobs.session import build_session
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def run(settings: Settings, master: str | None, stop: threading.Event) -> None:
         preparing = loader.submit(_prepare, settings, sources)
         spark = build_session(settings, master)
         try:
+            leave_out_needless_rules(spark)
             ready = preparing.result()
             from spark_jobs.query import run_query
 

@@ -136,6 +136,9 @@ def _config(settings: Settings) -> dict[str, str]:
         "spark.sql.execution.pyspark.udf.simplifiedTraceback.enabled": "false",
         "spark.redaction.regex": "(?i)secret|password|token|access[.]?key|jaas",
     }
+    if not stream.spark_ui_port:
+        # Each micro-batch's plan is written down for the UI, several times and in full.
+        options |= {"spark.sql.ui.explainMode": "simple", "spark.sql.maxPlanStringLength": "0"}
     if settings.checkpoint.startswith(("/", "file:")):
         # Renames instead of Hadoop's FileContext, whose every file costs child processes (chmod) without libhadoop.
         # Other file systems keep Spark's choice: a rename in an object store isn't atomic.
