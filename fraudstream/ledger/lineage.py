@@ -114,6 +114,7 @@ _COUNTS = {
     "flagged_unpriced": _JUDGED,
 }
 _SALES_VERDICT = _JUDGED + _of(Topic.TRANSACTION_LABELS, "transaction_id", "is_fraud", "labelled_at")
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's isn't typed
 #: The tables that the stream writes, whose fields their columns are named after, and what other columns follow from.
 _TABLES: tuple[tuple[Table, Topic | None, dict[str, tuple[Source, ...]]], ...] = (
     (
@@ -158,7 +159,7 @@ def _written(read: Iterable[str], rows: dict[str, int]) -> Iterator[Written]:
         }
         yield Written(
             table.name,
-            {column.name: column.type.compile(postgresql.dialect()) for column in table.columns},
+            {column.name: column.type.compile(_DIALECT) for column in table.columns},
             {column: of for column, of in sources.items() if of},
             rows.get(table.name),
         )

@@ -25,6 +25,7 @@ from spark_jobs.fencing import Driver, FencedError
 from spark_jobs.ledger import LedgerError
 from spark_jobs.publisher import _messages
 from spark_jobs.schemas import SCORED
+from tests.faults import rollups
 from tests.messages import NOW, as_bytes, label, transaction
 from tests.streaming import become_driver as become_driver
 
@@ -240,6 +241,29 @@ def test_all_digits_of_a_currency_and_an_unknown_method_are_stored_and_published
         (12.345, 0.125, "knet", 2),
         (1480.0, 0.0, "card", 2),
     ]
+
+
+def test_segments_are_the_sums_of_their_rows_whatever_labels_say(writer: Postgres, driver: Driver) -> None:
+    """A label changes what sold, and never what was decided; a repeat counts nowhere."""
+    rows = [
+        scored(0, shipping_country="FR"),
+        scored(1, session_id="s-2", is_fraud=True, payment_method="paypal") | {"decision": "block"},
+        scored(2, session_id="s-3", payment_method=None, shipping_country=None) | {"exchange_rate": float("nan")},
+        scored(3, session_id="s-4") | {"decision": "review", "review_probability": 0.1},
+    ]
+    commit(writer, driver, batch(0, (Topic.TRANSACTIONS, 0, 4)), rows)
+    labels = [labelled(0, transaction_id="tx-0"), labelled(1, transaction_id="tx-1", is_fraud=False)]
+    more = [*labels, scored(4, transaction_id="tx-0"), scored(5, session_id="s-5", shipping_country="FR", amount=7)]
+    commit(writer, driver, batch(1, (Topic.TRANSACTIONS, 4, 6), (Topic.TRANSACTION_LABELS, 0, 2)), more)
+    named = "shipping_country, payment_method, decision, transactions, flagged, amount, unpriced"
+    found = writer.execute(f"SELECT {named} FROM fraud.segment_counts ORDER BY 1, 2, 3".encode()).fetchall()
+    assert found == [
+        ("", "", "allow", 1, 0, 0, 1),
+        ("CH", "card", "review", 1, 0, Decimal("42.5"), 0),
+        ("CH", "paypal", "block", 1, 1, Decimal("42.5"), 0),
+        ("FR", "card", "allow", 2, 0, Decimal("49.5"), 0),
+    ]
+    assert writer.execute(rollups.COMPARED["segment_counts"].encode()).fetchall() == []
 
 
 def test_an_order_in_another_currency_is_stored_as_sent_and_added_up_as_converted(

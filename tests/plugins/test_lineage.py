@@ -40,7 +40,7 @@ def send(transport: dict[str, object]) -> None:
 class LineageTest(unittest.TestCase):
     def test_it_is_off_by_default(self) -> None:
         with self.assertRaisesRegex(AirflowSkipException, "FRAUDSTREAM_AIRFLOW__LINEAGE turns it on"):
-            StreamLineageOperator(task_id="lineage").execute({})  # type: ignore[typeddict-item]
+            StreamLineageOperator(task_id="lineage").execute({})
 
     def test_an_hour_is_a_run_of_the_streams_job_with_topics_tables_and_columns(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
