@@ -52,7 +52,7 @@ def drain_by_job(stream: Stream, database: Postgres) -> Drain:
     """Lets our job drain what waits; it has begun nothing yet. Raises BenchmarkError."""
     job = stream.start_job()
     watch = _Watch([job])
-    watch.until(lambda: not stream.lag(database))
+    watch.until(lambda: not stream.lag(database), job.check)
     job.stop()
     ledger = database.execute(LEDGER).fetchall()
     begun = ledger[0][0]
@@ -71,7 +71,13 @@ def empty(stream: Stream) -> None:
 def drain_by_peers(database: Postgres, programs: Sequence[Program]) -> Drain:
     """Waits for peers, each with its share of the partitions. Raises BenchmarkError when one fails."""
     watch = _Watch(programs)
-    watch.until(lambda: all(program.process.poll() == 0 for program in programs))
+
+    def check() -> None:
+        for program in programs:
+            if program.process.poll():
+                program.check()
+
+    watch.until(lambda: all(program.process.poll() == 0 for program in programs), check)
     reports = [list(_reports(program.log)) for program in programs]
     marks = together([Mark(each["at"], each["messages"], each["cpu"]) for each in of_one] for of_one in reports)
     stands = {place: stand for of_one in reports for place, stand in _stands(of_one)}
@@ -107,17 +113,15 @@ class _Watch:
         self.cpu: list[tuple[float, float]] = []
         self.memory = 0
 
-    def until(self, is_done: Callable[[], bool]) -> None:
-        """Looks each SAMPLE_SECONDS. Raises BenchmarkError when a program fails, or nothing is done for an hour."""
+    def until(self, is_done: Callable[[], bool], check: Callable[[], None]) -> None:
+        """Looks each SAMPLE_SECONDS, and calls `check`. Raises what that raises, and BenchmarkError after an hour."""
         deadline = time.monotonic() + DRAIN_SECONDS
         while True:
             done = is_done()
             self._look()
             if done:
                 return
-            for program in self._programs:
-                if program.process.poll():
-                    program.check()
+            check()
             if time.monotonic() > deadline:
                 raise BenchmarkError(f"{self._programs[0].log.stem}: not done after {DRAIN_SECONDS:.0f} s")
             time.sleep(SAMPLE_SECONDS)

@@ -83,10 +83,11 @@ class Loop:
 
     def _in_order(self, messages: Iterable[Message]) -> list[Arrived]:
         """The valid events, as they arrived; within a millisecond by their own time."""
-        decoded = [
-            self._shop.decode(m.topic(), m.key(), m.value(), (m.partition(), m.offset(), m.timestamp()[1]))
-            for m in messages
-        ]
+        decoded = []
+        for message in messages:
+            topic, partition, offset = _place(message)
+            at = (partition, offset, message.timestamp()[1])
+            decoded.append(self._shop.decode(topic, message.key(), message.value(), at))
         return sorted(filter(None, decoded), key=_order)
 
     def _observe(self, events: Iterable[Arrived], stored: lmdb.Transaction) -> list[Purchase]:
@@ -97,7 +98,7 @@ class Loop:
             customer = arrived.event.customer_id
             if customer not in profiles:
                 found = stored.get(customer.encode())
-                profiles[customer] = Profile() if found is None else decode_profile(found)
+                profiles[customer] = Profile() if found is None else decode_profile(bytes(found))
             if purchase := self._shop.observe(profiles[customer], arrived):
                 purchases.append(purchase)
         for customer, profile in profiles.items():
@@ -114,10 +115,17 @@ def _order(arrived: Arrived) -> tuple[int, float, bool, int, int]:
 def _offsets_after(messages: Iterable[Message]) -> dict[Place, int]:
     reached: dict[Place, int] = {}
     for message in messages:
-        if error := message.error():
-            raise KafkaException(error)
-        reached[message.topic(), message.partition()] = message.offset() + 1
+        topic, partition, offset = _place(message)
+        reached[topic, partition] = offset + 1
     return reached
+
+
+def _place(message: Message) -> tuple[str, int, int]:
+    if error := message.error():
+        raise KafkaException(error)
+    topic, partition, offset = message.topic(), message.partition(), message.offset()
+    assert topic is not None and partition is not None and offset is not None  # noqa: S101 - without an error it has all
+    return topic, partition, offset
 
 
 if __name__ == "__main__":
