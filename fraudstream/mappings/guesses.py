@@ -1,6 +1,7 @@
 """What the columns of exports are called, and the forms that their values have."""
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -13,63 +14,129 @@ from fraudstream.messages.mapping.times import EPOCHS, ISO, time_reader
 NAMES: dict[str, tuple[str, ...]] = {
     "transaction_id": (
         "transactionid", "txid", "txnid", "transnum", "transid", "transactionnumber", "paymentid", "chargeid",
-        "charge", "orderid", "id", "ordernumber", "orderno", "order", "bestellnr", "bestellnummer",
-        "auftragsnr", "auftragsnummer", "bestellid", "rechnungsnummer", "commandeid",
-        "pspreference", "eventid", "number", "nr",
+        "charge", "orderid", "id", "ordernumber", "orderno", "ordernum", "orderreference", "orderref", "order",
+        "bestellnr", "bestellnummer", "auftragsnr", "auftragsnummer", "bestellid", "bestellung", "auftrag", "belegnr",
+        "belegnummer", "transaktionsid", "transaktionsnummer", "rechnungsnummer", "rechnungsnr",
+        "commandeid", "idcommande", "numerocommande", "numerodecommande", "nocommande", "nodecommande", "ncommande",
+        "ndecommande", "referencecommande", "refcommande", "commande",
+        "idpedido", "pedidoid", "numeropedido", "numerodepedido", "nopedido", "nodepedido", "npedido", "ndepedido",
+        "numpedido", "pedido", "idtransaccion",
+        "bestelnummer", "bestelnr", "bestelid", "bestelling", "bestellingid", "ordernummer", "ordernr",
+        "transactieid", "transactienummer",
+        "idordine", "ordineid", "numeroordine", "numerodordine", "numerodiordine", "nordine", "nrordine",
+        "codiceordine", "ordine", "idtransazione",
+        "pspreference", "eventid", "number", "numero", "nummer", "nr", "reference", "referencia", "riferimento",
     ),
     "event_time": (
         "eventtime", "txdatetime", "transdatetranstime", "transactiondatetime", "transactiontime", "transactiondt",
-        "transactiondate", "eventtimestamp", "purchasetime", "orderdate", "ordertime", "createdat", "datecreatedgmt",
-        "datecreated", "created", "eventdate", "timestamp", "datetime", "unixtime", "bestelldatum", "datum", "date",
-        "zeitpunkt", "zeitstempel", "bestellzeit", "time", "step",
+        "transactiondate", "eventtimestamp", "purchasetime", "purchasedate", "orderdate", "ordertime", "orderedat",
+        "placedat", "createdat", "datecreatedgmt", "datecreated", "created", "eventdate", "timestamp", "datetime",
+        "unixtime", "bestelldatum", "auftragsdatum", "kaufdatum", "buchungsdatum", "erstelltam", "bestelltam",
+        "datecommande", "datedecommande", "datedelacommande", "dateachat", "datedachat", "dateheure", "horodatage",
+        "fechapedido", "fechadepedido", "fechadelpedido", "fechacompra", "fechadecompra", "fechahora", "fechayhora",
+        "besteldatum", "orderdatum", "aankoopdatum", "datumtijd", "tijdstip", "aangemaaktop",
+        "dataordine", "datadordine", "datadellordine", "dataacquisto", "dataora", "dataeora",
+        "datum", "date", "fecha", "zeitpunkt", "zeitstempel", "bestellzeit", "time", "data", "step",
     ),
     "customer_id": (
         "customerid", "custid", "customer", "clientid", "client", "userid", "user", "userpseudoid", "shopperreference",
         "accountid", "nameorig", "entityid", "kundennr", "kundennummer", "kundenid", "kunde", "memberid", "buyerid",
-        "ccnum", "cardid", "card", "card1", "email", "buyer", "acct",
+        "customernumber", "customerno", "idclient", "numeroclient", "noclient", "nclient", "codeclient", "acheteur",
+        "idcliente", "clienteid", "numerocliente", "ncliente", "codigocliente", "cliente", "comprador",
+        "klantid", "klantnr", "klantnummer", "klant", "koper", "codicecliente", "acquirente",
+        "ccnum", "cardid", "card", "card1", "email", "emailaddress", "customeremail", "mail", "emailadresse",
+        "kundenemail", "adresseemail", "adressemail", "courriel", "emailclient", "correo", "correoelectronico",
+        "emailcliente", "emailadres", "mailadres", "indirizzoemail", "buyer", "acct",
     ),
     "terminal_id": ("terminalid", "terminal", "merchantid", "merchantname", "merchant", "namedest", "haendler"),
     "amount": (
         "amount", "amt", "txamount", "transactionamt", "transactionamount", "orderamount", "totalprice", "ordertotal",
-        "orderprice", "ordervalue", "total", "grandtotal", "purchasevalue", "betrag", "summe", "gesamt", "montant",
-        "gesamtbetrag", "gesamtsumme", "gesamtpreis", "bestellwert", "rechnungsbetrag", "endbetrag", "montanttotal",
-        "value", "price", "amountcents", "amountminor", "totalcents",
+        "orderprice", "ordervalue", "totalamount", "total", "grandtotal", "purchasevalue", "purchaseamount",
+        "betrag", "summe", "gesamt", "montant", "gesamtbetrag", "gesamtsumme", "gesamtpreis", "bestellwert",
+        "rechnungsbetrag", "endbetrag", "endsumme", "rechnungssumme", "bruttobetrag", "warenwert", "umsatz",
+        "montanttotal", "montantttc", "totalttc", "montantcommande", "totalcommande", "prixtotal",
+        "importetotal", "importe", "totalpedido", "monto", "montototal", "preciototal",
+        "totaalbedrag", "orderbedrag", "bedrag", "totaal", "totaalprijs", "orderwaarde",
+        "importototale", "totaleordine", "importo", "totale", "prezzototale",
+        "value", "price", "preis", "prix", "precio", "prijs", "prezzo", "valor", "valore",
+        "amountcents", "amountminor", "totalcents",
     ),
-    "currency": ("currency", "currencycode", "waehrung", "wahrung", "devise"),
+    "currency": (
+        "currency", "currencycode", "waehrung", "wahrung", "waehrungscode", "devise", "codedevise", "monnaie", "moneda",
+        "divisa", "codigomoneda", "valuta", "munteenheid",
+    ),
     "is_fraud": (
         "isfraud", "fraud", "txfraud", "fraudlabel", "eventlabel", "fraudflag", "isfraudulent", "betrug", "label",
-        "betrugsfall", "class", "chargeback", "outcome", "status",
+        "betrugsfall", "istbetrug", "fraude", "estfraude", "esfraude", "isfraude", "frode", "isfrode", "fraudulento",
+        "fraudolento", "class", "chargeback", "impaye", "contracargo", "terugboeking", "outcome", "status",
     ),
     "labelled_at": (
         "labelledat", "labeledat", "labeltimestamp", "chargebackdate", "reportedat",
-        "disputecreated", "disputedate", "initiatedat", "createdat", "created", "date",
+        "disputecreated", "disputedate", "initiatedat", "createdat", "created", "date", "datelitige", "fechadisputa",
+        "datum", "fecha", "data",
     ),
     "session_id": ("sessionid", "session", "gasessionid", "visitid"),
-    "device_id": ("deviceid", "device", "devicefingerprint", "fingerprint"),
-    "payment_method": ("paymentmethod", "gateway", "paymenttype", "zahlart", "zahlungsart", "usechip"),
-    "card_token": ("cardtoken", "paymentmethodid", "cardfingerprint"),
-    "promo_code": ("promocode", "coupon", "couponcode", "discountcode", "voucher", "gutschein"),
+    "device_id": (
+        "deviceid", "device", "devicefingerprint", "fingerprint", "geraeteid", "geraet", "appareil", "dispositivo",
+        "apparaat",
+    ),
+    "payment_method": (
+        "paymentmethod", "gateway", "paymenttype", "paymentmode", "payment", "zahlart", "zahlungsart", "bezahlart",
+        "zahlungsmethode", "zahlungsweise", "modepaiement", "modedepaiement", "moyenpaiement", "moyendepaiement",
+        "metodopago", "metododepago", "formapago", "formadepago", "mediodepago", "betaalmethode", "betaalwijze",
+        "betaalmiddel", "metodopagamento", "metododipagamento", "tipopagamento", "pagamento", "usechip",
+    ),
+    "card_token": (
+        "cardtoken", "paymentmethodid", "cardfingerprint", "cardhash", "kartentoken", "kartenid", "karte",
+        "tokencarte", "idcarte", "carte", "tokentarjeta", "idtarjeta", "tarjeta", "kaarttoken", "kaart", "tokencarta",
+        "idcarta", "carta",
+    ),
+    "promo_code": (
+        "promocode", "coupon", "couponcode", "discountcode", "voucher", "gutschein", "gutscheincode", "rabattcode",
+        "codepromo", "codereduction", "cupon", "codigodescuento", "kortingscode", "actiecode", "codicesconto",
+    ),
     "promo_amount": ("promoamount", "totaldiscounts", "discounttotal"),
-    "shipping_fee": ("shippingfee", "shippingtotal", "versandkosten"),
-    "shipping_city": ("shippingcity", "shippingaddresscity", "city", "ort", "merchantcity"),
-    "shipping_country": ("shippingcountry", "shippingaddresscountrycode", "shippingcountrycode", "countrycode"),
+    "shipping_fee": (
+        "shippingfee", "shippingtotal", "shippingcost", "shippingcosts", "versandkosten", "fraisdeport", "fraisport",
+        "fraisdelivraison", "gastosdeenvio", "gastosenvio", "verzendkosten", "spesedispedizione", "spesespedizione",
+    ),
+    "shipping_city": (
+        "shippingcity", "shippingaddresscity", "shiptocity", "deliverycity", "lieferort", "lieferstadt",
+        "villelivraison", "villedelivraison", "ciudadenvio", "ciudaddeenvio", "cittaspedizione", "cittadispedizione",
+        "city", "town", "ort", "stadt", "wohnort", "ville", "ciudad", "poblacion", "localidad", "stad", "plaats",
+        "woonplaats", "citta", "localita", "comune", "merchantcity",
+    ),
+    "shipping_country": (
+        "shippingcountry", "shippingaddresscountrycode", "shippingcountrycode", "shiptocountry", "deliverycountry",
+        "lieferland", "versandland", "payslivraison", "paysdelivraison", "paisenvio", "paisdeenvio", "afleverland",
+        "paesespedizione", "paesedispedizione", "countrycode", "country", "land", "landcode", "laendercode",
+        "landeskuerzel", "pays", "codepays", "pais", "codigopais", "paese", "codicepaese", "nazione",
+    ),
     "shipping_latitude": ("shippinglatitude", "shippingaddresslatitude", "latitude", "lat"),
     "shipping_longitude": ("shippinglongitude", "shippingaddresslongitude", "longitude", "long", "lon", "lng"),
     "ip_country": ("ipcountry", "ipcountrycode"),
     "event_id": ("eventid", "hitid"),
     "event_type": ("eventtype", "eventname", "event", "action", "type"),
-    "product_id": ("productid", "itemid", "sku", "variantid", "product", "id"),
+    "product_id": (
+        "productid", "itemid", "sku", "variantid", "product", "id", "artikelnummer", "artikelnr", "artikel",
+        "referenceproduit", "produit", "producto", "articolo", "prodotto",
+    ),
     "traffic_source": ("trafficsource", "source", "utmsource", "referrer"),
     "device_type": ("devicetype", "devicecategory", "platform"),
     "source": ("labelsource", "source", "reason"),
-    "quantity": ("quantity", "qty", "count", "menge"),
-    "unit_price": ("unitprice", "price", "einzelpreis", "amount"),
+    "quantity": (
+        "quantity", "qty", "count", "menge", "anzahl", "quantite", "qte", "cantidad", "aantal", "quantita", "qta",
+    ),
+    "unit_price": (
+        "unitprice", "price", "einzelpreis", "stueckpreis", "prixunitaire", "preciounitario", "stuksprijs",
+        "prezzounitario", "amount",
+    ),
 }  # fmt: skip
 #: What an amount inside of these objects is a part of, or a change to: not the amount of a purchase.
 _PARTS_OF_AMOUNTS = re.compile("shipping|tax|discount|refund|subtotal|duties")
 ITEM_LISTS = ("items", "lineitems", "lines", "orderitems", "orderlines", "products", "positions", "basket")
 #: Columns that hold a time of day beside a date.
-TIMES_OF_DAY = ("time", "uhrzeit", "hour", "zeit", "heure", "ordertime")
+TIMES_OF_DAY = ("time", "uhrzeit", "hour", "zeit", "heure", "hora", "tijd", "ora", "orario", "ordertime")
 #: Values that mean fraud, where labels are words.
 FRAUD_WORDS = frozenset(
     {
@@ -82,10 +149,14 @@ FRAUD_WORDS = frozenset(
         "betrug",
         "stolen",
         "charged_back",
+        "fraude",
+        "frode",
+        "impaye",
+        "contracargo",
     }
 )
 #: Yes and no in other languages than `values.WORDS`.
-YES_WORDS = frozenset({"j", "ja", "o", "oui", "s", "si", "sí", "sim", "tak", "vrai", "wahr"})
+YES_WORDS = frozenset({"j", "ja", "o", "oui", "s", "si", "sí", "sì", "sim", "tak", "vrai", "wahr"})
 NO_WORDS = frozenset({"n", "nein", "non", "no", "não", "nao", "nie", "nee", "faux", "falsch"})
 _DAYS = (
     "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%d.%m.%y", "%m/%d/%y", "%d/%m/%y",
@@ -94,8 +165,10 @@ _DAYS = (
 )  # fmt: skip
 _CLOCKS = (
     "", " %H:%M:%S", " %H:%M", " %I:%M:%S %p", " %I:%M %p", " %H:%M:%S.%f", ", %H:%M:%S", ", %H:%M", ", %I:%M %p",
-    " %I:%M%p", " %H.%M", " %H:%M:%S %z", " %H:%M %z", "T%H:%M:%S", ":%H:%M:%S",
+    " %I:%M%p", " %H.%M", " %Hh%M", " à %H:%M", " à %Hh%M", " %H:%M:%S %z", " %H:%M %z", "T%H:%M:%S", ":%H:%M:%S",
 )  # fmt: skip
+#: What an export says behind the name of a column, such as "Total (EUR)" or "Betrag in €".
+_UNIT = re.compile(r"\s*(\(.*\)|\[.*\]|\b(in )?([€$£]|eur|usd|gbp|chf))\s*$", re.IGNORECASE)
 _NEARLY_ALL = 0.9
 #: Seconds since 1970: 2001 to 2030; dates and hours written as 2030010112 are above.
 _FIRST, _LAST = 1_000_000_000, 1_900_000_000
@@ -108,8 +181,9 @@ START = "2026-01-01"
 
 
 def plain(name: str) -> str:
-    """A name without capitals, accents of none, and other characters."""
-    return re.sub(r"[^a-z0-9]", "", name.lower().replace("ä", "ae").replace("ü", "ue").replace("ö", "oe"))
+    """A name without capitals, accents and other characters; ä, ö and ü are two letters."""
+    spelled = name.casefold().replace("ä", "ae").replace("ü", "ue").replace("ö", "oe")
+    return re.sub(r"[^a-z0-9]", "", unicodedata.normalize("NFKD", spelled))
 
 
 def by_name(field: str, paths: Sequence[str]) -> str | None:
@@ -122,7 +196,8 @@ def _rank(field: str, path: str) -> int | None:
     known = NAMES[field]
     if field == "amount" and _PARTS_OF_AMOUNTS.search(path.rpartition(".")[0].lower()):
         return None
-    spellings = (plain(path), plain(".".join(path.split(".")[-2:])), plain(path.rpartition(".")[2]))
+    last = path.rpartition(".")[2]
+    spellings = (plain(path), plain(".".join(path.split(".")[-2:])), plain(last), plain(_UNIT.sub("", last)))
     ranks = [known.index(each) * len(spellings) + place for place, each in enumerate(spellings) if each in known]
     return min(ranks) if ranks else None
 

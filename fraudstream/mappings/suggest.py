@@ -1,6 +1,7 @@
 """The first mapping of a file, guessed from its names and values."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as Table
 from dataclasses import dataclass
@@ -8,20 +9,24 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from fraudstream.mappings import guesses
+from fraudstream.mappings import countries, guesses
 from fraudstream.mappings.detect import detect
 from fraudstream.mappings.files import DataError, read_rows
 from fraudstream.messages.formats.debezium import is_envelope
 from fraudstream.messages.mapping import values
-from fraudstream.messages.mapping.fields import FIELDS, Kind, ValueType
+from fraudstream.messages.mapping.fields import COORDINATES, FIELDS, PLACE, Kind, ValueType
 from fraudstream.messages.mapping.file import Mapping, of
 from fraudstream.messages.mapping.times import ISO
+from fraudstream.messages.redaction import is_card_number
 
 SAMPLE_ROWS = 10_000
 _LABEL_WORDS = 20  # more different values are no labels
 _TIMES_LOOKED_AT = 500  # patterns of strptime are slow to try
 #: Values that stand for nothing, if no other text is in a column of numbers or times.
 _NOTHING = ("", "NULL", "null", "\\N", "None", "nan", "NaN", "N/A", "n/a", "-")
+
+#: What to do where the columns don't tell what the rows are.
+_KINDS = "say --kind transaction for orders, --kind label for chargebacks, --kind browse for clicks"
 
 Columns = dict[str, list[Any]]
 
@@ -53,9 +58,12 @@ def suggest(
     if not records:
         raise DataError(f"{path} has no record that can be read, to guess a mapping from")
     columns, lists = _columns(records, nested=source["format"] != "csv")
-    kind = kind or _kind(columns)
+    doubts = {}
+    if kind is None:
+        kind, is_sure = _kind(columns)
+        doubts = {} if is_sure else {"kind": f"the columns don't tell it, {kind} is a guess: {_KINDS}"}
     guess = _Guess(kind, source, columns, lists, names)
-    return Suggestion(guess.content(), guess.doubts)
+    return Suggestion(guess.content(), doubts | guess.doubts)
 
 
 def _records(path: Path, source: dict[str, Any]) -> list[dict[str, Any]]:
@@ -95,6 +103,8 @@ class _Guess:
         source = {"kind": str(self._kind), **self._source}
         if self._decimal != ".":
             source["decimal"] = self._decimal
+        if fields.keys() >= set(PLACE) and not fields.keys() & set(COORDINATES):
+            source["city_coordinates"] = True
         found = {"source": source, "fields": fields}
         if items := self._items():
             found["items"] = items
@@ -159,6 +169,13 @@ class _Guess:
             return self._label(path)
         if name == "transaction_id" and self._kind is Kind.TRANSACTION and self._names is None:
             return path if len(set(map(str, found))) == len(self._columns[path]) else None
+        if name in {"shipping_country", "ip_country"} and self._names is None:
+            return self._with_missing(path, self._country(name, path, found))
+        if name == "card_token" and any(is_card_number(str(value)) for value in found):
+            self.doubts[name] = (
+                f"`{path}` has card numbers, which the platform refuses: map a token of the card, or none"
+            )
+            return None
         if name == "currency" and any(len(str(value)) != 3 for value in found):
             return None
         if name == "currency" and any(str(value) != str(value).upper() for value in found):
@@ -209,6 +226,16 @@ class _Guess:
             return {"path": path, "unit": unit}
         return path if mark in (None, self._decimal) else {"path": path, "decimal": mark}
 
+    def _country(self, name: str, path: str, found: list[Any]) -> Any:
+        words = sorted({str(value).strip() for value in found})
+        if all(re.fullmatch("[A-Za-z]{2}", word) for word in words):
+            return path if all(map(str.isupper, words)) else {"path": path, "case": "upper"}
+        if codes := countries.codes_of(words):
+            return {"path": path, "map": codes}
+        unknown = next(word for word in words if not countries.codes_of([word]))
+        self.doubts[name] = f'`{path}` has {unknown!r}: give each country its two letters, as map = {{ Suisse = "CH" }}'
+        return None
+
     def _label(self, path: str) -> Any:
         words = {values.word("" if value is None else value) for value in self._columns[path]}
         if words <= values.WORDS.keys() or (self._names is not None and self._names.get("is_fraud")):
@@ -230,19 +257,20 @@ class _Guess:
         return {}
 
 
-def _kind(columns: Columns) -> Kind:
+def _kind(columns: Columns) -> tuple[Kind, bool]:
+    """What the rows are, and whether the columns tell it."""
     paths = list(columns)
     has = {
         name: guesses.by_name(name, paths)
         for name in ("amount", "is_fraud", "event_type", "transaction_id", "customer_id")
     }
     if has["amount"]:
-        return Kind.TRANSACTION
+        return Kind.TRANSACTION, True
     if has["is_fraud"]:
-        return Kind.LABEL
+        return Kind.LABEL, not has["customer_id"]
     if has["event_type"]:
-        return Kind.BROWSE
-    return Kind.LABEL if has["transaction_id"] and not has["customer_id"] else Kind.TRANSACTION
+        return Kind.BROWSE, True
+    return (Kind.LABEL if has["transaction_id"] and not has["customer_id"] else Kind.TRANSACTION), False
 
 
 def _columns(records: list[dict[str, Any]], *, nested: bool) -> tuple[Columns, dict[str, Columns]]:

@@ -81,7 +81,7 @@ def test_what_no_file_says_is_told_as_doubtful(tmp_path: Path) -> None:
         found[name] = suggest(tmp_path / name).doubts
     assert {name: list(doubts) for name, doubts in found.items()} == {
         "steps.csv": ["event_time"], "american.csv": ["event_time"], "cents.jsonl": ["amount"], "marks.csv": ["amount"],
-        "disputes.csv": ["is_fraud"],
+        "disputes.csv": ["kind", "is_fraud"],
     }  # fmt: skip
     assert "say time = '%d/%m/%Y' or '%m/%d/%Y'" in found["american.csv"]["event_time"]
 

@@ -222,6 +222,7 @@ def _problems(mapping: Mapping) -> Iterator[str]:
     """What the types of the keys don't say. The first is told."""
     yield from _source_problems(mapping.source)
     types = FIELDS[mapping.source.kind]
+    whole = mapping.source.format == "csv"
     for name in mapping.fields:
         if (field := mapping.field(name)) and field.row and mapping.source.topic:
             yield f"fields.{name}.row = true: messages of a topic have no row; say the path of an id"
@@ -229,16 +230,16 @@ def _problems(mapping: Mapping) -> Iterator[str]:
             known = ", ".join(types)
             yield f"fields.{name}: a {mapping.source.kind} has no such field; known: {known}"
         elif field := mapping.field(name):
-            yield from (f"fields.{name}{problem}" for problem in _field_problems(field, types[name]))
+            yield from (f"fields.{name}{problem}" for problem in _field_problems(field, types[name], whole))
     if mapping.items:
         if mapping.source.kind is not Kind.TRANSACTION:
             yield f"[items]: only a transaction has items, not a {mapping.source.kind}"
         if mapping.items.path is not None:
             yield from _path_problems("items.path", mapping.items.path)
         for name, field in mapping.items.fields.items():
-            yield from (f"items.{name}{problem}" for problem in _field_problems(field, ITEM_FIELDS[name]))
+            yield from (f"items.{name}{problem}" for problem in _field_problems(field, ITEM_FIELDS[name], whole))
     for path in mapping.where:
-        yield from _path_problems("where", path)
+        yield from _path_problems("where", path, whole)
 
 
 def _source_problems(source: Source) -> Iterator[str]:
@@ -270,13 +271,13 @@ def _format_problems(source: Source) -> Iterator[str]:
         yield from registry_problems(source.registry, source.format)
 
 
-def _field_problems(field: Field, kind: ValueType) -> Iterator[str]:
+def _field_problems(field: Field, kind: ValueType, whole: bool) -> Iterator[str]:
     given = [key for key, value in (("path", field.paths), ("row", field.row)) if value]
     given += ["constant"] if field.constant is not None else []
     if len(given) != 1:
         yield f": say exactly one of path, constant and row, not {' and '.join(given) or 'none'}"
     for path in field.paths:
-        yield from _path_problems(".path", path)
+        yield from _path_problems(".path", path, whole)
     if field.join is not None and len(field.paths) < 2:
         yield f".join = {field.join!r}: path must be a list of at least two"
     for key, kinds in _APPLY.items():
@@ -293,7 +294,10 @@ def _field_problems(field: Field, kind: ValueType) -> Iterator[str]:
             yield f".time = {field.time!r}: {error}"
 
 
-def _path_problems(key: str, path: str) -> Iterator[str]:
+def _path_problems(key: str, path: str, whole: bool = False) -> Iterator[str]:
+    """`whole`: the path is a column's name, whatever it contains."""
+    if whole and path:
+        return
     try:
         parse(path)
     except PathError as error:
