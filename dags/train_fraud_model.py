@@ -7,7 +7,8 @@ The running stream takes the new champion with its next micro-batch; nothing nee
 With `history` empty, the last `hours` are taken from the archive, with the features as they were served, where it
 covers them and no warm-up is asked for; else they are read from Kafka and Postgres, and all that Kafka retains from
 before with a past that was imported, so that profiles and entity risk begin as the stream's did. `history` may be a
-folder that this machine can read, as `./fraudctl produce --out` writes it.
+folder that this machine can read, as `./fraudctl produce --out` writes it. With `as_of` the hours end at that UTC time
+of the past, with the labels that had been made by then, and come from the archive only.
 
 **Decide**: *Required actions* shows the difference in average precision with its 95% interval. An interval that
 includes 0 shows no difference: reject, or wait for more labels. *Approve* promotes. *Reject*, or no answer for three
@@ -62,6 +63,12 @@ with DAG(
             title="Hours",
             description="How far back to read Kafka: 6 h at 150 events/s are 3.2 million events, 1 GB of memory",
         ),
+        "as_of": Param(
+            "",
+            type="string",
+            title="As of",
+            description="UTC time at which the hours end, such as 2026-11-04T12:00:00Z; empty: now",
+        ),
         "warm_up_hours": Param(
             None,
             type=["null", "number"],
@@ -87,6 +94,7 @@ with DAG(
         module="model.training.collect",
         arguments=[
             "--hours={{ params.hours }}",
+            "{{ '--as-of=' ~ params.as_of if params.as_of else '' }}",
             "{{ '' if params.warm_up_hours is none else '--warm-up-hours=' ~ params.warm_up_hours }}",
             "{{ '--existing=' ~ params.history if params.history else '' }}",
         ],

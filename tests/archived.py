@@ -69,14 +69,14 @@ class Archive:
         self._append(Table.TRANSACTIONS, made, FEATURES)
         return ids
 
-    def labels(self, *of: tuple[str, datetime, bool]) -> None:
-        """Labels that were given and known at once: transaction, when, and whether it is fraud."""
+    def labels(self, *of: tuple[str, datetime, bool], known_at: datetime | None = None) -> None:
+        """Labels: transaction, when it was made, and whether it is fraud. Known at once, or all at `known_at`."""
         self._next += len(of)
         made = [
             {
                 "transaction_id": name,
-                "known_at": at,
-                "known_day": at.date(),
+                "known_at": known_at or at,
+                "known_day": (known_at or at).date(),
                 "labelled_at": at,
                 "is_fraud": is_fraud,
                 "source": "analyst",

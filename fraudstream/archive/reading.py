@@ -51,6 +51,10 @@ _OF_AGE = """(
 )"""
 
 
+#: Labels whose `known_at` is when they were made.
+_AS_LABELLED = "CREATE VIEW labels AS SELECT * REPLACE (labelled_at AS known_at) FROM received"
+
+
 #: No label is known so long before its event, besides what an event may be in the future.
 BEFORE = timedelta(days=1)
 
@@ -91,12 +95,17 @@ def read(
     known_at: datetime | None = None,
     age: timedelta | None = None,
     ages: Sequence[timedelta] = (),
+    *,
+    as_labelled: bool = False,
 ) -> Iterator[duckdb.DuckDBPyRelation]:
     """A relation of the transactions of `period`, with the labels that were known at `known_at`; None: all.
 
     Of those, of each transaction only what was known when it was `age` old; None: all. `fraud_known_at` is when the
     first label of fraud was known, whatever the newest one says. Of each of `ages` a column `within(age)` has what the
     newest label of that age says, null where there was none.
+
+    With `as_labelled` a label counts as known when it was made, not when Kafka got it: for events that were sent later
+    than they happened.
 
     It is of the tables' versions of now, and ends with the context. Raises ArchiveError when nothing is archived yet.
     """
@@ -109,7 +118,12 @@ def read(
             yield database.sql(_NO_LABELS.format(ages="".join(f", NULL::BOOLEAN AS {within(each)}" for each in ages)))
             return
         until = known_at if age is None else min(filter(None, (known_at, period.until + age)))
-        database.register("labels", _known(labels, _begin_of_labels(settings, period), until))
+        begin = _begin_of_labels(settings, period)
+        if as_labelled:
+            database.register("received", _labelled(labels, begin, until))
+            database.execute(_AS_LABELLED)
+        else:
+            database.register("labels", _known(labels, begin, until))
         counted = "labels" if age is None else _OF_AGE.format(seconds=age.total_seconds())
         labelled = _LABELLED.format(labels=counted)
         yield database.sql(_with_ages(labelled, ages) if ages else labelled)
@@ -155,4 +169,12 @@ def _known(labels: DeltaTable, since: datetime, until: datetime | None) -> ds.Da
     if until is not None:
         until = until.astimezone(UTC)
         chosen &= (day <= until.date()) & (time <= pa.scalar(until, pa.timestamp("us", "UTC")))
+    return labels.to_pyarrow_dataset().filter(chosen)
+
+
+def _labelled(labels: DeltaTable, since: datetime, until: datetime | None) -> ds.Dataset:
+    """Labels that came on the day of `since` or later, and were made by `until`; None: all of them."""
+    chosen = ds.field(Table.LABELS.day) >= since.astimezone(UTC).date()
+    if until is not None:
+        chosen &= ds.field("labelled_at") <= pa.scalar(until.astimezone(UTC), pa.timestamp("us", "UTC"))
     return labels.to_pyarrow_dataset().filter(chosen)

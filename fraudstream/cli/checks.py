@@ -14,7 +14,7 @@ from fraudstream.settings import Settings, load_settings
 app = typer.Typer()
 DOCSTRING = '"""'
 #: Benchmarks that start servers of their own, which only this environment can.
-WITH_OWN_SERVERS = frozenset({"backlog", "cluster", "desk", "latency", "peers", "soak", "upgrade"})
+WITH_OWN_SERVERS = frozenset({"backlog", "cluster", "desk", "latency", "month", "peers", "soak", "upgrade"})
 
 
 @app.command()

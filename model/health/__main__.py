@@ -8,22 +8,36 @@ import typer
 
 from fraudstream.archive.bounds import covered
 from fraudstream.errors import told_in_one_line
+from fraudstream.messages.contracts import TYPED_TIME_FORMATS
 from fraudstream.settings import load_settings
-from fraudstream.storage.connect import session
-from model.health import breaches
-from model.health.measuring import Champion, measure
-from model.serving.registry import RegistryError, champion
+from model.health.run import Run, measure_champion
 
 
 def main(
     run_began: Annotated[
         str, typer.Option(help="when the run began, ISO 8601; empty: now. Tries of one run count once")
     ] = "",
+    as_of: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=TYPED_TIME_FORMATS,
+            help="UTC time of the past to measure as of, with the labels that were known then; nothing is kept of it",
+        ),
+    ] = None,
+    as_labelled: Annotated[
+        bool,
+        typer.Option(
+            "--as-labelled",
+            help="count labels from when they were made, not from when Kafka got them: for events that were sent late",
+        ),
+    ] = False,
 ) -> None:
     """Measure the champion's health, keep it, and print the breaches that last as JSON: {"lasting": [...]}.
 
-    Example:
+    Examples:
       python -m model.health
+
+      python -m model.health --as-of 2026-11-04T12:00:00Z
     """
     settings, now = load_settings(), datetime.now(UTC)
     if covered(settings) is None:
@@ -31,19 +45,12 @@ def main(
         typer.echo(json.dumps({"lasting": []}))
         return
     began = datetime.fromisoformat(run_began) if run_began else now
-    with session(settings, settings.postgres.reader, name="model_health") as connection:
-        current = champion(connection)
-    if current is None:
-        raise RegistryError("there is no champion: run ./fraudctl up, which registers one")
-    served = Champion(current.version, current.features, settings.stream.alert_capacity_ratio)
-    figures = list(measure(settings, served, now))
-    with session(settings, settings.postgres.writer, name="model_health") as connection:
-        lasting = breaches.keep(connection, current.version, figures, now, began)
-    typer.echo(f"{len(figures)} figures of model {current.version}")
-    for figure in figures:
-        if figure.breached:
-            typer.echo(f"out of bounds: {figure.told}")
-    typer.echo(json.dumps({"lasting": lasting}))
+    moment = as_of.replace(tzinfo=UTC) if as_of else now
+    found = measure_champion(settings, Run(moment, began, as_labelled, keeps=as_of is None))
+    typer.echo(f"{len(found.figures)} figures of model {found.version} as of {moment:%Y-%m-%d %H:%M} UTC")
+    for figure in found.breached:
+        typer.echo(f"out of bounds: {figure.told}")
+    typer.echo(json.dumps({"lasting": found.lasting}))
 
 
 if __name__ == "__main__":

@@ -43,16 +43,30 @@ class Champion:
     capacity: float
 
 
-def measure(settings: Settings, champion: Champion, now: datetime) -> Iterator[Figure]:
-    """All figures of the champion. Raises ArchiveError when nothing is archived."""
+@dataclass(frozen=True)
+class Moment:
+    """When it is measured: as of `now`.
+
+    With `as_labelled` a label is known from when it was made, else from when Kafka got it.
+    """
+
+    now: datetime
+    as_labelled: bool = False
+
+
+def measure(settings: Settings, champion: Champion, now: datetime, *, as_labelled: bool = False) -> Iterator[Figure]:
+    """All figures of the champion, as of `now`. Raises ArchiveError when nothing is archived."""
+    moment = Moment(now, as_labelled)
     served = bounds.served_by(settings, champion.version)
-    if served is None or served[1] <= served[0]:
+    if served is None:
         return
-    first, last = served
+    first, last = served[0], min(served[1], now)
+    if last <= first:
+        return
     yield from _drifts(settings, champion, first, last)
-    delays = _label_delays(settings, champion, Period(first, last + timedelta(microseconds=1)), now)
+    delays = _label_delays(settings, champion, Period(first, last + timedelta(microseconds=1)), moment)
     for age in AGES:
-        yield from _of_age(settings, champion, age, now, delays)
+        yield from _of_age(settings, champion, age, moment, delays)
 
 
 def _drifts(settings: Settings, champion: Champion, first: datetime, last: datetime) -> Iterator[Figure]:
@@ -76,11 +90,11 @@ def _sample(settings: Settings, champion: Champion, period: Period, columns: lis
 
 
 def _of_age(
-    settings: Settings, champion: Champion, age: timedelta, now: datetime, delays: np.ndarray
+    settings: Settings, champion: Champion, age: timedelta, moment: Moment, delays: np.ndarray
 ) -> Iterator[Figure]:
     """Figures of the day of transactions that have just become so old."""
-    period = Period(now - age - DAY, now - age)
-    with reading.read(settings, period, age=age) as found:
+    period = Period(moment.now - age - DAY, moment.now - age)
+    with reading.read(settings, period, age=age, as_labelled=moment.as_labelled) as found:
         mine = found.filter(_by(champion)).order(_BY_CHANCE).limit(SAMPLE)
         rows = mine.project(", ".join(_SCORED)).to_arrow_table()
     if not rows.num_rows:
@@ -130,12 +144,12 @@ def _against_challenger(rows: pa.Table, of: Outcomes) -> Iterator[Figure]:
         yield Figure("average_precision_gain", subject, gain, count, told, found.low, found.high)
 
 
-def _label_delays(settings: Settings, champion: Champion, served: Period, now: datetime) -> np.ndarray:
+def _label_delays(settings: Settings, champion: Champion, served: Period, moment: Moment) -> np.ndarray:
     """Seconds from event to the first label of fraud, of the frauds of the older half that the champion served.
 
     By now they are known. That a bank says weeks later what an analyst has said before is no delay.
     """
-    rows = _oldest_frauds(settings, champion, served, now)
+    rows = _oldest_frauds(settings, champion, served, moment)
     if not rows.num_rows:
         return np.empty(0)
     events, known = _seconds(rows, "event_time"), _seconds(rows, "fraud_known_at")
@@ -144,7 +158,7 @@ def _label_delays(settings: Settings, champion: Champion, served: Period, now: d
     return delays
 
 
-def _oldest_frauds(settings: Settings, champion: Champion, served: Period, now: datetime) -> pa.Table:
+def _oldest_frauds(settings: Settings, champion: Champion, served: Period, moment: Moment) -> pa.Table:
     """event_time and fraud_known_at of the first `SAMPLE` frauds, by event time.
 
     Read in periods that double, from the beginning on, so that a busy shop's archive isn't read beyond the sample.
@@ -152,7 +166,7 @@ def _oldest_frauds(settings: Settings, champion: Champion, served: Period, now: 
     parts, since, span = [_NO_FRAUDS], served.since, DAY
     while since < served.until and sum(part.num_rows for part in parts) < SAMPLE:
         until = min(since + span, served.until)
-        with reading.read(settings, Period(since, until), now) as found:
+        with reading.read(settings, Period(since, until), moment.now, as_labelled=moment.as_labelled) as found:
             frauds = found.filter(f"labelled_fraud AND {_by(champion)}").order("event_time").limit(SAMPLE)
             parts.append(frauds.project("event_time, fraud_known_at").to_arrow_table().cast(_NO_FRAUDS.schema))
         since, span = until, 2 * span

@@ -37,6 +37,7 @@ from fraudstream.kafka.acls import ConsumerGroup
 from fraudstream.kafka.errors import ClientErrors, connected
 from fraudstream.messages.contracts import (
     INPUT_TOPICS,
+    TYPED_TIME_FORMATS,
     BrowseEvent,
     Label,
     SimulationTruth,
@@ -64,6 +65,8 @@ Examples:
   python -m model.training.collect --hours 6
 
   python -m model.training.collect --hours 24 --out var/history-of-today
+
+  python -m model.training.collect --hours 168 --as-of 2026-11-04T12:00:00Z
 
   python -m model.training.collect --existing var/history
 """
@@ -138,16 +141,19 @@ def collect(settings: Settings, hours: float, out: Path, warm_up_hours: float | 
     return rows
 
 
-def collect_served(settings: Settings, period: reading.Period, out: Path) -> dict[str, int]:
+def collect_served(
+    settings: Settings, period: reading.Period, out: Path, labelled_by: datetime | None = None
+) -> dict[str, int]:
     """Writes what was served in `period`, from the archive, as a history in the folder `out`, which it replaces.
 
-    On the simulator with the truth. Raises CollectError, ArchiveError or KafkaUnavailableError.
+    With the labels that were made by `labelled_by`; None: all of now. On the simulator with the truth, where Kafka got
+    that in `period`. Raises CollectError, ArchiveError or KafkaUnavailableError.
     """
     fresh = out.with_name(f".{out.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     try:
-        rows = write_served(settings, period, fresh)
+        rows = write_served(settings, period, fresh, labelled_by)
         milliseconds = (round(moment.timestamp() * 1000) for moment in (period.since, period.until))
         rows["truth"] = _write_dataset(settings, "truth", Period(*milliseconds), fresh)
         shutil.rmtree(out, ignore_errors=True)
@@ -323,6 +329,13 @@ def main(
     recompute: Annotated[
         bool, typer.Option("--recompute", help="compute features from Kafka, though the archive has them as served")
     ] = False,
+    as_of: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=TYPED_TIME_FORMATS,
+            help="UTC time of the past at which the hours end, with the labels made by then; from the archive only",
+        ),
+    ] = None,
     existing: Annotated[Path | None, typer.Option(help="take this history instead, after a look at it")] = None,
 ) -> None:
     """Collects a history, and prints its folder as JSON: {"history": …}."""
@@ -334,12 +347,18 @@ def main(
         else:
             settings = load_settings()
             folder = out or settings.paths.training / "history"
-            now = datetime.now(UTC)
+            until = as_of.replace(tzinfo=UTC) if as_of else None
+            now = until or datetime.now(UTC)
             by_archive = warm_up_hours is None and not recompute
             served = served_period(settings, now - timedelta(hours=hours), now) if by_archive else None
             if served:
                 console.print(f"features as served from {served.since:%F %T} to {served.until:%F %T}, by the archive")
-                rows = collect_served(settings, served, folder)
+                rows = collect_served(settings, served, folder, until)
+            elif until:
+                raise CollectError(
+                    f"--as-of {until:%Y-%m-%d %H:%M} needs the {hours:g} h before in the archive, and neither "
+                    "--warm-up-hours nor --recompute: ask for fewer hours, or run the Dag archive_transactions"
+                )
             else:
                 rows = collect(settings, hours, folder, warm_up_hours)
             console.print(f"wrote {', '.join(f'{number:,} {name}' for name, number in rows.items())} to {folder}")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fraudstream.archive import bounds, reading
@@ -41,8 +42,11 @@ def served_period(settings: Settings, since: datetime, until: datetime) -> Perio
     return period if sets and sets <= _WHOLE else None
 
 
-def write_served(settings: Settings, period: Period, out: Path) -> dict[str, int]:
-    """Writes the period's transactions and all labels of now into `out`. Returns how many of each."""
+def write_served(settings: Settings, period: Period, out: Path, labelled_by: datetime | None = None) -> dict[str, int]:
+    """Writes the period's transactions and all labels of now, or those made by `labelled_by`, into `out`.
+
+    Returns how many of each.
+    """
     (out / SERVED).mkdir(parents=True)
     features = [f'"{FEATURE_PREFIX}{name}"' for name in FEATURE_NAMES]
     rows = 0
@@ -54,6 +58,8 @@ def write_served(settings: Settings, period: Period, out: Path) -> dict[str, int
     (out / LABELS).mkdir()
     table = open_table(settings, Table.LABELS)
     labels = table.to_pyarrow_table(columns=["transaction_id", "labelled_at", "is_fraud"]) if table else _NO_LABELS
+    if labelled_by:
+        labels = labels.filter(pc.less_equal(labels["labelled_at"], pa.scalar(labelled_by, labels["labelled_at"].type)))
     pq.write_table(labels.sort_by("labelled_at"), out / LABELS / "part-00000.parquet")
     return {"transactions": rows, LABELS: labels.num_rows}
 

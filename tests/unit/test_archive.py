@@ -196,6 +196,14 @@ def test_training_gets_the_features_that_were_served(archive: Archive, tmp_path:
     assert HistoryFolder(out).events() == 20
 
 
+def test_a_training_as_of_a_past_day_gets_the_labels_that_were_made_by_then(archive: Archive, tmp_path: Path) -> None:
+    archive.transactions([NOON, NOON], some(2), [0.1] * 2)
+    archive.labels(("tx-0", NOON + timedelta(days=1), True), ("tx-1", NOON + timedelta(days=3), True))
+    period = Period(NOON, NOON + timedelta(hours=1))
+    write_served(archive.settings, period, tmp_path / "history", labelled_by=NOON + timedelta(days=2))
+    assert list(served_dataset(HistoryFolder(tmp_path / "history")).truth) == [True, False]
+
+
 def rescored(archive: Archive, *rules: Rule, **entries: list[tuple[datetime, datetime | None]]) -> Rescoring:
     """What the pretrained model, or `rules` instead of it, would have decided; `entries` are devices on a list."""
     policy = Policy(rules=list(rules), thresholds=Thresholds(review=1.0))

@@ -125,6 +125,39 @@ def test_a_label_counts_from_its_own_age_on_whatever_a_later_one_says(tmp_path: 
         assert found.project("fraud_known_at").distinct().fetchall() == [(said,)]
 
 
+def test_labels_of_events_that_were_sent_late_count_from_when_they_were_made(tmp_path: Path) -> None:
+    archive, at = Archive(tmp_path), datetime(2026, 5, 1, tzinfo=UTC)
+    (fraud,) = archive.transactions([at], np.zeros((1, len(FEATURE_NAMES))), [0.9])
+    archive.labels((fraud, at + HOUR, True), known_at=at + 30 * DAY)
+    period = Period(at, at + HOUR)
+    for as_labelled, age, known in ((False, DAY, None), (True, DAY, True), (True, HOUR / 2, None)):
+        with reading.read(archive.settings, period, age=age, as_labelled=as_labelled) as found:
+            assert found.project("labelled_fraud").fetchall() == [(known,)]
+    with reading.read(archive.settings, period, at + 2 * HOUR, as_labelled=True) as found:
+        assert found.project("fraud_known_at").fetchall() == [(at + HOUR,)]
+
+
+def test_a_past_day_is_measured_as_it_was_then(tmp_path: Path) -> None:
+    archive, random = Archive(tmp_path), np.random.default_rng(9)
+    now, champion = datetime(2026, 3, 10, tzinfo=UTC), Champion("m-1", FEATURE_NAMES, 1.5)
+
+    def a_day(begin: datetime, mean: float) -> None:
+        times = [begin + DAY * share for share in np.linspace(0, 0.999, 1_500)]
+        features = random.normal(mean, size=(1_500, len(FEATURE_NAMES)))
+        ids = archive.transactions(times, features, list(random.uniform(size=1_500)))
+        archive.labels(*((name, at + timedelta(minutes=5), True) for name, at in zip(ids[:50], times, strict=False)))
+
+    a_day(now - 2 * DAY, 0.0)
+    a_day(now - DAY, 0.0)
+    then = [figure for figure in measure(archive.settings, champion, now) if figure.figure != "psi"]
+    a_day(now, 3.0)
+    found = list(measure(archive.settings, champion, now))
+    assert [figure for figure in found if figure.figure != "psi"] == then
+    assert not any(figure.breached for figure in found if figure.figure == "psi")
+    later = measure(archive.settings, champion, now + DAY)
+    assert all(figure.breached for figure in later if figure.figure == "psi" and figure.subject != "score")
+
+
 def an_archive_of_two_models(folder: Path, now: datetime) -> Archive:
     """Ten days of m-0, and from the middle of the last one on m-1; files with both; labels come 5 minutes later."""
     archive, random = Archive(folder), np.random.default_rng(9)
@@ -156,7 +189,7 @@ def test_the_label_delays_are_those_of_a_whole_scan_whatever_is_left_unread(
     served = Period(first, last + timedelta(microseconds=1))
     for sample in (len(frauds) + 1, 40):
         monkeypatch.setattr(measuring, "SAMPLE", sample)
-        taken = measuring._oldest_frauds(archive.settings, champion, served, now)
+        taken = measuring._oldest_frauds(archive.settings, champion, served, measuring.Moment(now))
         assert [tuple(row.values()) for row in taken.to_pylist()] == frauds[:sample]
 
 

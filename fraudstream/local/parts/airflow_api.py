@@ -53,6 +53,11 @@ class AirflowApi:
         if dag["timetable_summary"] is None and not self.active_runs(dag_id):
             self.call("POST", f"/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": {}})
 
+    def pause(self, dag_id: str, *, seconds: float = PARSED_SECONDS) -> None:
+        """Has Airflow start no more runs of a Dag. Waits for the Dag, and raises, as `start` does."""
+        self._parsed(dag_id, seconds)
+        self.call("PATCH", f"/dags/{dag_id}?update_mask=is_paused", {"is_paused": True})
+
     def is_stuck(self, dag_id: str) -> bool:
         """True for a paused Dag with a run under way, whose tasks Airflow doesn't start. Raises AirflowApiError."""
         return bool(self.call("GET", f"/dags/{dag_id}")["is_paused"] and self.active_runs(dag_id))
