@@ -179,7 +179,7 @@ class _Life:
 
     def _refresh_entity_risk(self, moment: datetime) -> None:
         with session(self._settings, self._settings.postgres.writer, name="bench month") as connection:
-            refresh(connection, moment)
+            refresh(connection, moment, self._settings.entity_risk.component_customers)
 
     def _train(self, start: datetime, moment: datetime, month: Month) -> str:
         """Has a challenger trained, and says what became of it."""

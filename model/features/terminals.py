@@ -82,11 +82,11 @@ class TerminalFacts:
     def from_frames(cls, days: pd.DataFrame, frauds: pd.DataFrame, since: int = NEVER) -> "TerminalFacts":
         """Facts from rows of fraud.terminal_days and fraud.terminal_frauds. Raises KeyError for a missing column."""
         names = pd.Index(days["terminal_id"].unique(), dtype=object)
-        coded = (
+        of_days, of_frauds = (
             frame.assign(terminal_id=names.get_indexer(frame["terminal_id"]))[list(columns)].to_numpy(np.int64)
             for frame, columns in ((days, DAY_COLUMNS), (frauds, FRAUD_COLUMNS))
         )
-        return cls(names, *coded, since)
+        return cls(names, of_days, of_frauds, since)
 
     def features(self, transactions: pd.DataFrame) -> np.ndarray:
         """TERMINAL_FEATURES of each transaction, float64 [n, features]. Needs the columns terminal_id, event_time."""

@@ -99,7 +99,7 @@ def test_a_replay_joins_what_was_known_of_terminals_on_its_own_day(shop: Postgre
     asked = transactions.assign(event_time=pd.Timestamp(as_of - timedelta(days=days)))
     asked.index = "asked-" + asked.index
     expected = terminal_features_as_of(pd.concat([transactions, asked]), known)[len(transactions) :]
-    done = refresh(shop, as_of)
+    done = refresh(shop, as_of, MOST)
     terminals = ScoringDataCache.load(shop, "EUR", shadow=False).current.risk.terminals
     assert (len(terminals.terminals), done.terminals) == (2, 2)
     assert terminals.features(asked).tobytes() == expected.tobytes()
