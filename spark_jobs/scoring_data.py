@@ -283,5 +283,6 @@ def _read_risk(connection: Postgres) -> EntityRisk:
 
 def _terminals(as_of: datetime, days: list[tuple[Any, ...]], frauds: list[tuple[Any, ...]]) -> TerminalFacts:
     since = (as_of.astimezone(UTC).date() - date(1970, 1, 1)).days - TERMINAL_DAYS
-    of_days, of_frauds = pd.DataFrame(days, columns=list(DAY_COLUMNS)), pd.DataFrame(frauds, columns=list(FRAUD_COLUMNS))
+    of_days = pd.DataFrame(days, columns=list(DAY_COLUMNS))
+    of_frauds = pd.DataFrame(frauds, columns=list(FRAUD_COLUMNS))
     return TerminalFacts.from_frames(of_days, of_frauds, since)
