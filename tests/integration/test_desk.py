@@ -16,6 +16,7 @@ from fraudstream.kafka import offsets as kafka_offsets
 from fraudstream.messages.contracts import Label, Topic
 from fraudstream.settings import Settings
 from fraudstream.storage.connect import connect
+from fraudstream.storage.expressions import ADDRESS_CELL
 from fraudstream.verdicts import publish
 from tests.desk import add_alerts, decisions, queue, ring, transaction
 
@@ -232,6 +233,28 @@ def test_a_ring_reaches_two_hops(connection: Connection, writer: Postgres, owner
         "card k2: 2 purchases",
     }
     assert (found.purchases, found.amount) == (3, 6)
+
+
+@pytest.mark.usefixtures("empty_tables")
+def test_of_what_many_share_a_ring_shows_the_newest(connection: Connection, writer: Postgres, owner: Postgres) -> None:
+    add_alerts(writer, 60)  # t1 is the newest
+    alone = "card_token = transaction_id, shipping_latitude = substr(transaction_id, 2)::float8"
+    owner.execute(f"UPDATE fraud.scored_transactions SET device_id = 'of all', {alone}")
+    found = ring.read(connection, "t60", transaction.find(connection, "t60"))
+    shown = {node.transaction_id for node in found.nodes if node.transaction_id}
+    assert shown == {"t60", *(f"t{number}" for number in range(1, ring.HOPS[0] + 1))}
+
+
+@pytest.mark.parametrize(
+    "place", [(48.85661, -0.00006), (0.00004, 2.0), (-33.868849, 151.20929), (52.52005, 13.40495), (None, 2.0)]
+)
+def test_postgres_names_an_address_s_cell_as_the_desk_does(
+    connection: Connection, place: tuple[float | None, float]
+) -> None:
+    one = dict(zip(("shipping_latitude", "shipping_longitude"), place, strict=True))
+    degrees = ", ".join(f"CAST(:{name} AS float8) AS {name}" for name in one)
+    named = connection.execute(text(f"SELECT {ADDRESS_CELL} FROM (SELECT {degrees}) AS place"), one).scalar()
+    assert named == transaction.cell_name(one)
 
 
 # --- the outbox ---------------------------------------------------------------------------------------------------

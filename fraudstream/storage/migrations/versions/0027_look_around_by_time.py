@@ -4,8 +4,7 @@ Each index takes the place of one without the time, and reads its table once; a 
 about two seconds for a million transactions. The function that erases a customer looks for cells by the new one.
 """
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 from alembic import op
@@ -20,12 +19,13 @@ _CELL = (
     "floor(shipping_longitude * 10000::float8 + 0.5::float8)::bigint::text)"
 )
 _DEVICE, _CARD = sa.text("device_id IS NOT NULL"), sa.text("card_token IS NOT NULL")
-_BEFORE = (
+_Index = tuple[str, Sequence[str | sa.TextClause], sa.TextClause | None]
+_BEFORE: tuple[_Index, ...] = (
     ("device_id", ["device_id"], None),
     ("card_token", ["card_token"], _CARD),
     ("shipping_latitude_shipping_longitude", ["shipping_latitude", "shipping_longitude"], None),
 )
-_NOW = (
+_NOW: tuple[_Index, ...] = (
     ("device", ["device_id", "event_time"], _DEVICE),
     ("card", ["card_token", "event_time"], _CARD),
     ("address", [sa.text(_CELL), "event_time"], None),
@@ -43,7 +43,7 @@ def upgrade() -> None:
     _rewrite_erasure(_BY_DEGREES, _BY_CELL)
 
 
-def _replace_indexes(old: Iterable[tuple[str, list[Any], Any]], new: Iterable[tuple[str, list[Any], Any]]) -> None:
+def _replace_indexes(old: tuple[_Index, ...], new: tuple[_Index, ...]) -> None:
     for name, _, _ in old:
         op.drop_index(f"scored_transactions_{name}_idx", "scored_transactions", schema="fraud")
     for name, columns, where in new:
