@@ -17,6 +17,8 @@ By night: nothing. A breach that lasts starts a training by itself, and a person
 
 - *psi of …*: the feature's values aren't those that the model saw. Look first for a changed sender (a field that became
   null or another unit), then for a changed shop; only the latter is for a new model.
+- *psi of known_days, device_hours, card_hours, place_hours, category_risk* alone, from the second day on: a young shop
+  ages. Leave it while *psi of score* is within its bound.
 - *calibration*: more, or fewer, frauds than the scores promise. Wait for the run with older labels before you act.
 - *nothing is archived*: `archive_transactions` has still to run.
 """
