@@ -109,7 +109,7 @@ def _part_columns(shop: Shop, part: Part) -> tuple[BrowseEvents, Transactions]:
     events, transactions = [], []
     for cell in part.cells:
         browse, purchases = generate(shop, cell)
-        events.append(browse.take((browse.time >= part.browsing_start_ms) & (browse.time < part.end_ms)))
+        events.append(browse.take(part.browsing & (browse.time >= part.start_ms) & (browse.time < part.end_ms)))
         transactions.append(purchases.take((purchases.time >= part.start_ms) & (purchases.time < part.end_ms)))
     return in_order(BrowseEvents.concat(events)), in_order(Transactions.concat(transactions))
 

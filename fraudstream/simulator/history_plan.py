@@ -8,7 +8,6 @@ in it, so that its last hour is quiet; or, where the shop goes on, in the midst 
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
-from math import inf
 
 import numpy as np
 
@@ -48,7 +47,7 @@ class HistoryPlan:
     currency: str = DEFAULT_CURRENCY
     lacks: frozenset[str] = frozenset()  # parts of its messages that the shop doesn't have
     goes_on: bool = False  # what is under way at the end is cut off there
-    browsing_days: float = inf  # browsing of the last days only
+    browsing: bool = True  # whether browse events are written, too
 
     @classmethod
     def of(
@@ -105,12 +104,12 @@ class HistoryPlan:
 
 @dataclass(frozen=True)
 class Part:
-    """A file's span of time, since when it has browsing, and the cells that reach into it."""
+    """A file's span of time, whether it has browse events, and the cells that reach into it."""
 
     number: int
     start_ms: int
     end_ms: int
-    browsing_start_ms: int
+    browsing: bool
     cells: tuple[Cell, ...]
 
 
@@ -121,9 +120,8 @@ def plan_parts(shop: Shop, plan: HistoryPlan) -> list[Part]:
     length = max(_MIN_PART_LIFETIMES * MAX_LIFETIME_MS, span * _PART_TRANSACTIONS // plan.transactions)
     first = np.linspace(0, len(cells), max(1, round(span / length)), endpoint=False).astype(int)
     edges = [*(cells[number].start_ms for number in first), plan.end_ms]
-    browsing = plan.end_ms - int(min(plan.browsing_days, plan.days) * DAY_MS)
     return [
-        Part(number, start, end, max(start, browsing), tuple(cell for cell in cells if cell.reaches(start, end)))
+        Part(number, start, end, plan.browsing, tuple(cell for cell in cells if cell.reaches(start, end)))
         for number, (start, end) in enumerate(pairwise(edges))
     ]
 

@@ -2,8 +2,8 @@
 
 The shop of one seed is always the same, so that its live customers are those of the past: with the devices, cards,
 addresses and habits that their profiles know by then. It has lived at the pace at which it goes on, since a customer
-who bought twice a month, and now buys twice an hour, looks like a thief. Sessions don't go on from the past into the
-live shop: older browsing would change no score but by a customer's habitual pace of clicks, and takes longest to read.
+who bought twice a month, and now buys twice an hour, looks like a thief. It has no browse events: no session goes on
+from the past into the live shop, of the rest a profile keeps the usual pace of clicks, and to read them takes longest.
 """
 
 from dataclasses import replace
@@ -21,13 +21,10 @@ from fraudstream.simulator.flow import EVENTS_PER_PURCHASE
 from fraudstream.simulator.history import write_history
 from fraudstream.simulator.history_plan import HistoryPlan
 from fraudstream.storage.connect import session
-from model.durations import DAY_SECONDS, HOUR_SECONDS
+from model.durations import DAY_SECONDS
 from model.past import store
 from model.past.importing import Options, import_history
 from model.past.progress import console
-
-#: Of the end of the past. That is most customers' last purchase.
-BROWSING_DAYS = HOUR_SECONDS / 2 / DAY_SECONDS
 
 
 def begin_with_simulated_past(settings: Settings, processes: int) -> bool:
@@ -67,7 +64,7 @@ def plan(settings: Settings, end: datetime) -> HistoryPlan:
         label_delay_days=producer.label_delay_seconds / DAY_SECONDS,
         goes_on=True,
     )
-    return replace(planned, browsing_days=BROWSING_DAYS)
+    return replace(planned, browsing=False)
 
 
 def _write(settings: Settings, planned: HistoryPlan, processes: int) -> None:
