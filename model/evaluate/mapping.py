@@ -36,26 +36,38 @@ _SHORT_KEYS = (
 _UNITS = ("days", "hours", "minutes", "seconds", "milliseconds")
 
 
-def mapping_of(path: Path, file: Path | None = None) -> Mapping:
+def mapping_of(path: Path, file: Path | None = None, *, is_labelled: bool = True) -> Mapping:
     """The mapping of the history at `path`: of `file`, in its full or short form, or found out.
+
+    One whose labels are elsewhere (not `is_labelled`) needs no column for them, but ids that they can name.
 
     Raises MappingError, and DataError for a file that can't be read.
     """
+    mapping = _mapping_of(path, file, is_labelled)
+    identifier = mapping.field("transaction_id")
+    if not is_labelled and (identifier is None or identifier.row):
+        raise MappingError(f"{file or path} has no column for transaction_id, by which --labels names transactions")
+    return mapping
+
+
+def _mapping_of(path: Path, file: Path | None, is_labelled: bool) -> Mapping:
     if file is None:
-        return _found_out(path, {}, "")
+        return _found_out(path, {}, "", is_labelled)
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise MappingError(f"can't read the mapping {file}: {error}") from error
     if "source" in content or "fields" in content:
         mapping = read_mapping(file)
-        if mapping.source.kind is not Kind.TRANSACTION or mapping.field("is_fraud") is None:
-            raise MappingError(f"mapping {file}: a labelled history needs kind = 'transaction' and fields.is_fraud")
+        if mapping.source.kind is not Kind.TRANSACTION or (is_labelled and mapping.field("is_fraud") is None):
+            raise MappingError(
+                f"mapping {file}: a labelled history needs kind = 'transaction' and fields.is_fraud, or --labels FILE"
+            )
         return mapping
-    return _found_out(path, content, f"mapping {file}, ")
+    return _found_out(path, content, f"mapping {file}, ", is_labelled)
 
 
-def _found_out(path: Path, short: dict[str, Any], where: str) -> Mapping:
+def _found_out(path: Path, short: dict[str, Any], where: str, is_labelled: bool) -> Mapping:
     for key in short:
         if key not in _SHORT_KEYS:
             raise MappingError(f"{where}key {key}: unknown; known: {', '.join(_SHORT_KEYS)}, or [source] and [fields]")
@@ -64,7 +76,7 @@ def _found_out(path: Path, short: dict[str, Any], where: str) -> Mapping:
         unknown = next(iter(named.keys() - WELL_KNOWN.keys())) if isinstance(named, dict) else named
         raise MappingError(f"{where}key columns.{unknown}: unknown; known: {', '.join(WELL_KNOWN)}")
     source = detect(path) | {key: short[key] for key in ("encoding", "separator") if key in short}
-    chosen = _choose(path, source, named)
+    chosen = _choose(path, source, named, _MAY_LACK if is_labelled else (*_MAY_LACK, "is_fraud"))
     found = suggest(path, Kind.TRANSACTION, {role: (name,) for role, name in chosen.items()}, source)
     return of(_settled(found, short, chosen, path, where), f"{where}of {path}" if where else f"{path}")
 
@@ -104,18 +116,18 @@ def _time_form(short: dict[str, Any], where: str) -> str | None:
     return f"{unit} since {start.isoformat()}"
 
 
-def _choose(path: Path, source: dict[str, Any], named: dict[str, str]) -> dict[str, str]:
-    """The column of each role; an optional role that has none is left out. Raises MappingError."""
+def _choose(path: Path, source: dict[str, Any], named: dict[str, str], may_lack: tuple[str, ...]) -> dict[str, str]:
+    """The column of each role; one of `may_lack` that has none is left out. Raises MappingError."""
     blank = of({"source": {"kind": "transaction", **source}, "fields": {}})
     present = columns(parts(path)[0], blank.source)
     if source["format"] not in {"csv", "parquet"}:
         return {role: named.get(role) or names[0] for role, names in WELL_KNOWN.items() if named.get(role) != ""}
-    chosen = {role: _column(role, named.get(role), present, path) for role in WELL_KNOWN}
+    chosen = {role: _column(role, named.get(role), present, path, role in may_lack) for role in WELL_KNOWN}
     return {role: name for role, name in chosen.items() if name is not None}
 
 
-def _column(role: str, named: str | None, present: list[str], path: Path) -> str | None:
-    if named == "" and role in _MAY_LACK and "" not in present:
+def _column(role: str, named: str | None, present: list[str], path: Path, may_lack: bool) -> str | None:
+    if named == "" and may_lack and "" not in present:
         return None
     candidates = WELL_KNOWN[role] if named is None else (named,)
     found = [name for name in present if name.strip() in candidates]
@@ -126,7 +138,7 @@ def _column(role: str, named: str | None, present: list[str], path: Path) -> str
             f"{path} has several columns for {role} ({', '.join(found)}): name one in a mapping file, as {role} under "
             "[columns]"
         )
-    if named is None and role in _MAY_LACK:
+    if named is None and may_lack:
         return None
     raise MappingError(
         f"{path} has no column {' or '.join(candidates)} for {role}; it has {', '.join(present)}: name the right one "

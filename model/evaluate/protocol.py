@@ -51,16 +51,23 @@ class Protocol:
 
     @classmethod
     def latest(cls, history: History, train_days: int, delay_days: int, test_days: int) -> "Protocol":
-        """The protocol whose test ends with the history's last day."""
+        """The protocol whose test ends with the history's last day whose labels are known by the newest of them."""
         days = timedelta(days=train_days + delay_days + test_days - 1)
-        return cls(_date(history.times[-1] // DAY_MS) - days, train_days, delay_days, test_days)
+        last = int(history.times[-1]) // DAY_MS
+        if history.labelled_until is not None:
+            last = min(last, history.labelled_until // DAY_MS - delay_days)
+        return cls(_date(last) - days, train_days, delay_days, test_days)
 
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of a history, ascending. `days` has the day of each test row; `removed` counts what left the test."""
+    """Rows of a history, ascending. `labels` are those of the training as they were known when the test began.
+
+    `days` has the day of each test row; `removed` counts what left the test.
+    """
 
     train: np.ndarray
+    labels: np.ndarray
     test: np.ndarray
     days: np.ndarray
     removed: int
@@ -70,7 +77,8 @@ def split(history: History, protocol: Protocol) -> Split:
     """Splits by time. Raises ProtocolError when a period lies outside the history or has a single class.
 
     From each test day, the customers with a fraud since the start of training whose label is known when the day begins
-    are removed: their cards are blocked.
+    are removed: their cards are blocked. A label that came later than the delay blocks none, and one that came after
+    the test began isn't learnt from.
     """
     days = history.times // DAY_MS
     begin, test_begin = _number(protocol.train_start), _number(protocol.test_start)
@@ -81,21 +89,22 @@ def split(history: History, protocol: Protocol) -> Split:
         )
     train = np.flatnonzero((days >= begin) & (days < _number(protocol.train_end)))
     tested = np.flatnonzero((days >= test_begin) & (days < _number(protocol.test_end)))
-    compromised = _first_fraud_days(history, days, begin)[history.customers[tested]]
+    compromised = _first_fraud_days(history, days, begin, protocol.delay)[history.customers[tested]]
     kept = tested[compromised >= days[tested] - protocol.delay_days]
-    for name, rows in (("training", train), ("test", kept)):
-        frauds = int(history.frauds[rows].sum())
+    labels = {"training": history.frauds_before(test_begin * DAY_MS)[train], "test": history.frauds[kept]}
+    for (name, found), rows in zip(labels.items(), (train, kept), strict=True):
+        frauds = int(found.sum())
         if frauds in {0, len(rows)}:
             raise ProtocolError(
                 f"the {name} period has {len(rows)} transactions with {frauds} frauds: both kinds are needed"
             )
-    return Split(train, kept, days[kept], len(tested) - len(kept))
+    return Split(train, labels["training"], kept, days[kept], len(tested) - len(kept))
 
 
-def _first_fraud_days(history: History, days: np.ndarray, begin: int) -> np.ndarray:
-    """Each customer's first day with a fraud since the day `begin`."""
+def _first_fraud_days(history: History, days: np.ndarray, begin: int, delay: timedelta) -> np.ndarray:
+    """Each customer's first day since the day `begin` with a fraud that is known after the delay."""
     first = np.full(int(history.customers.max()) + 1, _NEVER)
-    frauds = history.frauds & (days >= begin)
+    frauds = history.frauds_within(delay) & (days >= begin)
     np.minimum.at(first, history.customers[frauds], days[frauds])
     return first
 

@@ -24,7 +24,7 @@ ALERTS = """
 WITH scored AS (
     INSERT INTO fraud.scored_transactions
     SELECT %(name)s || n, 's' || n, 'c' || n, timestamptz '2026-03-01 12:00+00' + n * interval '1 minute', 20, 'EUR',
-           '[]', 'card', NULL, NULL, 0, 0, 'Lyon', 'FR', coalesce(%(north)s, 40 + n / 100.0), 4.8, 'FR',
+           '[]', 'card', NULL, NULL, 0, 0, 'Lyon', 'FR', coalesce(%(north)s, 40 + n / 100.0), %(east)s, 'FR',
            coalesce(%(device)s, %(name)s || n), 0.9, true, 0.5, '[]', 'v1', now(), false, now(), 0, n, 1, false
     FROM generate_series(1, %(count)s) AS n
     RETURNING transaction_id, customer_id, event_time, amount, currency, shipping_city, shipping_country
@@ -39,7 +39,7 @@ FROM scored
 
 
 def alerts(writer: Postgres, name: str, count: int, **given: object) -> None:
-    values = {"device": None, "north": None, "rate": 1, "reason": name} | given
+    values = {"device": None, "north": None, "east": 4.8, "rate": 1, "reason": name} | given
     writer.execute(ALERTS, values | {"name": name, "count": count})
 
 
@@ -58,9 +58,10 @@ def test_alerts_of_one_device_or_address_or_pattern_are_one_incident(
     alerts(writer, "device", 4, device="d-1", rate=2)
     alerts(writer, "address", 3, north=45.76402)
     alerts(writer, "pair", 2, device="d-2", north=45.9)
+    alerts(writer, "city", 3, north=45.75, east=4.8515625)
     alerts(writer, "wave", settings.watch.burst_alerts)
     done = respond(settings)
-    assert done.alerts == 9 + settings.watch.burst_alerts
+    assert done.alerts == 12 + settings.watch.burst_alerts
     assert told(writer) == {
         "device d-1: 4 alerts of 4 customers, 160.00 EUR",
         "address 457640:48000: 3 alerts of 3 customers, 60.00 EUR",

@@ -6,11 +6,16 @@ from typing import Any
 
 import pandas as pd
 
+from fraudstream.messages.mapping.fields import COORDINATES
+from fraudstream.messages.places import on_city_grid
 from fraudstream.static_data.entities import WINDOW_DAYS, EntityType
 from model.features.entity_risk import ENTITY_COLUMNS, EntityRisk
 from tests.unit.model_events import START
 
 CATEGORIES = pd.Series({"p1": "audio", "p2": "audio", "p3": "books"})
+#: Of one city and three addresses.
+CITY = on_city_grid(52.52, 13.41)
+PLACES = [(52.52, 13.41), (-0.00005, 13.41), (89.99994, 13.41), CITY]
 
 
 def refreshed(transactions: pd.DataFrame, labels: pd.DataFrame, categories: pd.Series, as_of: datetime) -> EntityRisk:
@@ -26,7 +31,8 @@ def refreshed(transactions: pd.DataFrame, labels: pd.DataFrame, categories: pd.S
     for row in seen.itertuples():
         fraud = verdicts.get(row.Index, False)
         entities = {(EntityType.DEVICE, row.device_id)} if row.device_id else set()
-        if row.shipping_latitude == row.shipping_latitude:  # not NaN
+        place = row.shipping_latitude, row.shipping_longitude
+        if row.shipping_latitude == row.shipping_latitude and place != CITY:  # not NaN
             cell = f"{round(row.shipping_latitude * 10_000)}:{round(row.shipping_longitude * 10_000)}"
             entities.add((EntityType.SHIPPING_ADDRESS, cell))
         entities |= {(EntityType.CARD_TOKEN, row.card_token)} if row.card_token else set()
@@ -106,7 +112,7 @@ def random_history(seed: int, rows: int) -> tuple[pd.DataFrame, pd.DataFrame]:
                 "customer_id": f"c{random.randrange(6)}",
                 "device_id": f"d{random.randrange(8)}",
                 "card_token": random.choice([None, "visa", "amex", f"k{random.randrange(rows)}"]),
-                "shipping_latitude": random.choice([52.52, -0.00005, 89.99994]),
+                **dict(zip(COORDINATES, random.choice(PLACES), strict=True)),
                 "items": [{"product_id": f"p{random.randrange(1, 5)}"} for _ in range(random.randrange(1, 4))],
                 "terminal_id": random.choice([None, "kiosk", "branch"]),
             }

@@ -117,7 +117,12 @@ def test_an_amount_without_a_rate_is_not_compared() -> None:
 
 def test_an_address_is_the_cell_of_entity_risk() -> None:
     assert transaction.CELLS_PER_DEGREE == CELLS_PER_DEGREE
-    for north, east, name in ((48.85661, -0.00006, "488566:-1"), (0.00004, 2.0, "0:20000"), (None, 2.0, None)):
+    for north, east, name in (
+        (48.85661, -0.00006, "488566:-1"),
+        (0.00004, 2.0, "0:20000"),
+        (None, 2.0, None),
+        (48.5, 2.25, None),
+    ):
         assert transaction.cell_name({"shipping_latitude": north, "shipping_longitude": east}) == name
 
 
@@ -147,7 +152,7 @@ def test_a_ring_shows_what_the_purchase_is_tied_to_once_each(others: list[tuple[
             device_id=f"d{device}",
             card_token=f"k{card}",
             shipping_latitude=float(place),
-            shipping_longitude=0.0,
+            shipping_longitude=0.3,
         )
         for number, (device, card, place, amount) in enumerate([(0, 0, 0, 10.0), *others])
     }

@@ -196,7 +196,9 @@ def test_what_comes_later_changes_no_feature(seed: int, size: int) -> None:
 
     later = drawn(random, int(random.integers(0, 10)), quarters=20)
     columns = {
-        name: np.concatenate([getattr(history, name)[: row + 1], column]) for name, column in vars(later).items()
+        name: np.concatenate([getattr(history, name)[: row + 1], column])
+        for name, column in vars(later).items()
+        if isinstance(column, np.ndarray)
     }
     columns["times"][row + 1 :] += history.times[row]
     pd.testing.assert_frame_equal(build(History(**columns), np.array([row]), DELAY), expected, check_exact=True)

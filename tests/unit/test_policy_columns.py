@@ -17,7 +17,7 @@ COLUMNS = columns_with(FEATURE_NAMES)
 TIME = datetime(2026, 3, 1, 23, 30, tzinfo=UTC)
 EVENTS = [
     transaction(transaction_id="t-0", event_time="2026-03-02T01:30:00.000+02:00", amount=10.0),
-    transaction(transaction_id="t-1", card_token=None, payment_method="paypal", currency=None),
+    transaction(transaction_id="t-1", card_token=None, payment_method="paypal", currency=None, shipping_latitude=None),
 ]
 BATCH = pa.RecordBatch.from_pydict({"value": [as_bytes(event) for event in EVENTS]})
 SERVED = np.arange(2 * len(SERVED_COLUMNS), dtype=float).reshape(2, -1)
@@ -33,7 +33,7 @@ def test_each_declared_column_is_made_with_its_type() -> None:
     assert column("payment_method").to_pylist() == ["card", "paypal"]
     assert column(FEATURE_NAMES[0]).to_pylist() == [0.0, None]
     assert column("component_frauds").to_pylist() == SERVED[:, -1].tolist()
-    assert column("address_cell").to_pylist() == ["473700:85400"] * 2
+    assert column("address_cell").to_pylist() == ["473700:85400", None], "who says no coordinates has no address"
     assert column("score").to_pylist() == [0.25, 0.75]
     assert column("currency").to_pylist() == ["EUR", "CHF"], "as it is stored"
 
