@@ -38,10 +38,13 @@ def java_options(settings: Settings, python: Path, home: Path) -> Iterator[str]:
 
 
 def _key(settings: Settings, home: Path) -> str:
-    """A name for this Java and a driver's class path: the JVM takes an archive for the very same files only."""
-    program = Path(__file__).with_name("first_batch.py")
-    files = (find_java().resolve(), home, program, *(settings.paths.jars / "spark-files").glob("*.jar"))
-    return hashlib.sha256(repr([(str(file), file.stat().st_mtime) for file in files]).encode()).hexdigest()[:12]
+    """A name for this Java and a driver's class path: the JVM takes an archive for the very same files only.
+
+    It is the same for all clones that share environments and jars, whenever each was checked out.
+    """
+    files = (find_java().resolve(), home, *sorted((settings.paths.jars / "spark-files").resolve().glob("*.jar")))
+    path = repr([(str(file), file.stat().st_mtime) for file in files]).encode()
+    return hashlib.sha256(path + Path(__file__).with_name("first_batch.py").read_bytes()).hexdigest()[:12]
 
 
 def _make(archive: Path, python: Path, environment: dict[str, str]) -> None:

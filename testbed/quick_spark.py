@@ -25,7 +25,7 @@ def variables(settings: Settings) -> Iterator[dict[str, str]]:
     """
     python = settings.paths.python("spark")
     where = subprocess.run([python, "-c", FIND_SPARK], check=True, capture_output=True, text=True, timeout=FIND_SECONDS)
-    home = _make(settings.paths.jars.resolve(), Path(where.stdout.strip()).parent)
+    home = _make(settings.paths.jars.resolve(), Path(where.stdout.strip()).resolve().parent)
     with class_archive.java_options(settings, python, home) as options:
         yield {"SPARK_HOME": str(home), "JAVA_TOOL_OPTIONS": options}
 

@@ -19,8 +19,13 @@ from tests.planted import planted_secrets
 NOTIFY_URLS = "FRAUDSTREAM_NOTIFY__URLS"
 SPARK_UI_PORT = "FRAUDSTREAM_STREAM__SPARK_UI_PORT"
 #: A micro-batch costs much the same however small it is, at the default one follows the other on a machine that is
-#: shared, and no test of the whole platform is about latency.
-SELDOM_TRIGGERED = {"FRAUDSTREAM_STREAM__TRIGGER_SECONDS": "2"}
+#: shared, and no test of the whole platform is about latency, nor about load: a third of the default's events, but as
+#: many frauds.
+QUIET_SHOP = {
+    "FRAUDSTREAM_STREAM__TRIGGER_SECONDS": "5",
+    "FRAUDSTREAM_PRODUCER__EVENTS_PER_SECOND": "50",
+    "FRAUDSTREAM_PRODUCER__FRAUD_RATE": "0.03",
+}
 #: No test changes a Dag's file. At Airflow's default, all of them are parsed again every 30 s.
 RARELY_PARSED = {"AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600"}
 #: What the simulated shop did before is in no message, and would be in what tests count.
@@ -51,7 +56,7 @@ def platform(mapped_classes: None) -> Iterator[Settings]:
 
     Every secret setting is set, and Spark's UI is on, for tests/e2e/test_canary.py. What it tells people is taken.
     """
-    secrets, others = planted_secrets(), RARELY_PARSED | SELDOM_TRIGGERED | WITHOUT_A_PAST
+    secrets, others = planted_secrets(), RARELY_PARSED | QUIET_SHOP | WITHOUT_A_PAST
     others |= {SPARK_UI_PORT: str(free_port())}
     with taken_hooks() as hooks, ExitStack() as running:
         secrets[NOTIFY_URLS] = f"json://127.0.0.1:{hooks.server_port}/{secrets[NOTIFY_URLS]}"

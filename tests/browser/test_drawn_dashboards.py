@@ -1,5 +1,9 @@
-"""Each dashboard as a viewer sees it, opened once for all tests: drawn, on one screen, and from here alone."""
+"""Each dashboard as a viewer sees and uses it, opened once for all tests, since that is what takes long.
 
+Drawn, on one screen, from here alone; then filtered, and left.
+"""
+
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -9,10 +13,10 @@ from urllib.parse import urlsplit
 
 import pytest
 from PIL import Image, ImageColor
-from playwright.sync_api import Browser, Page, StorageState
+from playwright.sync_api import Browser, Page, Response, StorageState, expect
 
 from fraudstream.settings import Settings
-from tests.browser.charts import CHARTS, VIEWPORT, open_dashboard, wait_until
+from tests.browser.charts import CHART_DATA, CHARTS, DRAWN_SECONDS, VIEWPORT, Charts, open_dashboard, wait_until
 
 MAP_SECONDS = 90.0
 LAND, SEA = (ImageColor.getrgb(color) for color in ("#f6f5f1", "#d6e4ee"))
@@ -86,3 +90,48 @@ def test_nothing_is_loaded_from_elsewhere(drawn: Drawn, platform: Settings) -> N
         url for url in drawn.answered if urlsplit(url).scheme.startswith("http") and urlsplit(url).netloc != ours
     ]
     assert elsewhere == []
+
+
+class Answers:
+    """Superset's answers for charts that were asked with a filter of `column`."""
+
+    def __init__(self, page: Page, column: str) -> None:
+        self._column = column
+        self.statuses: dict[int, int] = {}
+        page.on("response", self._note)
+
+    def _note(self, response: Response) -> None:
+        if CHART_DATA not in response.url or not response.request.post_data:
+            return
+        asked = json.loads(response.request.post_data)
+        number = asked["form_data"].get("slice_id")
+        if number and any(each["col"] == self._column for each in asked["queries"][0]["filters"]):
+            self.statuses[number] = response.status
+
+
+@pytest.mark.parametrize("drawn", ["fraud-monitor", "sales"], indirect=True)
+def test_a_viewer_filters_all_charts_of_a_dashboard(drawn: Drawn) -> None:
+    page, slug = drawn.page, drawn.slug
+    answers, charts = Answers(page, "country"), Charts(page)
+    page.get_by_role("combobox", name=f"NATIVE_FILTER-{slug}-country").click()
+    page.locator(".ant-select-item-option").first.click()
+    page.locator('[data-test="filter-bar__apply-button"]').click()
+    assert wait_until(page, lambda: len(answers.statuses) == CHARTS[slug], DRAWN_SECONDS), answers.statuses
+    assert set(answers.statuses.values()) == {200}
+    charts.wait(CHARTS[slug], DRAWN_SECONDS)
+
+
+@pytest.mark.parametrize("drawn", ["sales"], indirect=True)
+def test_a_click_on_a_product_filters_the_other_charts(drawn: Drawn) -> None:
+    """Besides the country, by which the charts are filtered by now."""
+    answers = Answers(drawn.page, "product")
+    drawn.page.locator('[data-test-viz-type="table"] td').first.click()
+    assert wait_until(drawn.page, lambda: len(answers.statuses) >= CHARTS["sales"] - 1, DRAWN_SECONDS), answers.statuses
+    assert set(answers.statuses.values()) == {200}
+
+
+@pytest.mark.parametrize("drawn", ["sales"], indirect=True)
+def test_leaving_a_dashboard_does_not_ask_a_viewer_to_sign_in(drawn: Drawn) -> None:
+    drawn.page.locator('a[href="/dashboard/list/"]').first.click()
+    expect(drawn.page.locator('a[href*="/fraud-monitor/"]').first).to_be_visible(timeout=60_000)
+    assert "/login" not in drawn.page.url

@@ -1,8 +1,6 @@
 """The platform as its users meet it: `up`, what they look at, what they break, `down`, `up` again."""
 
 import json
-import os
-import signal
 import time
 from typing import Any
 
@@ -10,7 +8,7 @@ import psutil
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from fraudstream.jobs.jobs import jobs
+from fraudstream.local import status as local_status
 from fraudstream.local.leftovers import our_processes
 from fraudstream.local.parts import superset
 from fraudstream.local.parts.airflow_api import AirflowApi
@@ -36,6 +34,11 @@ def status() -> dict[str, Any]:
     return found
 
 
+def wait_for_health(settings: Settings) -> None:
+    """Asks as the command does, which would begin with a process each time."""
+    poll(lambda: local_status.collect(settings).healthy, WAIT_SECONDS, "a healthy platform")
+
+
 def query(settings: Settings, sql: str) -> Any:
     with connect(settings, settings.postgres.writer) as connection:
         return connection.execute(sql).fetchone()
@@ -46,7 +49,9 @@ def scored(settings: Settings) -> int:
 
 
 def test_status_says_healthy_and_has_every_field(platform: Settings) -> None:
-    found = poll(lambda: (now := status())["healthy"] and now, WAIT_SECONDS, "a healthy platform")
+    wait_for_health(platform)
+    found = status()
+    assert found["healthy"], found["problems"]
     assert {"kafka", "postgres", "superset", "airflow-scheduler"} <= set(found["components"])
     assert all({"state", "pid", "url"} <= set(component) for component in found["components"].values())
     assert found["stream"]["latency_p50_ms"] > 0
@@ -108,18 +113,9 @@ def test_a_bad_message_is_refused_and_the_good_one_behind_it_scored(platform: Se
     assert query(platform, "SELECT reason FROM fraud.dead_letters WHERE key = 'c-e2e'") == ("NOT_FINITE",)
 
 
-def test_a_killed_stream_comes_back(platform: Settings) -> None:
-    slot = jobs(platform)["stream"].slot
-    first = slot.running
-    assert first is not None
-    os.kill(first.pid, signal.SIGKILL)
-    poll(lambda: (now := slot.running) and now.pid != first.pid, WAIT_SECONDS, "a new streaming job")
-    before = scored(platform)
-    poll(lambda: scored(platform) > before, WAIT_SECONDS, "transactions scored by the new job")
-
-
 @pytest.mark.parametrize("name", ["airflow-triggerer", "superset", "kafka", "postgres"])
 def test_a_killed_component_comes_back(platform: Settings, name: str) -> None:
+    """As the stream does: test_airflow_faults kills that."""
     supervisor = Supervisor(platform)
     pid = status()["components"][name]["pid"]
     for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
@@ -134,7 +130,7 @@ def test_a_killed_component_comes_back(platform: Settings, name: str) -> None:
 
 
 def test_the_platform_is_whole_after_it_all(platform: Settings) -> None:
-    poll(lambda: status()["healthy"], WAIT_SECONDS, "a healthy platform")
+    wait_for_health(platform)
     before = scored(platform)
     poll(lambda: scored(platform) > before + 20, WAIT_SECONDS, "more scored transactions")
     assert query(platform, ACCOUNTING) == (0, 0, 0, 0)

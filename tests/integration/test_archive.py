@@ -1,9 +1,6 @@
 """The archive on real Kafka, Postgres and Delta tables: what was committed is archived, once, whatever is killed."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -28,7 +25,7 @@ from fraudstream.messages.contracts import Topic, iso_milliseconds
 from fraudstream.messages.features import decode_features, feature_set, unpack
 from fraudstream.policy import versions
 from fraudstream.policy.document import Action, Policy, Rule, State
-from fraudstream.settings import ENV_PREFIX, PROJECT_DIR, Settings
+from fraudstream.settings import ENV_PREFIX, Settings
 from fraudstream.storage import migrate, roles
 from model.features.columns import SERVED_COLUMNS
 from model.health import breaches
@@ -38,6 +35,7 @@ from model.serving.registry import ensure_pretrained
 from spark_jobs import ledger, sink
 from spark_jobs.fencing import Driver
 from spark_jobs.publisher import Publisher, publish_left_over
+from tests.commands import run_here, run_until
 from tests.integration.test_sink import batch, become_driver, commit, one, scored
 from tests.messages import NOW, as_bytes, label
 
@@ -262,26 +260,12 @@ def test_a_killed_run_neither_loses_nor_doubles(
     commit_and_publish(two_batches, driver, publisher, 2, range(7, 10))
     few = {f"{ENV_PREFIX}ARCHIVE__CHUNK_ROWS": "1"}
     append = ("fraudstream.archive", "append")
-    killed = run(*append, **few | {f"{ENV_PREFIX}STREAM__FAILPOINTS": f"{point}=kill"})
-    assert killed.returncode == -9, killed.stderr
-    again = run(*append, **few)
+    run_until(f"{point}=kill", *append, **few)
+    again = run_here(*append, **few)
     assert again.returncode == 0, again.stderr
     ids = archived(settings)["transaction_id"].to_pylist()
     assert ids == sorted(f"tx-{number}" for number in range(10))
     assert one(two_batches, "SELECT max(compared_until), sum(differences) FROM fraud.archive_runs") == (3, 0)
-
-
-def run(*module: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", *module],
-        env=os.environ | environment,
-        cwd=PROJECT_DIR,
-        capture_output=True,
-        text=True,
-        start_new_session=True,
-        timeout=120,
-        check=False,
-    )
 
 
 def psi(value: float, *, breached: bool) -> Figure:
@@ -320,9 +304,8 @@ def test_a_killed_rescoring_is_kept_once_and_whole_by_its_next_try(
     truth = one(two_batches, DECIDED)
     period = f"--since={AROUND.since:%Y-%m-%dT%H:%M:%SZ}", f"--until={AROUND.until:%Y-%m-%dT%H:%M:%SZ}"
     rescore = ("model.rescoring", *period, f"--policy={number}", "--request=run-1")
-    killed = run(*rescore, **{f"{ENV_PREFIX}STREAM__FAILPOINTS": f"{point}=kill"})
-    assert killed.returncode == -9, killed.stderr
-    again = run(*rescore)
+    run_until(f"{point}=kill", *rescore)
+    again = run_here(*rescore)
     assert again.returncode == 0, again.stderr
     told = json.loads(again.stdout)
     assert (told["transactions"], told["was_flagged"], told["was_caught"]) == (7, 1, 1)

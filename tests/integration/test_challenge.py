@@ -17,6 +17,7 @@ from model.serving.artifact import CARD_FILE
 from model.serving.registry import challenger, champion, ensure_pretrained
 from model.training.collect import Period, collect, retained_messages
 from model.training.history import HistoryFolder
+from tests.commands import run_here
 
 Postgres = psycopg.Connection[tuple[object, ...]]
 
@@ -27,11 +28,14 @@ def settings(emptied: Settings) -> Settings:
     return emptied
 
 
+def simulate(*arguments: str | Path) -> None:
+    command = [sys.executable, "-m", "fraudstream.simulator", *map(str, arguments)]
+    subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, check=True)
+
+
 def run(module: str, *arguments: str | Path, ok: bool = True) -> str:
     """Runs a module to its end; returns what it printed, of a failure what it said."""
-    done = subprocess.run(
-        [sys.executable, "-m", module, *map(str, arguments)], cwd=PROJECT_DIR, capture_output=True, text=True
-    )
+    done = run_here(module, *map(str, arguments))
     assert (done.returncode == 0) == ok, done.stderr
     return done.stdout if ok else done.stderr
 
@@ -42,9 +46,9 @@ def sent(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Histor
     folder = tmp_path_factory.mktemp("sent") / "history"
     when = ("--end", "2026-03-01")  # so long ago that all labels have come
     shop = ("--fraud-rate", "0.1", "--customers", "300", "--products", "100")
-    run("fraudstream.simulator", "produce", "--out", folder, "--transactions", "3000", "--days", "2", *when, *shop)
-    run("fraudstream.simulator", "static", "--source", folder)
-    run("fraudstream.simulator", "produce", "--replay", folder, "--speed", "1000000")
+    simulate("produce", "--out", folder, "--transactions", "3000", "--days", "2", *when, *shop)
+    simulate("static", "--source", folder)
+    simulate("produce", "--replay", folder, "--speed", "1000000")
     return HistoryFolder(folder)
 
 

@@ -1,10 +1,6 @@
 """Verdicts and changes of the policy, killed at each step of their way: none is lost, none counts twice."""
 
-import os
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 import psycopg
@@ -18,7 +14,8 @@ from fraudstream.policy import lists, versions
 from fraudstream.policy.changes import Desk
 from fraudstream.policy.document import Kind, Policy
 from fraudstream.policy.lists import Entry
-from fraudstream.settings import ENV_PREFIX, PROJECT_DIR, Settings
+from fraudstream.settings import Settings
+from tests.commands import run_here, run_until
 from tests.desk import add_alerts
 
 Postgres = psycopg.Connection[tuple[object, ...]]
@@ -29,25 +26,9 @@ VERDICTS = 3
 pytestmark = pytest.mark.usefixtures("empty_tables")
 
 
-def run(command: Sequence[str], failpoint: str = "") -> int:
-    """Runs a module to its end, and returns its status."""
-    environment = os.environ | {f"{ENV_PREFIX}STREAM__FAILPOINTS": failpoint}
-    ended = subprocess.run(
-        [sys.executable, "-m", *command],
-        env=environment,
-        cwd=PROJECT_DIR,
-        capture_output=True,
-        text=True,
-        start_new_session=True,
-        timeout=120,
-        check=False,
-    )
-    assert ended.returncode in {0, -9}, ended.stderr
-    return ended.returncode
-
-
-def killed(command: Sequence[str], at: Failpoint) -> bool:
-    return run(command, f"{at}=kill") == -9
+def succeed(module: str, *arguments: str) -> None:
+    done = run_here(module, *arguments)
+    assert done.returncode == 0, done.stderr
 
 
 def changed(writer: Postgres) -> list[tuple[object, ...]]:
@@ -56,10 +37,10 @@ def changed(writer: Postgres) -> list[tuple[object, ...]]:
 
 def test_a_verdict_that_was_killed_at_the_desk_can_be_given_again(writer: Postgres) -> None:
     add_alerts(writer, 1)
-    assert killed(DECIDE, Failpoint.BEFORE_VERDICT_COMMIT)
+    run_until(f"{Failpoint.BEFORE_VERDICT_COMMIT}=kill", *DECIDE)
     for table in ("analyst_verdicts", "alert_claims"):
         assert writer.execute(f"SELECT FROM fraud.{table}").fetchall() == []
-    assert run(DECIDE) == 0
+    succeed(*DECIDE)
     assert writer.execute("SELECT revision, decided_by FROM fraud.analyst_verdicts").fetchall() == [(1, "alice")]
 
 
@@ -73,9 +54,9 @@ def test_verdicts_whose_sender_was_killed_are_all_sent_as_the_same_labels(
         " SELECT transaction_id, 1, 'fraud', 'not_given', 'alice', now() FROM fraud.fraud_alerts"
     )
     before = kafka_offsets.latest(settings.kafka, [Topic.TRANSACTION_LABELS], 30)
-    assert killed(SEND, point)
+    run_until(f"{point}=kill", *SEND)
     assert writer.execute("SELECT count(published_at) FROM fraud.analyst_verdicts").fetchone() == (0,)
-    assert run(SEND) == 0
+    succeed(*SEND)
     assert writer.execute("SELECT count(published_at) FROM fraud.analyst_verdicts").fetchone() == (VERDICTS,)
     sent = labels(settings, before)
     assert sorted(key for key, _ in sent) == [b"t1", b"t2", b"t3"], "each label is one, to the byte"
@@ -83,7 +64,7 @@ def test_verdicts_whose_sender_was_killed_are_all_sent_as_the_same_labels(
         assert set(sent.values()) == {2}, "Kafka had all of them before the kill"
     elif point is Failpoint.BEFORE_VERDICT_SEND:
         assert set(sent.values()) == {1}
-    assert run(SEND) == 0
+    succeed(*SEND)
     assert labels(settings, before) == sent, "what is noted as sent isn't sent again"
 
 
@@ -106,9 +87,9 @@ def test_a_version_that_was_killed_is_not_there_and_can_be_saved_again(
     file = tmp_path / "policy.toml"
     file.write_text("random_review_share = 0.01\n")
     apply = ("model.policy.policy_cli", "apply", str(file), "--by", "ann")
-    assert killed(apply, point)
+    run_until(f"{point}=kill", *apply)
     assert (versions.newest(writer).version, changed(writer)) == (0, [])
-    assert run(apply) == 0
+    succeed(*apply)
     assert versions.at_work(writer).policy == Policy(random_review_share=0.01)
     assert changed(writer) == [("ann", "policy saved", "policy 1")]
 
@@ -118,9 +99,9 @@ def test_an_approval_that_was_killed_can_be_given_again(writer: Postgres) -> Non
     desk.apply(Policy(approvals_needed=1), "four eyes")
     desk.apply(Policy(), "two eyes")
     approve = ("model.policy.policy_cli", "approve", "2", "--by", "bob")
-    assert killed(approve, Failpoint.IN_POLICY_APPROVAL)
+    run_until(f"{Failpoint.IN_POLICY_APPROVAL}=kill", *approve)
     assert (versions.at_work(writer).version, len(changed(writer))) == (1, 2)
-    assert run(approve) == 0
+    succeed(*approve)
     assert versions.at_work(writer).version == 2
     assert changed(writer)[2:] == [("bob", "policy approved", "policy 2")]
 
@@ -129,9 +110,9 @@ def test_a_list_whose_change_was_killed_holds_what_it_held(writer: Postgres) -> 
     lists.create(writer, "blocked", Kind.DEVICE, who="ann")
     lists.add(writer, "blocked", [Entry("d-1", "before")], who="ann")
     add = ("model.policy.lists_cli", "add", "blocked", "d-1", "d-2", "--reason", "after", "--by", "bob")
-    assert killed(add, Failpoint.IN_POLICY_LIST)
+    run_until(f"{Failpoint.IN_POLICY_LIST}=kill", *add)
     assert [(entry.value, entry.reason) for entry in lists.entries(writer, "blocked")] == [("d-1", "before")]
     assert len(changed(writer)) == 2
-    assert run(add) == 0
+    succeed(*add)
     assert {entry.value: entry.reason for entry in lists.entries(writer, "blocked")} == {"d-1": "after", "d-2": "after"}
     assert changed(writer)[2:] == [("bob", "list entries added", "list blocked")]

@@ -1,8 +1,6 @@
 """The refresh of entity risk in a real Postgres: equal to training's, to the bit, once the stream has read it."""
 
 import json
-import subprocess
-import sys
 from datetime import timedelta
 from typing import Any, cast
 
@@ -13,7 +11,7 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
-from fraudstream.settings import PROJECT_DIR, EntityRiskSettings, Settings
+from fraudstream.settings import EntityRiskSettings, Settings
 from fraudstream.static_data.entities import PRIOR_TRANSACTIONS
 from fraudstream.static_data.entity_risk import refresh
 from model.past.store import insert_transactions
@@ -22,6 +20,7 @@ from model.serving.registry import ensure_pretrained
 from model.training.entity_history import entity_features_as_of
 from model.training.terminal_history import terminal_features_as_of
 from spark_jobs.scoring_data import ScoringDataCache
+from tests.commands import run_here
 from tests.unit.entity_refresh import CATEGORIES, labels, purchases, random_history, refreshed, with_items
 from tests.unit.model_events import START
 
@@ -190,8 +189,7 @@ def test_only_a_new_refresh_is_read_again(shop: Postgres) -> None:
 def test_the_command_that_the_dag_runs(shop: Postgres) -> None:
     store(shop, *random_history(1, 20))
     as_of = START + timedelta(days=40, minutes=7)
-    command = [sys.executable, "-m", "fraudstream.static_data.entity_risk", "--as-of", f"{as_of:%Y-%m-%dT%H:%M:%SZ}"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT_DIR, check=False)
+    done = run_here("fraudstream.static_data.entity_risk", "--as-of", f"{as_of:%Y-%m-%dT%H:%M:%SZ}")
     assert done.returncode == 0, done.stderr
     assert f"as of {as_of - timedelta(minutes=7):%Y-%m-%d %H:%M} UTC" in done.stdout
     stored = shop.execute("SELECT as_of, entities FROM fraud.entity_risk_versions").fetchone()

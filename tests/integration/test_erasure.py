@@ -1,10 +1,8 @@
 """A customer is forgotten everywhere, the books stay true, and nothing brings the customer back."""
 
 import itertools
-import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -31,7 +29,7 @@ from fraudstream.ledger import rotation
 from fraudstream.local.backup import back_up
 from fraudstream.local.parts.postgres import binary
 from fraudstream.messages.contracts import QUERY, Topic, iso_milliseconds
-from fraudstream.settings import ENV_PREFIX, PROJECT_DIR, Settings
+from fraudstream.settings import Settings
 from fraudstream.snapshots.folders import newest_first, verify
 from fraudstream.snapshots.manifest import Moment
 from fraudstream.snapshots.writing import SCHEMA, write
@@ -41,6 +39,7 @@ from spark_jobs import sink
 from spark_jobs.bucket import Kind
 from spark_jobs.fencing import Driver
 from spark_jobs.publisher import Publisher
+from tests.commands import run_here, run_until
 from tests.integration.test_archive import expire, restore_tables_and_archive, send_label
 from tests.integration.test_sink import batch, become_driver, commit, dead, one, row, scored
 from tests.messages import NOW, as_bytes, label, transaction
@@ -379,9 +378,9 @@ def test_a_killed_erasure_is_gone_on_with(settings: Settings, shop: Postgres, po
     archiving.archive(settings)
     snapshot_of(settings, "night", {})
     history(settings)
-    killed = run({f"{ENV_PREFIX}STREAM__FAILPOINTS": f"{point}=kill"})
-    assert killed.returncode == -9, killed.stderr
-    again = run({})
+    erase = ("fraudstream.erasure", CUSTOMER, "--reason", "asked", "--yes", "--wait", "10")
+    run_until(f"{point}=kill", *erase)
+    again = run_here(*erase)
     assert again.returncode == 0, again.stderr
     assert "Certificate of erasure" in again.stdout
     assert traces(dump(settings)) == set()
@@ -389,19 +388,6 @@ def test_a_killed_erasure_is_gone_on_with(settings: Settings, shop: Postgres, po
         assert traces_in(folder) == set()
     assert one(shop, "SELECT count(*), count(finished_at) FROM fraud.erasures") == (1, 1)
     assert rotation.compare_next(shop, whole=True).differences == []
-
-
-def run(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "fraudstream.erasure", CUSTOMER, "--reason", "asked", "--yes", "--wait", "10"],
-        env=os.environ | environment,
-        cwd=PROJECT_DIR,
-        capture_output=True,
-        text=True,
-        start_new_session=True,
-        timeout=120,
-        check=False,
-    )
 
 
 def test_until_the_stream_has_forgotten_the_profile_the_certificate_stays_open(

@@ -22,6 +22,7 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 
 from fraudstream.mappings.suggest import to_toml
 from fraudstream.settings import PROJECT_DIR, Settings
+from tests.commands import run_here
 from tests.polling import poll
 from tests.registry import framed, registry_server
 
@@ -65,17 +66,16 @@ def send(settings: Settings, topic: str, *values: bytes | None) -> None:
     assert producer.flush(20) == 0
 
 
-def checking(topic: str, path: Path, source: dict[str, Any], **fields: Any) -> "subprocess.Popen[str]":
-    mapping = to_toml({"source": {"kind": "transaction"} | source, "fields": FIELDS | fields})
-    path.write_text(mapping)
-    command = [sys.executable, "-m", "fraudstream.mappings", "check", str(path), "--topic", topic]
-    return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=PROJECT_DIR)
+def write_mapping(path: Path, source: dict[str, Any], **fields: Any) -> None:
+    path.write_text(to_toml({"source": {"kind": "transaction"} | source, "fields": FIELDS | fields}))
 
 
-def told(process: "subprocess.Popen[str]") -> str:
-    out, errors = process.communicate(timeout=60)
-    assert process.returncode == 0, errors
-    return out
+def checked(topic: str, path: Path, source: dict[str, Any], **fields: Any) -> str:
+    """What is told of the topic's messages, by the mapping that is written to `path`."""
+    write_mapping(path, source, **fields)
+    done = run_here("fraudstream.mappings", "check", str(path), "--topic", topic)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def avro_of(*more: dict[str, Any]) -> str:
@@ -94,7 +94,7 @@ def test_avro_is_checked_through_a_change_of_its_schema(
         first({"id": "tx-3"} | ORDER, context),
     ]
     send(settings, topic, *values, framed(2**31 - 1, b"x"), b'{"id": "tx-5"}')
-    out = told(checking(topic, tmp_path / "m.toml", behind(registry_url, "avro"), payment_method="pay"))
+    out = checked(topic, tmp_path / "m.toml", behind(registry_url, "avro"), payment_method="pay")
     assert "5 rows: 3 can be used, 2 are refused" in out
     assert "tx-1, tx-2, tx-3" in out
     assert "19.9" in out
@@ -109,7 +109,7 @@ def test_protobuf_is_checked(settings: Settings, topic: str, registry_url: str, 
     data = b"\x0a\x04tx-1\x10" + varint + b"\x1a\x0242\x21" + b"\x00\x00\x00\x00\x00\x80\x33\x40"
     send(settings, topic, framed(number, b"\0" + data))
     time_form = {"path": "at", "time": "epoch_ms"}
-    out = told(checking(topic, tmp_path / "m.toml", behind(registry_url, "protobuf"), event_time=time_form))
+    out = checked(topic, tmp_path / "m.toml", behind(registry_url, "protobuf"), event_time=time_form)
     assert "1 rows: 1 can be used, 0 are refused" in out
     assert "2026-03-01T12:00:00.000Z" in out
     assert "19.5" in out
@@ -121,7 +121,7 @@ def test_a_debezium_topic_is_checked_without_its_deletes(settings: Settings, top
     changes = [("c", None, row), ("u", row, dearer), ("d", row, None), ("r", None, other)]
     values = [json.dumps({"before": old, "after": new, "op": op, "source": {}}).encode() for op, old, new in changes]
     send(settings, topic, *values, None)
-    out = told(checking(topic, tmp_path / "m.toml", {"format": "json", "envelope": "debezium"}))
+    out = checked(topic, tmp_path / "m.toml", {"format": "json", "envelope": "debezium"})
     assert "3 rows: 3 can be used, 0 are refused" in out
     assert "19.9, 29.9" in out
 
@@ -130,11 +130,15 @@ def test_a_check_waits_for_a_registry_that_is_away_at_first(settings: Settings, 
     with registry_server() as registry:
         registry.fails = True
         send(settings, topic, framed(registry.register(avro_of()), TX_1))
-        process = checking(topic, tmp_path / "m.toml", behind(registry.url, "avro"))
+        write_mapping(tmp_path / "m.toml", behind(registry.url, "avro"))
+        command = [sys.executable, "-m", "fraudstream.mappings", "check", str(tmp_path / "m.toml"), "--topic", topic]
+        process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=PROJECT_DIR)
         poll(lambda: len(registry.asked) > 1, 60, "a second question to the registry")
         assert process.poll() is None
         registry.fails = False
-        assert "1 rows: 1 can be used" in told(process)
+        out, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+        assert "1 rows: 1 can be used" in out
 
 
 def behind(url: str, form: str) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 `./fraudctl test integration tests/integration/test_fuzz.py --fuzz-messages 100000 --fuzz-seed 7` for the long form.
 """
 
-import subprocess
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -17,8 +16,9 @@ from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from fraudstream.messages.contracts import Topic, Transaction, iso_milliseconds
 from fraudstream.messages.reasons import DeadLetterReason
 from fraudstream.messages.validation import MAX_KEY_BYTES, TOO_LARGE_KEPT_BYTES
-from fraudstream.settings import PROJECT_DIR, Settings, load_settings
+from fraudstream.settings import Settings, load_settings
 from model.serving.registry import ensure_pretrained
+from tests.commands import run_here
 from tests.fuzz import Fuzzer, Sent, valid_event
 from tests.messages import CARD, as_bytes, transaction
 from tests.polling import poll
@@ -235,6 +235,5 @@ def test_a_replay_that_is_refused_again_is_a_dead_letter_of_its_own(
 
 
 def _replay(*arguments: str) -> None:
-    command = [sys.executable, "-m", "fraudstream.dead_letters.replay", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT_DIR, check=False)
+    done = run_here("fraudstream.dead_letters.replay", *arguments)
     assert "1 sent again" in done.stdout, done.stdout + done.stderr

@@ -1,9 +1,6 @@
 """The export of everything: the files have what Postgres has, whatever is killed, and can be imported again."""
 
 import json
-import os
-import subprocess
-import sys
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -22,11 +19,12 @@ from fraudstream.failpoints import IN_EXPORT, Failpoint
 from fraudstream.files import delete
 from fraudstream.messages.contracts import Topic, iso_milliseconds
 from fraudstream.messages.mapping.fields import Kind
-from fraudstream.settings import ENV_PREFIX, PROJECT_DIR, Settings
+from fraudstream.settings import PROJECT_DIR, Settings
 from fraudstream.snapshots.folders import sha256_of
 from model.past.importing import Options, import_history
 from model.past.mapped import Files, import_mapped
 from spark_jobs import sink
+from tests.commands import run_here, run_until
 from tests.integration.test_sink import batch, commit, dead, labelled, one, scored
 from tests.messages import NOW
 from tests.streaming import become_driver
@@ -125,27 +123,14 @@ def test_a_killed_export_goes_on_and_ends_with_the_same_bytes(
 ) -> None:
     export(settings, tmp_path / "whole", ALL)
     passing = "" if point is Failpoint.BEFORE_EXPORT_MANIFEST else "@2"
-    killed = run(tmp_path / "export", {f"{ENV_PREFIX}STREAM__FAILPOINTS": f"{point}=kill{passing}"})
-    assert killed.returncode == -9, killed.stderr
+    command = ("model.past", "export", str(tmp_path / "export"))
+    run_until(f"{point}=kill{passing}", *command)
     assert not manifest.read(tmp_path / "export").complete
-    again = run(tmp_path / "export", {})
+    again = run_here(*command)
     assert again.returncode == 0, again.stderr
     assert "0 kept" not in again.stdout
     assert files(tmp_path / "export") == files(tmp_path / "whole")
     assert not list((tmp_path / "export").rglob(".draft*"))
-
-
-def run(folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "model.past", "export", str(folder)],
-        env=os.environ | environment,
-        cwd=PROJECT_DIR,
-        capture_output=True,
-        text=True,
-        start_new_session=True,
-        timeout=120,
-        check=False,
-    )
 
 
 def test_a_repeat_writes_the_days_that_changed(settings: Settings, platform: Postgres, tmp_path: Path) -> None:

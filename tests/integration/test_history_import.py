@@ -1,8 +1,5 @@
 """The import of a history into a platform: what it becomes, that it happens once or not at all, and what it refuses."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,7 +20,7 @@ from fraudstream.mappings.suggest import to_toml
 from fraudstream.messages.contracts import BrowseEvent, Topic, Transaction, iso_milliseconds
 from fraudstream.messages.mapping.fields import Kind
 from fraudstream.retention import tables, thinning
-from fraudstream.settings import ENV_PREFIX, PROJECT_DIR, Settings
+from fraudstream.settings import Settings
 from fraudstream.settings.retention import RetentionSettings
 from fraudstream.simulator.history import write_history
 from fraudstream.simulator.history_plan import HistoryPlan
@@ -36,6 +33,7 @@ from model.past.mapped import Files, import_mapped
 from model.training.history import HistoryFolder
 from spark_jobs import fencing, sink, statements
 from spark_jobs.fencing import Found
+from tests.commands import run_here, run_until
 from tests.integration.test_sink import batch, commit, labelled, one, scored
 from tests.streaming import become_driver
 
@@ -373,9 +371,9 @@ def test_an_import_killed_at_any_step_is_repeated_once_and_counts_once(
     delete_past(owner)
     import_history(settings, history, Options())
 
-    killed = run(files, {f"{ENV_PREFIX}STREAM__FAILPOINTS": f"{point}=kill"})
-    assert killed.returncode == -9, killed.stderr
-    again = run(files, {})
+    command = importing(files)
+    run_until(f"{point}=kill", *command)
+    again = run_here(*command)
     assert again.returncode == 0, again.stderr
     told = "already imported" if point is Failpoint.AFTER_IMPORT_COMMIT else "imported: 300 transactions"
     assert told in again.stdout
@@ -390,7 +388,8 @@ def test_an_import_killed_at_any_step_is_repeated_once_and_counts_once(
     assert len(list(settings.paths.mapped.iterdir())) == 1
 
 
-def run(files: list[Files], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def importing(files: list[Files]) -> list[str]:
+    """The command that imports them in the place of another past."""
     options = [
         str(argument)
         for each in files
@@ -400,13 +399,4 @@ def run(files: list[Files], environment: dict[str, str]) -> subprocess.Completed
             else (each.option, each.data, f"{each.option}-mapping", each.mapping)
         )
     ]
-    return subprocess.run(
-        [sys.executable, "-m", "model.past", "import", *options, "--replace", "--processes", "1"],
-        env=os.environ | environment,
-        cwd=PROJECT_DIR,
-        capture_output=True,
-        text=True,
-        start_new_session=True,
-        timeout=120,
-        check=False,
-    )
+    return ["model.past", "import", *options, "--replace", "--processes", "1"]

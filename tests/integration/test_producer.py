@@ -23,6 +23,7 @@ from fraudstream.jobs.slot import Slot
 from fraudstream.mappings.suggest import to_toml
 from fraudstream.messages.contracts import SCHEMAS, Fault, FaultTruth, Label, SimulationTruth, Topic, Transaction
 from fraudstream.settings import PROJECT_DIR, Settings
+from tests.commands import run_here
 from tests.polling import poll
 
 Postgres = psycopg.Connection[tuple[object, ...]]
@@ -271,10 +272,7 @@ def test_a_shops_own_file_is_replayed_with_its_mapping_and_its_topic_checked(rea
         "source": {"kind": "transaction", "format": "json"},
         "fields": {name: name for name in fields} | {"amount": "total"},
     }))  # fmt: skip
-    checked = subprocess.run(
-        [sys.executable, "-m", "fraudstream.mappings", "check", str(own), "--topic", Topic.TRANSACTIONS],
-        capture_output=True, text=True, timeout=120, check=False, cwd=PROJECT_DIR,
-    )  # fmt: skip
+    checked = run_here("fraudstream.mappings", "check", str(own), "--topic", Topic.TRANSACTIONS)
     assert checked.returncode == 1, checked.stderr
     assert "missing: amount, which a transaction must have: no row has a value at `total`" in checked.stdout
     assert "first partition " in checked.stdout
@@ -305,14 +303,14 @@ def test_a_bad_recording_is_told_in_one_line_and_nothing_is_sent(reader: Reader,
 
 
 def test_static_data_is_published_once(writer: Postgres, empty_tables: None, tmp_path: Path) -> None:
-    first, again = simulator("static"), simulator("static")
+    first, again = run_here("fraudstream.simulator", "static"), run_here("fraudstream.simulator", "static")
     assert first.returncode == again.returncode == 0, first.stderr
     assert "new version" in first.stdout
     assert "nothing changed" in again.stdout
     rows = writer.execute("SELECT customers, products FROM fraud.static_versions").fetchall()
     assert rows == [(20_000, 1_000)]
     writer.execute("UPDATE fraud.products SET list_price = 1 WHERE product_id = 'p-000001'")
-    assert "new version" in simulator("static").stdout
+    assert "new version" in run_here("fraudstream.simulator", "static").stdout
     price = writer.execute("SELECT list_price FROM fraud.products WHERE product_id = 'p-000001'").fetchone()
     assert price is not None
     assert price[0] != 1
@@ -326,7 +324,7 @@ def test_exchange_rates_are_published_with_the_static_data_and_replaced_by_the_n
 
     def publish(*lines: str) -> str:
         file.write_text("\n".join(["currency,valid_from,rate", *lines]))
-        done = simulator("static", **setting)
+        done = run_here("fraudstream.simulator", "static", **setting)
         return done.stdout or done.stderr
 
     told = publish("JPY,2026-01-01,0.0061", "JPY,2026-02-01,0.0062")
@@ -337,7 +335,7 @@ def test_exchange_rates_are_published_with_the_static_data_and_replaced_by_the_n
     assert "new version" in publish("KWD,2026-01-01,2.8")
     rates = writer.execute("SELECT currency, valid_from::text, rate::text FROM fraud.currency_rates").fetchall()
     assert rates == [("KWD", "2026-01-01", "2.8")]
-    assert "1 exchange rates" in simulator("static").stdout
+    assert "1 exchange rates" in run_here("fraudstream.simulator", "static").stdout
 
 
 def test_a_broker_that_does_not_answer_is_an_error(unanswered: subprocess.Popen[str]) -> None:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from model.serving.registry import ensure_pretrained
 from spark_jobs.checkpoint import location
 from tests.emptying import make_topics_anew
 from tests.messages import as_bytes, label
-from tests.streaming import READY_SECONDS, Postgres, Shop, StartJob, count, read_all, refusal, scores
+from tests.streaming import READY_SECONDS, Job, Postgres, Shop, StartJob, count, read_all, refusal, scores
 
 #: Of all purchases that are compared, so that their features may be equal.
 FIRST = datetime.now(UTC) - timedelta(minutes=3)
@@ -46,6 +47,26 @@ def settings(emptied: Settings) -> Settings:
 def shop(settings: Settings, database: Postgres) -> Shop:
     ensure_pretrained(database, settings.paths.models)
     return Shop(settings)
+
+
+@pytest.fixture(scope="module")
+def started(settings: Settings) -> Iterator[list[Job]]:
+    """The jobs that the tests started, the newest last."""
+    jobs: list[Job] = []
+    yield jobs
+    for job in jobs:
+        job.end(signal.SIGKILL)
+
+
+@pytest.fixture
+def start_job(settings: Settings, started: list[Job]) -> StartJob:
+    """Starts a job; who starts it ends it, or leaves it to the next test."""
+
+    def start() -> Job:
+        started.append(Job(settings))
+        return started[-1]
+
+    return start
 
 
 def buy(shop: Shop, name: str, customer: str, at: datetime) -> None:
@@ -88,14 +109,13 @@ def test_a_lost_checkpoint_is_refused_and_rebuilt(
     assert found["tx-cut-2"] == found["tx-whole-2"], "the profile is what it was"
     assert found["tx-cut-2"] != found["tx-new-2"], "and it matters"
     assert count(database, "SELECT sum(duplicates) FROM fraud.stream_offsets") == 0
-    job.end(signal.SIGKILL)
 
 
 def test_a_snapshot_stands_in_for_what_kafka_forgot(
-    start_job: StartJob, settings: Settings, shop: Shop, database: Postgres
+    start_job: StartJob, started: list[Job], settings: Settings, shop: Shop, database: Postgres
 ) -> None:
     """To the bit: twins who do the same are scored the same, one before the checkpoint was lost, one after it."""
-    job = start_job()
+    job = started[-1]  # of the test before: a start takes longer than the rest
     for twin in ("twin-a", "twin-b"):
         buy(shop, f"{twin}-1", twin, FIRST)
     read_all(job, shop, database)
@@ -192,9 +212,11 @@ def test_a_damaged_checkpoint_is_rebuilt_without_a_person(
     assert job.process.wait(READY_SECONDS) == 1
     assert "the checkpoint is damaged" in job.log.read_text()
     assert "from the snapshot" in job.log.read_text(), "Kafka alone doesn't hold all"
-    read_all(start_job(), shop, database)
+    job = start_job()
+    read_all(job, shop, database)
     assert len(scores(database)) == known + 1
     assert count(database, "SELECT generation FROM fraud.stream_queries") > before
+    job.end(signal.SIGKILL)
 
 
 def test_what_kafka_lost_is_refused_until_somebody_accepts_it(

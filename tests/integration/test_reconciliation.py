@@ -1,7 +1,6 @@
 """Reconciliation against a real Kafka and Postgres: silent when all agrees, and precise when something doesn't."""
 
 import subprocess
-import sys
 from collections.abc import Iterator
 
 import psycopg
@@ -14,7 +13,8 @@ from fraudstream.ledger.differences import Difference, acknowledge, keep, open_d
 from fraudstream.ledger.reconciliation import EXAMPLES, Report, note, reconcile
 from fraudstream.local import status
 from fraudstream.messages.contracts import INPUT_TOPICS, Topic
-from fraudstream.settings import PROJECT_DIR, Settings
+from fraudstream.settings import Settings
+from tests.commands import run_here
 from tests.polling import poll
 
 Postgres = psycopg.Connection[tuple[object, ...]]
@@ -220,14 +220,8 @@ def test_a_new_ledger_begins_the_rounds_anew(settings: Settings, agreed: Postgre
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command, as the Dag runs it."""
-    command = [sys.executable, "-m", "fraudstream.ledger.reconciliation", *arguments]
-    return subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, text=True, timeout=120, check=False)
-
-
-def run_fraudctl(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "fraudstream.cli", *arguments]
-    return subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, text=True, timeout=60, check=False)
+    """The command that the Dag runs."""
+    return run_here("fraudstream.ledger.reconciliation", *arguments)
 
 
 def test_a_run_is_noted_and_shown(settings: Settings, agreed: Postgres) -> None:
@@ -258,12 +252,12 @@ def test_a_difference_stays_until_it_is_acknowledged(settings: Settings, agreed:
     found = status.collect(settings)
     assert found.reconciliation.differences == 1
     assert any(problem.startswith("the books differ: batch 7 (") for problem in found.problems)
-    listed = run_fraudctl("acknowledge")
+    listed = run_here("fraudstream.cli", "acknowledge")
     number = listed.stdout.split()[0]
     assert "0 acknowledged, 1 open" in listed.stdout
-    refused = run_fraudctl("acknowledge", number)
+    refused = run_here("fraudstream.cli", "acknowledge", number)
     assert (refused.returncode, "--reason" in refused.stderr) == (1, True)
-    closed = run_fraudctl("acknowledge", number, "--reason", "put back by hand")
+    closed = run_here("fraudstream.cli", "acknowledge", number, "--reason", "put back by hand")
     assert closed.stdout == "1 acknowledged, 0 open\n", closed.stderr
     assert not any("books" in problem for problem in status.collect(settings).problems)
     kept = "SELECT reason, acknowledged_by <> '' FROM fraud.reconciliation_differences"

@@ -16,6 +16,7 @@ from fraudstream.kafka.offsets import latest
 from fraudstream.messages.contracts import Topic
 from fraudstream.settings import PROJECT_DIR, Settings
 from fraudstream.storage.connect import connect
+from tests.commands import run_here
 from tests.polling import poll
 
 Postgres = psycopg.Connection[Any]
@@ -27,7 +28,7 @@ DEAD = """
     VALUES (%s, 0, %s, %s, 'a detail', %s, %s, %s, %s, 7)
 """
 REPLAYED = "SELECT count(*) FROM fraud.dead_letters WHERE replayed_at IS NOT NULL"
-MODULE = [sys.executable, "-m", "fraudstream.dead_letters.replay"]
+MODULE = "fraudstream.dead_letters.replay"
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def dead(
 
 
 def run(*arguments: str, fails: bool = False) -> str:
-    done = subprocess.run([*MODULE, *arguments], capture_output=True, text=True, cwd=PROJECT_DIR, check=False)
+    done = run_here(MODULE, *arguments)
     assert (done.returncode != 0) is fails, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -155,7 +156,7 @@ def test_a_run_killed_before_it_confirmed_is_settled_by_the_next(
 ) -> None:
     for offset in (1, 2):
         dead(writer, offset)
-    killed = subprocess.Popen([*MODULE, "--reasons", "NO_ITEMS"], cwd=PROJECT_DIR)
+    killed = subprocess.Popen([sys.executable, "-m", MODULE, "--reasons", "NO_ITEMS"], cwd=PROJECT_DIR)
     poll(lambda: len(sent(settings, start)) == 2, 60, "the messages in Kafka")
     killed.send_signal(signal.SIGKILL)
     killed.wait(10)
@@ -172,7 +173,7 @@ def test_a_run_killed_before_it_confirmed_is_settled_by_the_next(
 
 
 def _settled() -> str:
-    done = subprocess.run([*MODULE, "--reasons", "NO_ITEMS"], capture_output=True, text=True, cwd=PROJECT_DIR)
+    done = run_here(MODULE, "--reasons", "NO_ITEMS")
     assert done.returncode == 0 or "another replay" in done.stderr, done.stderr
     return done.stdout
 

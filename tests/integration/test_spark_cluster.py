@@ -81,7 +81,10 @@ class Stage:
 def stage(emptied: Settings, database: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     ensure_pretrained(database, emptied.paths.models)
     folder, ui_port = tmp_path_factory.mktemp("cluster"), free_port()
-    own = cluster_settings(folder) | {ENV_PREFIX + "STREAM__SPARK_UI_PORT": str(ui_port)}
+    own = cluster_settings(folder) | {
+        ENV_PREFIX + "STREAM__SPARK_UI_PORT": str(ui_port),
+        ENV_PREFIX + "STREAM__TRIGGER_SECONDS": "2",  # nothing here is about latency, and a micro-batch costs the same
+    }
     made = Arena(emptied, RATE, SEED)
     with standalone_cluster(emptied, folder) as cluster:
         made.stream.launch = Launch((STREAM[0], "--master", cluster.url), environment=own)

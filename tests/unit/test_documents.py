@@ -4,12 +4,8 @@ Each check is a function from a page to its findings, and is tried on planted mi
 """
 
 import importlib.util
-import io
 import re
-import runpy
-import sys
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +16,7 @@ import typer
 from fraudstream.cli.main import app
 from fraudstream.local.testing import SUITES
 from fraudstream.settings import PROJECT_DIR
+from tests.commands import run_here
 from tests.unit.documents import Page
 
 #: The folders of the repository. Others beside them (`var`, a history, a model of one's own) aren't ours.
@@ -246,13 +243,8 @@ def options_in(text: str) -> set[str]:
 @cache
 def help_of(module: str, *commands: str) -> str:
     """What a program prints for --help, or "" when it doesn't know the command."""
-    said = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(io.StringIO()):
-        patch.setattr(sys, "argv", [module, *commands, "--help"])
-        patch.setenv("COLUMNS", "200")
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_module(module, run_name="__main__", alter_sys=True)
-    return said.getvalue() if ended.value.code == 0 else ""
+    shown = run_here(module, *commands, "--help", COLUMNS="200")
+    return shown.stdout if shown.returncode == 0 else ""
 
 
 PLANTED = """\
