@@ -22,7 +22,7 @@ SPARK_UI_PORT = "FRAUDSTREAM_STREAM__SPARK_UI_PORT"
 #: shared, and no test of the whole platform is about latency, nor about load: a third of the default's events, but as
 #: many frauds.
 QUIET_SHOP = {
-    "FRAUDSTREAM_STREAM__TRIGGER_SECONDS": "5",
+    "FRAUDSTREAM_STREAM__TRIGGER_SECONDS": "3",
     "FRAUDSTREAM_PRODUCER__EVENTS_PER_SECOND": "50",
     "FRAUDSTREAM_PRODUCER__FRAUD_RATE": "0.03",
 }
