@@ -28,16 +28,17 @@ def settings(emptied: Settings) -> Settings:
     return emptied
 
 
-def simulate(*arguments: str | Path) -> None:
-    command = [sys.executable, "-m", "fraudstream.simulator", *map(str, arguments)]
-    subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, check=True)
-
-
 def run(module: str, *arguments: str | Path, ok: bool = True) -> str:
     """Runs a module to its end; returns what it printed, of a failure what it said."""
     done = run_here(module, *map(str, arguments))
     assert (done.returncode == 0) == ok, done.stderr
     return done.stdout if ok else done.stderr
+
+
+def run_apart(module: str, *arguments: str | Path) -> str:
+    """The same in a process of its own: it forks, or draws, which the stream's libraries in this process forbid."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    return subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +47,11 @@ def sent(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Histor
     folder = tmp_path_factory.mktemp("sent") / "history"
     when = ("--end", "2026-03-01")  # so long ago that all labels have come
     shop = ("--fraud-rate", "0.1", "--customers", "300", "--products", "100")
-    simulate("produce", "--out", folder, "--transactions", "3000", "--days", "2", *when, *shop)
-    simulate("static", "--source", folder)
-    simulate("produce", "--replay", folder, "--speed", "1000000")
+    run_apart(
+        "fraudstream.simulator", "produce", "--out", folder, "--transactions", "3000", "--days", "2", *when, *shop
+    )
+    run_apart("fraudstream.simulator", "static", "--source", folder)
+    run_apart("fraudstream.simulator", "produce", "--replay", folder, "--speed", "1000000")
     return HistoryFolder(folder)
 
 
@@ -113,7 +116,7 @@ def test_a_challenger_is_trained_compared_and_registered(settings: Settings, col
     with connect(settings, settings.postgres.writer, autocommit=True) as connection:
         shipped = ensure_pretrained(connection, settings.paths.models)
         told = json.loads(
-            run(
+            run_apart(
                 "model.training.challenge", "--history", collected.path, "--trials", "2", "--processes", "1"
             ).splitlines()[-1]
         )
