@@ -16,7 +16,7 @@ from fraudstream.simulator.history import write_history
 from fraudstream.simulator.history_plan import HistoryPlan
 from fraudstream.storage.salted import hash_of
 from model.past.erased import refuse_newer
-from model.past.folder import PastError, customers
+from model.past.folder import PastError
 from model.past.importing import Options, import_history
 from model.past.mapped import import_mapped
 from model.training.history import LABELS, HistoryFolder
@@ -59,7 +59,7 @@ def test_an_erased_customer_is_left_out_of_a_history(
 ) -> None:
     orders = HistoryFolder(history).table("transactions")
     theirs = orders[orders["customer_id"] == fraudster]
-    everybody = customers(HistoryFolder(history)).to_pylist()
+    everybody = HistoryFolder(history).everybody().to_pylist()
     erase(writer, fraudster, datetime.now(UTC))
 
     assert import_history(settings, history, Options())
@@ -72,9 +72,9 @@ def test_an_erased_customer_is_left_out_of_a_history(
     )
     assert fraudster not in remembered["customer_id"].to_pylist() != []
     kept = HistoryFolder(Path(one(writer, "SELECT folder FROM fraud.history_imports")))
-    assert fraudster not in customers(kept).to_pylist(), "a training begins with this folder"
+    assert fraudster not in kept.everybody().to_pylist(), "a training begins with this folder"
     assert not set(kept.table(LABELS)["transaction_id"]) & set(theirs["transaction_id"])
-    assert customers(HistoryFolder(history)).to_pylist() == everybody, "the shop's own files are the shop's"
+    assert HistoryFolder(history).everybody().to_pylist() == everybody, "the shop's own files are the shop's"
     assert not import_history(settings, history, Options()), "a repeat changes nothing"
 
 
@@ -91,7 +91,7 @@ def test_an_erased_customer_is_left_out_of_a_shops_own_files(
         delete(folder)
     assert import_mapped(settings, files, Options())[0]
     (kept,) = settings.paths.mapped.iterdir()
-    assert fraudster not in customers(HistoryFolder(kept)).to_pylist()
+    assert fraudster not in HistoryFolder(kept).everybody().to_pylist()
     assert one(writer, f"SELECT count(*) FROM fraud.past_transactions WHERE customer_id = '{fraudster}'") == 0
     assert not import_mapped(settings, files, Options())[0]
 

@@ -10,7 +10,7 @@ from fraudstream.simulator.history import write_history
 from fraudstream.simulator.history_plan import HistoryPlan
 from fraudstream.storage.salted import hash_of
 from model.past.erased import without_erased
-from model.past.folder import PastError, customers
+from model.past.folder import PastError
 from model.training.history import BROWSE, LABELS, TRANSACTIONS, HistoryFolder
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -42,14 +42,14 @@ def buyer(past: HistoryFolder) -> str:
 
 
 def test_rows_and_labels_of_the_erased_go_from_a_copy(mapped: Path, past: HistoryFolder) -> None:
-    gone, everybody, orders = buyer(past), customers(past).to_pylist(), past.table(TRANSACTIONS)
+    gone, everybody, orders = buyer(past), past.everybody().to_pylist(), past.table(TRANSACTIONS)
     theirs = set(orders[orders["customer_id"] == gone]["transaction_id"])
     with without_erased(mapped, past, NAME, erased(gone)) as cleaned:
         assert cleaned.rows > len(theirs) > 0
     assert cleaned.folder.path.parent == mapped
-    assert customers(cleaned.folder).to_pylist() == [name for name in everybody if name != gone]
+    assert cleaned.folder.everybody().to_pylist() == [name for name in everybody if name != gone]
     assert not theirs & set(cleaned.folder.table(LABELS)["transaction_id"])
-    assert customers(past).to_pylist() == everybody, "the shop's own files are the shop's"
+    assert past.everybody().to_pylist() == everybody, "the shop's own files are the shop's"
 
 
 def test_a_history_of_the_platform_itself_loses_the_rows(mapped: Path, past: HistoryFolder) -> None:
@@ -59,7 +59,7 @@ def test_a_history_of_the_platform_itself_loses_the_rows(mapped: Path, past: His
     gone = buyer(ours)
     with without_erased(mapped, ours, NAME, erased(gone)) as cleaned:
         assert cleaned.folder.path == ours.path
-    assert gone not in customers(ours).to_pylist()
+    assert gone not in ours.everybody().to_pylist()
 
 
 def test_nothing_is_copied_where_nobody_was_erased(mapped: Path, past: HistoryFolder) -> None:
@@ -77,7 +77,7 @@ def test_what_a_customer_did_after_the_erasure_stays(mapped: Path, past: History
 
 
 def test_a_past_of_nobody_else_is_refused_and_leaves_no_copy(mapped: Path, past: HistoryFolder) -> None:
-    everybody = erased(*customers(past).to_pylist())
+    everybody = erased(*past.everybody().to_pylist())
     refused = pytest.raises(PastError, match="were erased: nothing of it can be imported")
     with refused, without_erased(mapped, past, NAME, everybody):
         pass
