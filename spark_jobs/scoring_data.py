@@ -283,5 +283,8 @@ def _read_risk(connection: Postgres) -> EntityRisk:
 
 def _terminals(as_of: datetime, days: list[tuple[Any, ...]], frauds: list[tuple[Any, ...]]) -> TerminalFacts:
     since = (as_of.astimezone(UTC).date() - date(1970, 1, 1)).days - TERMINAL_DAYS
-    frames = (pd.DataFrame(rows, columns=list(names)) for rows, names in ((days, DAY_COLUMNS), (frauds, FRAUD_COLUMNS)))
-    return TerminalFacts.from_frames(*frames, since)
+    of_days, of_frauds = (
+        pd.DataFrame(days, columns=list(DAY_COLUMNS)),
+        pd.DataFrame(frauds, columns=list(FRAUD_COLUMNS)),
+    )
+    return TerminalFacts.from_frames(of_days, of_frauds, since)
