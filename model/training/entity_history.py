@@ -101,7 +101,8 @@ def fraud_intervals(identifiers: pd.Index, times: np.ndarray, labels: pd.DataFra
     row = identifiers.get_indexer(pd.Index(labels["transaction_id"]))
     labelled = milliseconds(labels["labelled_at"])
     is_fraud = labels["is_fraud"].to_numpy(bool)
-    counted = (row >= 0) & (labelled >= times[row])
+    known = np.flatnonzero(row >= 0)
+    counted = known[labelled[known] >= times[row[known]]]
     row, labelled, is_fraud = row[counted], labelled[counted], is_fraud[counted]
     order = np.lexsort((labelled, row))
     row, labelled, is_fraud = row[order], labelled[order], is_fraud[order]

@@ -62,6 +62,8 @@ def test_a_label_counts_from_the_next_day_and_a_withdrawn_one_until_then() -> No
 def test_without_a_terminal_or_any_known_fraud_all_is_unknown() -> None:
     transactions = paid(("a", 0.5), (None, 9.5), ("a", 9.5))
     assert np.isnan(as_of(transactions, labels()).to_numpy()).all()
+    nowhere = as_of(paid((None, 0.5), (None, 9.5)), labels(("t0", True, 1.0)))
+    assert np.isnan(nowhere.to_numpy()).all()
     found = as_of(transactions, labels(("t0", True, 1.0)))
     assert found.isna().all(axis=1).tolist() == [True, True, False]
 
