@@ -96,5 +96,5 @@ def keep(wanted: Iterable[Change]) -> None:
         else:
             db.session.delete(annotation)
     for at, told in sorted(missing):
-        db.session.add(Annotation(layer_id=into.id, start_dttm=at, end_dttm=at, short_descr=told))
+        db.session.add(Annotation(layer_id=into.id, start_dttm=at, end_dttm=at, short_descr=told, long_descr=""))
     db.session.commit()

@@ -103,7 +103,7 @@ def _of_purchase(*names: str) -> tuple[Source, ...]:
 
 _CONVERTED = _of_purchase("amount", "currency", "event_time")
 _JUDGED = _of_purchase(*_fields(Topic.TRANSACTIONS)) + _of(Topic.BROWSE_EVENTS, *_fields(Topic.BROWSE_EVENTS))
-_SCORE = dict.fromkeys(("fraud_score", "is_fraud", "reasons", "decision", "matched_rules"), _JUDGED)
+_SCORE = dict.fromkeys(("fraud_score", "reasons", "decision", "matched_rules"), _JUDGED)
 _COUNTS = {
     "window_start": _of_purchase("event_time"),
     "transactions": _of_purchase("transaction_id"),
@@ -120,7 +120,7 @@ _TABLES: tuple[tuple[Table, Topic | None, dict[str, tuple[Source, ...]]], ...] =
     (
         results.scored_transactions,
         Topic.TRANSACTIONS,
-        {**_SCORE, "exchange_rate": _of_purchase("currency", "event_time")},
+        {**_SCORE, "is_fraud": _JUDGED, "exchange_rate": _of_purchase("currency", "event_time")},
     ),
     (results.fraud_alerts, Topic.TRANSACTIONS, {**_SCORE, "status": _of(Topic.TRANSACTION_LABELS, "is_fraud")}),
     (results.fraud_counts, Topic.TRANSACTIONS, _COUNTS),
