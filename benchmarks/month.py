@@ -6,8 +6,8 @@
 
 Starts Kafka, Postgres, Airflow, Superset and the streaming job in a folder and on ports of their own. The simulated
 shop lives the days that end with the last midnight (UTC): as usual at first, and then with another checkout, which
-tells no device, and with other frauds, which hide more. Its past of a month more is imported first, so that customers
-are known.
+tells neither device nor card nor where it ships to, and with other frauds, which hide more. Its past of a month more is
+imported first, so that customers are known.
 
 Each half of a simulated day is sent at once. When it is scored, what the Dags do by the clock is done as of its end:
 entity risk, the archive, and the model's health, whose breaches are kept. When one lasts, the Dag `train_fraud_model`
@@ -63,13 +63,15 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--days", type=int, default=30, help="whole days, until the last midnight (30)")
     parser.add_argument("--drift-after", type=int, default=14, help="whole days as usual (14)")
     parser.add_argument("--past-days", type=int, default=30, help="days before, which are imported (30)")
-    parser.add_argument("--transactions-a-day", type=int, default=4_000, help="with 12 browse events each (4,000)")
+    parser.add_argument("--transactions-a-day", type=int, default=5_000, help="with 12 browse events each (5,000)")
     parser.add_argument("--customers", type=int, default=20_000, help="customers of the shop (20,000)")
-    parser.add_argument("--label-delay-days", type=float, default=1.0, help="mean, simulated days (1)")
-    parser.add_argument("--difficulty", type=float, default=0.3, help="of the frauds since the drift (0.3, before 0.1)")
+    parser.add_argument("--label-delay-days", type=float, default=0.5, help="mean, simulated days (0.5)")
+    parser.add_argument("--difficulty", type=float, default=0.6, help="of the frauds since the drift (0.6, before 0.1)")
     parser.add_argument("--drift", type=float, default=3.0, help="swing of the frauds' shares then (3, before 0.5)")
     parser.add_argument("--fraud-rate", type=float, default=0.01, help="then (0.01, as before)")
-    parser.add_argument("--without", default="device", help="what the shop doesn't tell then, with commas (device)")
+    parser.add_argument(
+        "--without", default="device,card,place", help="what the shop doesn't tell then (device,card,place)"
+    )
     parser.add_argument("--trials", type=int, default=3, help="sets of parameters that a training tries (3)")
     parser.add_argument("--stay", type=float, default=0.0, help="minutes to leave the platform up for a look (0)")
     return parser.parse_args()

@@ -46,7 +46,8 @@ def train(api: AirflowApi, asked: Asked) -> Answered:
     """
     begun = time.monotonic()
     conf = {"as_of": f"{asked.as_of.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}", "hours": asked.hours, "trials": asked.trials}
-    run_id = api.call("POST", f"/dags/{DAG}/dagRuns", {"logical_date": None, "conf": conf})["dag_run_id"]
+    run_id = f"as-of-{asked.as_of.astimezone(UTC):%Y%m%dT%H%M}"
+    api.call("POST", f"/dags/{DAG}/dagRuns", {"logical_date": None, "dag_run_id": run_id, "conf": conf})
     run = f"/dags/{DAG}/dagRuns/{run_id}"
     question = _wait(api, run)
     if question is None:
@@ -55,7 +56,8 @@ def train(api: AirflowApi, asked: Asked) -> Answered:
     better = _BETTER in question["body"]
     answer = {"chosen_options": ["Approve" if better else "Reject"], "params_input": {}}
     api.call("PATCH", f"{run}/taskInstances/approve/-1/hitlDetails", answer)
-    if _wait(api, run, answered=True) is not None or (better and _state(api, run) != "success"):
+    _wait(api, run, answered=True)
+    if _state(api, run) != "success":
         raise TrainingRunError(f"the run {run_id} of {DAG} was answered, and failed: {_failure(api, run)}")
     return Answered(better, told, time.monotonic() - begun)
 
