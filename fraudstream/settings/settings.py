@@ -175,7 +175,7 @@ class ProducerSettings(Group):
         30.0, ge=0, le=3650, description="days of its past that an empty platform begins with, at most; 0: it has none"
     )
     past_transactions: int = Field(
-        80_000, ge=1, le=10**9, description="transactions of that past, at most; they come as often as live ones"
+        120_000, ge=1, le=10**9, description="transactions of that past, at most; they come as often as live ones"
     )
     label_delay_seconds: float = Field(
         120.0, ge=0, description="mean delay until fraud is labelled; friendly fraud takes about five times as long"
