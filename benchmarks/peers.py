@@ -6,10 +6,10 @@
 The simulated shop sends once. Then each drains what it sent, from Kafka's first message and into an empty table of
 scored transactions: with the same features, model, static data and validation. The job does what it always does
 (rollups, alerts, labels, dead letters, accounting, topics, features for the archive); a peer writes rows, and drops
-what is refused. Kafka and Postgres lie in a folder and on ports of their own; quixstreams gets an environment of its
-own, made at the first run. CPU is that of the consumer and its children; memory is the sum of proportional set sizes,
-looked at once a second. Prints a table, and how many scores differ from the job's, and why. Ends with 1 when one has
-another number of rows, or our own accounting finds a difference.
+what is refused. Kafka and Postgres lie in a folder and on ports of their own. With `--with-quixstreams` that takes its
+turn, too, in an environment of its own, made at the first run. CPU is that of the consumer and its children; memory is
+the sum of proportional set sizes, looked at once a second. Prints a table, and how many scores differ from the job's,
+and why. Ends with 1 when one has another number of rows, or our own accounting finds a difference.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from benchmarks.measuring.drains import (
     empty,
 )
 from benchmarks.measuring.marks import WARM_UP, pace_of
-from benchmarks.measuring.order import Browsing, causes
+from benchmarks.measuring.order import Browsing, Scored, causes
 from benchmarks.measuring.stream import Program, Stream, fresh_stream
 from fraudstream.local.install import environments
 from fraudstream.messages.contracts import Topic
@@ -79,22 +79,23 @@ def main() -> None:
     """Sends, drains by turns, and prints the table and the differences."""
     arguments = _arguments()
     with fresh_stream() as stream, stream.connect() as database:
-        if not arguments.without_quixstreams:
+        if arguments.with_quixstreams:
             environments.install(stream.settings, RUNTIME, print)
         stream.send_backlog(arguments.events, arguments.customers)
         print(f"{stream.lag(database)} messages wait, of them {_readable(stream)} for the peers", flush=True)
+        browsing = browsing_by_customer(stream)
         drains: dict[str, Drain] = {}
         table, found = [_row(COLUMNS), _row(["---"] * len(COLUMNS))], []
-        for contestant in _contestants(with_quixstreams=not arguments.without_quixstreams):
+        for contestant in _contestants(with_quixstreams=arguments.with_quixstreams):
             drains[contestant.name] = drain = contestant.drain(stream, database)
             table.append(_line(contestant, drain))
             print(table[-1], flush=True)
             if contestant is JOB:
-                found = list(differences(stream, database))
+                found += differences(stream, database)
+            else:
+                found += _compare(contestant.name, drains[JOB.name].rows, drain, browsing)
             empty(stream)
         print("\n" + "\n".join(table))
-        browsing = browsing_by_customer(stream)
-        found += [problem for name in drains for problem in _compare(name, drains, browsing)]
     print("\n".join(found) or "every message of the job accounted for once; the same number of rows from all")
     if found:
         raise SystemExit(1)
@@ -104,9 +105,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=300_000, help="browse events and transactions (300000)")
     parser.add_argument("--customers", type=int, help="of the shop (as many as it has by default)")
-    parser.add_argument(
-        "--without-quixstreams", action="store_true", help="needs no environment besides the platform's"
-    )
+    parser.add_argument("--with-quixstreams", action="store_true", help="in an environment of its own")
     return parser.parse_args()
 
 
@@ -173,11 +172,10 @@ def _row(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _compare(name: str, drains: Mapping[str, Drain], browsing: Mapping[str, Sequence[Browsing]]) -> Iterator[str]:
+def _compare(
+    name: str, ours: Mapping[str, Scored], drain: Drain, browsing: Mapping[str, Sequence[Browsing]]
+) -> Iterator[str]:
     """Prints how a peer's rows differ from the job's; yields what must not be."""
-    if name == JOB.name:
-        return
-    ours, drain = drains[JOB.name].rows, drains[name]
     if missing := ours.keys() ^ drain.rows.keys():
         yield f"{name}: {len(missing)} transactions aren't in both its rows and the job's, such as {min(missing)}"
     both = ours.keys() & drain.rows.keys()
@@ -185,7 +183,9 @@ def _compare(name: str, drains: Mapping[str, Drain], browsing: Mapping[str, Sequ
     decided = sum(drain.rows[each].is_fraud != ours[each].is_fraud for each in both)
     why = causes(differing, browsing, drain.stands)
     told = "; ".join(f"{count} {cause}" for cause, count in why.most_common()) or "equal to the bit"
-    print(f"{name}: {len(differing)} of {len(both)} scores differ from the job's, {decided} decisions: {told}")
+    print(
+        f"{name}: {len(differing)} of {len(both)} scores differ from the job's, {decided} decisions: {told}", flush=True
+    )
 
 
 if __name__ == "__main__":

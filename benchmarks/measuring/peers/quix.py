@@ -84,7 +84,7 @@ def main() -> None:
         state_dir=arguments.folder,
         on_message_processed=count,
     )
-    build(app, shop, (Topic.BROWSE_EVENTS, Topic.TRANSACTIONS)).sink(rows)
+    build(app, shop, (Topic.BROWSE_EVENTS.value, Topic.TRANSACTIONS.value)).sink(rows)
     gc.freeze()
     app.run()
 
