@@ -85,7 +85,8 @@ def main() -> None:
         print(f"{stream.lag(database)} messages wait, of them {_readable(stream)} for the peers", flush=True)
         browsing = browsing_by_customer(stream)
         drains: dict[str, Drain] = {}
-        table, found = [_row(COLUMNS), _row(["---"] * len(COLUMNS))], []
+        found: list[str] = []
+        table = [_row(COLUMNS), _row(["---"] * len(COLUMNS))]
         for contestant in _contestants(with_quixstreams=arguments.with_quixstreams):
             drains[contestant.name] = drain = contestant.drain(stream, database)
             table.append(_line(contestant, drain))
