@@ -10,7 +10,6 @@ from sqlalchemy.engine import Connection
 from desk.database import Row, row, rows
 from desk.decisions import STANDING_VERDICT
 from desk.words import place
-from fraudstream.messages.places import is_city
 
 #: Earlier transactions that what is usual is told from, and that are listed.
 PAST_ROWS, SHOWN_ROWS = 500, 15
@@ -18,6 +17,8 @@ PAST_ROWS, SHOWN_ROWS = 500, 15
 RELATED_ROWS = 25
 #: A shipping address is a cell of so many to a degree (fraudstream/static_data/entities.py).
 CELLS_PER_DEGREE = 10_000
+#: A place on this grid is a city, and no address (fraudstream/messages/places.py).
+CITY_LINES = 128
 KINDS = {
     "device": "same device",
     "card": "same card",
@@ -184,7 +185,7 @@ def _places(transaction: Row) -> dict[str, Any]:
 def cell_of(one: Row) -> tuple[int, int] | None:
     """The cell of a purchase's address, north and east; None where the shop says none, or only the city."""
     latitude, longitude = one["shipping_latitude"], one["shipping_longitude"]
-    if latitude is None or longitude is None or is_city(latitude, longitude):
+    if latitude is None or longitude is None or all(each * CITY_LINES % 1 == 0 for each in (latitude, longitude)):
         return None
     north, east = (int((each * CELLS_PER_DEGREE + 0.5) // 1) for each in (latitude, longitude))
     return north, east

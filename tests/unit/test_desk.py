@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fraudstream.messages.places import CITY_LINES
 from fraudstream.static_data.entities import CELLS_PER_DEGREE
 from tests.desk import decisions, drawing, queue, ring, sessions, transaction, words
 
@@ -116,7 +117,7 @@ def test_an_amount_without_a_rate_is_not_compared() -> None:
 
 
 def test_an_address_is_the_cell_of_entity_risk() -> None:
-    assert transaction.CELLS_PER_DEGREE == CELLS_PER_DEGREE
+    assert (transaction.CELLS_PER_DEGREE, transaction.CITY_LINES) == (CELLS_PER_DEGREE, CITY_LINES)
     for north, east, name in (
         (48.85661, -0.00006, "488566:-1"),
         (0.00004, 2.0, "0:20000"),
