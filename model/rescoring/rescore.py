@@ -18,6 +18,7 @@ from fraudstream.archive.reading import Period, within
 from fraudstream.failpoints import Failpoint, reach
 from fraudstream.policy.past_decisions import PastDecisions, PastPolicy
 from fraudstream.settings import Settings
+from model.features.columns import FEATURE_NAMES
 from model.health.quality import AGES
 from model.policy.past import of_archive
 from model.rescoring.sums import Age, Day, Decisions, Rescoring
@@ -90,8 +91,15 @@ class Rescorer:
                 usable &= batch.column(name).is_valid().to_numpy(zero_copy_only=False)
         return usable
 
+    def _features(self, batch: pa.RecordBatch) -> np.ndarray:
+        """FEATURE_NAMES of each row, NaN where the model has no use for one; float64 [n, features]."""
+        features = np.full((batch.num_rows, len(FEATURE_NAMES)), np.nan)
+        for feature, name in zip(self._scorer.features, self._names, strict=True):
+            features[:, FEATURE_NAMES.index(feature)] = _floats(batch, name)
+        return features
+
     def _decide(self, batch: pa.RecordBatch) -> Decisions:
-        scores = self._scorer.score(np.array([_floats(batch, name) for name in self._names]).T)
+        scores = self._scorer.score(self._features(batch))
         by_model: np.ndarray = scores >= self._scorer.threshold
         times, would = _floats(batch, "at"), by_model
         if self._decisions:

@@ -271,7 +271,7 @@ def test_what_entity_risk_no_longer_counts_is_deleted(
     import_history(settings, history, Options())
     kept = one(writer, "SELECT count(*) FROM fraud.past_transactions")
     old = "transaction_id IN (SELECT transaction_id FROM fraud.past_labels)"
-    owner.execute(f"UPDATE fraud.past_transactions SET event_time = event_time - interval '30 days' WHERE {old}")
+    owner.execute(f"UPDATE fraud.past_transactions SET event_time = event_time - interval '61 days' WHERE {old}")
     gone = {retired.table: retired.rows for retired in tables.retire(writer, KEEP)}["past_transactions"]
     assert 0 < gone == kept - one(writer, "SELECT count(*) FROM fraud.past_transactions")
     assert one(writer, "SELECT count(*) FROM fraud.past_labels") == 0
