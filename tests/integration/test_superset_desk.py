@@ -106,7 +106,10 @@ def test_an_alert_tells_its_past_and_what_was_done(analyst: Person, writer: Post
 def test_an_alert_tells_whom_its_device_ties_together(analyst: Person, writer: Postgres) -> None:
     add_alerts(writer, 1)
     assert "tied together" not in analyst.get("/desk/alerts/t1")[1]
-    writer.execute("INSERT INTO fraud.entity_risk VALUES ('device', 'd1', now(), 3, 1, 2, 0.1, 7, 4)")
+    writer.execute(
+        """INSERT INTO fraud.entity_risk (entity_type, entity_id, as_of, transactions, frauds, customers, risk,
+            component_customers, component_frauds) VALUES ('device', 'd1', now(), 3, 1, 2, 0.1, 7, 4)"""
+    )
     page = analyst.get("/desk/alerts/t1")[1]
     assert "3 purchases of 2 customers, 1 of them fraud; over others, 7 customers are tied together" in page
     assert "with 4 known frauds" in page
