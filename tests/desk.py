@@ -28,7 +28,7 @@ WITH scored AS (
         late, ingest_time, kafka_partition, kafka_offset, batch_id, counted_in_sales)
     SELECT %(prefix)s || n, 's' || n, 'c' || n %% 10, now() - n * interval '1 minute', n, 'EUR',
         '[{"product_id": "p1", "quantity": 1, "unit_price": 1.0}]', 'card', 'k' || n %% 10, 0, 0, %(city)s,
-        CASE n %% 2 WHEN 0 THEN 'FR' ELSE 'DE' END, 48 + n %% 10, 2, 'FR', 'd' || n %% 10, 0.9, true, 0.5,
+        CASE n %% 2 WHEN 0 THEN 'FR' ELSE 'DE' END, 48.8566 + n %% 10, 2.3522, 'FR', 'd' || n %% 10, 0.9, true, 0.5,
         jsonb_build_array(jsonb_build_object('text', 'card new to this customer; usual: no')), 'v1', now(), false,
         now(), 0, n, 0, false
     FROM generate_series(1, %(count)s) AS n

@@ -19,6 +19,7 @@ from fraudstream.storage.connect import Postgres, connect
 Mode = Literal["transaction", "session"]
 
 STARTUP = 196608  # version 3.0 of the protocol; other codes ask for encryption
+READY = b"Z\0\0\0\x05I"  # ReadyForQuery, and no transaction is open
 TOLD = ("server_version", "server_encoding", "client_encoding", "standard_conforming_strings", "TimeZone")
 
 
@@ -41,18 +42,18 @@ class Pooler:
             if "options" in start:
                 client.sendall(_message(b"E", b"SFATAL\0C08P01\0Munsupported startup parameter: options\0\0"))
                 return
-            place, is_free = (start["user"], start["database"]), True
-            session = self._take(place)
-            client.sendall(_greeting(session))
-            while True:
-                if session and is_free and self._mode == "transaction":
-                    self._idle[place].append(session)
-                    session = None
-                message = _read(client)
-                if message[:1] == b"X":
-                    break
-                session = session or self._take(place)
-                is_free = _relay(message, session, client)
+            place = start["user"], start["database"]
+            taken = self._take(place)
+            greeting = _greeting(taken)
+            session = self._kept(taken, place)
+            client.sendall(greeting)
+            while (message := _read(client))[:1] != b"X":
+                taken = session or self._take(place)
+                session = taken
+                for answer in _answers(message, taken):
+                    if answer == READY:  # handed on before the client knows: its neighbour's next question finds it
+                        session = self._kept(taken, place)
+                    client.sendall(answer)
         if session:
             session.close()
 
@@ -60,6 +61,13 @@ class Pooler:
         """Ends all sessions."""
         for session in self._opened:
             session.close()
+
+    def _kept(self, session: Postgres, place: tuple[str, str]) -> Postgres | None:
+        """The session, in which no transaction is open; None once it waits for whoever comes next."""
+        if self._mode == "session":
+            return session
+        self._idle[place].append(session)
+        return None
 
     def _take(self, place: tuple[str, str]) -> Postgres:
         with suppress(IndexError):
@@ -99,18 +107,15 @@ def _greeting(session: Postgres) -> bytes:
     return _message(b"R", bytes(4)) + described + _message(b"K", bytes(8)) + _message(b"Z", b"I")
 
 
-def _relay(message: bytes, session: Postgres, client: socket.socket) -> bool:
-    """Sends a message on, and back what the server answers to a query's last one; True when no transaction is open."""
+def _answers(message: bytes, session: Postgres) -> Iterator[bytes]:
+    """Sends a message on; what the server answers to a query's last one."""
     with socket.socket(fileno=socket.dup(session.fileno())) as server:
         server.setblocking(True)
         server.sendall(message)
-        if message[:1] not in b"QS":
-            return False
-        while True:
+        answer = b""
+        while message[:1] in b"QS" and answer[:1] != b"Z":
             answer = _read(server)
-            client.sendall(answer)
-            if answer[:1] == b"Z":
-                return answer[5:] == b"I"
+            yield answer
 
 
 def _message(kind: bytes, content: bytes) -> bytes:
