@@ -198,10 +198,14 @@ def is_decidable(one: Row) -> bool:
 
 
 def usual(transaction: Row, past: list[Row]) -> list[tuple[str, str, bool]]:
-    """What is usual for the customer, against this transaction: what, in words, and whether it stands out."""
+    """What is usual for the customer, against this transaction: what, in words, and whether it stands out.
+
+    Of what was scored here: of an imported past only what entity risk needs is kept.
+    """
     honest = [one for one in past if not one["labelled_fraud"]]
     if not honest:
-        return [("Earlier purchases", "none that we know of: this is the first", True)]
+        known = f"none but {_many(len(past), 'known fraud')}" if past else "none"
+        return [("Earlier purchases", f"{known}, of those scored here", True)]
     return [
         ("Earlier purchases", _earlier(transaction["event_time"], honest), False),
         _amount(transaction, honest),
