@@ -11,6 +11,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from fraudstream.messages.places import sql_is_city
+
 WINDOW_DAYS = 30
 #: How many transactions at the shop's own rate an entity begins with: it weighs as much as so many observed ones.
 PRIOR_TRANSACTIONS = 20.0
@@ -25,6 +27,16 @@ CELLS_PER_DEGREE = 10_000
 DAY_MS = 86_400_000
 _MINUTE_MS = 60_000
 _Times = TypeVar("_Times", int, np.ndarray)
+
+
+def sql_address_cell(of: str = "") -> str:
+    """SQL, of Postgres and DuckDB: the cell of a row's shipping address, such as 525200:134100.
+
+    NULL where the row has no coordinates, or those of a city. `of` is the row's name, with its point.
+    """
+    latitude, longitude = (f"{of}shipping_{axis}" for axis in ("latitude", "longitude"))
+    north, east = (f"floor({axis} * {CELLS_PER_DEGREE}::float8 + 0.5)::bigint::text" for axis in (latitude, longitude))
+    return f"CASE WHEN NOT {sql_is_city(latitude, longitude)} THEN {north} || ':' || {east} END"
 
 
 class EntityType(StrEnum):

@@ -20,10 +20,10 @@ from fraudstream.settings import load_settings
 from fraudstream.static_data import terminals
 from fraudstream.static_data.components import components
 from fraudstream.static_data.entities import (
-    CELLS_PER_DEGREE,
     PRIOR_TRANSACTIONS,
     EntityType,
     newest_refresh,
+    sql_address_cell,
     window_start,
 )
 from fraudstream.storage.connect import session
@@ -76,7 +76,6 @@ FROM known LEFT JOIN verdicts v USING (transaction_id)
 
 _TOTALS = "SELECT count(*), count(*) FILTER (WHERE is_fraud) FROM counted"
 
-_CELL = "floor({} * %(cells)s::float8 + 0.5)::bigint"
 _USES = f"""
 CREATE TEMPORARY TABLE uses ON COMMIT DROP AS
 WITH each AS (
@@ -85,8 +84,7 @@ WITH each AS (
     UNION ALL
     SELECT '{EntityType.CARD_TOKEN}', card_token, customer_id, is_fraud FROM counted WHERE card_token IS NOT NULL
     UNION ALL
-    SELECT '{EntityType.SHIPPING_ADDRESS}',
-        {_CELL.format("shipping_latitude")} || ':' || {_CELL.format("shipping_longitude")}, customer_id, is_fraud
+    SELECT '{EntityType.SHIPPING_ADDRESS}', {sql_address_cell()}, customer_id, is_fraud
     FROM counted WHERE NOT {sql_is_city("shipping_latitude", "shipping_longitude")}
     UNION ALL
     SELECT '{EntityType.CATEGORY}', category, customer_id, is_fraud FROM (
@@ -149,7 +147,7 @@ def refresh(connection: psycopg.Connection[Any], as_of: datetime, component_cust
         cursor.execute(_COUNTED, moments)
         cursor.execute("ANALYZE counted")  # else the planner takes it for small
         transactions, frauds = cursor.execute(_TOTALS).fetchone() or (0, 0)
-        cursor.execute(_USES, {"cells": CELLS_PER_DEGREE})
+        cursor.execute(_USES)
         _find_components(cursor, component_customers)
         cursor.execute("DELETE FROM fraud.entity_risk")
         base = frauds / transactions if transactions else 0.0

@@ -10,9 +10,8 @@ from enum import StrEnum
 
 from psycopg.rows import class_row
 
-from fraudstream.messages.places import sql_is_city
 from fraudstream.settings import Settings
-from fraudstream.static_data.entities import CELLS_PER_DEGREE
+from fraudstream.static_data.entities import sql_address_cell
 from fraudstream.storage.connect import Postgres
 from fraudstream.watch import incidents
 from fraudstream.watch.checks import Fault, Severity
@@ -39,7 +38,6 @@ _CLAIM = """
     WHERE alert.transaction_id = claimed.transaction_id
     RETURNING alert.transaction_id
 """
-_IS_CITY = sql_is_city("shipping_latitude", "shipping_longitude")
 # By event time, so that a recording that is replayed is grouped as it was when it was live. The hours around claimed
 # alerts are joined first: beside one that is old, only its own hour is read, and not all that came since.
 _GROUPS = f"""
@@ -52,8 +50,7 @@ _GROUPS = f"""
     ), near AS (
         SELECT alert.transaction_id, alert.event_time, alert.amount * alert.exchange_rate AS amount, alert.reasons,
                alert.transaction_id IN (SELECT transaction_id FROM claimed) AS fresh, device_id,
-               CASE WHEN NOT {_IS_CITY} THEN floor(shipping_latitude * %(cells)s::float8 + 0.5)::bigint || ':' ||
-                   floor(shipping_longitude * %(cells)s::float8 + 0.5)::bigint END AS cell
+               {sql_address_cell()} AS cell
         FROM hours JOIN fraud.fraud_alerts AS alert ON alert.event_time BETWEEN lower(span) AND upper(span)
         JOIN fraud.scored_transactions USING (transaction_id)
         WHERE alert.status = 'open'
@@ -131,7 +128,7 @@ def _step(connection: Postgres, settings: Settings, seen: set[int]) -> int:
 
 def _groups(connection: Postgres, settings: Settings, claimed: list[str]) -> Iterator[Group]:
     watch = settings.watch
-    values = {"alike": watch.incident_alerts, "burst": watch.burst_alerts, "cells": CELLS_PER_DEGREE}
+    values = {"alike": watch.incident_alerts, "burst": watch.burst_alerts}
     with connection.cursor(row_factory=class_row(Group)) as cursor:
         # In one order, as `incidents.see` asks for.
         yield from sorted(

@@ -11,7 +11,6 @@ import pyarrow.dataset as ds
 from fraudstream.archive import bounds, reading
 from fraudstream.archive.lake import ArchiveError
 from fraudstream.archive.reading import Period
-from fraudstream.messages.places import sql_is_city
 from fraudstream.policy import backtest as backtests
 from fraudstream.policy import lists, versions
 from fraudstream.policy.backtest import Question, Report
@@ -22,18 +21,15 @@ from fraudstream.policy.engine import ARROW_TYPES, Engine
 from fraudstream.policy.errors import ConditionError, PolicyError
 from fraudstream.policy.past_decisions import Entry
 from fraudstream.settings import Settings
-from fraudstream.static_data.entities import CELLS_PER_DEGREE
+from fraudstream.static_data.entities import sql_address_cell
 from fraudstream.storage.connect import Postgres
 from model.policy.columns import COLUMNS
 
 NEWEST = 10_000
-_CELL = " || ':' || ".join(
-    f"floor(shipping_{axis} * {CELLS_PER_DEGREE}::float8 + 0.5)::bigint::text" for axis in ("latitude", "longitude")
-)
 #: Where Postgres has a column of conditions in another form.
 _SPECIAL = {
     "event_time": "(event_time AT TIME ZONE 'UTC')",
-    "address_cell": f"(CASE WHEN NOT {sql_is_city('shipping_latitude', 'shipping_longitude')} THEN {_CELL} END)",
+    "address_cell": f"({sql_address_cell()})",
     "score": "fraud_score",
 }
 #: The columns of conditions that fraud.scored_transactions has, as SQL.
@@ -185,11 +181,9 @@ def _of_archive(name: str) -> tuple[str, str]:
     return f"{FEATURE_PREFIX}{name}", f"CASE WHEN isnan({column}) THEN NULL ELSE {column} END"
 
 
-_NORTH, _EAST = (f"floor(a.shipping_{axis} * {CELLS_PER_DEGREE} + 0.5)::BIGINT" for axis in ("latitude", "longitude"))
-_IS_CITY = sql_is_city("a.shipping_latitude", "a.shipping_longitude")
 _OF_ARCHIVE = {
     "score": ("fraud_score", "a.fraud_score"),
     "money": ("shop_amount", "a.shop_amount"),
     "event_time": ("event_time", "make_timestamp(epoch_us(a.event_time))"),  # without its zone, UTC
-    "address_cell": ("shipping_latitude", f"CASE WHEN NOT {_IS_CITY} THEN {_NORTH} || ':' || {_EAST} END"),
+    "address_cell": ("shipping_latitude", sql_address_cell("a.")),
 }
