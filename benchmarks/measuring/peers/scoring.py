@@ -48,7 +48,7 @@ _INSERT = (
 )
 _JOINED = (
     *("customer_id", "event_time", "amount", "shipping_latitude", "shipping_longitude", "shipping_country"),
-    *("ip_country", "device_id", "card_token"),
+    *("ip_country", "device_id", "card_token", "terminal_id"),
 )
 
 
@@ -154,7 +154,8 @@ class Shop:
         frame["items"] = pd.Series([msgspec.to_builtins(event.items) for event in events], frame.index, object)
         own = len(STATEFUL_FEATURES)
         static = self._static.features(frame, stateful[:, own:])
-        return np.hstack([stateful[:, :own], static, self._risk.features(frame, self._static.categories)])
+        entities, terminals = self._risk.features(frame, self._static.categories), self._risk.terminals.features(frame)
+        return np.hstack([stateful[:, :own], static, entities, terminals])
 
 
 def report(messages: int, batch: int, positions: Iterable[tuple[str, int, int]]) -> None:
