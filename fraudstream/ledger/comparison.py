@@ -14,6 +14,7 @@ from psycopg.rows import DictRow, dict_row
 from fraudstream.ledger.differences import Difference
 from fraudstream.storage.connect import Postgres
 from fraudstream.storage.expressions import ALERTED, FLAGGED, PLACED, SHOP_AMOUNT, SHOP_PRICE
+from fraudstream.storage.tables.results import COUNT_SUMS
 
 #: A batch is published right after its commit; what is unpublished for longer waits for a driver that is gone.
 PUBLISHED_WITHIN = "60 seconds"
@@ -76,13 +77,11 @@ _NEXT_TIME = """
 """
 _RANGE = "{} >= %(begin)s AND {} < %(end)s"
 _EVENTS, _WINDOWS = (_RANGE.format(column, column) for column in ("event_time", "window_start"))
-#: What rollups of counts add up; the rows' own sums have the same names.
-_COUNTED = ("transactions", "flagged", "amount", "flagged_amount", "unpriced", "flagged_unpriced")
 
 
 def _counted(table: str) -> str:
     """SQL: the sums of a rollup of counts, each under its table's name."""
-    return ", ".join(f"coalesce(sum({name}), 0) AS {table}_{name}" for name in _COUNTED)
+    return ", ".join(f"coalesce(sum({name}), 0) AS {table}_{name}" for name in COUNT_SUMS)
 
 
 _ROLLUPS = f"""
@@ -120,9 +119,9 @@ _SALES = f"""
     WHERE coalesce(held.units, 0) <> coalesce(sold.units, 0) OR coalesce(held.revenue, 0) <> coalesce(sold.revenue, 0)
     ORDER BY product_id LIMIT {PRODUCTS}
 """  # noqa: S608 (constants)
-#: Each rollup's sum, and the sum of the rows that it must equal.
+#: Each rollup's sum, and the sum of the rows that it must equal; those of counts have the same names.
 _SUMS = (
-    *((table, name, name) for table in ("fraud_counts", "segment_counts") for name in _COUNTED),
+    *((table, name, name) for table in ("fraud_counts", "segment_counts") for name in COUNT_SUMS),
     ("fraud_locations", "flagged", "placed_flagged"),
     ("fraud_locations", "flagged_amount", "placed_flagged_amount"),
     ("fraud_alerts", "alerted", "alerted"),

@@ -14,6 +14,7 @@ from fraudstream.messages.contracts import QUERY
 from fraudstream.settings.retention import RetentionSettings
 from fraudstream.storage.connect import Postgres
 from fraudstream.storage.expressions import ID_HASH, SHOP_AMOUNT, VERDICT
+from fraudstream.storage.tables.results import COUNT_SUMS
 
 #: A commit of the stream waits for a step at most, which takes about a tenth of a second (docs/production.md).
 STEP_ROWS = 2000
@@ -26,8 +27,8 @@ _FLOOR = "batch_id < (SELECT coalesce(min(batch_id), 0) FROM fraud.stream_batche
 _NEWEST_WINDOW = "least(now(), (SELECT max(window_start) FROM fraud.{table} WHERE window_start <= now()))"
 #: What each rollup adds up; its other columns tell its windows apart, or describe them.
 ROLLUP_SUMS = {
-    "fraud_counts": ("transactions", "flagged", "amount", "flagged_amount", "unpriced", "flagged_unpriced"),
-    "segment_counts": ("transactions", "flagged", "amount", "flagged_amount", "unpriced", "flagged_unpriced"),
+    "fraud_counts": COUNT_SUMS,
+    "segment_counts": COUNT_SUMS,
     "product_sales": ("units", "revenue"),
     "fraud_locations": ("flagged", "flagged_amount"),
 }

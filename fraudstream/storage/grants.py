@@ -15,6 +15,7 @@ from psycopg.sql import SQL, Composed, Identifier
 
 from fraudstream.settings import PostgresSettings
 from fraudstream.storage.tables import SCHEMA
+from fraudstream.storage.tables.results import COUNT_SUMS
 
 Postgres = Connection[tuple[Any, ...]]
 #: A right, such as `SELECT` on a table or `UPDATE (status)` on columns of it: (role, table, right).
@@ -48,12 +49,8 @@ WRITER: dict[str, WriterRights] = {
     "fraud_alerts": WriterRights(update=("decided_at", "grouped_at", "session_read_at", "status")),
     "flagged_sessions": WriterRights(update=("fraud_retired",), delete=True),
     "product_sales": WriterRights(update=("batch_id", "revenue", "units"), delete=True),
-    "fraud_counts": WriterRights(
-        update=("amount", "flagged", "flagged_amount", "flagged_unpriced", "transactions", "unpriced"), delete=True
-    ),
-    "segment_counts": WriterRights(
-        update=("amount", "flagged", "flagged_amount", "flagged_unpriced", "transactions", "unpriced"), delete=True
-    ),
+    "fraud_counts": WriterRights(update=tuple(sorted(COUNT_SUMS)), delete=True),
+    "segment_counts": WriterRights(update=tuple(sorted(COUNT_SUMS)), delete=True),
     "fraud_locations": WriterRights(update=("flagged", "flagged_amount"), delete=True),
     "dead_letters": WriterRights(
         update=("replay_claimed_at", "replay_from", "replayed_at", "replayed_offset", "topic"), delete=True

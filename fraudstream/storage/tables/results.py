@@ -167,6 +167,9 @@ product_sales = Table(
     comment="Sales of sessions that aren't flagged; taken back, and put back, when the verdict changes",
 )
 
+#: What a rollup of counts adds up.
+COUNT_SUMS = ("transactions", "flagged", "amount", "flagged_amount", "unpriced", "flagged_unpriced")
+
 fraud_counts = Table(
     "fraud_counts",
     metadata,
