@@ -2,19 +2,16 @@
 
 import json
 import os
-import sys
 from typing import Annotated
 
 import typer
 
-from fraudstream.cli.shell import OTHER_ARGUMENTS, execute, exports, spark_python
+from fraudstream.cli.shell import OTHER_ARGUMENTS, execute, exports
 from fraudstream.errors import UsageError
 from fraudstream.settings import Settings, load_settings
 
 app = typer.Typer()
 DOCSTRING = '"""'
-#: Benchmarks that start servers of their own, which only this environment can.
-WITH_OWN_SERVERS = frozenset({"backlog", "cluster", "desk", "latency", "month", "peers", "soak", "upgrade"})
 
 
 @app.command()
@@ -113,10 +110,18 @@ def bench(
         return
     if name not in known:
         raise UsageError(f"no benchmark {name!r}: choose one of {', '.join(known)}")
+
+    from fraudstream.local.install import environments
+
+    # Of all environments only that of the tests has both what starts servers and what trains.
+    environments.install(settings, "dev", _tell_beside)
     os.environ.update(exports(settings))
-    if name in WITH_OWN_SERVERS:
-        execute(sys.executable, "-P", str(known[name]), *context.args)
-    spark_python(str(known[name]), *context.args)
+    execute(str(settings.paths.python("dev")), "-P", str(known[name]), *context.args)
+
+
+def _tell_beside(line: str) -> None:
+    """Prints a line of progress where it doesn't mix with what is measured."""
+    typer.echo(line, err=True)
 
 
 @app.command(context_settings=OTHER_ARGUMENTS)
