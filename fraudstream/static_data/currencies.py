@@ -83,6 +83,14 @@ class CurrencyRates:
         return found
 
 
+def told_unpriced(count: int, of: int, shop_currency: str) -> str:
+    """A warning that `count` of so many transactions have no exchange rate, for people."""
+    return (
+        f"{count:,} of {of:,} transactions are in a currency without an exchange rate to {shop_currency}: their "
+        "amounts count in no sum, and what features make of them is unknown (FRAUDSTREAM_SHOP__CURRENCY, …_RATES)"
+    )
+
+
 def rates_of(shop: ShopSettings) -> CurrencyRates:
     """The rates that the settings name. Raises CurrencyRatesError."""
     lines = read_rates(shop.currency_rates, shop.currency) if shop.currency_rates else []

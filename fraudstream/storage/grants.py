@@ -190,6 +190,8 @@ DESK: dict[str, DeskRights] = {
         ("policy_version", "author", "approved_at", "comment", "rolled_back_to", "document"),
         ("approved_at", "approver"),
     ),
+    "past_labels": READ_ONLY,
+    "past_transactions": READ_ONLY,
     "products": READ_ONLY,
     "backtests": DeskRights(("asked_by", "rule", "condition", "action", "days")),
     "rule_counts": READ_ONLY,

@@ -28,7 +28,7 @@ from fraudstream.snapshots import writing
 from fraudstream.snapshots.folders import DRAFT, Snapshot
 from fraudstream.snapshots.manifest import MANIFEST, Moment
 from fraudstream.static_data import entity_risk
-from fraudstream.static_data.currencies import CurrencyRates
+from fraudstream.static_data.currencies import CurrencyRates, told_unpriced
 from fraudstream.static_data.entities import newest_refresh
 from fraudstream.storage.connect import Postgres, PostgresUnavailableError, connect, first_line
 from model.features.profile import PROFILE_LAYOUT
@@ -155,6 +155,8 @@ def _import(settings: Settings, connection: Postgres, past: Past, options: Optio
         reach(Failpoint.AFTER_IMPORT_PROFILES)
         with console.status("adding up transactions"):
             rows = read_rows(past.folder, past.rates, past.now_ms, settings.shop.name)
+        if rows.unpriced:
+            console.print(told_unpriced(rows.unpriced, rows.different, settings.shop.currency))
         with console.status("writing to Postgres"):
             _commit(settings, connection, past, rows, draft, options, erasures)
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -22,6 +23,8 @@ class Rows:
     read: int
     different: int
     all_labels: int
+    unpriced: int
+    """Transactions in a currency without an exchange rate."""
 
 
 def read_rows(folder: HistoryFolder, rates: CurrencyRates, now_ms: int, shop: str) -> Rows:
@@ -32,9 +35,12 @@ def read_rows(folder: HistoryFolder, rates: CurrencyRates, now_ms: int, shop: st
     labels, transactions = Labels.read(folder), Transactions(folder)
     frauds = labels.frauds(now_ms)
     rollups = Rollups(frauds, flagged_sessions(transactions.tables(), frauds), shop)
-    slimmed = []
+    slimmed, unpriced = [], 0
     for table in transactions.tables():
-        rollups.add(table, exchange_rates(table, rates))
-        slimmed.append(slim(table, window_start(now_ms), terminals_start(now_ms)))
+        of_rows = exchange_rates(table, rates)
+        unpriced += int(np.isnan(of_rows).sum())
+        rollups.add(table, of_rows)
+        slimmed.append(slim(table, of_rows, window_start(now_ms), terminals_start(now_ms)))
     kept = pd.Index(pa.concat_tables(slimmed)["transaction_id"].to_pandas())
-    return Rows(slimmed, labels.of(kept), rollups.windows(), transactions.read, len(transactions), len(labels.table))
+    counts = (transactions.read, len(transactions), len(labels.table), unpriced)
+    return Rows(slimmed, labels.of(kept), rollups.windows(), *counts)

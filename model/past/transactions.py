@@ -15,11 +15,13 @@ from model.past.folder import parts
 from model.training.history import LABELS, TRANSACTIONS, HistoryFolder, read_part
 
 MILLISECONDS = pa.timestamp("ms", "UTC")
-RISK_COLUMNS = (
+#: What the platform keeps of a recent transaction: for entity risk, and then for the desk.
+KEPT_COLUMNS = (
     "transaction_id", "event_time", "customer_id", "device_id", "card_token", "shipping_latitude", "shipping_longitude",
     "items", "terminal_id",
+    "amount", "currency", "payment_method", "shipping_city", "shipping_country",
 )  # fmt: skip
-_ROLLUP_COLUMNS = ("session_id", "amount", "currency", "payment_method", "shipping_city", "shipping_country", "shop")
+_ROLLUP_COLUMNS = ("session_id", "shop")
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,9 @@ class Transactions:
         return int(sum(first.sum() for first in self._first))
 
     def tables(self) -> Iterator[pa.Table]:
-        """The rows of each file, with RISK_COLUMNS and what the rollups need; event_time is in milliseconds."""
+        """The rows of each file, with KEPT_COLUMNS and what the rollups need; event_time is in milliseconds."""
         for part, first in zip(self._parts, self._first, strict=True):
-            table = read_part(part, [*RISK_COLUMNS, *_ROLLUP_COLUMNS]).filter(pa.array(first))
+            table = read_part(part, [*KEPT_COLUMNS, *_ROLLUP_COLUMNS]).filter(pa.array(first))
             at = table.schema.get_field_index("event_time")
             yield table.set_column(at, "event_time", table["event_time"].cast(MILLISECONDS))
 
@@ -95,15 +97,17 @@ def exchange_rates(table: pa.Table, rates: CurrencyRates) -> np.ndarray:
     return rates.column(table["currency"].to_numpy(zero_copy_only=False), times_ms(table))
 
 
-def slim(table: pa.Table, since_ms: int, since_at_terminals_ms: int | None = None) -> pa.Table:
-    """RISK_COLUMNS of the rows since then, for `fraud.past_transactions`: items are JSON, with products only.
+def slim(table: pa.Table, rates: np.ndarray, since_ms: int, since_at_terminals_ms: int | None = None) -> pa.Table:
+    """KEPT_COLUMNS and exchange_rate of the rows since then: as `fraud.past_transactions`, with products as JSON.
 
-    Of those with a terminal, since an earlier time: milliseconds since the epoch, both.
+    Of those with a terminal, since an earlier time: milliseconds since the epoch, both. `rates` has each row's
+    exchange rate, NaN where none is known; float64 [n].
     """
     since = np.full(len(table), since_ms)
     if since_at_terminals_ms is not None:
         since[table["terminal_id"].is_valid().to_numpy()] = since_at_terminals_ms
-    table = table.select(RISK_COLUMNS).filter(pa.array(times_ms(table) >= since))
+    table = table.select(KEPT_COLUMNS).append_column("exchange_rate", pa.array(rates, from_pandas=True))
+    table = table.filter(pa.array(times_ms(table) >= since))
     items = table["items"].combine_chunks()
     return table.set_column(table.schema.get_field_index("items"), "items", _as_json(items))
 

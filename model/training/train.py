@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fraudstream.errors import told_in_one_line
 from fraudstream.settings import Settings, load_settings
+from fraudstream.static_data.currencies import told_unpriced
 from model.serving.artifact import ARTIFACT_FILE, CARD_FILE, METADATA_FILE
 from model.training.dataset import build
 from model.training.errors import TrainingError
@@ -76,6 +77,8 @@ def read(path: Path, processes: int, settings: Settings) -> Split:
 
         data = build(folder, processes, show, settings.entity_risk, rates)
         progress.update(task, completed=progress.tasks[task].total)
+    if unpriced := int(data.rows["shop_amount"].isna().sum()):
+        console.print(told_unpriced(unpriced, len(data.rows), settings.shop.currency))
     return split_by_time(data)
 
 

@@ -47,14 +47,28 @@ LEFT JOIN LATERAL (
     ORDER BY l.labelled_at DESC, l.label_id DESC LIMIT 1
 ) l ON true
 """
-_PAST = f"""
+_IMPORTED_LABEL = """
+LEFT JOIN LATERAL (
+    SELECT l.is_fraud AS labelled_fraud FROM fraud.past_labels l
+    WHERE l.transaction_id = t.transaction_id AND l.labelled_at <= now()
+    ORDER BY l.labelled_at DESC, l.number DESC LIMIT 1
+) l ON true
+"""
+_BOUGHT = """
 SELECT t.transaction_id, t.event_time, t.amount, t.currency, (t.amount * t.exchange_rate)::float8 AS shop_amount,
     t.payment_method, t.card_token, t.device_id, t.shipping_city, t.shipping_country, t.shipping_latitude,
-    t.shipping_longitude, t.fraud_score, t.is_fraud, l.labelled_fraud
-FROM fraud.scored_transactions t {_LABEL}
-WHERE t.customer_id = :customer AND t.event_time <= :at AND t.transaction_id <> :id
-ORDER BY t.event_time DESC LIMIT :limit
-"""  # noqa: S608 (constants)
+    t.shipping_longitude, l.labelled_fraud
+"""
+_BEFORE = "WHERE t.customer_id = :customer AND t.event_time <= :at AND t.transaction_id <> :id"
+_NEWEST = "ORDER BY event_time DESC LIMIT :limit"
+#: Of what was scored here, and of an imported past; an id in both counts once.
+_PAST = f"""
+({_BOUGHT}, t.fraud_score, t.is_fraud FROM fraud.scored_transactions t {_LABEL} {_BEFORE} {_NEWEST})
+UNION ALL
+({_BOUGHT}, NULL, NULL FROM fraud.past_transactions t {_IMPORTED_LABEL} {_BEFORE} AND t.amount IS NOT NULL
+    AND NOT EXISTS (SELECT FROM fraud.scored_transactions s WHERE s.transaction_id = t.transaction_id) {_NEWEST})
+{_NEWEST}
+"""
 _ITEMS = """
 SELECT item.product_id, item.quantity, item.unit_price, p.name, p.category
 FROM jsonb_to_recordset((SELECT items FROM fraud.scored_transactions WHERE transaction_id = :id))
@@ -198,14 +212,10 @@ def is_decidable(one: Row) -> bool:
 
 
 def usual(transaction: Row, past: list[Row]) -> list[tuple[str, str, bool]]:
-    """What is usual for the customer, against this transaction: what, in words, and whether it stands out.
-
-    Of what was scored here: of an imported past only what entity risk needs is kept.
-    """
+    """What is usual for the customer, against this transaction: what, in words, and whether it stands out."""
     honest = [one for one in past if not one["labelled_fraud"]]
     if not honest:
-        known = f"none but {_many(len(past), 'known fraud')}" if past else "none"
-        return [("Earlier purchases", f"{known}, of those scored here", True)]
+        return [("Earlier purchases", f"none but {_many(len(past), 'known fraud')}" if past else "none known", True)]
     return [
         ("Earlier purchases", _earlier(transaction["event_time"], honest), False),
         _amount(transaction, honest),

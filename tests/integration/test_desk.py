@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -203,6 +204,28 @@ def test_an_alert_shows_what_shares_its_device_card_address_or_customer(
     shared = {"device", "card", "address", "customer"}
     assert {one["transaction_id"]: set(one["kinds"]) for one in found.related} == {"t1": shared, "t21": shared}
     assert [one["transaction_id"] for one in found.past] == ["t21"], "the earlier one"
+
+
+IMPORT = """
+INSERT INTO fraud.past_transactions (transaction_id, event_time, customer_id, amount, currency, exchange_rate)
+SELECT %s, event_time - %s * interval '1 day', customer_id, 40, 'CHF', 0.5
+FROM fraud.scored_transactions WHERE transaction_id = 't11'
+"""
+
+
+@pytest.mark.usefixtures("empty_tables")
+def test_an_alert_shows_its_customer_s_imported_past(connection: Connection, writer: Postgres) -> None:
+    add_alerts(writer, 25)
+    for number, (name, days) in enumerate((("t21", 2), ("old", 20), ("newer", 10), ("later", -1))):
+        writer.execute(IMPORT, (name, days))
+        label = "INSERT INTO fraud.past_labels (transaction_id, number, is_fraud, labelled_at) VALUES (%s, %s, %s, %s)"
+        writer.execute(label, (name, number, name == "old", datetime(2020, 1, 1, tzinfo=UTC)))
+    found = transaction.read(connection, "t11")
+    told = [(one["transaction_id"], one["shop_amount"], one["labelled_fraud"]) for one in found.past]
+    assert [told[0][0], *told[1:]] == ["t21", ("newer", 20.0, False), ("old", 20.0, True)], "t21 was scored: once"
+    assert found.past[0]["fraud_score"] is not None
+    (what, words, _), *_ = transaction.usual(found.transaction, found.past)
+    assert (what, words.split(";")[0]) == ("Earlier purchases", "2 purchases in 10 days")
 
 
 @pytest.mark.usefixtures("empty_tables")

@@ -71,7 +71,12 @@ def import_past(writer: Postgres, transactions: pd.DataFrame, known: pd.DataFram
     at = table.schema.get_field_index("event_time")
     table = table.set_column(at, "event_time", table["event_time"].cast(MILLISECONDS))
     named = known.reset_index(drop=True).rename_axis("number").reset_index()
-    insert_transactions(writer, [slim(table, 0)], pa.Table.from_pandas(named, preserve_index=False))
+    for column, value in {"amount": 10.0, "currency": "EUR"}.items():
+        table = table.append_column(column, pa.array([value] * len(table)))
+    for column in ("payment_method", "shipping_city", "shipping_country"):
+        table = table.append_column(column, pa.nulls(len(table), pa.string()))
+    slimmed = slim(table, np.ones(len(table)), 0)
+    insert_transactions(writer, [slimmed], pa.Table.from_pandas(named, preserve_index=False))
 
 
 @pytest.mark.parametrize("hours", [1, 30, 29 * 24 - 12, 45 * 24 + 5, 80 * 24])

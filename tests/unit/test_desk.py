@@ -104,8 +104,8 @@ def test_what_is_usual_is_told_against_this_purchase() -> None:
 def test_frauds_are_nobody_s_habit() -> None:
     fraud = purchase(1, 900.0, labelled_fraud=True, card_token="k9")
     now = purchase(0, 900.0, card_token="k9")
-    assert told(now, []) == {"Earlier purchases": ("none, of those scored here", True)}
-    assert told(now, [fraud]) == {"Earlier purchases": ("none but 1 known fraud, of those scored here", True)}
+    assert told(now, []) == {"Earlier purchases": ("none known", True)}
+    assert told(now, [fraud]) == {"Earlier purchases": ("none but 1 known fraud", True)}
     assert told(purchase(0, 20.0, card_token="k9"), [fraud, purchase(2, 20.0)])["Card"][1]
 
 

@@ -3,7 +3,7 @@
 from sqlalchemy import BigInteger, Boolean, Column, Double, ForeignKeyConstraint, Index, Table, Text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from fraudstream.storage.tables.schema import Timestamp, created_at, metadata
+from fraudstream.storage.tables.schema import Money, Timestamp, created_at, exchange_rate, metadata
 
 history_imports = Table(
     "history_imports",
@@ -39,8 +39,15 @@ past_transactions = Table(
     Column("shipping_longitude", Double),
     Column("items", JSONB, comment="[{product_id}]"),
     Column("terminal_id", Text),
+    Column("amount", Money, comment="null, as all below: imported before it was kept"),
+    Column("currency", Text),
+    Column("payment_method", Text),
+    Column("shipping_city", Text),
+    Column("shipping_country", Text),
+    exchange_rate(default=None),
     Index(None, "event_time"),
-    comment="What entity risk needs of imported transactions, for as long as they lie in its window",
+    Index(None, "customer_id", "event_time"),
+    comment="Imported transactions, for as long as they lie in the window of entity risk; the desk shows them, too",
 )
 
 past_labels = Table(

@@ -36,8 +36,8 @@ def created_at(name: str) -> Column[object]:
     return Column(name, Timestamp, nullable=False, server_default=func.now())
 
 
-def exchange_rate() -> Column[object]:
+def exchange_rate(default: str | None = "1") -> Column[object]:
     """The column `exchange_rate` of a row that has an amount."""
     # What was stored before there were rates was taken for the shop currency.
     told = "of event_time: units of the shop currency for one of currency; null: none known"
-    return Column("exchange_rate", Money, server_default="1", comment=told)
+    return Column("exchange_rate", Money, server_default=default, comment=told)
