@@ -11,8 +11,8 @@ from fraudstream.errors import UsageError, told_in_one_line
 from fraudstream.mappings import check as checks
 from fraudstream.mappings.files import Row, read_rows
 from fraudstream.mappings.history import write_history
+from fraudstream.mappings.suggest import Suggestion, blank, objects, suggest_from, to_mapping, to_toml
 from fraudstream.mappings.suggest import suggest as guess
-from fraudstream.mappings.suggest import to_mapping, to_toml
 from fraudstream.mappings.topic import newest
 from fraudstream.messages.mapping.fields import REQUIRED, Kind
 from fraudstream.messages.mapping.file import Mapping, read_mapping
@@ -40,6 +40,8 @@ Examples:
   ./fraudctl mapping suggest orders.csv > orders.toml
 
   ./fraudctl mapping suggest disputes.jsonl.gz --kind label --out disputes.toml
+
+  ./fraudctl mapping suggest --topic shop.orders --out sources/orders.toml
 """
 _CONVERT_EXAMPLES = """
 Examples:
@@ -81,27 +83,42 @@ def check(
 
 @app.command(epilog=_SUGGEST_EXAMPLES)
 def suggest(
-    data: Annotated[Path, typer.Argument(help="file, or folder of parts: JSON, CSV or Parquet")],
+    data: Annotated[Path | None, typer.Argument(help="file, or folder of parts: JSON, CSV or Parquet")] = None,
+    topic: Annotated[
+        str | None, typer.Option(help=f"live topic of JSON messages, instead: its newest {MESSAGES:,} are looked at")
+    ] = None,
     kind: Annotated[Kind | None, typer.Option(help="what the rows are, where the guess is wrong")] = None,
     out: Annotated[Path | None, typer.Option(help="file to write; else standard output")] = None,
 ) -> None:
     """Writes a first mapping: format, separator, encoding and fields are guessed from names and values."""
     with told_in_one_line():
-        found = guess(data, kind)
+        if (data is None) == (topic is None):
+            raise UsageError("say what to look at: a file or folder, or --topic TOPIC")
+        found = _guess_topic(topic, kind) if topic else guess(data or Path(), kind)
         content = found.content
-        missing = [name for name in _required(content) if name not in content["fields"]]
         to_mapping(content)
-        text = f"# Guessed from {data.name}: look it over, then ./fraudctl mapping check\n" + to_toml(content)
+        remarks = _remarks(found)
+        heading = f"Guessed from {topic or (data or Path()).name}: look it over, then ./fraudctl mapping check"
+        text = "".join(f"# {line}\n" for line in (heading, *remarks)) + to_toml(content)
         if out is None:
             typer.echo(text, nl=False)
         elif out.exists():
             raise UsageError(f"{out} exists: delete it, or choose another --out")
         else:
             out.write_text(text)
-    for name, doubt in found.doubts.items():
-        typer.echo(f"{name} is doubtful: {doubt}", err=True)
-    for name in missing:
-        typer.echo(f"nothing is called like {name}, which must be there: add it under [fields]", err=True)
+    for line in remarks:
+        typer.echo(line, err=True)
+
+
+def _remarks(found: Suggestion) -> list[str]:
+    """What a person has to look at of a guess, a line each."""
+    missing = (name for name in _required(found.content) if name not in found.content["fields"])
+    lines = [f"{name} is doubtful: {doubt}" for name, doubt in found.doubts.items()]
+    lines += [f"nothing is called like {name}, which must be there: add it under [fields]" for name in missing]
+    if found.unused:
+        shown = (f"`{path}` ({checks.shown(value)!r})" for path, value in found.unused.items())
+        lines.append(f"not mapped: {', '.join(shown)}")
+    return lines
 
 
 @app.command(epilog=_CONVERT_EXAMPLES)
@@ -122,6 +139,15 @@ def convert(
         typer.echo(written.told)
         for path, refused in written.refused.items():
             typer.echo("".join(f"refused of {path}: {line}\n" for line in refused.lines()), nl=False)
+
+
+def _guess_topic(topic: str, kind: Kind | None) -> Suggestion:
+    """A guess from a topic's newest messages. Raises DataError when none of them is JSON."""
+
+    def read(source: dict[str, Any]) -> list[dict[str, Any]]:
+        return objects(newest(load_settings().kafka, topic, MESSAGES, blank(source).source))
+
+    return suggest_from(read, f"topic {topic}, as JSON,", {"topic": topic, "format": "json"}, kind)
 
 
 def _rows(sample: Path, mapping: Mapping, rows: int) -> Iterator[Row]:

@@ -16,7 +16,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         "transactionid", "txid", "txnid", "transnum", "transid", "transactionnumber", "paymentid", "chargeid",
         "charge", "orderid", "id", "ordernumber", "orderno", "ordernum", "orderreference", "orderref", "order",
         "bestellnr", "bestellnummer", "auftragsnr", "auftragsnummer", "bestellid", "bestellung", "auftrag", "belegnr",
-        "belegnummer", "transaktionsid", "transaktionsnummer", "rechnungsnummer", "rechnungsnr",
+        "belegnummer", "belegid", "beleg", "transaktionsid", "transaktionsnummer", "rechnungsnummer", "rechnungsnr",
         "commandeid", "idcommande", "numerocommande", "numerodecommande", "nocommande", "nodecommande", "ncommande",
         "ndecommande", "referencecommande", "refcommande", "commande",
         "idpedido", "pedidoid", "numeropedido", "numerodepedido", "nopedido", "nodepedido", "npedido", "ndepedido",
@@ -40,8 +40,9 @@ NAMES: dict[str, tuple[str, ...]] = {
     ),
     "customer_id": (
         "customerid", "custid", "customer", "clientid", "client", "userid", "user", "userpseudoid", "shopperreference",
-        "accountid", "nameorig", "entityid", "kundennr", "kundennummer", "kundenid", "kunde", "memberid", "buyerid",
-        "customernumber", "customerno", "idclient", "numeroclient", "noclient", "nclient", "codeclient", "acheteur",
+        "accountid", "nameorig", "entityid", "kundennr", "kundennummer", "kundenid", "kdnr", "kunde", "memberid",
+        "buyerid", "customernumber", "customerno", "idclient", "numeroclient", "noclient", "nclient", "codeclient",
+        "acheteur",
         "idcliente", "clienteid", "numerocliente", "ncliente", "codigocliente", "cliente", "comprador",
         "klantid", "klantnr", "klantnummer", "klant", "koper", "codicecliente", "acquirente",
         "ccnum", "cardid", "card", "card1", "email", "emailaddress", "customeremail", "mail", "emailadresse",
@@ -68,20 +69,23 @@ NAMES: dict[str, tuple[str, ...]] = {
     "is_fraud": (
         "isfraud", "fraud", "txfraud", "fraudlabel", "eventlabel", "fraudflag", "isfraudulent", "betrug", "label",
         "betrugsfall", "istbetrug", "fraude", "estfraude", "esfraude", "isfraude", "frode", "isfrode", "fraudulento",
-        "fraudolento", "class", "chargeback", "impaye", "contracargo", "terugboeking", "outcome", "status",
+        "fraudolento", "class", "chargeback", "impaye", "contracargo", "terugboeking", "chargebackreason",
+        "disputereason", "reason", "reasoncode", "grund", "motif", "motivo", "reden", "causale", "outcome", "status",
     ),
     "labelled_at": (
         "labelledat", "labeledat", "labeltimestamp", "chargebackdate", "reportedat",
         "disputecreated", "disputedate", "initiatedat", "createdat", "created", "date", "datelitige", "fechadisputa",
-        "datum", "fecha", "data",
+        "openedat", "opened", "receivedat", "eingangam", "eingangsdatum", "eingang", "gemeldetam", "datum",
+        "fecha", "data",
     ),
     "session_id": ("sessionid", "session", "gasessionid", "visitid"),
     "device_id": (
-        "deviceid", "device", "devicefingerprint", "fingerprint", "geraeteid", "geraet", "appareil", "dispositivo",
-        "apparaat",
+        "deviceid", "device", "devicefingerprint", "fingerprint", "geraeteid", "geraetekennung", "geraetekennzeichen",
+        "geraet", "appareil", "empreinte", "dispositivo", "apparaat",
     ),
     "payment_method": (
-        "paymentmethod", "gateway", "paymenttype", "paymentmode", "payment", "zahlart", "zahlungsart", "bezahlart",
+        "paymentmethod", "gateway", "paymenttype", "paymentkind", "paymentmode", "payment", "zahlart", "zahlungsart",
+        "bezahlart",
         "zahlungsmethode", "zahlungsweise", "modepaiement", "modedepaiement", "moyenpaiement", "moyendepaiement",
         "metodopago", "metododepago", "formapago", "formadepago", "mediodepago", "betaalmethode", "betaalwijze",
         "betaalmiddel", "metodopagamento", "metododipagamento", "tipopagamento", "pagamento", "usechip",
@@ -137,7 +141,9 @@ _PARTS_OF_AMOUNTS = re.compile("shipping|tax|discount|refund|subtotal|duties")
 ITEM_LISTS = ("items", "lineitems", "lines", "orderitems", "orderlines", "products", "positions", "basket")
 #: Columns that hold a time of day beside a date.
 TIMES_OF_DAY = ("time", "uhrzeit", "hour", "zeit", "heure", "hora", "tijd", "ora", "orario", "ordertime")
-#: Values that mean fraud, where labels are words.
+#: Values that mean fraud, where labels are words, and what others have within them that do.
+_THEFT = re.compile("stolen|gestohlen|gestolen|vol[ée]e|robad|rubat|unauthori[sz]ed|counterfeit|fraud|betrug|frode")
+_DENIED = re.compile(r"\b(no|not|non|nicht|kein|keine|sin|sans|pas|geen|senza)\b")
 FRAUD_WORDS = frozenset(
     {
         "fraud",
@@ -169,6 +175,8 @@ _CLOCKS = (
 )  # fmt: skip
 #: What an export says behind the name of a column, such as "Total (EUR)" or "Betrag in €".
 _UNIT = re.compile(r"\s*(\(.*\)|\[.*\]|\b(in )?([€$£]|eur|usd|gbp|chf))\s*$", re.IGNORECASE)
+#: The end of a time that says its zone.
+_ZONE = re.compile(r"(Z|UTC|GMT|[+-]\d\d:?(\d\d)?)\s*$", re.IGNORECASE)
 _NEARLY_ALL = 0.9
 #: Seconds since 1970: 2001 to 2030; dates and hours written as 2030010112 are above.
 _FIRST, _LAST = 1_000_000_000, 1_900_000_000
@@ -184,6 +192,12 @@ def plain(name: str) -> str:
     """A name without capitals, accents and other characters; ä, ö and ü are two letters."""
     spelled = name.casefold().replace("ä", "ae").replace("ü", "ue").replace("ö", "oe")
     return re.sub(r"[^a-z0-9]", "", unicodedata.normalize("NFKD", spelled))
+
+
+def means_fraud(word: str) -> bool:
+    """Whether a label in words, without capitals, says that it was fraud."""
+    known = word in FRAUD_WORDS or plain(word) in FRAUD_WORDS
+    return known or (_THEFT.search(word) is not None and _DENIED.search(word) is None)
 
 
 def by_name(field: str, paths: Sequence[str]) -> str | None:
@@ -228,6 +242,13 @@ def _counted(found: Sequence[Any], zone: str) -> str:
         if all(_FIRST <= number / size < _LAST for number in numbers) and fits(form, found, zone):
             return form
     return f"{'seconds' if max(numbers) > 20_000 else 'hours'} since {START}"
+
+
+def lacks_zone(form: str, found: Sequence[Any]) -> bool:
+    """Whether texts of this form are of a clock whose zone they don't say."""
+    if form != ISO:
+        return "%H" in form or "%I" in form if "%z" not in form else False
+    return any(isinstance(each, str) and ":" in each and _ZONE.search(each) is None for each in found)
 
 
 def time_doubt(form: str, found: Sequence[Any]) -> str | None:

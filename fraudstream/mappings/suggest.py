@@ -2,16 +2,17 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Mapping as Table
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from fraudstream.mappings import countries, guesses
 from fraudstream.mappings.detect import detect
-from fraudstream.mappings.files import DataError, read_rows
+from fraudstream.mappings.files import DataError, Row, read_rows
 from fraudstream.messages.formats.debezium import is_envelope
 from fraudstream.messages.mapping import values
 from fraudstream.messages.mapping.fields import COORDINATES, FIELDS, PLACE, Kind, ValueType
@@ -33,10 +34,11 @@ Columns = dict[str, list[Any]]
 
 @dataclass(frozen=True)
 class Suggestion:
-    """The content of a mapping file, and what is doubtful about a field, by its name."""
+    """The content of a mapping file, what is doubtful about a field, by its name, and values of what isn't mapped."""
 
     content: dict[str, Any]
     doubts: dict[str, str]
+    unused: dict[str, Any]
 
 
 def suggest(
@@ -50,26 +52,45 @@ def suggest(
     `names`: the only columns that a field may have, instead of all that it may be called like. `source`: how the file
     is written, where that is known.
     """
-    source = source or detect(path)
-    records = _records(path, source)
+    return suggest_from(partial(_records, path), str(path), source or detect(path), kind, names)
+
+
+def suggest_from(
+    read: Callable[[dict[str, Any]], Sequence[dict[str, Any]]],
+    where: str,
+    source: dict[str, Any],
+    kind: Kind | None = None,
+    names: Table[str, Sequence[str]] | None = None,
+) -> Suggestion:
+    """The first mapping of the records that `read` finds `where`, written as a `source` says. Raises DataError."""
+    records = read(source)
     if records and all(map(is_envelope, records)):
         source = source | {"envelope": "debezium"}
-        records = _records(path, source)
+        records = read(source)
     if not records:
-        raise DataError(f"{path} has no record that can be read, to guess a mapping from")
+        raise DataError(f"{where} has no record that can be read, to guess a mapping from")
     columns, lists = _columns(records, nested=source["format"] != "csv")
     doubts = {}
     if kind is None:
         kind, is_sure = _kind(columns)
         doubts = {} if is_sure else {"kind": f"the columns don't tell it, {kind} is a guess: {_KINDS}"}
     guess = _Guess(kind, source, columns, lists, names)
-    return Suggestion(guess.content(), doubts | guess.doubts)
+    content = guess.content()
+    return Suggestion(content, doubts | guess.doubts, _unused(columns, content))
 
 
 def _records(path: Path, source: dict[str, Any]) -> list[dict[str, Any]]:
-    blank = of({"source": {"kind": "transaction", **source}, "fields": {}})
-    rows = islice(read_rows(path, blank), SAMPLE_ROWS)
+    return objects(islice(read_rows(path, blank(source)), SAMPLE_ROWS))
+
+
+def objects(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """The records of those rows that are objects."""
     return [row.record for row in rows if isinstance(row.record, dict)]
+
+
+def blank(source: dict[str, Any]) -> Mapping:
+    """A mapping that only reads, as `source` says. Raises MappingError."""
+    return of({"source": {"kind": "transaction", **source}, "fields": {}})
 
 
 def to_mapping(content: dict[str, Any]) -> Mapping:
@@ -127,11 +148,20 @@ class _Guess:
     def _without_column(self, name: str) -> Any:
         """The source of a field for which no single column will do."""
         if name == "transaction_id" and self._kind is Kind.TRANSACTION and self._source["format"] in {"csv", "parquet"}:
-            return {"row": True}
+            return self._number_of_rows()
         if name == "is_fraud" and self._kind is Kind.LABEL:
             self.doubts[name] = "no column says it: each row counts as fraud"
             return {"constant": True}
         return self._date_parts() if name == "event_time" and self._names is None else None
+
+    def _number_of_rows(self) -> Any:
+        """What tells rows apart where no column is called like it: their numbers."""
+        if self._names is not None:
+            return {"row": True}
+        unlike = next((path for path, column in self._columns.items() if _is_number(path, column)), None)
+        hint = f"; all values of `{unlike}` differ" if unlike else ""
+        self.doubts["transaction_id"] = f"no column is called like it: rows are numbered, which no label can name{hint}"
+        return {"row": True}
 
     def _date_parts(self) -> Any:
         """A time in columns of year, month and day, and one of the time of day if there is one."""
@@ -196,13 +226,19 @@ class _Guess:
             return path if self._names is not None else None
         if doubt := guesses.time_doubt(form, looked_at):
             self.doubts[name] = doubt
+        self._doubt_zone(form, looked_at)
         days_only = all(isinstance(value, str) and ":" not in value for value in looked_at)
         if days_only and (clock := self._time_of_day(path)):
             values_of_both = [f"{day} {time}" for day, time in zip(*map(self._columns.get, (path, clock)), strict=True)]
             both = guesses.time_form(values_of_both[:: max(1, len(values_of_both) // _TIMES_LOOKED_AT)], "UTC")
             if both:
+                self._doubt_zone(both, values_of_both[:_TIMES_LOOKED_AT])
                 return {"path": [path, clock], "join": " "} | ({} if both == ISO else {"time": both})
         return path if form == ISO else {"path": path, "time": form}
+
+    def _doubt_zone(self, form: str, found: Sequence[Any]) -> None:
+        if self._names is None and guesses.lacks_zone(form, found):
+            self.doubts.setdefault("zone", "no time says its own, UTC is taken: say zone = 'Europe/Zurich', or yours")
 
     def _time_of_day(self, path: str) -> str | None:
         for each, column in self._columns.items():
@@ -240,11 +276,14 @@ class _Guess:
         words = {values.word("" if value is None else value) for value in self._columns[path]}
         if words <= values.WORDS.keys() or (self._names is not None and self._names.get("is_fraud")):
             return path
-        known = guesses.YES_WORDS if words <= guesses.YES_WORDS | guesses.NO_WORDS else guesses.FRAUD_WORDS
-        fraud = sorted(word for word in words if word in known or guesses.plain(word) in known)
+        says_yes = words <= guesses.YES_WORDS | guesses.NO_WORDS
+        fraud = sorted(word for word in words if (word in guesses.YES_WORDS if says_yes else guesses.means_fraud(word)))
         if not fraud or len(words) > _LABEL_WORDS:
             return None
         self._labels = {"fraud": fraud, "legitimate": sorted(words - set(fraud))}
+        if not says_yes:
+            told = ", ".join(map(repr, fraud))
+            self.doubts["is_fraud"] = f"of `{path}`, {told} counts as fraud, and all else as legitimate: see [labels]"
         return path
 
     def _items(self) -> dict[str, Any]:
@@ -253,8 +292,17 @@ class _Guess:
                 inner = {
                     name: guesses.by_name(name, list(columns)) for name in ("product_id", "quantity", "unit_price")
                 }
-                return {"path": path} | {name: value for name, value in inner.items() if value}
+                if all(inner.values()):
+                    return {"path": path, **inner}
         return {}
+
+
+def _is_number(path: str, column: Sequence[Any]) -> bool:
+    """Whether a column may be the numbers of orders: texts that all differ, and that nothing else is called like."""
+    if any(guesses.by_name(name, [path]) for name in guesses.NAMES):
+        return False
+    differ = all(isinstance(each, str) for each in column) and len(set(column)) == len(column) > 1
+    return differ and guesses.time_form(column[:20], "UTC") is None
 
 
 def _kind(columns: Columns) -> tuple[Kind, bool]:
@@ -262,18 +310,33 @@ def _kind(columns: Columns) -> tuple[Kind, bool]:
     paths = list(columns)
     has = {
         name: guesses.by_name(name, paths)
-        for name in ("amount", "is_fraud", "event_type", "transaction_id", "customer_id")
+        for name in ("amount", "is_fraud", "event_type", "transaction_id", "customer_id", "session_id")
     }
     if has["amount"]:
         return Kind.TRANSACTION, True
     if has["is_fraud"]:
         return Kind.LABEL, not has["customer_id"]
-    if has["event_type"]:
+    if has["event_type"] and (has["session_id"] or not has["customer_id"]):
         return Kind.BROWSE, True
     return (Kind.LABEL if has["transaction_id"] and not has["customer_id"] else Kind.TRANSACTION), False
 
 
-def _columns(records: list[dict[str, Any]], *, nested: bool) -> tuple[Columns, dict[str, Columns]]:
+def _unused(columns: Columns, content: dict[str, Any]) -> dict[str, Any]:
+    """A value of each column that no field reads and that has some."""
+    used = set(_texts(content["fields"]))
+    firsts = {path: next((each for each in column if each not in (None, "")), None) for path, column in columns.items()}
+    return {path: value for path, value in firsts.items() if path not in used and value is not None}
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner)
+    elif isinstance(value, str):
+        yield value
+
+
+def _columns(records: Sequence[dict[str, Any]], *, nested: bool) -> tuple[Columns, dict[str, Columns]]:
     """Values by path, and the columns of the objects in each list of some."""
     flat = [dict(_flat(record, "")) if nested else record for record in records]
     paths = list(dict.fromkeys(path for record in flat for path in record))

@@ -5,8 +5,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from fraudstream.mappings.check import Report, check, lines
-from fraudstream.mappings.files import read_rows
+from fraudstream.mappings.files import Row, read_rows
 from fraudstream.mappings.suggest import suggest
 from fraudstream.messages.mapping.file import of
 from fraudstream.settings import PROJECT_DIR
@@ -80,10 +82,58 @@ def test_what_no_file_says_is_told_as_doubtful(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(text(*rows))
         found[name] = suggest(tmp_path / name).doubts
     assert {name: list(doubts) for name, doubts in found.items()} == {
-        "steps.csv": ["event_time"], "american.csv": ["event_time"], "cents.jsonl": ["amount"], "marks.csv": ["amount"],
-        "disputes.csv": ["kind", "is_fraud"],
+        "steps.csv": ["transaction_id", "event_time"], "american.csv": ["transaction_id", "event_time"],
+        "cents.jsonl": ["amount"], "marks.csv": ["transaction_id", "amount"], "disputes.csv": ["kind", "is_fraud"],
     }  # fmt: skip
     assert "say time = '%d/%m/%Y' or '%m/%d/%Y'" in found["american.csv"]["event_time"]
+
+
+def test_words_of_labels_are_read_and_told(tmp_path: Path) -> None:
+    rows = ("Fall;Belegnummer;Eingang am;Grund", "1;b1;02.03.2026;Karte gestohlen", "2;b2;14.03.2026;Ware fehlt")
+    (tmp_path / "cases.csv").write_bytes(text(*rows, "3;b3;15.03.2026;Kein Betrug"))
+    found = suggest(tmp_path / "cases.csv")
+    assert found.content["labels"] == {"fraud": ["karte gestohlen"], "legitimate": ["kein betrug", "ware fehlt"]}
+    assert "of `Grund`, 'karte gestohlen' counts as fraud" in found.doubts["is_fraud"]
+    assert found.unused == {"Fall": "1"}
+
+
+@pytest.mark.parametrize(
+    ("time", "is_doubtful"),
+    [
+        ("2026-03-01 12:00", True),
+        ("2026-03-01T12:00:00Z", False),
+        ("2026-03-01 12:00+0100", False),
+        ("01.03.2026 12:00", True),
+        ("1772366400", False),
+        ("2026-03-01", False),
+    ],
+)
+def test_a_clock_without_a_zone_is_doubtful(tmp_path: Path, time: str, is_doubtful: bool) -> None:
+    (tmp_path / "orders.csv").write_bytes(text("id,created,customer,amount", f"1,{time},c,2.5"))
+    assert ("zone" in suggest(tmp_path / "orders.csv").doubts) is is_doubtful
+
+
+def test_lines_that_lack_a_price_are_no_items(tmp_path: Path) -> None:
+    order = '{"id": 1, "created": "2026-03-01", "customer": "c", "amount": 2.5, "lines": [{"sku": "p", "qty": 1}]}'
+    (tmp_path / "orders.jsonl").write_bytes(text(order))
+    assert "items" not in suggest(tmp_path / "orders.jsonl").content
+
+
+def test_orders_named_after_an_event_are_no_browsing(tmp_path: Path) -> None:
+    order = '{"event": "order.placed", "no": "7", "placedAt": "2026-03-01", "buyer": "c", "grossRappen": 250}'
+    (tmp_path / "orders.jsonl").write_bytes(text(order))
+    found = suggest(tmp_path / "orders.jsonl")
+    assert (found.content["source"]["kind"], list(found.doubts)) == ("transaction", ["kind"])
+
+
+def test_rows_of_labels_of_unknown_meaning_are_left_out() -> None:
+    records = [{"order": "o", "on": "2026-03-01", "state": state} for state in ("bad", "perhaps", "")]
+    rows = [Row(number, record, f"row {number}") for number, record in enumerate(records, start=1)]
+    fields = {"transaction_id": "order", "labelled_at": "on", "is_fraud": "state"}
+    source = {"kind": "label", "format": "json"}
+    mapping = of({"source": source, "fields": fields, "labels": {"fraud": ["bad"], "other": "unknown"}})
+    report = check(mapping, rows)
+    assert (report.mapped, report.skipped, report.refused.count) == (1, 2, 0)
 
 
 def test_the_commands_suggest_and_check(tmp_path: Path) -> None:
