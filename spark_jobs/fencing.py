@@ -200,7 +200,7 @@ def _check_currency(currency: str, known: Known) -> None:
     if known.shop_currency not in (None, currency):
         raise LedgerError(
             f"FRAUDSTREAM_SHOP__CURRENCY is {currency}, but all sums in Postgres are in {known.shop_currency}. Go back "
-            f"to {known.shop_currency}: another shop currency needs a database and topics of its own"
+            f"to {known.shop_currency}; or, if nothing here is needed, ./fraudctl reset --yes deletes all of it"
         )
 
 

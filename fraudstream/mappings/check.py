@@ -71,7 +71,7 @@ def check(mapping: Mapping, rows: Iterable[Row]) -> Report:
 def lines(report: Report, mapping: Mapping) -> Iterator[str]:
     """The report for people."""
     seen = report.rows - report.skipped
-    skipped = f", {report.skipped:,} left out by [where]" if report.skipped else ""
+    skipped = f", {report.skipped:,} left out" if report.skipped else ""
     yield f"{report.rows:,} rows{skipped}: {report.mapped:,} can be used, {seen - report.mapped:,} are refused"
     yield ""
     width = max((len(each.name) for each in report.fields.values()), default=0)

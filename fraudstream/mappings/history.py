@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fraudstream.mappings.files import DataError, read_rows
@@ -51,6 +52,8 @@ class Written:
     rows: int = 0
     skipped: int = 0
     events: dict[str, int] = field(default_factory=dict)
+    strangers: int = 0
+    """Labels that name none of the transactions, where there are some of both."""
     refused: dict[Path, Refused] = field(default_factory=dict)
 
     @property
@@ -58,7 +61,11 @@ class Written:
         """In one line."""
         events = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in self.events.items())
         refused = sum(each.count for each in self.refused.values())
-        return f"{self.rows:,} rows: {events}; {self.skipped:,} left out by [where], {refused:,} refused"
+        told = f"{self.rows:,} rows: {events}; {self.skipped:,} left out, {refused:,} refused"
+        if not self.strangers:
+            return told
+        of = f"{self.strangers:,} of {self.events[_DATASETS[Kind.LABEL].name]:,} labels name none of the transactions"
+        return f"{told}; {of}: both must be called by the same id"
 
 
 def write_history(
@@ -72,11 +79,14 @@ def write_history(
     columns = {kind: _Columns(dataset, sources) for kind, dataset in _DATASETS.items()}
     for path, mapping in sources:
         _read(path, mapping, columns, written, progress)
-    for kind, dataset in _DATASETS.items():
-        table = columns[kind].table()
+    tables = {kind: columns[kind].table() for kind in _DATASETS}
+    for kind, table in tables.items():
         if len(table):
-            written.events[dataset.name] = len(table)
-            _write(folder / dataset.name, table.sort_by(dataset.time))
+            written.events[_DATASETS[kind].name] = len(table)
+            _write(folder / _DATASETS[kind].name, table.sort_by(_DATASETS[kind].time))
+    if len(tables[Kind.TRANSACTION]):
+        named = (tables[kind]["transaction_id"].combine_chunks() for kind in (Kind.LABEL, Kind.TRANSACTION))
+        written.strangers = pc.sum(pc.invert(pc.is_in(*named))).as_py() or 0
     if not written.events:
         first = next((line for refused in written.refused.values() for line in refused.lines()), "all are left out")
         raise DataError(f"no row can be used: {first}; try ./fraudctl mapping check")
@@ -122,6 +132,9 @@ class _Columns:
         filled |= {name for _, mapping in sources if mapping.locates_cities for name in COORDINATES}
         filled |= {"items" for _, mapping in sources if mapping.items}
         filled |= {"shop" for _, mapping in sources if mapping.source.shop}
+        # Where it isn't mapped, an amount may still say it; if none does, it is no column.
+        self._may_lack = {"currency"} - filled
+        filled |= {"currency"}
         fields = msgspec.structs.fields(dataset.struct)
         self._names = [
             each.name for each in fields if each.name != "schema_version" and (each.required or each.name in filled)
@@ -139,7 +152,10 @@ class _Columns:
     def table(self) -> pa.Table:
         """All of them, in the order in which they came."""
         self._settle()
-        return pa.Table.from_batches(self._chunks, self._schema)
+        table = pa.Table.from_batches(self._chunks, self._schema)
+        return table.drop_columns(
+            [name for name in table.column_names if name in self._may_lack and table[name].null_count == len(table)]
+        )
 
     def _settle(self) -> None:
         columns = [

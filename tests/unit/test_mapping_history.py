@@ -96,6 +96,22 @@ def test_a_repeat_writes_the_same_bytes(tmp_path: Path) -> None:
     assert [(first / part).read_bytes() for part in parts] == [(second / part).read_bytes() for part in parts]
 
 
+def test_a_currency_that_only_amounts_say_is_written(tmp_path: Path) -> None:
+    (orders, _), _ = files(tmp_path)
+    fields = {name: field for name, field in ORDERS["fields"].items() if name != "currency"}
+    write_history(tmp_path / "history", [(orders, of(ORDERS | {"fields": fields}))])
+    told = pq.read_table(tmp_path / "history" / "transactions")["currency"].to_pylist()
+    assert told == [None, None, None, None, "GBP"], "dollars are of several countries"
+
+
+def test_labels_that_name_no_transaction_are_told(tmp_path: Path) -> None:
+    sources = files(tmp_path)
+    assert "labels name none" not in write_history(tmp_path / "history", sources).told
+    by_row = ORDERS["fields"] | {"transaction_id": {"row": True}}
+    written = write_history(tmp_path / "by-row", [(sources[0][0], of(ORDERS | {"fields": by_row})), sources[1]])
+    assert written.told.endswith("2 of 4 labels name none of the transactions: both must be called by the same id")
+
+
 def test_files_of_which_no_row_can_be_used_are_refused(tmp_path: Path) -> None:
     (orders, mapping), _ = files(tmp_path)
     orders.write_text("nr,at,who,eur,sku,state\no1,soon,c,1,p,\n")
@@ -124,7 +140,7 @@ def test_the_command_converts_files_with_a_mapping_for_each(tmp_path: Path) -> N
         for options in (mappings, mappings, mappings[:2])
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("9 rows: 4 transactions, 4 labels; 1 left out by [where], 2 refused\n")
+    assert done.stdout.startswith("9 rows: 4 transactions, 4 labels; 1 left out, 2 refused\n")
     assert "refused of orders.csv: 1 rows, MAPPING_FAILED, first row 5: amount" in done.stdout
     assert (again.returncode, short.returncode) == (1, 1)
     assert "--out history exists" in again.stderr

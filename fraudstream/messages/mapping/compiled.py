@@ -161,7 +161,7 @@ class MappedRecords:
             raise MappingError("mapping, unit = 'minor': needs fields.currency, whose minor unit it is; or say 'cents'")
 
     def event(self, record: Any, row: int = 0) -> Fields | None:
-        """The event's fields; None for a record that `[where]` leaves out. Raises UnmappableError.
+        """The event's fields; None for a record that `[where]` leaves out, or no label. Raises UnmappableError.
 
         `row` is the record's number in its file, from 1.
         """
@@ -182,6 +182,8 @@ class MappedRecords:
         for name in self._required:
             if name not in event:
                 mapped = self.mapping.field(name)
+                if mapped and name == "is_fraud" and self.mapping.labels.other == "unknown":
+                    return None
                 raise UnmappableError(name, mapped.told if mapped else "", "has no value" if mapped else "isn't mapped")
         self._settle_money(event, record)
         if self._locates_cities:
