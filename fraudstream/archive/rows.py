@@ -66,6 +66,7 @@ _JOINED = pa.schema(
         ("ingest_time", _TIME),
         ("scored_at", _TIME),
         ("late", pa.bool_()),
+        ("terminal_id", pa.string()),
     ]
 )
 _LABELS = pa.schema(

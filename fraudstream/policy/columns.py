@@ -24,6 +24,7 @@ TRANSACTION_COLUMNS: dict[str, str] = {
     "shipping_longitude": "DOUBLE",
     "ip_country": "VARCHAR",
     "device_id": "VARCHAR",
+    "terminal_id": "VARCHAR",
     "address_cell": "VARCHAR",  # the id of a shipping address, as in fraud.entity_risk
     "score": "DOUBLE",
     "is_fraud": "BOOLEAN",  # the model's flag
@@ -60,6 +61,7 @@ MEANINGS: dict[str, str] = {
     "shipping_longitude": "where it is shipped to, in degrees east",
     "ip_country": "country that the buyer's connection comes from, such as FR",
     "device_id": "device that it was bought with",
+    "terminal_id": "where it was paid: a card terminal, a branch or a merchant",
     "address_cell": "the shipping address, as a square of about 10 m",
     "score": "how likely a fraud is, from 0 to 1",
     "is_fraud": "whether the model flags it",
