@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from psycopg.rows import class_row
 
 from fraudstream.errors import ReplacedError
+from fraudstream.ledger import currency
 from fraudstream.ledger.gaps import KafkaView, breaks, positions
 from fraudstream.messages.contracts import INPUT_TOPICS, QUERY
 from fraudstream.settings import Settings, StreamSettings
@@ -195,13 +196,10 @@ def _check_fixed(stream: StreamSettings, known: Known) -> None:
             )
 
 
-def _check_currency(currency: str, known: Known) -> None:
+def _check_currency(wanted: str, known: Known) -> None:
     """What was stored before currencies were told apart was taken for the shop currency, whichever that is."""
-    if known.shop_currency not in (None, currency):
-        raise LedgerError(
-            f"FRAUDSTREAM_SHOP__CURRENCY is {currency}, but all sums in Postgres are in {known.shop_currency}. Go back "
-            f"to {known.shop_currency}; or, if nothing here is needed, ./fraudctl reset --yes deletes all of it"
-        )
+    if problem := currency.problem(known.shop_currency, wanted):
+        raise LedgerError(problem)
 
 
 def _check_crashes(connection: Postgres, stream: StreamSettings, known: Known, repeats: int | None) -> None:

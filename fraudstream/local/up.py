@@ -12,6 +12,7 @@ from fraudstream.files import private_folder
 from fraudstream.jobs.heartbeat import State
 from fraudstream.jobs.jobs import jobs
 from fraudstream.kafka.topics import create_topics, keep_as_set
+from fraudstream.ledger import currency
 from fraudstream.local import doctor, leftovers, secrets
 from fraudstream.local.install import environments, jars
 from fraudstream.local.parts import airflow, kafka, postgres, superset
@@ -137,6 +138,10 @@ class Up:
         roles.ensure_schema(self._settings)
         migrate.migrate(self._settings)
         roles.grant_tables(self._settings)
+        with session(self._settings, self._settings.postgres.reader, name="fraudctl up") as connection:
+            stored = currency.stored_currency(connection)
+        if problem := currency.problem(stored, self._settings.shop.currency):  # the stream would say it a minute later
+            raise UpError(problem)
 
     def erasures(self, tell: Tell) -> None:
         """Customers who were erased stay so in a database, archive or snapshots that were restored."""

@@ -15,6 +15,7 @@ from fraudstream.files import write_atomically
 from fraudstream.ledger import rebuild
 from fraudstream.ledger.gaps import KafkaView
 from fraudstream.ledger.rebuild import RebuildError
+from fraudstream.local.up import Up, UpError
 from fraudstream.messages.contracts import QUERY
 from fraudstream.settings import Settings, ShopSettings
 from fraudstream.snapshots.folders import Snapshot, newest_usable
@@ -138,6 +139,8 @@ def test_another_shop_currency_is_refused_with_a_new_checkpoint_too(running: Pos
     for planned in (3, None):
         with pytest.raises(LedgerError, match=told):
             start(running, yen, planned)
+    with pytest.raises(UpError, match=told):
+        Up(yen).schema(lambda _: None)
     running.execute("UPDATE fraud.stream_queries SET shop_currency = NULL")  # as a release before left it
     start(running, yen, 3)
     with pytest.raises(LedgerError, match="is EUR, but all sums in Postgres are in JPY"):
