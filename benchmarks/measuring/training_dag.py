@@ -66,13 +66,19 @@ def _wait(api: AirflowApi, run: str, *, answered: bool = False) -> dict[str, Any
     """The question that the run asks; None when it has ended."""
     deadline = time.monotonic() + RUN_SECONDS
     while time.monotonic() < deadline:
-        if not answered and (asked := api.call("GET", f"{run}/hitlDetails")["hitl_details"]):
-            question: dict[str, Any] = asked[0]
+        if not answered and _waits(api, run):
+            question: dict[str, Any] = api.call("GET", f"{run}/hitlDetails")["hitl_details"][0]
             return question
         if _state(api, run) in _ENDED:
             return None
         time.sleep(POLL_SECONDS)
     raise TrainingRunError(f"{run} hasn't ended within {timedelta(seconds=RUN_SECONDS)}")
+
+
+def _waits(api: AirflowApi, run: str) -> bool:
+    """Whether the task waits for its answer: of one that came before, while it was yet asking, it never heard."""
+    tasks = api.call("GET", f"{run}/taskInstances")["task_instances"]
+    return any(task["task_id"] == "approve" and task["state"] == "awaiting_input" for task in tasks)
 
 
 def _state(api: AirflowApi, run: str) -> str:
