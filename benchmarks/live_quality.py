@@ -13,11 +13,13 @@ from collections import defaultdict
 
 import numpy as np
 from confluent_kafka import Consumer, TopicPartition
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
 from fraudstream.settings import load_settings
 from fraudstream.storage.connect import connect
 
+#: At which precision is told, too.
+RECALL = 0.8
 SCORED = """
 SELECT transaction_id, fraud_score, is_fraud,
     extract(epoch FROM committed_at - min(committed_at) OVER ()) / 60 AS minute
@@ -70,8 +72,17 @@ def main() -> None:
         hits = int(np.count_nonzero(here & fraud & flagged))
         print(
             f"  minutes {first:g} to {first + step:g}: {here.sum()} transactions, "
-            f"precision {_share(hits, here & flagged)}, recall {_share(hits, here & fraud)}"
+            f"precision {_share(hits, here & flagged)}, recall {_share(hits, here & fraud)}; at recall "
+            f"{RECALL:.2f} another threshold would have precision {_precision_at(RECALL, fraud[here], scores[here])}"
         )
+
+
+def _precision_at(recall: float, fraud: np.ndarray, scores: np.ndarray) -> str:
+    """The best precision of these scores among thresholds of at least this recall."""
+    if not fraud.any():
+        return "of no fraud"
+    precisions, recalls, _ = precision_recall_curve(fraud, scores)
+    return f"{precisions[recalls >= recall].max():.2f}"
 
 
 def _share(hits: int, of: np.ndarray) -> str:
