@@ -42,8 +42,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         "customerid", "custid", "customer", "clientid", "client", "userid", "user", "userpseudoid", "shopperreference",
         "accountid", "nameorig", "entityid", "kundennr", "kundennummer", "kundenid", "kdnr", "kunde", "memberid",
         "buyerid", "customernumber", "customerno", "idclient", "numeroclient", "noclient", "nclient", "codeclient",
-        "acheteur",
-        "idcliente", "clienteid", "numerocliente", "ncliente", "codigocliente", "cliente", "comprador",
+        "acheteur", "idcliente", "clienteid", "numerocliente", "ncliente", "codigocliente", "cliente", "comprador",
         "klantid", "klantnr", "klantnummer", "klant", "koper", "codicecliente", "acquirente",
         "ccnum", "cardid", "card", "card1", "email", "emailaddress", "customeremail", "mail", "emailadresse",
         "kundenemail", "adresseemail", "adressemail", "courriel", "emailclient", "correo", "correoelectronico",
@@ -85,8 +84,8 @@ NAMES: dict[str, tuple[str, ...]] = {
     ),
     "payment_method": (
         "paymentmethod", "gateway", "paymenttype", "paymentkind", "paymentmode", "payment", "zahlart", "zahlungsart",
-        "bezahlart",
-        "zahlungsmethode", "zahlungsweise", "modepaiement", "modedepaiement", "moyenpaiement", "moyendepaiement",
+        "bezahlart", "zahlungsmethode", "zahlungsweise", "modepaiement", "modedepaiement", "moyenpaiement",
+        "moyendepaiement",
         "metodopago", "metododepago", "formapago", "formadepago", "mediodepago", "betaalmethode", "betaalwijze",
         "betaalmiddel", "metodopagamento", "metododipagamento", "tipopagamento", "pagamento", "usechip",
     ),
@@ -141,9 +140,7 @@ _PARTS_OF_AMOUNTS = re.compile("shipping|tax|discount|refund|subtotal|duties")
 ITEM_LISTS = ("items", "lineitems", "lines", "orderitems", "orderlines", "products", "positions", "basket")
 #: Columns that hold a time of day beside a date.
 TIMES_OF_DAY = ("time", "uhrzeit", "hour", "zeit", "heure", "hora", "tijd", "ora", "orario", "ordertime")
-#: Values that mean fraud, where labels are words, and what others have within them that do.
-_THEFT = re.compile("stolen|gestohlen|gestolen|vol[ée]e|robad|rubat|unauthori[sz]ed|counterfeit|fraud|betrug|frode")
-_DENIED = re.compile(r"\b(no|not|non|nicht|kein|keine|sin|sans|pas|geen|senza)\b")
+#: Values that mean fraud, where labels are words.
 FRAUD_WORDS = frozenset(
     {
         "fraud",
@@ -161,6 +158,9 @@ FRAUD_WORDS = frozenset(
         "contracargo",
     }
 )
+#: What labels of several words have within them that mean fraud, unless they deny it.
+_THEFT = re.compile("stolen|gestohlen|gestolen|vol[ée]e|robad|rubat|unauthori[sz]ed|counterfeit|fraud|betrug|frode")
+_DENIED = re.compile(r"\b(no|not|non|nicht|kein|keine|sin|sans|pas|geen|senza)\b|no[nt]?[ _-]?fraud")
 #: Yes and no in other languages than `values.WORDS`.
 YES_WORDS = frozenset({"j", "ja", "o", "oui", "s", "si", "sí", "sì", "sim", "tak", "vrai", "wahr"})
 NO_WORDS = frozenset({"n", "nein", "non", "no", "não", "nao", "nie", "nee", "faux", "falsch"})
@@ -247,7 +247,7 @@ def _counted(found: Sequence[Any], zone: str) -> str:
 def lacks_zone(form: str, found: Sequence[Any]) -> bool:
     """Whether texts of this form are of a clock whose zone they don't say."""
     if form != ISO:
-        return "%H" in form or "%I" in form if "%z" not in form else False
+        return "%z" not in form and ("%H" in form or "%I" in form)
     return any(isinstance(each, str) and ":" in each and _ZONE.search(each) is None for each in found)
 
 

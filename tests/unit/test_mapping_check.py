@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from fraudstream.mappings import guesses
 from fraudstream.mappings.check import Report, check, lines
 from fraudstream.mappings.files import Row, read_rows
 from fraudstream.mappings.suggest import suggest
@@ -111,6 +112,11 @@ def test_words_of_labels_are_read_and_told(tmp_path: Path) -> None:
 def test_a_clock_without_a_zone_is_doubtful(tmp_path: Path, time: str, is_doubtful: bool) -> None:
     (tmp_path / "orders.csv").write_bytes(text("id,created,customer,amount", f"1,{time},c,2.5"))
     assert ("zone" in suggest(tmp_path / "orders.csv").doubts) is is_doubtful
+
+
+@pytest.mark.parametrize("word", ["not_fraud", "nonfraud", "no fraud", "kein betrug", "ware fehlt", "sans fraude"])
+def test_words_that_deny_fraud_mean_none(word: str) -> None:
+    assert not guesses.means_fraud(word)
 
 
 def test_lines_that_lack_a_price_are_no_items(tmp_path: Path) -> None:
