@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fraudstream.cli.shell import OTHER_ARGUMENTS, execute, exports
+from fraudstream.cli.shell import OTHER_ARGUMENTS, execute, exports, tell_beside
 from fraudstream.errors import UsageError
 from fraudstream.settings import Settings, load_settings
 
@@ -114,14 +114,9 @@ def bench(
     from fraudstream.local.install import environments
 
     # Of all environments only that of the tests has both what starts servers and what trains.
-    environments.install(settings, "dev", _tell_beside)
+    environments.install(settings, "dev", tell_beside)
     os.environ.update(exports(settings))
     execute(str(settings.paths.python("dev")), "-P", str(known[name]), *context.args)
-
-
-def _tell_beside(line: str) -> None:
-    """Prints a line of progress where it doesn't mix with what is measured."""
-    typer.echo(line, err=True)
 
 
 @app.command(context_settings=OTHER_ARGUMENTS)

@@ -4,7 +4,6 @@ import os
 import sys
 from typing import Any
 
-from fraudstream.errors import UsageError
 from fraudstream.settings import Settings, load_settings
 
 #: For commands that hand arguments they don't know to another program.
@@ -32,8 +31,17 @@ def execute(program: str, *arguments: str) -> None:
 
 
 def spark_python(*arguments: str) -> None:
-    """Becomes the Spark environment's interpreter. Raises UsageError when that isn't installed."""
-    python = load_settings().paths.python("spark")
+    """Becomes the Spark environment's interpreter, for which that is made first where it is missing."""
+    settings = load_settings()
+    python = settings.paths.python("spark")
     if not python.exists():
-        raise UsageError(f"the spark environment is missing ({python}): run ./fraudctl up first")
+        from fraudstream.local.install import environments
+
+        tell_beside("the spark environment is missing, and made now (once)")
+        environments.install(settings, "spark", tell_beside)
     execute(str(python), "-P", *arguments)
+
+
+def tell_beside(line: str) -> None:
+    """Prints a line of progress where it doesn't mix with a command's output."""
+    print(line, file=sys.stderr, flush=True)
