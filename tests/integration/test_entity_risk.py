@@ -91,8 +91,8 @@ def test_the_stream_joins_what_training_computes(shop: Postgres, hours: int) -> 
 
 
 @pytest.mark.parametrize("days", [0, 1.25, 21])
-def test_a_replay_joins_what_was_known_of_terminals_on_its_own_day(shop: Postgres, days: float) -> None:
-    """With labels that came late, twice and never, some of them after the transaction's day."""
+def test_a_replay_joins_what_was_known_of_terminals_in_its_own_hour(shop: Postgres, days: float) -> None:
+    """With labels that came late, twice and never, some of them after the transaction's hour."""
     transactions, known = random_history(7, 3_000)
     store(shop, transactions, known)
     as_of = START + timedelta(days=60)
