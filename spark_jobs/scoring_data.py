@@ -40,9 +40,9 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS = 10.0
 _RULE_COLUMNS = columns_with(FEATURE_NAMES)
 _HOUR = "(extract(epoch FROM {0}) / 3600)::bigint AS {0}"
-_TERMINAL_HOURS = f"SELECT terminal_id, {_HOUR.format('hour')}, transactions FROM fraud.terminal_hours"  # noqa: S608 (constants)
+_TERMINAL_HOURS = f"SELECT terminal_id, {_HOUR.format('hour')}, transactions, priced, cents FROM fraud.terminal_hours"  # noqa: S608 (constants)
 _TERMINAL_FRAUDS = (
-    f"SELECT terminal_id, {', '.join(map(_HOUR.format, ('hour', 'known_from', 'known_until')))}, frauds "  # noqa: S608 (constants)
+    f"SELECT terminal_id, {', '.join(map(_HOUR.format, ('hour', 'known_from', 'known_until')))}, cents, frauds "  # noqa: S608 (constants)
     "FROM fraud.terminal_frauds"
 )
 _NO_CHAMPION = "no champion in fraud.model_versions: run ./fraudctl up, or promote a model"

@@ -13,11 +13,13 @@ from fraudstream.static_data.entities import TERMINAL_DAYS
 # Of the stream's and of an imported past; an id in both counts once.
 _PAID = """
 CREATE TEMPORARY TABLE paid_at_terminals ON COMMIT DROP AS
-SELECT transaction_id, terminal_id, event_time, date_trunc('hour', event_time, 'UTC') AS hour
+SELECT transaction_id, terminal_id, event_time, date_trunc('hour', event_time, 'UTC') AS hour,
+    floor(amount::float8 * exchange_rate::float8 * 100 + 0.5)::bigint AS cents
 FROM fraud.scored_transactions
 WHERE terminal_id IS NOT NULL AND event_time >= %(since)s AND event_time < %(as_of)s
 UNION ALL
-SELECT transaction_id, terminal_id, event_time, date_trunc('hour', event_time, 'UTC')
+SELECT transaction_id, terminal_id, event_time, date_trunc('hour', event_time, 'UTC'),
+    floor(shop_amount * 100 + 0.5)::bigint
 FROM fraud.past_transactions p
 WHERE terminal_id IS NOT NULL AND event_time >= %(since)s AND event_time < %(as_of)s
     AND NOT EXISTS (SELECT FROM fraud.scored_transactions t WHERE t.transaction_id = p.transaction_id)
@@ -30,7 +32,7 @@ WITH labels AS (
     UNION ALL
     SELECT transaction_id, is_fraud, labelled_at, false, number FROM fraud.past_labels
 ), verdicts AS (
-    SELECT p.terminal_id, p.hour, l.is_fraud,
+    SELECT p.terminal_id, p.hour, coalesce(p.cents, 0) AS cents, l.is_fraud,
         date_trunc('hour', l.labelled_at, 'UTC') + interval '1 hour' AS known_from,
         lead(date_trunc('hour', l.labelled_at, 'UTC') + interval '1 hour', 1, TIMESTAMPTZ '9999-12-31 00:00Z') OVER (
             PARTITION BY l.transaction_id ORDER BY l.labelled_at, l.live, l.number
@@ -38,14 +40,14 @@ WITH labels AS (
     FROM labels l JOIN paid_at_terminals p USING (transaction_id)
     WHERE l.labelled_at >= p.event_time AND l.labelled_at < %(as_of)s
 )
-INSERT INTO fraud.terminal_frauds (terminal_id, hour, known_from, known_until, frauds)
-SELECT terminal_id, hour, known_from, known_until, count(*) FROM verdicts
-WHERE is_fraud AND known_from < known_until GROUP BY terminal_id, hour, known_from, known_until
+INSERT INTO fraud.terminal_frauds (terminal_id, hour, known_from, known_until, cents, frauds)
+SELECT terminal_id, hour, known_from, known_until, cents, count(*) FROM verdicts
+WHERE is_fraud AND known_from < known_until GROUP BY terminal_id, hour, known_from, known_until, cents
 """
 
 _HOURS = """
-INSERT INTO fraud.terminal_hours (terminal_id, hour, transactions)
-SELECT terminal_id, hour, count(*) FROM paid_at_terminals
+INSERT INTO fraud.terminal_hours (terminal_id, hour, transactions, priced, cents)
+SELECT terminal_id, hour, count(*), count(cents), coalesce(sum(cents), 0) FROM paid_at_terminals
 WHERE terminal_id IN (SELECT terminal_id FROM fraud.terminal_frauds) GROUP BY terminal_id, hour
 """
 

@@ -9,6 +9,13 @@ what was known in *its own* hour, however fast or late the stream gets to it:
 - A fraud counts when its label had come before the transaction's hour began. An hour begins SETTLING_MS after the
   clock's, when the refresh of the whole hour has been published: there always is one, since its period divides 60.
 
+A fraud of an unusual amount may say nothing of the terminal: whoever took over a customer's account may spend much
+anywhere. So those of an ordinary amount, at most ORDINARY times the mean of what was paid at the terminal in the
+longest window, are counted by themselves, too. One whose amount isn't known counts as ordinary.
+
+Besides, a terminal's latest hours with a transaction are looked at, however far apart they are: they tell whether fraud
+goes on there.
+
 Only terminals with a fraud need to be kept: one that is absent has none. All is NaN of a transaction without a
 terminal, while no fraud of the windows is known at any, and where the windows reach back before what is kept.
 """
@@ -23,10 +30,14 @@ from fraudstream.static_data.entities import MATURITY_DAYS
 from model.durations import HOUR_MS
 from model.features.spec import USUAL, FeatureSpec
 
+#: A fraud is of an ordinary amount up to this multiple of the terminal's mean.
+ORDINARY = 2.0
 #: A refresh has so long to be published: much longer than it takes.
 SETTLING_MS = 600_000
 _WINDOWS = (1, 7, 30)
 _LONGEST = max(_WINDOWS)
+#: So many of the terminal's hours, counting those with a transaction only.
+_LATEST = {1: "latest hour", 3: "latest 3 hours"}
 #: The windows of an hour reach back so many days.
 HORIZON_DAYS = MATURITY_DAYS + _LONGEST
 _DAY = 24  # hours
@@ -58,10 +69,31 @@ TERMINAL_SPECS = (
                 _LAST_DAYS[_LONGEST], f"the first known fraud at this terminal was {{value}} before{USUAL}"),
     FeatureSpec("terminal_last_fraud", "since the last hour with a known fraud at the terminal", "days",
                 _LAST_DAYS[_LONGEST], f"the last known fraud at this terminal was {{value}} before{USUAL}"),
+    *(
+        FeatureSpec(f"terminal_ordinary_frauds_{days}d", "known frauds at the terminal that were of an ordinary amount",
+                    "count", _LAST_DAYS[days], f"{{value:known fraud}} of an ordinary amount at this terminal "
+                    f"{_WORDS[days]}{USUAL}")
+        for days in _WINDOWS
+    ),
+    *(
+        FeatureSpec(f"terminal_ordinary_fraud_share_{days}d",
+                    "share of known frauds of an ordinary amount among the terminal's transactions", "share",
+                    _LAST_DAYS[days], f"{{value}} of what was paid at this terminal {_WORDS[days]} is known as fraud "
+                    "of an ordinary amount", f"no known fraud of an ordinary amount at this terminal {_WORDS[days]}")
+        for days in _WINDOWS
+    ),
+    *(
+        FeatureSpec(f"terminal_fraud_share_latest_{hours}",
+                    "share of known frauds among the terminal's transactions of its latest hours with any", "share",
+                    f"{words}, of {_LAST_DAYS[_LONGEST]}",
+                    f"{{value}} of what was paid in this terminal's {words} until a week before is known as fraud",
+                    f"no known fraud in this terminal's {words} until a week before")
+        for hours, words in _LATEST.items()
+    ),
 )  # fmt: skip
 
-HOUR_COLUMNS = ("terminal_id", "hour", "transactions")
-FRAUD_COLUMNS = ("terminal_id", "hour", "known_from", "known_until", "frauds")
+HOUR_COLUMNS = ("terminal_id", "hour", "transactions", "priced", "cents")
+FRAUD_COLUMNS = ("terminal_id", "hour", "known_from", "known_until", "cents", "frauds")
 
 
 def hour_of(event_ms: np.ndarray) -> np.ndarray:
@@ -71,16 +103,25 @@ def hour_of(event_ms: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
+class _Known:
+    """Pairs of an asked one and a fraud, by their places; int64 [n] each."""
+
+    asking: np.ndarray
+    fraud: np.ndarray
+
+
+@dataclass(frozen=True)
 class TerminalFacts:
     """What is known of terminals, ready to be joined; picklable. All hours are in hours since 1970.
 
-    `hours` (HOUR_COLUMNS) counts a terminal's transactions by their hour, `frauds` (FRAUD_COLUMNS) those among them
-    that are known as frauds in the hours [known_from, known_until). Nothing is known of hours before `since`.
+    `hours` (HOUR_COLUMNS) counts a terminal's transactions by their hour, and those with an amount in the shop
+    currency, whose cents it adds up; `frauds` (FRAUD_COLUMNS) those among them that are known as frauds in the hours
+    [known_from, known_until), each of so many cents. Nothing is known of hours before `since`.
     """
 
     terminals: pd.Index = field(default_factory=lambda: pd.Index([], dtype=object))
-    hours: np.ndarray = field(default_factory=lambda: np.empty((0, 3), np.int64))  # of the terminal's place, in order
-    frauds: np.ndarray = field(default_factory=lambda: np.empty((0, 5), np.int64))
+    hours: np.ndarray = field(default_factory=lambda: np.empty((0, 5), np.int64))  # of the terminal's place, in order
+    frauds: np.ndarray = field(default_factory=lambda: np.empty((0, 6), np.int64))
     since: int = NEVER
 
     @classmethod
@@ -109,39 +150,47 @@ class TerminalFacts:
 
     def _as_of(self, asked: np.ndarray) -> np.ndarray:
         """The features of terminals as of an hour, each a key of `_keys`; float64 [n, features]."""
-        hour, size = asked % _SPAN, len(asked)
-        asking, fraud = self._known(asked, hour)
-        at, frauds = self.frauds[fraud, 1], self.frauds[fraud, -1]
-        counts, shares = [], []
-        for days in _WINDOWS:
-            inside = at >= hour[asking] - _MATURITY - days * _DAY
-            known = np.bincount(asking[inside], frauds[inside], size)
-            first, last = self._window(self._hour_keys, asked, days)
-            paid = self._paid[last] - self._paid[first]
-            counts.append(known)
-            shares.append(np.divide(known, paid, out=np.zeros(size), where=paid > 0))
-        first, last = np.full(size, np.inf), np.full(size, -np.inf)
-        np.minimum.at(first, asking, at)
-        np.maximum.at(last, asking, at)
-        since = (np.where(np.isfinite(each), (hour - each) / _DAY, np.nan) for each in (first, last))
-        found = np.column_stack([*counts, *shares, *since])
+        hour, end = asked % _SPAN, self._before(asked, 0)
+        first = {days: self._before(asked, days) for days in _WINDOWS}
+        known = self._known(asked, hour)
+        paid = self._sums[end] - self._sums[first[_LONGEST]]
+        ordinary = self.frauds[known.fraud, 4] * paid[known.asking, 1].astype(float) <= ORDINARY * paid[known.asking, 2]
+
+        def counted(begins: np.ndarray, chosen: np.ndarray | bool = True) -> tuple[np.ndarray, np.ndarray]:
+            """How many known frauds there are in the rows of `hours` from `begins` to `end`, and their share."""
+            inside = chosen & (self._row[known.fraud] >= begins[known.asking])
+            frauds = np.bincount(known.asking[inside], self.frauds[known.fraud[inside], 5], len(asked))
+            transactions = self._sums[end, 0] - self._sums[begins, 0]
+            return frauds, np.divide(frauds, transactions, out=np.zeros(len(asked)), where=transactions > 0)
+
+        counts, shares = zip(*(counted(begins) for begins in first.values()), strict=True)
+        of_ordinary, share_of_ordinary = zip(*(counted(begins, ordinary) for begins in first.values()), strict=True)
+        latest = (counted(np.maximum(end - hours, first[_LONGEST]))[1] for hours in _LATEST)
+        since = self._days_since(known, hour)
+        found = np.column_stack([*counts, *shares, *since, *of_ordinary, *share_of_ordinary, *latest])
         found[(hour - HORIZON_DAYS * _DAY < self.since) | ~self._any_known(hour)] = np.nan
         return found
 
-    def _known(self, asked: np.ndarray, hour: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Pairs of an asked one and a fraud of its longest window that was known then: the places of both."""
-        first, last = self._window(self._fraud_keys, asked, _LONGEST)
+    def _before(self, asked: np.ndarray, days: int) -> np.ndarray:
+        """The first row of `hours` that isn't n days before the windows' end, nor of an earlier terminal; int64 [n]."""
+        return np.searchsorted(self._hour_keys, asked - _MATURITY - days * _DAY)
+
+    def _known(self, asked: np.ndarray, hour: np.ndarray) -> _Known:
+        """The frauds of the longest window that were known then."""
+        first, last = np.searchsorted(self._fraud_keys, [asked - HORIZON_DAYS * _DAY, asked - _MATURITY])
         repeats = last - first
         asking = np.repeat(np.arange(len(asked)), repeats)
         fraud = np.arange(len(asking)) - np.repeat(np.cumsum(repeats) - repeats - first, repeats)
         known_from, known_until = self.frauds[fraud, 2], self.frauds[fraud, 3]
         known = (known_from <= hour[asking]) & (hour[asking] < known_until)
-        return asking[known], fraud[known]
+        return _Known(asking[known], fraud[known])
 
-    @staticmethod
-    def _window(keys: np.ndarray, asked: np.ndarray, days: int) -> tuple[np.ndarray, np.ndarray]:
-        """Where in `keys` the windows of n days begin and end."""
-        first, last = np.searchsorted(keys, [asked - _MATURITY - days * _DAY, asked - _MATURITY])
+    def _days_since(self, known: _Known, hour: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Days since the first and the last of these frauds, NaN where there is none; float64 [n] each."""
+        first, last = np.full(len(hour), np.inf), np.full(len(hour), -np.inf)
+        np.minimum.at(first, known.asking, self.frauds[known.fraud, 1])
+        np.maximum.at(last, known.asking, self.frauds[known.fraud, 1])
+        first, last = (np.where(np.isfinite(each), (hour - each) / _DAY, np.nan) for each in (first, last))
         return first, last
 
     def _any_known(self, hour: np.ndarray) -> np.ndarray:
@@ -153,7 +202,7 @@ class TerminalFacts:
     @cached_property
     def _counting(self) -> tuple[np.ndarray, np.ndarray]:
         """The hours from which, and until which, each fraud counts; in order."""
-        _, at, known_from, known_until, _ = self.frauds.T
+        _, at, known_from, known_until, _, _ = self.frauds.T
         begins = np.maximum(known_from, at + _MATURITY + 1)
         ends = np.minimum(known_until, at + _MATURITY + _LONGEST * _DAY + 1)
         proper = begins < ends
@@ -168,9 +217,14 @@ class TerminalFacts:
         return _keys(self.frauds[:, 0], self.frauds[:, 1])
 
     @cached_property
-    def _paid(self) -> np.ndarray:
-        """How many transactions there are in the rows of `hours` before each, and in all; int64 [hours + 1]."""
-        return np.concatenate([[0], np.cumsum(self.hours[:, 2])])
+    def _row(self) -> np.ndarray:
+        """The row of `hours` that each fraud is counted in, int64 [frauds]."""
+        return np.searchsorted(self._hour_keys, self._fraud_keys)
+
+    @cached_property
+    def _sums(self) -> np.ndarray:
+        """Transactions, priced and cents of the rows of `hours` before each, and of all; int64 [hours + 1, 3]."""
+        return np.vstack([np.zeros((1, 3), np.int64), np.cumsum(self.hours[:, 2:], axis=0)])
 
 
 def _in_order(rows: pd.DataFrame) -> np.ndarray:

@@ -34,7 +34,8 @@ def read_rows(folder: HistoryFolder, rates: CurrencyRates, now_ms: int, shop: st
     rollups = Rollups(frauds, flagged_sessions(transactions.tables(), frauds), shop)
     slimmed = []
     for table in transactions.tables():
-        rollups.add(table, exchange_rates(table, rates))
-        slimmed.append(slim(table, window_start(now_ms), terminals_start(now_ms)))
+        of_rows = exchange_rates(table, rates)
+        rollups.add(table, of_rows)
+        slimmed.append(slim(table, of_rows, window_start(now_ms), terminals_start(now_ms)))
     kept = pd.Index(pa.concat_tables(slimmed)["transaction_id"].to_pandas())
     return Rows(slimmed, labels.of(kept), rollups.windows(), transactions.read, len(transactions), len(labels.table))

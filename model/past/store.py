@@ -17,7 +17,7 @@ from psycopg.rows import class_row
 from fraudstream.ledger.comparison import BEGINNING, HOUR
 from fraudstream.retention.tables import ROLLUP_SUMS
 from model.past.rollups import PER_UNIT
-from model.past.transactions import RISK_COLUMNS
+from model.past.transactions import PAST_COLUMNS
 
 Postgres = Connection[Any]
 #: Batch of the windows of `product_sales` that no micro-batch wrote.
@@ -131,7 +131,7 @@ def forget_rollups(connection: Postgres, past: Imported) -> None:
 def insert_transactions(connection: Postgres, tables: list[pa.Table], labels: pa.Table) -> None:
     """Copies transactions (of `transactions.slim`), and their labels (of `transactions.Labels`)."""
     for table in tables:
-        _copy(connection, f"fraud.past_transactions ({', '.join(RISK_COLUMNS)})", table)
+        _copy(connection, f"fraud.past_transactions ({', '.join(PAST_COLUMNS)})", table)
     _copy(connection, f"fraud.past_labels ({', '.join(labels.column_names)})", labels)
 
 

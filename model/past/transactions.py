@@ -19,6 +19,8 @@ RISK_COLUMNS = (
     "transaction_id", "event_time", "customer_id", "device_id", "card_token", "shipping_latitude", "shipping_longitude",
     "items", "terminal_id",
 )  # fmt: skip
+#: The columns of `fraud.past_transactions` that an import fills.
+PAST_COLUMNS = (*RISK_COLUMNS, "shop_amount")
 _ROLLUP_COLUMNS = ("session_id", "amount", "currency", "payment_method", "shipping_city", "shipping_country", "shop")
 
 
@@ -95,15 +97,18 @@ def exchange_rates(table: pa.Table, rates: CurrencyRates) -> np.ndarray:
     return rates.column(table["currency"].to_numpy(zero_copy_only=False), times_ms(table))
 
 
-def slim(table: pa.Table, since_ms: int, since_at_terminals_ms: int | None = None) -> pa.Table:
-    """RISK_COLUMNS of the rows since then, for `fraud.past_transactions`: items are JSON, with products only.
+def slim(table: pa.Table, rates: np.ndarray, since_ms: int, since_at_terminals_ms: int | None = None) -> pa.Table:
+    """PAST_COLUMNS of the rows since then, for `fraud.past_transactions`: items are JSON, with products only.
 
-    Of those with a terminal, since an earlier time: milliseconds since the epoch, both.
+    Of those with a terminal, since an earlier time: milliseconds since the epoch, both. `rates` are each row's exchange
+    rate.
     """
     since = np.full(len(table), since_ms)
     if since_at_terminals_ms is not None:
         since[table["terminal_id"].is_valid().to_numpy()] = since_at_terminals_ms
-    table = table.select(RISK_COLUMNS).filter(pa.array(times_ms(table) >= since))
+    amounts = pa.array(table["amount"].to_numpy() * rates, from_pandas=True)
+    table = table.select(RISK_COLUMNS).append_column("shop_amount", amounts)
+    table = table.filter(pa.array(times_ms(table) >= since))
     items = table["items"].combine_chunks()
     return table.set_column(table.schema.get_field_index("items"), "items", _as_json(items))
 

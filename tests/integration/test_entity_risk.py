@@ -43,7 +43,10 @@ def store(writer: Postgres, transactions: pd.DataFrame, known: pd.DataFrame) -> 
         "ingest_time": START, "kafka_partition": 0, "batch_id": 0, "counted_in_sales": True,
     }  # fmt: skip
     for number, (identifier, row) in enumerate(transactions.iterrows()):
-        values = row.to_dict() | {"items": json.dumps(row["items"]), "transaction_id": identifier}
+        values = row.drop("shop_amount").replace(np.nan, None).to_dict() | {
+            "items": json.dumps(row["items"]),
+            "transaction_id": identifier,
+        }
         _insert(writer, "scored_transactions", same | values | {"kafka_offset": number})
     for number, row in enumerate(known.to_dict("records")):
         same = {"source": "analyst", "ingest_time": START, "kafka_partition": 0, "batch_id": 0}
@@ -71,7 +74,11 @@ def import_past(writer: Postgres, transactions: pd.DataFrame, known: pd.DataFram
     at = table.schema.get_field_index("event_time")
     table = table.set_column(at, "event_time", table["event_time"].cast(MILLISECONDS))
     named = known.reset_index(drop=True).rename_axis("number").reset_index()
-    insert_transactions(writer, [slim(table, 0)], pa.Table.from_pandas(named, preserve_index=False))
+    insert_transactions(
+        writer,
+        [slim(table, transactions["exchange_rate"].to_numpy(float), 0)],
+        pa.Table.from_pandas(named, preserve_index=False),
+    )
 
 
 @pytest.mark.parametrize("hours", [1, 30, 29 * 24 - 12, 45 * 24 + 5, 80 * 24])

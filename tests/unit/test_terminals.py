@@ -1,6 +1,7 @@
 """Features of the terminal: windows by hand, what an absent terminal means, and no label before its hour."""
 
 import pickle
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from random import Random
 
@@ -22,11 +23,11 @@ DAY = timedelta(days=1)
 SETTLING = timedelta(milliseconds=SETTLING_MS)
 
 
-def paid(*rows: tuple[str | None, float]) -> pd.DataFrame:
+def paid(*rows: tuple[str | None, float], amounts: Sequence[float | None] | float = 10.0) -> pd.DataFrame:
     """Transactions at a terminal, days after MIDNIGHT, named t0, t1 and so on."""
     times = [MIDNIGHT + days * DAY for _, days in rows]
     frame = pd.DataFrame({"terminal_id": [name for name, _ in rows], "event_time": pd.to_datetime(times, utc=True)})
-    return frame.set_index("t" + frame.index.astype(str))
+    return frame.assign(shop_amount=amounts).set_index("t" + frame.index.astype(str))
 
 
 def labels(*rows: tuple[str, bool, float]) -> pd.DataFrame:
@@ -59,6 +60,28 @@ def test_a_label_counts_from_the_next_hour_and_a_withdrawn_one_until_then() -> N
     known = labels(("t0", True, 9 + 6.5 / 24), ("t0", False, 9 + 9.5 / 24), ("t1", True, 0.5))
     found = as_of(paid(("a", 0.0), ("z", 0.0), *asked), known)["terminal_frauds_7d"]
     assert found.tolist()[2:] == [0, 0, 1, 1, 0]
+
+
+def test_known_frauds_of_an_ordinary_amount_are_counted_apart() -> None:
+    """At most twice the mean of what was paid; one without an amount is ordinary, and counts in no mean."""
+    amounts = [10.0, 8.0, 36.0, 36.01, None, 10.0]
+    transactions = paid(*(("a", 0.5 + hours) for hours in range(5)), ("a", 12.5), amounts=amounts)
+    for unusual, expected in (("t2", 2), ("t3", 1)):
+        known = labels(("t4", True, 5.0), (unusual, True, 5.0))
+        found = as_of(transactions.drop({"t2", "t3"} - {unusual}), known).iloc[-1]
+        assert found["terminal_frauds_30d"] == 2
+        assert found["terminal_ordinary_frauds_30d"] == expected
+        assert found["terminal_ordinary_fraud_share_30d"] == expected / 4
+
+
+def test_the_latest_hours_are_those_with_a_transaction() -> None:
+    """However far apart, within the longest window; a busy hour is one."""
+    days = [-28.0, -10.0, 1.5, 1.5, 1.51, 5.0]
+    found = as_of(paid(*(("a", day) for day in days), ("a", 12.5)), labels(("t1", True, 5.0), ("t2", True, 5.0)))
+    assert found.iloc[-1]["terminal_fraud_share_latest_1"] == 0
+    assert found.iloc[-1]["terminal_fraud_share_latest_3"] == 2 / 5
+    nobody = as_of(paid(("b", 1.5), ("a", 12.5)), labels(("t0", True, 5.0))).iloc[-1]
+    assert nobody["terminal_fraud_share_latest_3"] == 0
 
 
 def test_without_a_terminal_or_any_known_fraud_all_is_unknown() -> None:

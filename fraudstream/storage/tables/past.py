@@ -39,6 +39,7 @@ past_transactions = Table(
     Column("shipping_longitude", Double),
     Column("items", JSONB, comment="[{product_id}]"),
     Column("terminal_id", Text),
+    Column("shop_amount", Double, comment="in the shop currency; null: not known"),
     Index(None, "event_time"),
     comment="What entity risk needs of imported transactions, for as long as they lie in its window",
 )

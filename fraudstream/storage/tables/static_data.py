@@ -86,6 +86,8 @@ terminal_hours = Table(
     Column("terminal_id", Text, primary_key=True),
     Column("hour", Timestamp, primary_key=True, comment="of event_time: its beginning"),
     Column("transactions", Integer, nullable=False),
+    Column("priced", Integer, nullable=False, comment="of these, with an amount in the shop currency"),
+    Column("cents", BigInteger, nullable=False, comment="their amounts, hundredths of the shop currency"),
     comment="Transactions an hour of terminals with a fraud, over 60 days as of the last refresh of entity_risk",
 )
 
@@ -98,6 +100,7 @@ terminal_frauds = Table(
     Column(
         "known_until", Timestamp, primary_key=True, comment="the hour that began with another one; 9999-12-31: none yet"
     ),
+    Column("cents", BigInteger, primary_key=True, comment="of each, hundredths of the shop currency; 0: not known"),
     Column("frauds", Integer, nullable=False),
     comment="Frauds at terminals by when they were known, over 60 days as of the last refresh of entity_risk",
 )
