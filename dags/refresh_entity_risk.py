@@ -3,14 +3,14 @@
 Counts, for each device, shipping address, card and product category of the last 30 days, how many transactions were
 labelled as fraud and how many customers there were, finds which customers they tie together, and publishes that to the
 stream, which joins it with its next micro-batches. Counted are the events and labels before the refresh, at whole
-multiples of `FRAUDSTREAM_ENTITY_RISK__REFRESH_MINUTES`. Of terminals it keeps transactions and known frauds by the day,
-of 60 days.
+multiples of `FRAUDSTREAM_ENTITY_RISK__REFRESH_MINUTES`. Of terminals it keeps transactions and known frauds by the
+hour, of 60 days.
 
 **Start**: every 10 minutes, unless that setting says otherwise, or *Trigger*. With `as_of` empty it counts up to now;
 else up to that UTC time, for events of the past.
 
 **Look at** the task's log: how many entities, from how many transactions and frauds. The table is `fraud.entity_risk`,
-each refresh a row of `fraud.entity_risk_versions`; of terminals, `fraud.terminal_days` and `fraud.terminal_frauds`.
+each refresh a row of `fraud.entity_risk_versions`; of terminals, `fraud.terminal_hours` and `fraud.terminal_frauds`.
 
 ### Triage
 

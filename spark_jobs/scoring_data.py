@@ -6,7 +6,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import datetime
 from typing import Any, Self
 
 import pandas as pd
@@ -22,11 +22,12 @@ from fraudstream.policy.columns import columns_with
 from fraudstream.policy.live import LivePolicy
 from fraudstream.policy.reading import PolicyAtWork
 from fraudstream.static_data.currencies import COLUMNS, CurrencyRates, Rate
-from fraudstream.static_data.entities import TERMINAL_DAYS
+from fraudstream.static_data.entities import terminals_start
+from model.durations import HOUR_MS
 from model.features.columns import FEATURE_NAMES
 from model.features.entity_risk import ENTITY_COLUMNS, EntityRisk
 from model.features.static import CUSTOMER_COLUMNS, PRODUCT_COLUMNS, StaticData
-from model.features.terminals import DAY_COLUMNS, FRAUD_COLUMNS, TerminalFacts
+from model.features.terminals import FRAUD_COLUMNS, HOUR_COLUMNS, TerminalFacts
 from model.serving.artifact import decode_metadata, read_folder
 from model.serving.registry import ModelVersion, challenger, champion
 from spark_jobs.ledger import Postgres
@@ -38,10 +39,10 @@ log = logging.getLogger(__name__)
 #: A model that was refused is tried again after so long: somebody may have put its files right.
 RETRY_SECONDS = 10.0
 _RULE_COLUMNS = columns_with(FEATURE_NAMES)
-_DAY = "{0} - DATE '1970-01-01' AS {0}"
-_TERMINAL_DAYS = f"SELECT terminal_id, {_DAY.format('day')}, transactions FROM fraud.terminal_days"  # noqa: S608 (constants)
+_HOUR = "(extract(epoch FROM {0}) / 3600)::bigint AS {0}"
+_TERMINAL_HOURS = f"SELECT terminal_id, {_HOUR.format('hour')}, transactions, priced, cents FROM fraud.terminal_hours"  # noqa: S608 (constants)
 _TERMINAL_FRAUDS = (
-    f"SELECT terminal_id, {', '.join(map(_DAY.format, ('day', 'known_from', 'known_until')))}, frauds "  # noqa: S608 (constants)
+    f"SELECT terminal_id, {', '.join(map(_HOUR.format, ('hour', 'known_from', 'known_until')))}, cents, frauds "  # noqa: S608 (constants)
     "FROM fraud.terminal_frauds"
 )
 _NO_CHAMPION = "no champion in fraud.model_versions: run ./fraudctl up, or promote a model"
@@ -272,17 +273,17 @@ def _read_risk(connection: Postgres) -> EntityRisk:
             "SELECT as_of, version, transactions, frauds FROM fraud.entity_risk_versions ORDER BY version DESC LIMIT 1"
         ).fetchone()
         rows = connection.execute(f"SELECT {', '.join(ENTITY_COLUMNS)} FROM fraud.entity_risk").fetchall()  # noqa: S608 (constants)
-        days = connection.execute(_TERMINAL_DAYS).fetchall()
+        hours = connection.execute(_TERMINAL_HOURS).fetchall()
         frauds = connection.execute(_TERMINAL_FRAUDS).fetchall()
     if newest is None:
         return EntityRisk()
     as_of, *totals = newest
     risk = EntityRisk.from_frame(pd.DataFrame(rows, columns=list(ENTITY_COLUMNS)), *totals)
-    return replace(risk, terminals=_terminals(as_of, days, frauds))
+    return replace(risk, terminals=_terminals(as_of, hours, frauds))
 
 
-def _terminals(as_of: datetime, days: list[tuple[Any, ...]], frauds: list[tuple[Any, ...]]) -> TerminalFacts:
-    since = (as_of.astimezone(UTC).date() - date(1970, 1, 1)).days - TERMINAL_DAYS
-    of_days = pd.DataFrame(days, columns=list(DAY_COLUMNS))
+def _terminals(as_of: datetime, hours: list[tuple[Any, ...]], frauds: list[tuple[Any, ...]]) -> TerminalFacts:
+    since = terminals_start(int(as_of.timestamp() * 1000)) // HOUR_MS
+    of_hours = pd.DataFrame(hours, columns=list(HOUR_COLUMNS))
     of_frauds = pd.DataFrame(frauds, columns=list(FRAUD_COLUMNS))
-    return TerminalFacts.from_frames(of_days, of_frauds, since)
+    return TerminalFacts.from_frames(of_hours, of_frauds, since)

@@ -33,8 +33,8 @@ KEPT_TABLES = (
     "model_versions",
     "products",
     "static_versions",
-    "terminal_days",
     "terminal_frauds",
+    "terminal_hours",
 )
 
 

@@ -2,7 +2,7 @@
 
 A value is a MessagePack array, in the order of `FeatureRecord`'s fields. `features` holds a float32 (little-endian, an
 unknown value is NaN) for each feature of the **feature set**, in its order; `feature_set` is the hash of their names,
-which fraud.feature_sets spells out. Key: `transaction_id`. With 117 columns a message has about 620 bytes.
+which fraud.feature_sets spells out. Key: `transaction_id`. With 125 columns a message has about 650 bytes.
 """
 
 from collections.abc import Iterable, Sequence

@@ -16,7 +16,7 @@ from fraudstream.messages.places import sql_is_city
 WINDOW_DAYS = 30
 #: How many transactions at the shop's own rate an entity begins with: it weighs as much as so many observed ones.
 PRIOR_TRANSACTIONS = 20.0
-#: A terminal's day counts once it ended so many days ago: by then most of its frauds are known.
+#: A terminal's hour counts once it ended so many days ago: by then most of its frauds are known.
 MATURITY_DAYS = 7
 #: So many days of terminals are kept before a refresh: what transactions of the last three weeks are given.
 TERMINAL_DAYS = 60

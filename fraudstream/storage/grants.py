@@ -42,7 +42,7 @@ WRITER: dict[str, WriterRights] = {
     "currency_rates": WriterRights(delete=True),
     "entity_risk": WriterRights(delete=True),
     "entity_risk_versions": WriterRights(delete=True),
-    "terminal_days": WriterRights(delete=True),
+    "terminal_hours": WriterRights(delete=True),
     "terminal_frauds": WriterRights(delete=True),
     # spark_jobs.statements
     "scored_transactions": WriterRights(update=("counted_in_sales",), delete=True),

@@ -23,7 +23,7 @@ such as a new device of a customer whose devices aren't known yet. Windows of 7 
 is in the shop currency: without an exchange rate an amount is NaN, and later sums, means and maxima are without it
 ([production.md](production.md#currencies)).
 Entity risk is as of the last refresh (`FRAUDSTREAM_ENTITY_RISK__REFRESH_MINUTES`), from the labels that had come by
-then. What is known of a terminal is as of the beginning of the transaction's own day, in UTC.
+then. What is known of a terminal is as of the beginning of the transaction's own hour.
 
 What raised a flagged transaction's score most is told in words. The last column shows how, for one and the same
 purchase in a shop whose currency is EUR. A sentence tells only what is known: without an earlier purchase, nothing is

@@ -132,6 +132,14 @@ _TERMINAL = {
     "terminal_fraud_share_30d": 0.3,
     "terminal_first_fraud": 19.0,
     "terminal_last_fraud": 8.0,
+    "terminal_ordinary_frauds_1d": 1.0,
+    "terminal_ordinary_frauds_7d": 4.0,
+    "terminal_ordinary_frauds_30d": 6.0,
+    "terminal_ordinary_fraud_share_1d": 0.5,
+    "terminal_ordinary_fraud_share_7d": 0.6,
+    "terminal_ordinary_fraud_share_30d": 0.2,
+    "terminal_fraud_share_latest_1": 1.0,
+    "terminal_fraud_share_latest_3": 0.75,
 }
 _USUAL: dict[str, float | None] = {
     "session_events": 6.0,
@@ -204,6 +212,9 @@ _USUAL: dict[str, float | None] = {
     "terminal_frauds_1d": 0.0,
     "terminal_frauds_7d": 0.0,
     "terminal_frauds_30d": 0.0,
+    "terminal_ordinary_frauds_1d": 0.0,
+    "terminal_ordinary_frauds_7d": 0.0,
+    "terminal_ordinary_frauds_30d": 0.0,
 }
 
 _VALUES = _SESSION | _WINDOWS | _HABITS | _FAMILIARITY | _PURCHASE | _STATIC | _RISK | _TERMINAL

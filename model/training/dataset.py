@@ -15,7 +15,7 @@ from fraudstream.static_data.entities import WINDOW_DAYS
 from model.features.columns import FEATURE_NAMES, STATEFUL_FEATURES, STATIC_FEATURES
 from model.features.static import CUSTOMER_COLUMNS, PRODUCT_COLUMNS, StaticData
 from model.features.terminals import HORIZON_DAYS
-from model.training.entity_history import entity_features_as_of
+from model.training.entity_history import entity_features_as_of, milliseconds
 from model.training.history import HistoryFolder, read_part
 from model.training.stateful import stateful_features
 from model.training.terminal_history import terminal_features_as_of
@@ -25,7 +25,7 @@ FRAUD = "fraud"  # the scenario, where nobody knows which
 _STATIC_CHUNK = 50_000
 _RISK_COLUMNS = [
     "transaction_id", "event_time", "customer_id", "device_id", "card_token", "shipping_latitude", "shipping_longitude",
-    "items", "terminal_id",
+    "items", "terminal_id", "amount", "currency",
 ]  # fmt: skip
 
 
@@ -86,7 +86,7 @@ def build(
     transactions = folder.table("transactions").drop_duplicates("transaction_id").set_index("transaction_id")
     transactions = transactions.loc[transactions.index.isin(stateful.index)]
     transactions = transactions.sort_values("event_time", kind="stable")
-    times = transactions["event_time"].astype("datetime64[ms, UTC]").astype("int64").to_numpy()
+    times = milliseconds(transactions["event_time"])
     for name in Transaction.__struct_fields__:
         if name not in transactions.columns:
             transactions[name] = None  # this shop has none
@@ -101,7 +101,7 @@ def build(
         part = slice(start, start + _STATIC_CHUNK)
         features[part, own:joined] = static.features(transactions.iloc[part], columns[part, own:])
     labels = labels_of(folder)
-    known = _with_warm_up(folder, transactions)
+    known = _with_warm_up(folder, transactions, rates)
     as_of = entity_features_as_of(known, labels, static.categories, entity_risk)
     as_of = np.hstack([as_of, terminal_features_as_of(known, labels)])
     features[:, joined:] = as_of[known.index.get_indexer(transactions.index)]
@@ -124,7 +124,7 @@ def labels_of(folder: HistoryFolder) -> pd.DataFrame:
     return pd.concat(parts or [folder.table("labels")]).sort_values("labelled_at", kind="stable", ignore_index=True)
 
 
-def _with_warm_up(folder: HistoryFolder, transactions: pd.DataFrame) -> pd.DataFrame:
+def _with_warm_up(folder: HistoryFolder, transactions: pd.DataFrame, rates: CurrencyRates) -> pd.DataFrame:
     """The columns that entity risk and terminals need, of the warm-up's transactions and `transactions`, by time.
 
     Without those that no refresh of the period counts: a past may be years long.
@@ -136,6 +136,8 @@ def _with_warm_up(folder: HistoryFolder, transactions: pd.DataFrame) -> pd.DataF
         return transactions
     past = pd.concat(before).drop_duplicates("transaction_id").set_index("transaction_id")
     past = past[~past.index.isin(transactions.index)]
+    exchange_rate = rates.column(past["currency"].to_numpy(object), milliseconds(past["event_time"]))
+    past = past.assign(shop_amount=past["amount"] * exchange_rate)
     return pd.concat([past, transactions[past.columns]]).sort_values("event_time", kind="stable")
 
 

@@ -43,7 +43,10 @@ def store(writer: Postgres, transactions: pd.DataFrame, known: pd.DataFrame) -> 
         "ingest_time": START, "kafka_partition": 0, "batch_id": 0, "counted_in_sales": True,
     }  # fmt: skip
     for number, (identifier, row) in enumerate(transactions.iterrows()):
-        values = row.to_dict() | {"items": json.dumps(row["items"]), "transaction_id": identifier}
+        values = row.drop("shop_amount").replace(np.nan, None).to_dict() | {
+            "items": json.dumps(row["items"]),
+            "transaction_id": identifier,
+        }
         _insert(writer, "scored_transactions", same | values | {"kafka_offset": number})
     for number, row in enumerate(known.to_dict("records")):
         same = {"source": "analyst", "ingest_time": START, "kafka_partition": 0, "batch_id": 0}
@@ -71,11 +74,9 @@ def import_past(writer: Postgres, transactions: pd.DataFrame, known: pd.DataFram
     at = table.schema.get_field_index("event_time")
     table = table.set_column(at, "event_time", table["event_time"].cast(MILLISECONDS))
     named = known.reset_index(drop=True).rename_axis("number").reset_index()
-    for column, value in {"amount": 10.0, "currency": "EUR"}.items():
-        table = table.append_column(column, pa.array([value] * len(table)))
-    for column in ("payment_method", "shipping_city", "shipping_country"):
+    for column in {"payment_method", "shipping_city", "shipping_country"} - set(table.column_names):
         table = table.append_column(column, pa.nulls(len(table), pa.string()))
-    slimmed = slim(table, np.ones(len(table)), 0)
+    slimmed = slim(table, transactions["exchange_rate"].to_numpy(float), 0)
     insert_transactions(writer, [slimmed], pa.Table.from_pandas(named, preserve_index=False))
 
 
@@ -96,8 +97,8 @@ def test_the_stream_joins_what_training_computes(shop: Postgres, hours: int) -> 
 
 
 @pytest.mark.parametrize("days", [0, 1.25, 21])
-def test_a_replay_joins_what_was_known_of_terminals_on_its_own_day(shop: Postgres, days: float) -> None:
-    """With labels that came late, twice and never, some of them after the transaction's day."""
+def test_a_replay_joins_what_was_known_of_terminals_in_its_own_hour(shop: Postgres, days: float) -> None:
+    """With labels that came late, twice and never, some of them after the transaction's hour."""
     transactions, known = random_history(7, 3_000)
     store(shop, transactions, known)
     as_of = START + timedelta(days=60)

@@ -90,9 +90,12 @@ def purchases(*rows: dict[str, Any]) -> pd.DataFrame:
         "shipping_longitude": 13.41,
         "items": [{"product_id": "p1"}],
         "terminal_id": None,
+        "amount": 10.0,
+        "exchange_rate": 1.0,
     }
     frame = pd.DataFrame([usual | row for row in rows], index=[f"t{number}" for number in range(len(rows))])
     frame["event_time"] = pd.to_datetime(frame["event_time"], utc=True)
+    frame["shop_amount"] = frame["amount"] * frame["exchange_rate"].astype(float)
     return frame
 
 
@@ -115,6 +118,8 @@ def random_history(seed: int, rows: int) -> tuple[pd.DataFrame, pd.DataFrame]:
                 **dict(zip(COORDINATES, random.choice(PLACES), strict=True)),
                 "items": [{"product_id": f"p{random.randrange(1, 5)}"} for _ in range(random.randrange(1, 4))],
                 "terminal_id": random.choice([None, "kiosk", "branch"]),
+                "amount": round(random.lognormvariate(3, 1), 3),
+                "exchange_rate": random.choice([1.0, 0.9235, None]),
             }
             for _ in range(rows)
         )

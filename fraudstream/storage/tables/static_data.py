@@ -80,22 +80,27 @@ entity_risk_versions = Table(
     comment="A row a refresh of entity_risk; the stream re-reads it when the newest version changes",
 )
 
-terminal_days = Table(
-    "terminal_days",
+terminal_hours = Table(
+    "terminal_hours",
     metadata,
     Column("terminal_id", Text, primary_key=True),
-    Column("day", Date, primary_key=True, comment="of event_time, UTC"),
+    Column("hour", Timestamp, primary_key=True, comment="of event_time: its beginning"),
     Column("transactions", Integer, nullable=False),
-    comment="Transactions a day of terminals with a fraud, over 60 days as of the last refresh of entity_risk",
+    Column("priced", Integer, nullable=False, comment="of these, with an amount in the shop currency"),
+    Column("cents", BigInteger, nullable=False, comment="their amounts, hundredths of the shop currency"),
+    comment="Transactions an hour of terminals with a fraud, over 60 days as of the last refresh of entity_risk",
 )
 
 terminal_frauds = Table(
     "terminal_frauds",
     metadata,
     Column("terminal_id", Text, primary_key=True),
-    Column("day", Date, primary_key=True, comment="of event_time, UTC"),
-    Column("known_from", Date, primary_key=True, comment="the first day that began with the label"),
-    Column("known_until", Date, primary_key=True, comment="the day that began with another one; 9999-12-31: none yet"),
+    Column("hour", Timestamp, primary_key=True, comment="of event_time: its beginning"),
+    Column("known_from", Timestamp, primary_key=True, comment="the first hour that began with the label"),
+    Column(
+        "known_until", Timestamp, primary_key=True, comment="the hour that began with another one; 9999-12-31: none yet"
+    ),
+    Column("cents", BigInteger, primary_key=True, comment="of each, hundredths of the shop currency; 0: not known"),
     Column("frauds", Integer, nullable=False),
     comment="Frauds at terminals by when they were known, over 60 days as of the last refresh of entity_risk",
 )
