@@ -1,14 +1,19 @@
-"""The Dag `import_history`, as a person starts it from Airflow's form.
+"""Dags that a person starts from Airflow's form: a past is imported, and a customer erased once somebody approved.
 
 Before test_readme, whose replay leaves rows of two months in the stream: a past's rollups end where these begin.
 """
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from confluent_kafka import Producer
+from psycopg import IsolationLevel
 
+from fraudstream.ledger import rotation
+from fraudstream.local import status
 from fraudstream.local.parts.airflow_api import AirflowApi, AirflowApiError
 from fraudstream.messages.contracts import Topic, iso_milliseconds
 from fraudstream.messages.features import decode_features, unpack
@@ -20,7 +25,7 @@ from tests.polling import poll
 
 WAIT_SECONDS = 600.0
 CUSTOMERS, ORDERS, DISPUTES = 4, 40, 4
-CUSTOMER = "shopper-0"
+FORGOTTEN = "shopper-0"
 ORDERS_MAPPING = """
 [source]
 kind = "transaction"
@@ -50,7 +55,15 @@ KEPT = "SELECT (SELECT count(*) FROM fraud.past_transactions), (SELECT count(*) 
 IN_ROLLUPS = """
 SELECT (SELECT sum(transactions) FROM fraud.fraud_counts) - (SELECT count(*) FROM fraud.scored_transactions)
 """
+OF_CUSTOMER = """
+SELECT (SELECT count(*) FROM fraud.scored_transactions WHERE customer_id = %(id)s),
+       (SELECT count(*) FROM fraud.past_transactions WHERE customer_id = %(id)s)
+"""
 NAMES = "SELECT names FROM fraud.feature_sets WHERE feature_set = %(name)s"
+CERTIFICATES = """
+SELECT reason, requested_by, approved_by, finished_at IS NOT NULL, (counts ->> 'past_transactions')::int
+FROM fraud.erasures
+"""
 
 
 @pytest.fixture(scope="module")
@@ -98,12 +111,23 @@ def ended(api: AirflowApi, dag: str, run: str) -> dict[str, str]:
     return {task["task_id"]: task["state"] for task in api.call("GET", f"{path}/taskInstances")["task_instances"]}
 
 
+def answer(api: AirflowApi, run: str, option: str) -> None:
+    """Answers the question of `erase_customer` as a person does in the UI."""
+    task = f"/dags/erase_customer/dagRuns/{run}/taskInstances/approve"
+    poll(lambda: api.call("GET", task)["state"] == "awaiting_input", WAIT_SECONDS, "the question for approval")
+    api.call("PATCH", f"{task}/-1/hitlDetails", {"chosen_options": [option], "params_input": {}})
+
+
+def ask_for_erasure(api: AirflowApi, run: str) -> None:
+    trigger(api, "erase_customer", run, {"customer": FORGOTTEN, "reason": f"request {run}", "requested_by": "ann"})
+
+
 def earlier_purchases(settings: Settings, order: str) -> float:
     """Buys as the customer, and returns how many purchases of the 30 days before the model was told of."""
     producer = Producer(settings.kafka.client_config())
     now = datetime.now(UTC)
-    bought = transaction(transaction_id=order, customer_id=CUSTOMER, event_time=iso_milliseconds(now))
-    producer.produce(Topic.TRANSACTIONS, as_bytes(bought), CUSTOMER)
+    bought = transaction(transaction_id=order, customer_id=FORGOTTEN, event_time=iso_milliseconds(now))
+    producer.produce(Topic.TRANSACTIONS, as_bytes(bought), FORGOTTEN)
     assert producer.flush(60) == 0
     scored = "SELECT FROM fraud.scored_transactions WHERE transaction_id = %(order)s"
     poll(lambda: query(settings, scored, order=order), WAIT_SECONDS, f"the score of {order}")
@@ -141,3 +165,35 @@ def test_the_same_form_again_changes_nothing(platform: Settings, api: AirflowApi
     trigger(api, "import_history", "again", form | {"replace": False})
     assert ended(api, "import_history", "again") == {"import": "success"}
     assert query(platform, "SELECT * FROM fraud.history_imports") == imported
+
+
+def test_a_rejected_erasure_leaves_everything(platform: Settings, api: AirflowApi) -> None:
+    ask_for_erasure(api, "7")
+    answer(api, "7", "Reject")
+    assert ended(api, "erase_customer", "7") == {"approve": "success", "erase": "skipped"}
+    assert query(platform, OF_CUSTOMER, id=FORGOTTEN) == [(1, ORDERS / CUSTOMERS)]
+    assert query(platform, CERTIFICATES) == []
+
+
+def test_an_approved_erasure_erases_rows_files_and_profile(platform: Settings, api: AirflowApi) -> None:
+    ask_for_erasure(api, "8")
+    answer(api, "8", "Approve")
+    assert ended(api, "erase_customer", "8") == {"approve": "success", "erase": "success"}
+    assert query(platform, OF_CUSTOMER, id=FORGOTTEN) == [(0, 0)]
+    assert query(platform, CERTIFICATES) == [("request 8", "ann", "admin", True, ORDERS / CUSTOMERS)]
+    assert FORGOTTEN not in imported_customers(platform.paths.mapped)
+    assert earlier_purchases(platform, "live-2") == 0
+
+
+def imported_customers(folder: Path) -> set[str]:
+    """Those in the import's own copy of the past."""
+    found = [pq.read_table(part, columns=["customer_id"]) for part in folder.glob("*/transactions/*.parquet")]
+    assert found
+    return {name for table in found for name in table["customer_id"].to_pylist()}
+
+
+def test_the_platform_is_whole_after_it_all(platform: Settings) -> None:
+    poll(lambda: status.collect(platform).healthy, WAIT_SECONDS, "a healthy platform")
+    with connect(platform, platform.postgres.writer) as connection:
+        connection.isolation_level = IsolationLevel.REPEATABLE_READ
+        assert rotation.compare_next(connection, whole=True).differences == []
