@@ -1,6 +1,6 @@
 """Servers that several modules of tests share, emptied between them."""
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from fraudstream.files import delete
@@ -32,6 +32,15 @@ def make_topics_anew(settings: Settings, *topics: Topic) -> None:
         return True
 
     poll(created, ANSWER_SECONDS, "the new topics")
+
+
+def expire(settings: Settings, *topics: Topic) -> None:
+    """Lets all messages of the topics expire, as retention would."""
+    ends = kafka_offsets.latest(settings.kafka, topics, ANSWER_SECONDS)
+    until = [TopicPartition(name, partition, end) for (name, partition), end in ends.items()]
+    admin = AdminClient(settings.kafka.client_config())
+    for answer in admin.delete_records(until).values():
+        answer.result(ANSWER_SECONDS)
 
 
 def forget_the_stream(settings: Settings) -> None:

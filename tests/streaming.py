@@ -5,10 +5,13 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 from confluent_kafka import Producer
 
@@ -56,6 +59,21 @@ class Job:
             return look()
 
         return poll(alive_and, READY_SECONDS, what)
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """The job stands still, so that all that is sent meanwhile waits when it looks."""
+        os.killpg(self.process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(self.process.pid, signal.SIGCONT)
+
+    def sockets(self) -> int:
+        """Open sockets of the job's JVM."""
+        children = psutil.Process(self.process.pid).children()
+        jvm = next(child for child in children if child.name() == "java")
+        return sum(str(file.readlink()).startswith("socket:") for file in Path(f"/proc/{jvm.pid}/fd").iterdir())
 
 
 StartJob = Callable[[], Job]
@@ -121,6 +139,13 @@ def read_all(job: Job, shop: Shop, database: Postgres) -> None:
     """Waits until all that the shop sent is accounted for."""
     shop.flush()
     job.until(lambda: accounted(database) == shop.sent.total(), "everything sent")
+
+
+def buy_one_by_one(number: int, name: str, job: Job, shop: Shop, database: Postgres) -> None:
+    """Each purchase waits until the one before is committed, so that it comes with a micro-batch of its own."""
+    for index in range(number):
+        shop.buy(f"{name}-{index}")
+        read_all(job, shop, database)
 
 
 def scores(database: Postgres) -> dict[str, float]:

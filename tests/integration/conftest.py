@@ -3,19 +3,25 @@
 import json
 import signal
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
 
+from fraudstream.files import delete
 from fraudstream.local.parts import kafka, postgres, superset
 from fraudstream.local.supervisor import Supervisor
+from fraudstream.messages.contracts import Topic
 from fraudstream.settings import Settings
+from fraudstream.simulator.history import write_history
+from fraudstream.simulator.history_plan import HistoryPlan
 from fraudstream.storage.connect import connect
 from spark_jobs import sink
 from spark_jobs.fencing import Driver
 from testbed.isolation import isolated_servers
 from testbed.person import Person
-from tests.emptying import forget_the_stream, make_topics_anew
+from tests.emptying import expire, forget_the_stream, make_topics_anew
 from tests.streaming import Job, StartJob, become_driver
 
 Postgres = psycopg.Connection[tuple[object, ...]]
@@ -137,3 +143,29 @@ def empty_tables(owner: Postgres) -> None:
     first = ["fraud_alerts", "list_entries"]  # they refer to others
     ordered = first + [name for name in names if name not in first]
     owner.execute("; ".join(f"DELETE FROM fraud.{name}" for name in ordered).encode())
+
+
+@pytest.fixture
+def empty_files(settings: Settings) -> None:
+    """Nothing archived, no snapshot, no history of a shop's own files, and no record of erasures."""
+    for folder in (settings.paths.archive, settings.paths.snapshots, settings.paths.mapped):
+        delete(folder)
+    delete(settings.paths.erasures)
+    expire(settings, Topic.TRANSACTION_FEATURES, Topic.TRANSACTION_LABELS)
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small shop's 35 days until two hours ago, 1,500 transactions."""
+    folder = tmp_path_factory.mktemp("past") / "history"
+    end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=2)
+    list(write_history(folder, HistoryPlan(42, 300, 200, 1_500, 0.05, 35, end), 1))
+    return folder
+
+
+@pytest.fixture
+def no_snapshots(settings: Settings) -> Iterator[None]:
+    """A platform without a snapshot."""
+    yield
+    for folder in settings.paths.snapshots.iterdir():
+        delete(folder)

@@ -10,15 +10,13 @@ import numpy as np
 import psycopg
 import pyarrow as pa
 import pytest
-from confluent_kafka import Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Message, Producer
 
 from fraudstream.archive import archiving, lake, reading, topic
 from fraudstream.archive.lake import FEATURE_PREFIX, ArchiveError, Table
 from fraudstream.archive.reading import Period
 from fraudstream.failpoints import IN_ARCHIVE, IN_RESCORE, Failpoint
 from fraudstream.files import delete
-from fraudstream.kafka import offsets as kafka_offsets
 from fraudstream.ledger.differences import acknowledge, open_differences
 from fraudstream.local.backup import DUMP, back_up, replace_schema, restore_archive
 from fraudstream.messages.contracts import Topic, iso_milliseconds
@@ -36,6 +34,7 @@ from spark_jobs import ledger, sink
 from spark_jobs.fencing import Driver
 from spark_jobs.publisher import Publisher, publish_left_over
 from tests.commands import run_here, run_until
+from tests.emptying import expire
 from tests.integration.test_sink import batch, become_driver, commit, one, scored
 from tests.messages import NOW, as_bytes, label
 
@@ -86,15 +85,6 @@ def published(settings: Settings) -> list[Message]:
 
 def archived(settings: Settings) -> pa.Table:
     return reading.existing(settings).to_pyarrow_table().sort_by("transaction_id")
-
-
-def expire(settings: Settings, *topics: Topic) -> None:
-    """Lets all messages of the topics expire, as retention would."""
-    ends = kafka_offsets.latest(settings.kafka, topics, 60)
-    until = [TopicPartition(name, partition, end) for (name, partition), end in ends.items()]
-    admin = AdminClient(settings.kafka.client_config())
-    for answer in admin.delete_records(until).values():
-        answer.result(60)
 
 
 def send_label(settings: Settings, **fields: Any) -> None:

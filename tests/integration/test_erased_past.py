@@ -12,15 +12,13 @@ import pytest
 from fraudstream.erasure.known import newest
 from fraudstream.files import delete
 from fraudstream.settings import Settings
-from fraudstream.simulator.history import write_history
-from fraudstream.simulator.history_plan import HistoryPlan
 from fraudstream.storage.salted import hash_of
 from model.past.erased import refuse_newer
 from model.past.folder import PastError
 from model.past.importing import Options, import_history
 from model.past.mapped import import_mapped
 from model.training.history import LABELS, HistoryFolder
-from tests.integration.test_history_import import delete_past, no_snapshots, own_files  # noqa: F401 (a fixture)
+from tests.importing import delete_past, own_files, write_five_days
 from tests.integration.test_sink import one
 
 Postgres = psycopg.Connection[Any]
@@ -29,15 +27,13 @@ INSERT INTO fraud.erasures (id_hash, salt, reason, requested_by, approved_by, er
 VALUES (%s, 'salt', 'request 1', 'ann', 'bob', %s)
 """
 
-pytestmark = pytest.mark.usefixtures("emptied", "empty_tables")
+pytestmark = pytest.mark.usefixtures("emptied", "empty_tables", "no_snapshots")
 
 
 @pytest.fixture
 def history(tmp_path: Path) -> Path:
     """A small shop's five days until yesterday."""
-    end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(days=1)
-    list(write_history(tmp_path / "history", HistoryPlan(7, 300, 200, 300, 0.05, 5, end), 1))
-    return tmp_path / "history"
+    return write_five_days(tmp_path / "history")
 
 
 @pytest.fixture

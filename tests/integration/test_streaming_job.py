@@ -1,6 +1,6 @@
 """The streaming job itself, on real Kafka, Postgres and Spark: everything is scored or refused, exactly once.
 
-And its sockets don't pile up.
+And nothing piles up.
 """
 
 import json
@@ -9,20 +9,14 @@ import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-import psutil
 import pyarrow as pa
 import pytest
-from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from fraudstream.jobs.jobs import jobs
-from fraudstream.kafka import topic_settings
-from fraudstream.kafka.errors import KafkaRefusedError
 from fraudstream.ledger import comparison
 from fraudstream.ledger.figures import MESSAGES
 from fraudstream.messages.contracts import Topic, iso_milliseconds
@@ -40,8 +34,8 @@ from model.serving.registry import ensure_pretrained
 from spark_jobs.batch_size import MAX_READ_BYTES
 from spark_jobs.checkpoint import SUSPICION
 from tests.messages import as_bytes, bad_messages, browse_event, label, transaction
-from tests.polling import poll
-from tests.streaming import Job, Postgres, Shop, accounted, count, read_all, scores
+from tests.streaming import Job, Postgres, Shop, accounted, buy_one_by_one, count, read_all, scores
+from tests.topics import alter, messages, until_times_are_taken
 
 #: Less than the default, so that what just fits there is found.
 HEAP_MB = 640
@@ -76,22 +70,6 @@ def job(settings: Settings, database: Postgres) -> Iterator[list[Job]]:
 @pytest.fixture(scope="module")
 def shop(settings: Settings) -> Shop:
     return Shop(settings)
-
-
-def messages(settings: Settings, topic: Topic) -> list[tuple[bytes | None, bytes | None, dict[str, bytes]]]:
-    """All messages of a topic: key, value, headers."""
-    consumer = Consumer(settings.kafka.client_config() | {"group.id": "test", "enable.auto.commit": False})
-    partitions = [TopicPartition(topic, p, 0) for p in consumer.list_topics(topic, 10).topics[topic].partitions]
-    ends = {p.partition: consumer.get_watermark_offsets(p, 10)[1] for p in partitions}
-    consumer.assign(partitions)
-    found = []
-    while len(found) < sum(ends.values()):
-        message = consumer.poll(10)
-        assert message is not None, f"{topic}: {len(found)} of {sum(ends.values())}"
-        assert message.error() is None
-        found.append((message.key(), message.value(), dict(message.headers() or [])))
-    consumer.close()
-    return found
 
 
 def test_purchases_are_scored_with_their_session(job: list[Job], shop: Shop, database: Postgres) -> None:
@@ -203,33 +181,8 @@ def test_published_rates_convert_what_comes_after_them_without_a_restart(
     assert count(database, unpriced) == 1
 
 
-def alter(settings: Settings, topic: Topic, **changed: str) -> None:
-    """Sets a topic's settings anew; those that aren't given are Kafka's defaults."""
-    entries = [
-        ConfigEntry(name.replace("_", "."), value, incremental_operation=AlterConfigOpType.SET)
-        for name, value in changed.items()
-    ]
-    resource = ConfigResource(ResourceType.TOPIC, topic.value, incremental_configs=entries)
-    admin = AdminClient(settings.kafka.client_config())
-    for answer in admin.incremental_alter_configs([resource]).values():
-        answer.result(10)
-
-
 ANY_TIME = str(2**63 - 1)
 FAR_AHEAD_MS = 1_795_000_000_000_000  # the year 58852
-
-
-def until_times_are_taken(settings: Settings, shop: Shop, topic: Topic) -> None:
-    """The broker goes by a topic's changed setting a moment after it has answered."""
-    producer, kinds = Producer(settings.kafka.client_config()), [TIMESTAMP_LOG_APPEND_TIME]
-
-    def is_taken() -> bool:
-        producer.produce(topic, b"{", timestamp=1, on_delivery=lambda _, sent: kinds.append(sent.timestamp()[0]))
-        producer.flush(60)
-        shop.sent[topic] += 1
-        return kinds[-1] == TIMESTAMP_CREATE_TIME
-
-    poll(is_taken, 60, f"{topic} with the sender's times")
 
 
 def decision_of(database: Postgres, name: str) -> tuple[object, ...]:
@@ -294,7 +247,7 @@ def test_far_timestamps_are_bounded_and_commit(
     refused = "SELECT count(*) FROM fraud.dead_letters WHERE reason = 'FUTURE_EVENT_TIME'"
     before = count(database, refused)
     alter(settings, Topic.TRANSACTIONS, message_timestamp_type="CreateTime", message_timestamp_after_max_ms=ANY_TIME)
-    until_times_are_taken(settings, shop, Topic.TRANSACTIONS)
+    shop.sent[Topic.TRANSACTIONS] += until_times_are_taken(settings, Topic.TRANSACTIONS)
     now = datetime.now(UTC)
     ahead, behind = transaction(event_time="8000-01-01T00:00:00Z"), transaction(event_time=iso_milliseconds(now))
     shop.send(Topic.TRANSACTIONS, b"c-1", as_bytes(ahead), timestamp=FAR_AHEAD_MS)
@@ -310,23 +263,13 @@ def test_far_timestamps_are_bounded_and_commit(
     assert timedelta(hours=23) < taken[-1][0] - now < timedelta(hours=25)
 
 
-@contextmanager
-def stopped(job: Job) -> Iterator[None]:
-    """The job stands still, so that all that is sent meanwhile waits when it looks."""
-    os.killpg(job.process.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.killpg(job.process.pid, signal.SIGCONT)
-
-
 def test_more_bytes_than_the_driver_has_memory_become_dead_letters(
     job: list[Job], shop: Shop, database: Postgres
 ) -> None:
     """1.1 GB in a micro-batch or two, more than the heap; compressed, so that Kafka hands many on at once."""
     before = count(database, "SELECT sum(dead_lettered) FROM fraud.stream_offsets")
     value = b"{" + b" " * 900_000
-    with stopped(job[-1]):
+    with job[-1].stopped():
         for number in range(1250):
             shop.send(Topic.BROWSE_EVENTS, f"c-{number}".encode(), value)
         shop.flush()
@@ -342,7 +285,7 @@ def test_a_micro_batch_reads_as_many_large_messages_as_fit(job: list[Job], shop:
     """They are valid, and all of them wait when the job looks."""
     (before,) = database.execute("SELECT max(batch_id) FROM fraud.stream_batches").fetchone() or (-1,)
     note = "x" * 120_000
-    with stopped(job[-1]):
+    with job[-1].stopped():
         for number in range(3000):
             event = browse_event(event_id=f"e-large-{number}", customer_id=f"c-{number}", note=note)
             shop.send(Topic.BROWSE_EVENTS, f"c-{number}".encode(), as_bytes(event))
@@ -350,28 +293,6 @@ def test_a_micro_batch_reads_as_many_large_messages_as_fit(job: list[Job], shop:
     job[-1].until(lambda: accounted(database) == shop.sent.total(), "the large browse events")
     largest = f"SELECT max({MESSAGES}) FROM fraud.stream_batches WHERE batch_id > {before}"
     assert count(database, largest) * len(note) <= MAX_READ_BYTES
-
-
-@pytest.mark.parametrize(
-    ("topic", "setting", "wrong", "right"),
-    [
-        (Topic.BROWSE_EVENTS, "message_timestamp_type", "CreateTime", "LogAppendTime"),
-        (Topic.TRANSACTIONS, "cleanup_policy", "compact,delete", "delete"),
-        (Topic.TRANSACTION_LABELS, "max_message_bytes", "20000000", "1048588"),
-        (Topic.DEAD_LETTERS, "max_message_bytes", "100000", "1048588"),
-    ],
-)
-def test_a_topic_that_the_stream_cannot_work_with_is_named(
-    settings: Settings, topic: Topic, setting: str, wrong: str, right: str
-) -> None:
-    assert topic_settings.check(settings.kafka, 10) == []
-    alter(settings, topic, **{setting: wrong})
-    name = setting.replace("_", ".")
-    with pytest.raises(KafkaRefusedError) as refused:
-        topic_settings.check(settings.kafka, 10)
-    alter(settings, topic, **{setting: right})
-    for part in (f"topic {topic} has {name}={wrong}", f"--add-config {name}={right}"):
-        assert part in str(refused.value)
 
 
 def test_a_stop_is_clean(job: list[Job]) -> None:
@@ -421,19 +342,12 @@ def test_neither_sockets_nor_classes_pile_up(
     job: list[Job], shop: Shop, database: Postgres, settings: Settings
 ) -> None:
     buy_one_by_one(WARM_UP_BATCHES, "warm", job[-1], shop, database)
-    before, known = sockets(job[-1]), generated_classes(settings)
+    before, known = job[-1].sockets(), generated_classes(settings)
     buy_one_by_one(BATCHES, "more", job[-1], shop, database)
-    after, all_known = sockets(job[-1]), generated_classes(settings)
+    after, all_known = job[-1].sockets(), generated_classes(settings)
     assert after - before < SOCKETS_MORE, f"{before} open sockets, and {after} after {BATCHES} more micro-batches"
     assert known, "Spark generates code for its plans, and the JVM tells of it"
     assert all_known - known < CLASSES_MORE, f"{all_known - known} classes compiled in {BATCHES} more micro-batches"
-
-
-def buy_one_by_one(number: int, name: str, job: Job, shop: Shop, database: Postgres) -> None:
-    """Each purchase waits until the one before is committed, so that it comes with a micro-batch of its own."""
-    for index in range(number):
-        shop.buy(f"{name}-{index}")
-        read_all(job, shop, database)
 
 
 def garble(file: Path) -> None:
@@ -478,16 +392,7 @@ def test_the_workers_copy_of_the_profiles_is_but_a_copy(
     assert found[f"tx-harmed-{name}-4"] == found[f"tx-whole-{name}-4"] != found[f"tx-new-{name}-4"]
 
 
-def jvm(job: Job) -> psutil.Process:
-    return next(child for child in psutil.Process(job.process.pid).children() if child.name() == "java")
-
-
 def generated_classes(settings: Settings) -> int:
     """Classes that the job's JVM has loaded of code that Spark generated."""
     lines = (settings.paths.logs / LOADED_CLASSES).read_text().splitlines()
     return sum("catalyst.expressions.GeneratedClass" in line for line in lines)
-
-
-def sockets(job: Job) -> int:
-    """Open sockets of the job's JVM."""
-    return sum(str(file.readlink()).startswith("socket:") for file in Path(f"/proc/{jvm(job).pid}/fd").iterdir())
