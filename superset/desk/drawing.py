@@ -62,7 +62,9 @@ def amounts(transaction: Row, past: list[Row]) -> Amounts | None:
         for one in everything
     ]
     lines = [(height(amount), f"{amount:,.0f}") for amount in (0.0, top / 2, top)]
-    return Amounts(dots, lines, f"{start.astimezone(UTC):%d %b %Y}", f"{end.astimezone(UTC):%d %b %Y}")
+    first, last = start.astimezone(UTC), end.astimezone(UTC)
+    form = "%d %b %Y" if first.date() < last.date() else "%H:%M"
+    return Amounts(dots, lines, f"{first:{form}}", f"{last:{form}}")
 
 
 def nice_top(amount: float) -> float:

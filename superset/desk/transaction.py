@@ -227,10 +227,8 @@ def usual(transaction: Row, past: list[Row]) -> list[tuple[str, str, bool]]:
 
 
 def _earlier(at: datetime, past: list[Row]) -> str:
-    days = max((at - past[-1]["event_time"]).days, 0)
-    since = f"{days} days" if days != 1 else "1 day"
-    last = (at - past[0]["event_time"]).total_seconds()
-    return f"{_many(len(past), 'purchase')} in {since or 'a day'}; the last one {_span(last)} before"
+    first, last = ((at - one["event_time"]).total_seconds() for one in (past[-1], past[0]))
+    return f"{_many(len(past), 'purchase')} in {_span(first)}; the last one {_span(last)} before"
 
 
 def _amount(transaction: Row, past: list[Row]) -> tuple[str, str, bool]:
