@@ -74,7 +74,7 @@ def import_past(writer: Postgres, transactions: pd.DataFrame, known: pd.DataFram
     at = table.schema.get_field_index("event_time")
     table = table.set_column(at, "event_time", table["event_time"].cast(MILLISECONDS))
     named = known.reset_index(drop=True).rename_axis("number").reset_index()
-    for column in {"payment_method", "shipping_city", "shipping_country"} - set(table.column_names):
+    for column in ("currency", "payment_method", "shipping_city", "shipping_country"):
         table = table.append_column(column, pa.nulls(len(table), pa.string()))
     slimmed = slim(table, transactions["exchange_rate"].to_numpy(float), 0)
     insert_transactions(writer, [slimmed], pa.Table.from_pandas(named, preserve_index=False))

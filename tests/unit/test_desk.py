@@ -17,7 +17,7 @@ NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 TYPED = st.text(max_size=60)
 
 
-def purchase(hours_ago: int, amount: float, **others: object) -> Mapping[str, object]:
+def purchase(hours_ago: float, amount: float, **others: object) -> Mapping[str, object]:
     usual = {
         "event_time": NOW - timedelta(hours=hours_ago),
         "amount": Decimal(str(amount)),
@@ -99,6 +99,14 @@ def test_what_is_usual_is_told_against_this_purchase() -> None:
         "Ships to": ("first time; 3 earlier purchases with 1 other", True),
         "Paid by": ("as in 3 of 3 earlier purchases", False),
     }
+
+
+def test_a_young_customer_s_purchases_are_told_in_hours() -> None:
+    past = [purchase(0.1, 20.0), purchase(2, 20.0)]
+    said, _ = told(purchase(0, 20.0), past)["Earlier purchases"]
+    assert said == "2 purchases in 2 hours; the last one 6 minutes before"
+    picture = drawing.amounts(purchase(0, 20.0), past)
+    assert picture and ":" in picture.first, "both are of one day"
 
 
 def test_frauds_are_nobody_s_habit() -> None:
