@@ -20,6 +20,7 @@ from fraudstream.messages.features import decode_features, unpack
 from fraudstream.settings import Settings
 from fraudstream.storage.connect import connect
 from model.training.collect import Period, retained_messages
+from testbed.approvals import answer
 from tests.messages import as_bytes, transaction
 from tests.polling import poll
 
@@ -111,15 +112,11 @@ def ended(api: AirflowApi, dag: str, run: str) -> dict[str, str]:
     return {task["task_id"]: task["state"] for task in api.call("GET", f"{path}/taskInstances")["task_instances"]}
 
 
-def answer(api: AirflowApi, run: str, option: str) -> None:
-    """Answers the question of `erase_customer` as a person does in the UI."""
-    task = f"/dags/erase_customer/dagRuns/{run}/taskInstances/approve"
-    poll(lambda: api.call("GET", task)["state"] == "awaiting_input", WAIT_SECONDS, "the question for approval")
-    api.call("PATCH", f"{task}/-1/hitlDetails", {"chosen_options": [option], "params_input": {}})
-
-
-def ask_for_erasure(api: AirflowApi, run: str) -> None:
+def erase(api: AirflowApi, run: str, option: str) -> dict[str, str]:
+    """Asks for the erasure, answers as a person does in the UI, and returns the states of the tasks."""
     trigger(api, "erase_customer", run, {"customer": FORGOTTEN, "reason": f"request {run}", "requested_by": "ann"})
+    assert answer(api, f"/dags/erase_customer/dagRuns/{run}", "approve", lambda _: option, WAIT_SECONDS)
+    return ended(api, "erase_customer", run)
 
 
 def earlier_purchases(settings: Settings, order: str) -> float:
@@ -168,17 +165,13 @@ def test_the_same_form_again_changes_nothing(platform: Settings, api: AirflowApi
 
 
 def test_a_rejected_erasure_leaves_everything(platform: Settings, api: AirflowApi) -> None:
-    ask_for_erasure(api, "7")
-    answer(api, "7", "Reject")
-    assert ended(api, "erase_customer", "7") == {"approve": "success", "erase": "skipped"}
+    assert erase(api, "7", "Reject") == {"approve": "success", "erase": "skipped"}
     assert query(platform, OF_CUSTOMER, id=FORGOTTEN) == [(1, ORDERS / CUSTOMERS)]
     assert query(platform, CERTIFICATES) == []
 
 
 def test_an_approved_erasure_erases_rows_files_and_profile(platform: Settings, api: AirflowApi) -> None:
-    ask_for_erasure(api, "8")
-    answer(api, "8", "Approve")
-    assert ended(api, "erase_customer", "8") == {"approve": "success", "erase": "success"}
+    assert erase(api, "8", "Approve") == {"approve": "success", "erase": "success"}
     assert query(platform, OF_CUSTOMER, id=FORGOTTEN) == [(0, 0)]
     assert query(platform, CERTIFICATES) == [("request 8", "ann", "admin", True, ORDERS / CUSTOMERS)]
     assert FORGOTTEN not in imported_customers(platform.paths.mapped)
