@@ -126,6 +126,25 @@ def test_a_debezium_topic_is_checked_without_its_deletes(settings: Settings, top
     assert "19.9, 29.9" in out
 
 
+def test_a_mapping_is_guessed_from_a_topic(settings: Settings, topic: str, tmp_path: Path) -> None:
+    order = {"orderNo": "tx-1", "placedAt": "2026-03-01T12:00:00Z", "buyer": {"customerNo": "c1"}, "total": 19.9}
+    change = {"before": None, "after": order | {"note": "a gift"}, "op": "c", "source": {}}
+    send(settings, topic, json.dumps(change).encode(), None)
+    path = tmp_path / "guessed.toml"
+    done = run_here("fraudstream.mappings", "suggest", "--topic", topic, "--out", str(path))
+    assert done.returncode == 0, done.stderr
+    assert "not mapped: `note` ('a gift')" in done.stderr
+    out = run_here("fraudstream.mappings", "check", str(path), "--topic", topic).stdout
+    assert "1 rows: 1 can be used, 0 are refused" in out
+
+
+def test_messages_of_which_none_can_be_read_suggest_nothing(settings: Settings, topic: str) -> None:
+    send(settings, topic, b"\0\1\2")
+    done = run_here("fraudstream.mappings", "suggest", "--topic", topic)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"topic {topic}, as JSON, has no record that can be read" in done.stderr
+
+
 def test_a_check_waits_for_a_registry_that_is_away_at_first(settings: Settings, topic: str, tmp_path: Path) -> None:
     with registry_server() as registry:
         registry.fails = True
