@@ -48,7 +48,10 @@ def browser() -> Iterator[Browser]:
 
 
 def sign_in(platform: Settings, browser: Browser, username: str) -> StorageState:
-    """A user's session. Signing in is tried again: a form that is sent before its script has loaded is lost."""
+    """A user's session. Signing in is tried again: a form that is sent before its script has loaded is lost.
+
+    So is a session whose cookie an answer to the page before, which came late, replaced by one of nobody.
+    """
     context = browser.new_context(viewport=VIEWPORT)
     page = context.new_page()
     for _ in range(SIGN_IN_TRIES):
@@ -60,7 +63,8 @@ def sign_in(platform: Settings, browser: Browser, username: str) -> StorageState
             page.wait_for_url(lambda url: "/login" not in url, timeout=SIGN_IN_MS)
         except PlaywrightTimeoutError:
             continue
-        return context.storage_state()
+        if context.request.get(f"{platform.superset_url}/api/v1/me/").ok:
+            return context.storage_state()
     pytest.fail(f"can't sign in to {platform.superset_url} as {username} in {SIGN_IN_TRIES} tries")
 
 
