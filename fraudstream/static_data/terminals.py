@@ -10,18 +10,18 @@ import psycopg
 
 from fraudstream.static_data.entities import TERMINAL_DAYS
 
-# Of the stream's and of an imported past; an id in both counts once.
-_PAID = """
-CREATE TEMPORARY TABLE paid_at_terminals ON COMMIT DROP AS
+_PAID_IN = """
 SELECT transaction_id, terminal_id, event_time, date_trunc('hour', event_time, 'UTC') AS hour,
     floor(amount::float8 * exchange_rate::float8 * 100 + 0.5)::bigint AS cents
-FROM fraud.scored_transactions
+FROM {} p
 WHERE terminal_id IS NOT NULL AND event_time >= %(since)s AND event_time < %(as_of)s
+"""
+# Of the stream's and of an imported past; an id in both counts once.
+_PAID = f"""
+CREATE TEMPORARY TABLE paid_at_terminals ON COMMIT DROP AS
+{_PAID_IN.format("fraud.scored_transactions")}
 UNION ALL
-SELECT transaction_id, terminal_id, event_time, date_trunc('hour', event_time, 'UTC'),
-    floor(amount::float8 * exchange_rate::float8 * 100 + 0.5)::bigint
-FROM fraud.past_transactions p
-WHERE terminal_id IS NOT NULL AND event_time >= %(since)s AND event_time < %(as_of)s
+{_PAID_IN.format("fraud.past_transactions")}
     AND NOT EXISTS (SELECT FROM fraud.scored_transactions t WHERE t.transaction_id = p.transaction_id)
 """
 
