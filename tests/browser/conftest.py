@@ -9,10 +9,12 @@ from playwright.sync_api import Browser, Page, StorageState, expect, sync_playwr
 from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from fraudstream.local.parts import superset
+from fraudstream.local.parts.airflow_api import AirflowApi
 from fraudstream.settings import Settings
 from fraudstream.storage.connect import connect
 from tests.browser.charts import VIEWPORT
 from tests.browser.planting import MARKUP, PLANT
+from tests.polling import poll
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 #: Without a graphics card, WebGL (the map) is drawn by SwiftShader; and the browser talks to nobody but us.
@@ -32,6 +34,8 @@ FLAGS = (
 SEEN_MS = 60_000
 SIGN_IN_MS = 30_000
 SIGN_IN_TRIES = 4
+RECONCILE = "reconcile_stream"
+RECONCILED_SECONDS = 300.0
 
 
 @pytest.fixture(scope="session")
@@ -105,7 +109,21 @@ def screenshots(platform: Settings) -> Path:
 
 
 @pytest.fixture
-def planted(platform: Settings) -> Iterator[None]:
+def unreconciled(platform: Settings) -> Iterator[None]:
+    """A time in which nobody compares the books: a row that a test adds by itself is a difference, and told until
+    somebody acknowledges it."""
+    api = AirflowApi(platform)
+    api.pause(RECONCILE)
+    while api.active_runs(RECONCILE):  # of a paused Dag, it would never end
+        api.start(RECONCILE)
+        poll(lambda: not api.active_runs(RECONCILE), RECONCILED_SECONDS, f"the end of {RECONCILE}")
+        api.pause(RECONCILE)
+    yield
+    api.start(RECONCILE)
+
+
+@pytest.fixture
+def planted(platform: Settings, unreconciled: None) -> Iterator[None]:
     """The newest alert, of a shopper who typed markup, for the time of a test."""
     with connect(platform, platform.postgres.admin, autocommit=True) as admin:
         admin.execute(PLANT, {"city": MARKUP})
