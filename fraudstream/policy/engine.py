@@ -29,12 +29,24 @@ CONFIGURATION: dict[str, str | bool | int | float | list[str]] = {
 TIMEOUT_SECONDS = 10.0
 MAX_ERROR_LENGTH = 300
 _BATCH = "batch"
+_PREPARED = "asked"
 #: After these the database serves nothing more.
 _FATAL = (duckdb.FatalException, duckdb.InternalException, duckdb.OutOfMemoryException)
 
 
+class _Batch:
+    """The table that a prepared SELECT reads: another one each time, of the same columns."""
+
+    table: pa.Table
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self.table.__arrow_c_stream__(requested_schema)
+
+
 class Engine:
     """One connection, for one thread. `timeout` is in seconds, for one SELECT."""
+
+    _prepared: tuple[pa.Schema, tuple[str, ...]] | None
 
     def __init__(self, timeout: float = TIMEOUT_SECONDS) -> None:
         self._timeout = timeout
@@ -45,19 +57,17 @@ class Engine:
 
         Unknown is false. A condition that fails is false everywhere, and leaves the others as they are.
         """
-        self._connection.register(_BATCH, table)
         try:
-            return self._together(conditions), {}
+            return self._together(table, conditions), {}
         except duckdb.Error:
             return self._one_by_one(table, conditions)
-        finally:
-            self._connection.unregister(_BATCH)
 
     def check(self, compiled: "Compiled", columns: Mapping[str, str]) -> None:
         """Raises ConditionError when DuckDB refuses the condition: of wrong types, or not true or false."""
         types = {name: ARROW_TYPES[columns[name]] for name in compiled.columns}
         types |= {membership.flag: pa.bool_() for membership in compiled.memberships} | {"row": pa.bool_()}
         unknown = pa.table({name: pa.nulls(1, type_) for name, type_ in types.items()})
+        self._prepared = None
         self._connection.register(_BATCH, unknown)
         try:
             with self._limited():
@@ -71,31 +81,45 @@ class Engine:
         if kind != "BOOLEAN":
             raise ConditionError(f"the condition must be true or false, and is {kind}: compare it with something")
 
-    def _together(self, conditions: Sequence[str]) -> np.ndarray:
+    def _together(self, table: pa.Table, conditions: Sequence[str]) -> np.ndarray:
         with self._limited():
-            found = self._connection.execute(_select(conditions)).fetchnumpy()
+            self._prepare(table.schema, tuple(conditions))
+            self._batch.table = table
+            found = self._connection.execute(f"EXECUTE {_PREPARED}").fetchnumpy()
         return np.column_stack([np.asarray(column, bool) for column in found.values()])
+
+    def _prepare(self, schema: pa.Schema, conditions: tuple[str, ...]) -> None:
+        """Plans the SELECT of the conditions, once for as long as they are the same, over columns of the same types."""
+        if self._prepared == (schema, conditions):
+            return
+        self._prepared = None
+        self._batch.table = schema.empty_table()
+        self._connection.register(_BATCH, self._batch)
+        self._connection.execute(f"PREPARE {_PREPARED} AS {_select(conditions)}")
+        self._prepared = schema, conditions
 
     def _one_by_one(self, table: pa.Table, conditions: Sequence[str]) -> tuple[np.ndarray, dict[int, str]]:
         """Each condition by itself, and on a database that is sound."""
         matches, failures = np.zeros((table.num_rows, len(conditions)), bool), {}
-        self._reopen(table)
+        self._reopen()
         for number, condition in enumerate(conditions):
             try:
-                matches[:, number] = self._together([condition])[:, 0]
+                matches[:, number] = self._together(table, [condition])[:, 0]
             except duckdb.Error as error:
                 failures[number] = told(error)
                 if isinstance(error, _FATAL):
-                    self._reopen(table)
+                    self._reopen()
         return matches, failures
 
     def _open(self) -> None:
-        self._connection = duckdb.connect(":memory:", config=CONFIGURATION)
+        # The optimizer takes longer than a batch, and would have DuckDB plan what is prepared each time anew.
+        self._connection = duckdb.connect(":memory:", config=CONFIGURATION | {"enable_optimizer": False})
+        self._batch = _Batch()
+        self._prepared = None
 
-    def _reopen(self, table: pa.Table) -> None:
+    def _reopen(self) -> None:
         self._connection.close()
         self._open()
-        self._connection.register(_BATCH, table)
 
     @contextmanager
     def _limited(self) -> Iterator[None]:
