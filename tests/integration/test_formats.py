@@ -1,6 +1,7 @@
 """Topics in Avro, Protobuf and Debezium's envelope on a real Kafka, looked at by `mapping check --topic`.
 
-The registry is the tests' own server. Another one's URL in FRAUDSTREAM_TEST_REGISTRY_URL is used instead.
+The registry is the tests' own server, which can fail, and a real one. Another real one's URL may be in
+FRAUDSTREAM_TEST_REGISTRY_URL.
 """
 
 import json
@@ -20,8 +21,10 @@ from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
+from fraudstream.local.install.jars import JarsError
 from fraudstream.mappings.suggest import to_toml
 from fraudstream.settings import PROJECT_DIR, Settings
+from testbed import apicurio
 from tests.commands import run_here
 from tests.polling import poll
 from tests.registry import framed, registry_server
@@ -42,10 +45,24 @@ ORDER: dict[str, Any] = {"at": AT, "customer": 42, "total": Decimal("19.90")}
 TX_1 = bytes.fromhex("0874782d3180a8a8949567540407c6")
 
 
-@pytest.fixture
-def registry_url() -> Iterator[str]:
+@pytest.fixture(scope="module")
+def real_registry(settings: Settings) -> Iterator[str]:
+    """A real registry's URL; where it can't be fetched, its tests are left out."""
     if url := os.environ.get("FRAUDSTREAM_TEST_REGISTRY_URL"):
         yield url
+        return
+    try:
+        apicurio.install(settings)
+    except JarsError as error:
+        pytest.skip(f"no Apicurio Registry: {error}")
+    with apicurio.apicurio(settings) as url:
+        yield url
+
+
+@pytest.fixture(params=["own", "real"])
+def registry_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    if request.param == "real":
+        yield request.getfixturevalue("real_registry")
     else:
         with registry_server() as registry:
             yield registry.url
@@ -113,6 +130,15 @@ def test_protobuf_is_checked(settings: Settings, topic: str, registry_url: str, 
     assert "1 rows: 1 can be used, 0 are refused" in out
     assert "2026-03-01T12:00:00.000Z" in out
     assert "19.5" in out
+
+
+def test_json_with_a_schema_is_checked(settings: Settings, topic: str, registry_url: str, tmp_path: Path) -> None:
+    schema = Schema(json.dumps({"type": "object", "properties": {"id": {"type": "string"}}}), "JSON")
+    number = SchemaRegistryClient({"url": registry_url}).register_schema(f"{topic}-value", schema)
+    order = {"id": "tx-1", "at": "2026-03-01T12:00:00Z", "customer": 42, "total": 19.5}
+    send(settings, topic, framed(number, json.dumps(order).encode()))
+    out = checked(topic, tmp_path / "m.toml", behind(registry_url, "json-schema"))
+    assert "1 rows: 1 can be used, 0 are refused" in out
 
 
 def test_a_debezium_topic_is_checked_without_its_deletes(settings: Settings, topic: str, tmp_path: Path) -> None:

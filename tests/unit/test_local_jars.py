@@ -20,4 +20,4 @@ def test_another_jar_under_the_same_name_is_refused_by_name(tmp_path: Path) -> N
     path = tmp_path / "kafka.jar"
     path.write_bytes(b"not the one")
     with pytest.raises(JarsError, match=r"kafka\.jar .* refused"):
-        jars._check(Jar("kafka", "kafka.jar", "org:kafka:1", "0" * 64), path)
+        jars.check(Jar("kafka", "kafka.jar", "org:kafka:1", "0" * 64), path)

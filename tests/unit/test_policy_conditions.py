@@ -125,6 +125,19 @@ def test_a_condition_that_fails_is_told_and_the_others_go_on(engine: Engine) -> 
     assert "Could not convert string 'd-1'" in failures[1]
 
 
+def test_each_batch_is_answered_from_its_own_values_and_types(engine: Engine) -> None:
+    conditions = ["amount > 10", "device = '7'"]
+    dear = pa.table({"amount": [20.0, 5.0], "device": ["7", "8"]})
+    cheap = pa.table({"amount": [5.0], "device": ["7"]})
+    whole = pa.table({"amount": [11, 9], "device": [7, 7]})
+    assert engine.matches(dear, conditions)[0].tolist() == [[True, True], [False, False]]
+    assert engine.matches(cheap, conditions)[0].tolist() == [[False, True]]
+    assert engine.matches(whole, conditions)[0].tolist() == [[True, True], [False, True]]
+    assert engine.matches(cheap, conditions[1:])[0].tolist() == [[True]]
+    engine.check(Compiled("amount > 1", ("amount",), ()), {"amount": "DOUBLE"})
+    assert engine.matches(cheap, conditions[1:])[0].tolist() == [[True]]
+
+
 def test_what_takes_too_long_is_interrupted() -> None:
     many = pa.table({"device_id": ["a" * 2_000] * 200_000})
     slow = " OR ".join(f"regexp_matches(\"device_id\", '(a|b|ab)*c{number}$')" for number in range(30))

@@ -76,7 +76,7 @@ def install(settings: Settings, folder: str) -> None:
         aside.mkdir()
         for jar in wanted:
             source = fetched / jar.coordinates / jar.file
-            _check(jar, source)
+            check(jar, source)
             source.rename(aside / jar.file)
         (aside / ".lock").write_text(_stamp(folder))
         target = settings.paths.jars / folder
@@ -102,7 +102,8 @@ def _stamp(folder: str) -> str:
     return "".join(f"{jar}\n" for jar in read_lock() if jar.folder == folder)
 
 
-def _check(jar: Jar, path: Path) -> None:
+def check(jar: Jar, path: Path) -> None:
+    """Raises JarsError unless the file at `path` is the locked one."""
     if not path.is_file():
         raise JarsError(f"{jar.file} ({jar.coordinates}) was not fetched: check the network, then run it again")
     found = _sha256(path)
@@ -121,6 +122,14 @@ def _pyspark_jars(settings: Settings) -> Path:
 
 def _retrieve(settings: Settings, coordinates: Iterable[str], target: Path, *, transitive: bool) -> None:
     """Has Ivy put jars at `target/organisation:module:revision/file.jar`."""
+    run_ivy(settings, _ivy_module(coordinates, transitive=transitive), target, "-types", "jar", "bundle")
+
+
+def run_ivy(settings: Settings, module: str, target: Path, *arguments: str) -> None:
+    """Has Ivy put what `module`, an ivy.xml, depends on at `target/organisation:module:revision/file`.
+
+    Raises JarsError.
+    """
     ivy = next(_pyspark_jars(settings).glob("ivy-*.jar"), None)
     if ivy is None:
         raise JarsError(
@@ -128,24 +137,19 @@ def _retrieve(settings: Settings, coordinates: Iterable[str], target: Path, *, t
         )
     settings.paths.logs.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
-        module = Path(temporary) / "ivy.xml"
-        module.write_text(_ivy_module(coordinates, transitive=transitive))
+        file = Path(temporary) / "ivy.xml"
+        file.write_text(module)
         pattern = f"{target}/[organisation]:[module]:[revision]/[artifact]-[revision](-[classifier]).[ext]"
-        arguments = (
-            "-cache",
-            f"{temporary}/cache",
-            "-ivy",
-            str(module),
-            "-types",
-            "jar",
-            "bundle",
-            "-retrieve",
-            pattern,
-        )
+        command = [str(find_java()), "-jar", str(ivy), "-cache", f"{temporary}/cache", "-ivy", str(file)]
         log = settings.paths.logs / "jars.log"
         with log.open("a") as output:
-            command = [str(find_java()), "-jar", str(ivy), *arguments]
-            done = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, timeout=SECONDS, check=False)
+            done = subprocess.run(
+                [*command, *arguments, "-retrieve", pattern],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=SECONDS,
+                check=False,
+            )
     if done.returncode:
         raise JarsError(f"fetching jars failed: read {log}, check the network and proxy, then run it again")
 
