@@ -1,13 +1,13 @@
-"""A compressed month of a whole platform: its fraud changes in week 3, is seen, and a new model is promoted for it.
+"""A compressed month of a whole platform: its shop changes in week 3, it is seen, and a new model is promoted for it.
 
     ./fraudctl bench month
     ./fraudctl bench month --days 8 --drift-after 4 --transactions-a-day 2000 --customers 4000 --past-days 10
     ./fraudctl bench month --stay 30
 
 Starts Kafka, Postgres, Airflow, Superset and the streaming job in a folder and on ports of their own. The simulated
-shop lives the days that end with the last midnight (UTC): as usual at first, and then with another checkout, which
-tells neither device nor card nor where it ships to, and with other frauds, which hide more. Its past of a month more is
-imported first, so that customers are known.
+shop lives the days that end with the last midnight (UTC): as usual at first, and then with the weeks before a holiday,
+in which honest shoppers hurry to sales and buy presents, as fraudsters seem to, and with a new checkout, which tells
+neither device nor card. Its past of a month more is imported first, so that customers are known.
 
 Each half of a simulated day is sent at once. When it is scored, what the Dags do by the clock is done as of its end:
 entity risk, the archive, and the model's health, whose breaches are kept. When one lasts, the Dag `train_fraud_model`
@@ -66,12 +66,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--transactions-a-day", type=int, default=5_000, help="with 12 browse events each (5,000)")
     parser.add_argument("--customers", type=int, default=20_000, help="customers of the shop (20,000)")
     parser.add_argument("--label-delay-days", type=float, default=0.5, help="mean, simulated days (0.5)")
-    parser.add_argument("--difficulty", type=float, default=0.6, help="of the frauds since the drift (0.6, before 0.1)")
-    parser.add_argument("--drift", type=float, default=3.0, help="swing of the frauds' shares then (3, before 0.5)")
-    parser.add_argument("--fraud-rate", type=float, default=0.01, help="then (0.01, as before)")
-    parser.add_argument(
-        "--without", default="device,card,place", help="what the shop doesn't tell then (device,card,place)"
-    )
+    parser.add_argument("--sale-hours", type=float, default=0.6, help="hours with a sale then (0.6, before 0.05)")
+    parser.add_argument("--presents", type=float, default=0.1, help="share of presents then (0.1, before 0.02)")
+    parser.add_argument("--without", default="device,card", help="what the shop doesn't tell then (device,card)")
     parser.add_argument("--trials", type=int, default=3, help="sets of parameters that a training tries (3)")
     parser.add_argument("--stay", type=float, default=0.0, help="minutes to leave the platform up for a look (0)")
     return parser.parse_args()

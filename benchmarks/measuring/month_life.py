@@ -18,7 +18,7 @@ from fraudstream.ledger.gaps import ANSWER_SECONDS
 from fraudstream.local.parts.airflow_api import AirflowApi
 from fraudstream.messages.contracts import INPUT_TOPICS
 from fraudstream.settings import Settings, load_settings
-from fraudstream.simulator.mix import FraudMix
+from fraudstream.simulator.lookalikes import Season
 from fraudstream.static_data.entity_risk import refresh
 from fraudstream.static_data.publish import publish
 from fraudstream.storage.connect import Postgres, connect, session
@@ -77,7 +77,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--end", type=lambda text: datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ"))
     for name in ("days", "drift-after", "past-days", "transactions-a-day", "customers", "trials"):
         parser.add_argument(f"--{name}", type=int)
-    for name in ("label-delay-days", "difficulty", "drift", "fraud-rate"):
+    for name in ("label-delay-days", "sale-hours", "presents"):
         parser.add_argument(f"--{name}", type=float)
     parser.add_argument("--without")
     return parser.parse_args()
@@ -89,8 +89,7 @@ def _begin(settings: Settings, arguments: argparse.Namespace, drift_at: datetime
     drifted = replace(
         usual,
         days=arguments.days - arguments.drift_after,
-        fraud_rate=arguments.fraud_rate,
-        mix=FraudMix(arguments.difficulty, arguments.drift),
+        season=Season(arguments.sale_hours, arguments.presents),
         lacks=frozenset(filter(None, arguments.without.split(","))),
     )
     start = drift_at - timedelta(days=usual.days)

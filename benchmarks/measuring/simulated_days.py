@@ -12,6 +12,7 @@ from fraudstream.messages.contracts import Topic
 from fraudstream.settings import Settings
 from fraudstream.simulator.history import write_history
 from fraudstream.simulator.history_plan import HistoryPlan
+from fraudstream.simulator.lookalikes import Season
 from fraudstream.simulator.messages import Message
 from fraudstream.simulator.mix import FraudMix
 from fraudstream.simulator.publisher import Publisher
@@ -24,13 +25,14 @@ _TOPICS = {Topic.BROWSE_EVENTS, Topic.TRANSACTIONS, Topic.TRANSACTION_LABELS, To
 
 @dataclass(frozen=True)
 class Habit:
-    """What the shop is like for so many days: its fraud, and what it doesn't tell."""
+    """What the shop is like for so many days: its fraud, its season, and what it doesn't tell."""
 
     days: float
     transactions_a_day: int
     label_delay_days: float
     fraud_rate: float = 0.01
     mix: FraudMix = field(default_factory=FraudMix)
+    season: Season = field(default_factory=Season)
     lacks: frozenset[str] = frozenset()
 
 
@@ -46,6 +48,7 @@ def write_days(settings: Settings, folder: Path, habit: Habit, end: datetime) ->
         days=habit.days,
         end=end,
         mix=habit.mix,
+        season=habit.season,
         label_delay_days=habit.label_delay_days,
         currency=settings.shop.currency,
         lacks=habit.lacks,

@@ -1,6 +1,6 @@
 """The events that begin in one cell of time: the unit that the live producer and the history writer share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from fraudstream.simulator.columns import Array
 from fraudstream.simulator.journeys import journeys
 from fraudstream.simulator.legitimate import legitimate_sessions
-from fraudstream.simulator.lookalikes import add_lookalikes, add_second_thoughts
+from fraudstream.simulator.lookalikes import Season, add_lookalikes, add_second_thoughts
 from fraudstream.simulator.mix import SCENARIOS
 from fraudstream.simulator.scenario import MAX_LIFETIME_MS, Attacks
 from fraudstream.simulator.sessions import BrowseEvents, Sessions, Transactions
@@ -33,6 +33,7 @@ class Cell:
     visits: int
     attacks: tuple[Array, ...]
     difficulties: tuple[float, ...]
+    season: Season = field(default_factory=Season)
 
     def reaches(self, start_ms: int, end_ms: int) -> bool:
         """True when an event of a session that begins here may happen between `start_ms` and `end_ms`."""
@@ -53,7 +54,7 @@ def generate(shop: Shop, cell: Cell) -> tuple[BrowseEvents, Transactions]:
     customer = shop.draw_visitors(cell.start_ms, rows, rng)
     again = add_second_thoughts(rng, customer, start, cell.purchases)
     honest = legitimate_sessions(shop, rng, customer, start, buys)
-    add_lookalikes(shop, rng, honest, again)
+    add_lookalikes(shop, rng, honest, again, cell.season)
     sessions = Sessions.concat([honest, *_attack_sessions(shop, rng, cell)])
     sessions = sessions.take(np.argsort(sessions.start, kind="stable"))
     session_ids = (np.uint64(cell.number) << np.uint64(_SESSION_BITS)) + np.arange(len(sessions), dtype=np.uint64)

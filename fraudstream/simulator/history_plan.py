@@ -15,6 +15,7 @@ from fraudstream.errors import FraudstreamError
 from fraudstream.settings import Settings
 from fraudstream.simulator.columns import Array
 from fraudstream.simulator.generator import WINDOW_SHOPPERS, Cell
+from fraudstream.simulator.lookalikes import Season
 from fraudstream.simulator.mix import SCENARIOS, FraudMix
 from fraudstream.simulator.scenario import MAX_LIFETIME_MS
 from fraudstream.simulator.shop import Shop
@@ -43,6 +44,7 @@ class HistoryPlan:
     days: float
     end: datetime
     mix: FraudMix = field(default_factory=FraudMix)
+    season: Season = field(default_factory=Season)
     label_delay_days: float = LABEL_DELAY_DAYS
     currency: str = DEFAULT_CURRENCY
     lacks: frozenset[str] = frozenset()  # parts of its messages that the shop doesn't have
@@ -153,6 +155,7 @@ def _plan_cells(shop: Shop, plan: HistoryPlan) -> list[Cell]:
             visits=int(visits[number]),
             attacks=tuple(size[cell == number] for size, cell in attacks),
             difficulties=difficulties,
+            season=plan.season,
         )
         for number in range(len(starts))
     ]

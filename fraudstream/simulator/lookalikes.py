@@ -9,6 +9,8 @@ Travellers, replaced phones and cards, one-time card numbers, cleared cookies an
 who share a device, a card and an address, in `customers`.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from fraudstream.simulator.catalogue import CATEGORIES, category_numbers
@@ -18,11 +20,9 @@ from fraudstream.simulator.sessions import PROMO_CODES, TRAFFIC_SOURCES, Session
 from fraudstream.simulator.shop import Shop
 from fraudstream.simulator.times import HOUR_MS, MINUTE_MS
 
-#: Shares of hours with a flash sale, of the shoppers then who came for it, of purchases that are presents, and of
-#: purchases that follow another one of the same customer within minutes.
-FLASH_SALE_HOURS = 0.05
+#: Shares of the shoppers during a flash sale who came for it, and of purchases that follow another one of the same
+#: customer within minutes.
 FLASH_SALE_SHOPPERS = 0.45
-PRESENTS = 0.02
 SECOND_THOUGHTS = 0.03
 
 _SECOND_THOUGHT_MEAN_MS = 7 * MINUTE_MS
@@ -31,6 +31,14 @@ _PRESENTS_IN_A_ROW = 0.35  # of the second thoughts
 _GIVEN = category_numbers("Audio", "Watches", "Jewellery", "Books", "Beauty", "Kids", "Gaming", "Kitchen")
 _EMAIL, _SEASON = TRAFFIC_SOURCES.index("email"), PROMO_CODES.index("SEASON15")
 _SALE, _SALE_CATEGORY, _SALE_LEVEL = 41, 42, 43  # purposes of the stable hashes
+
+
+@dataclass(frozen=True)
+class Season:
+    """The shares of hours with a flash sale, and of purchases that are presents: more of both before holidays."""
+
+    sale_hours: float = 0.05
+    presents: float = 0.02
 
 
 def add_second_thoughts(rng: np.random.Generator, customer: Array, start: Array, purchases: int) -> Array:
@@ -49,14 +57,14 @@ def add_second_thoughts(rng: np.random.Generator, customer: Array, start: Array,
     return again
 
 
-def add_lookalikes(shop: Shop, rng: np.random.Generator, sessions: Sessions, again: Array) -> None:
+def add_lookalikes(shop: Shop, rng: np.random.Generator, sessions: Sessions, again: Array, season: Season) -> None:
     """Puts presents and flash sales over honest `sessions`, in place; `again` are the second thoughts."""
-    _give_presents(shop, rng, sessions, again)
-    _hold_flash_sales(shop, rng, sessions)
+    _give_presents(shop, rng, sessions, again, season.presents)
+    _hold_flash_sales(shop, rng, sessions, season.sale_hours)
 
 
-def _give_presents(shop: Shop, rng: np.random.Generator, sessions: Sessions, again: Array) -> None:
-    given = chance(rng, PRESENTS, len(sessions))
+def _give_presents(shop: Shop, rng: np.random.Generator, sessions: Sessions, again: Array, share: float) -> None:
+    given = chance(rng, share, len(sessions))
     given[again] |= chance(rng, _PRESENTS_IN_A_ROW, len(again))
     row = np.flatnonzero(given & sessions.buys)
     friend = friend_of(shop, sessions.customer[row], rng.integers(0, 8, len(row)))
@@ -68,10 +76,10 @@ def _give_presents(shop: Shop, rng: np.random.Generator, sessions: Sessions, aga
     sessions.express[row] |= chance(rng, 0.4, len(row))
 
 
-def _hold_flash_sales(shop: Shop, rng: np.random.Generator, sessions: Sessions) -> None:
+def _hold_flash_sales(shop: Shop, rng: np.random.Generator, sessions: Sessions, share: float) -> None:
     hour = sessions.start // HOUR_MS
     row = np.flatnonzero(
-        (stable_uniform(_SALE, shop.seed, hour) < FLASH_SALE_HOURS) & chance(rng, FLASH_SALE_SHOPPERS, len(sessions))
+        (stable_uniform(_SALE, shop.seed, hour) < share) & chance(rng, FLASH_SALE_SHOPPERS, len(sessions))
     )
     rows, hour = len(row), hour[row]
     sessions.source[row] = np.where(chance(rng, 0.7, rows), _EMAIL, sessions.source[row])
