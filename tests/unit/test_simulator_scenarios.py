@@ -1,6 +1,7 @@
 """Each scenario does what its name says; difficulty hides it; the mix drifts; labels come when they should."""
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from fraudstream.simulator.columns import Array
 from fraudstream.simulator.generator import Cell, generate
 from fraudstream.simulator.labels import SOURCES, label
 from fraudstream.simulator.legitimate import own_device
-from fraudstream.simulator.lookalikes import SECOND_THOUGHTS, add_second_thoughts
+from fraudstream.simulator.lookalikes import SECOND_THOUGHTS, Season, add_second_thoughts
 from fraudstream.simulator.mix import DRIFT_WEEKS, SCENARIO_NAMES, SCENARIOS, FraudMix, ScenarioError
 from fraudstream.simulator.scenario import MAX_ATTACK_MS
 from fraudstream.simulator.sessions import PROMO_SHARES, BrowseEvents, Transactions
@@ -35,10 +36,12 @@ def attacked(shop: Shop, name: str, difficulty: float, start_ms: int = START_MS)
     return generate(shop, Cell(0, start_ms, HOUR_MS, 0, 0, attacks, (difficulty,) * len(SCENARIOS)))
 
 
-def honest(shop: Shop, purchases: int = 5_000, start_ms: int = START_MS) -> tuple[BrowseEvents, Transactions]:
+def honest(
+    shop: Shop, purchases: int = 5_000, start_ms: int = START_MS, **more: Any
+) -> tuple[BrowseEvents, Transactions]:
     none = np.zeros(0, np.int64)
     attacks = (none,) * len(SCENARIOS)
-    return generate(shop, Cell(0, start_ms, HOUR_MS, purchases, 0, attacks, (0.0,) * len(SCENARIOS)))
+    return generate(shop, Cell(0, start_ms, HOUR_MS, purchases, 0, attacks, (0.0,) * len(SCENARIOS), **more))
 
 
 def places(rows: Transactions) -> Array:
@@ -210,6 +213,12 @@ def test_a_flash_sale_sends_a_crowd_to_one_category(shop: Shop) -> None:
         category = shop.catalogue.products.category[rows.product[:, 0]]
         crowded.append(np.bincount(category).max() / len(rows))
     assert max(crowded) > 2 * np.median(crowded)
+
+
+def test_a_season_has_more_sales_and_presents(shop: Shop) -> None:
+    usual, season = (honest(shop, season=season)[1] for season in (Season(0.0, 0.02), Season(1.0, 0.3)))
+    assert away(shop, season) > away(shop, usual) + 0.2
+    assert (season.promo >= 0).mean() > (usual.promo >= 0).mean() + 0.1
 
 
 def test_families_share_an_address_a_device_and_a_card(shop: Shop) -> None:
