@@ -20,7 +20,7 @@ from model.training.split import Split
 from model.training.train import console, options_from, read_histories, train_and_write
 
 if TYPE_CHECKING:
-    from model.training.compare import Comparison
+    from model.training.compare import Comparison, FlagComparison
     from model.training.trainer import Trained
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -34,46 +34,59 @@ Examples:
 """
 
 
-def compare_with(model: ModelVersion, trained: "Trained", splits: dict[str, Split], seed: int) -> "Comparison":
+def compare_with(
+    model: ModelVersion, trained: "Trained", splits: dict[str, Split], seed: int
+) -> "tuple[Comparison, FlagComparison]":
     """Compares on the test periods, which the challenger hasn't seen. Raises ArtifactError for an unusable champion."""
     from model.serving.scorer import Scorer
-    from model.training.compare import compare
+    from model.training.compare import compare, compare_flags
 
     scorer = Scorer.load(model.artifact)
     tests = [split.test for split in splits.values()]
-    return compare(
-        np.concatenate([test.truth for test in tests]),
-        np.concatenate([test.rows["customer_id"].to_numpy(str) for test in tests]),
-        np.concatenate([trained.test_scores[name] for name in splits]),
-        np.concatenate([scorer.score(test.features) for test in tests]),
-        seed,
+    truth = np.concatenate([test.truth for test in tests])
+    customers = np.concatenate([test.rows["customer_id"].to_numpy(str) for test in tests])
+    scores = np.concatenate([trained.test_scores[name] for name in splits])
+    current = np.concatenate([scorer.score(test.features) for test in tests])
+    flagged = scores >= trained.metadata.threshold, current >= scorer.threshold
+    return (
+        compare(truth, customers, scores, current, seed),
+        compare_flags(truth.astype(bool), customers, *flagged, seed),
     )
 
 
-def summary(trained: "Trained", model: ModelVersion, found: "Comparison | ArtifactError") -> str:
+def summary(trained: "Trained", model: ModelVersion, found: "tuple[Comparison, FlagComparison] | ArtifactError") -> str:
     """The comparison in Markdown, for the person who decides on promotion."""
     from model.training.compare import CONFIDENCE
 
     version = trained.metadata.version
     if isinstance(found, ArtifactError):
         return f"**{version}** can't be compared: the champion can't be used with this code. {found}"
-    low, high, share = f"{found.low:+.3f}", f"{found.high:+.3f}", f"{CONFIDENCE:.0%}"
-    recall, precision = (f"{trained.metadata.metrics[name]:.2f}" for name in ("recall", "precision"))
+    ranks, flags = found
+    figures = (ranks, flags.precision, flags.recall)
+    rows = (
+        (f"challenger {version}", *(f"{each.challenger:.3f}" for each in figures)),
+        (f"champion {model.version}", *(f"{each.champion:.3f}" for each in figures)),
+        (f"difference, {CONFIDENCE:.0%} interval", *(f"{each.low:+.3f} to {each.high:+.3f}" for each in figures)),
+    )
     return "\n".join(
         [
-            f"**{found.verdict}** On {found.transactions:,} transactions with {found.frauds:,} frauds, later than what",
-            "it was trained on:",
+            f"**{_verdict(ranks, flags)}** On {ranks.transactions:,} transactions with {ranks.frauds:,} frauds, later",
+            "than what it was trained on:",
             "",
-            "| model | average precision |",
-            "| --- | --- |",
-            f"| challenger {version} | {found.challenger:.3f} |",
-            f"| champion {model.version} | {found.champion:.3f} |",
-            f"| difference, {share} interval | {low} to {high} |",
+            "| model | average precision | precision | recall |",
+            "| --- | --- | --- | --- |",
+            *(f"| {' | '.join(row)} |" for row in rows),
             "",
-            f"Threshold {trained.metadata.threshold:.4f}, for {trained.metadata.threshold_rule}: recall {recall},",
-            f"precision {precision}. It scores in shadow until it is promoted, archived or replaced.",
+            f"Precision and recall are of what each flags: the challenger from {trained.metadata.threshold:.4f} on,",
+            f"for {trained.metadata.threshold_rule}. It scores in shadow until it is promoted, archived or replaced.",
         ]
     )
+
+
+def _verdict(ranks: "Comparison", flags: "FlagComparison") -> str:
+    if ranks.low <= 0 <= ranks.high and flags.is_better:
+        return "The challenger is better. It isn't shown to rank better, but more of what it flags is fraud."
+    return ranks.verdict
 
 
 def challenge(settings: Settings, trained: "Trained", splits: dict[str, Split], folder: Path, seed: int) -> str:
@@ -83,7 +96,7 @@ def challenge(settings: Settings, trained: "Trained", splits: dict[str, Split], 
         if current is None:
             raise FraudstreamError("there is no champion to compare with: run ./fraudctl up, which registers one")
         try:
-            found: Comparison | ArtifactError = compare_with(current, trained, splits, seed)
+            found: tuple[Comparison, FlagComparison] | ArtifactError = compare_with(current, trained, splits, seed)
         except ArtifactError as error:
             found = error
         register(connection, folder, settings.paths.models)

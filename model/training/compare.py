@@ -1,5 +1,10 @@
-"""The comparison of challenger and champion: on the same transactions, with an interval of the difference."""
+"""The comparison of challenger and champion: on the same transactions, with intervals of the differences.
 
+Both of how they rank, and of what they flag: when a shop changes, a champion may rank as well as before, and flag far
+too much.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +33,29 @@ class Comparison:
         return "The challenger is worse." if self.high < 0 else "No difference is shown."
 
 
+@dataclass(frozen=True)
+class Difference:
+    """A figure of both, and the bootstrap interval of challenger less champion; NaN where nothing can be divided."""
+
+    challenger: float
+    champion: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class FlagComparison:
+    """What both flag, each from its own threshold on."""
+
+    precision: Difference
+    recall: Difference
+
+    @property
+    def is_better(self) -> bool:
+        """True when more of what the challenger flags is fraud, and it isn't shown to miss more."""
+        return self.precision.low > 0 and self.recall.high >= 0
+
+
 def compare(
     truth: np.ndarray, customers: np.ndarray, challenger: np.ndarray, champion: np.ndarray, seed: int
 ) -> Comparison:
@@ -36,12 +64,10 @@ def compare(
     Percentile bootstrap (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, ch. 13) over customers, not
     transactions: the frauds of one attack aren't independent of each other. A function of its arguments.
     """
-    random = np.random.default_rng(seed)
     _, owner = np.unique(customers, return_inverse=True)
-    count = int(owner.max()) + 1
     differences = []
-    for _ in range(RESAMPLES):
-        weights = np.bincount(random.integers(0, count, count), minlength=count)[owner]
+    for drawn_customers in _resamples(int(owner.max()) + 1, seed):
+        weights = drawn_customers[owner]
         drawn = weights > 0
         if truth[drawn].any():
             first, second = (
@@ -49,13 +75,47 @@ def compare(
                 for scores in (challenger, champion)
             )
             differences.append(first - second)
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(differences, [tail, 1 - tail])
+    low, high = _interval(np.array(differences))
     return Comparison(
         challenger=float(average_precision_score(truth, challenger)),
         champion=float(average_precision_score(truth, champion)),
-        low=float(low),
-        high=float(high),
+        low=low,
+        high=high,
         transactions=len(truth),
         frauds=int(truth.sum()),
     )
+
+
+def compare_flags(
+    truth: np.ndarray, customers: np.ndarray, challenger: np.ndarray, champion: np.ndarray, seed: int
+) -> FlagComparison:
+    """Compares what two models flag, bool [n], by precision and recall. Resampled as in `compare`."""
+    _, owner = np.unique(customers, return_inverse=True)
+    told = (truth, challenger, challenger & truth, champion, champion & truth)
+    counts = np.stack([np.bincount(owner, weights=each) for each in told], axis=1)
+    sums = np.stack([counts.sum(axis=0), *(drawn @ counts for drawn in _resamples(len(counts), seed))])
+    frauds, flagged, caught, champion_flagged, champion_caught = sums.T
+    with np.errstate(invalid="ignore"):
+        precisions = caught / flagged, champion_caught / champion_flagged
+        recalls = caught / frauds, champion_caught / frauds
+    return FlagComparison(_difference(*precisions), _difference(*recalls))
+
+
+def _difference(challenger: np.ndarray, champion: np.ndarray) -> Difference:
+    """Of figures whose first is of all, and the others of resamples."""
+    return Difference(float(challenger[0]), float(champion[0]), *_interval((challenger - champion)[1:]))
+
+
+def _resamples(count: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each of `count` customers is drawn, int [count], for each resample."""
+    random = np.random.default_rng(seed)
+    for _ in range(RESAMPLES):
+        yield np.bincount(random.integers(0, count, count), minlength=count)
+
+
+def _interval(differences: np.ndarray) -> tuple[float, float]:
+    if np.isnan(differences).all():
+        return np.nan, np.nan
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.nanquantile(differences, [tail, 1 - tail])
+    return float(low), float(high)

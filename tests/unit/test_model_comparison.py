@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from model.training.compare import compare
+from model.training.compare import compare, compare_flags
 
 
 def scores(seed: int, truth: np.ndarray, strength: float) -> np.ndarray:
@@ -45,3 +45,31 @@ def test_more_of_the_same_from_each_customer_does_not_narrow_the_interval(truth:
     once = compare(truth, customers(truth), *both, seed=1)
     again = compare(np.tile(truth, 4), np.tile(customers(truth), 4), *(np.tile(one, 4) for one in both), seed=1)
     assert (again.low, again.high) == pytest.approx((once.low, once.high))
+
+
+def test_flags_of_which_more_are_fraud_are_better(truth: np.ndarray) -> None:
+    lavish = truth | (np.random.default_rng(3).random(len(truth)) < 0.1)
+    found = compare_flags(truth, customers(truth), truth, lavish, seed=1)
+    precision = truth.sum() / lavish.sum()
+    assert (found.precision.challenger, found.precision.champion) == (1, pytest.approx(precision))
+    assert 0 < found.precision.low < 1 - precision < found.precision.high
+    assert (found.recall.low, found.recall.high) == (0, 0)
+    assert found.is_better
+    turned = compare_flags(truth, customers(truth), lavish, truth, seed=1)
+    assert (turned.precision.low, turned.is_better) == (pytest.approx(-found.precision.high), False)
+
+
+def test_flags_that_miss_more_are_not_better(truth: np.ndarray) -> None:
+    lavish = truth | (np.random.default_rng(3).random(len(truth)) < 0.1)
+    timid = truth & (np.random.default_rng(4).random(len(truth)) < 0.5)
+    found = compare_flags(truth, customers(truth), timid, lavish, seed=1)
+    assert found.precision.low > 0
+    assert found.recall.high < 0
+    assert not found.is_better
+
+
+def test_a_model_that_flags_nothing_is_not_better(truth: np.ndarray) -> None:
+    nothing = np.zeros(len(truth), bool)
+    found = compare_flags(truth, customers(truth), nothing, truth, seed=1)
+    assert np.isnan(found.precision.challenger)
+    assert not found.is_better
