@@ -21,7 +21,7 @@ from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
-from fraudstream.local.install.jars import JarsError
+from fraudstream.local.install.jars import NotFetchedError
 from fraudstream.mappings.suggest import to_toml
 from fraudstream.settings import PROJECT_DIR, Settings
 from testbed import apicurio
@@ -53,7 +53,7 @@ def real_registry(settings: Settings) -> Iterator[str]:
         return
     try:
         apicurio.install(settings)
-    except JarsError as error:
+    except NotFetchedError as error:
         pytest.skip(f"no Apicurio Registry: {error}")
     with apicurio.apicurio(settings) as url:
         yield url

@@ -30,7 +30,11 @@ SECONDS = 600
 
 
 class JarsError(FraudstreamError):
-    """A jar could not be fetched, or isn't the one that the lock names."""
+    """A jar isn't the one that the lock names, or there is nothing to fetch it with."""
+
+
+class NotFetchedError(JarsError):
+    """A jar can't be had from here."""
 
 
 @dataclass(frozen=True, order=True)
@@ -105,7 +109,7 @@ def _stamp(folder: str) -> str:
 def check(jar: Jar, path: Path) -> None:
     """Raises JarsError unless the file at `path` is the locked one."""
     if not path.is_file():
-        raise JarsError(f"{jar.file} ({jar.coordinates}) was not fetched: check the network, then run it again")
+        raise NotFetchedError(f"{jar.file} ({jar.coordinates}) was not fetched: check the network, then run it again")
     found = _sha256(path)
     if found != jar.sha256:
         raise JarsError(f"{jar.file} ({jar.coordinates}) has SHA-256 {found}, the lock says {jar.sha256}: refused")
@@ -151,7 +155,7 @@ def run_ivy(settings: Settings, module: str, target: Path, *arguments: str) -> N
                 check=False,
             )
     if done.returncode:
-        raise JarsError(f"fetching jars failed: read {log}, check the network and proxy, then run it again")
+        raise NotFetchedError(f"fetching jars failed: read {log}, check the network and proxy, then run it again")
 
 
 def _ivy_module(coordinates: Iterable[str], *, transitive: bool) -> str:
