@@ -61,9 +61,9 @@ with DAG(
             6,
             type="number",
             minimum=0.1,
-            maximum=168,
+            maximum=744,
             title="Hours",
-            description="How far back to read Kafka: 6 h at 150 events/s are 3.2 million events, 1 GB of memory",
+            description="How far back, a month at most. Of Kafka, 6 h at 150 events/s are 3.2 million events, 1 GB",
         ),
         "as_of": Param(
             "",
