@@ -11,7 +11,7 @@ neither device nor card. Its past of a month more is imported first, so that cus
 
 Each half of a simulated day is sent at once. When it is scored, what the Dags do by the clock is done as of its end:
 entity risk, the archive, and the model's health, whose breaches are kept. When one lasts, the Dag `train_fraud_model`
-is triggered in Airflow with the month before, as of then, and its question is answered as its runbook says: approved
+is triggered in Airflow with the week before, as of then, and its question is answered as its runbook says: approved
 when the challenger is shown to be better; else rejected, and asked again two days later, when more labels have come.
 A breach of features alone, while score, calibration and alerts are as they were, is left: so ages a young shop.
 Simulated time stands still meanwhile. Labels count from when they were made.
