@@ -110,8 +110,10 @@ def screenshots(platform: Settings) -> Path:
 
 @pytest.fixture
 def unreconciled(platform: Settings) -> Iterator[None]:
-    """A time in which nobody compares the books: a row that a test adds by itself is a difference, and told until
-    somebody acknowledges it."""
+    """A time in which nobody compares the books.
+
+    A row that a test adds by itself is a difference, and told until somebody acknowledges it.
+    """
     api = AirflowApi(platform)
     api.pause(RECONCILE)
     while api.active_runs(RECONCILE):  # of a paused Dag, it would never end
