@@ -14,10 +14,10 @@ from fraudstream.simulator.history import write_history
 from fraudstream.simulator.history_plan import HistoryPlan
 from fraudstream.simulator.lookalikes import Season
 from fraudstream.simulator.messages import Message
-from fraudstream.simulator.mix import FraudMix
 from fraudstream.simulator.publisher import Publisher
 from fraudstream.simulator.recording import open_recording
 
+FRAUD_RATE = 0.01
 #: Messages of so long are ordered at a time: waits for Kafka grow with their number, the longest queue with its length.
 SPAN = timedelta(minutes=30)
 _TOPICS = {Topic.BROWSE_EVENTS, Topic.TRANSACTIONS, Topic.TRANSACTION_LABELS, Topic.SIMULATION_TRUTH}
@@ -25,13 +25,11 @@ _TOPICS = {Topic.BROWSE_EVENTS, Topic.TRANSACTIONS, Topic.TRANSACTION_LABELS, To
 
 @dataclass(frozen=True)
 class Habit:
-    """What the shop is like for so many days: its fraud, its season, and what it doesn't tell."""
+    """What the shop is like for so many days: its season, and what it doesn't tell."""
 
     days: float
     transactions_a_day: int
     label_delay_days: float
-    fraud_rate: float = 0.01
-    mix: FraudMix = field(default_factory=FraudMix)
     season: Season = field(default_factory=Season)
     lacks: frozenset[str] = frozenset()
 
@@ -44,10 +42,9 @@ def write_days(settings: Settings, folder: Path, habit: Habit, end: datetime) ->
         customers=producer.customers,
         products=producer.products,
         transactions=round(habit.transactions_a_day * habit.days),
-        fraud_rate=habit.fraud_rate,
+        fraud_rate=FRAUD_RATE,
         days=habit.days,
         end=end,
-        mix=habit.mix,
         season=habit.season,
         label_delay_days=habit.label_delay_days,
         currency=settings.shop.currency,

@@ -15,13 +15,19 @@ CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Average precisions, and the bootstrap interval of their difference, challenger less champion."""
+class Difference:
+    """A figure of both, and the bootstrap interval of challenger less champion; NaN where nothing can be divided."""
 
     challenger: float
     champion: float
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class Comparison(Difference):
+    """Average precisions on `transactions`, of which `frauds` are fraud."""
+
     transactions: int
     frauds: int
 
@@ -31,16 +37,6 @@ class Comparison:
         if self.low > 0:
             return "The challenger is better."
         return "The challenger is worse." if self.high < 0 else "No difference is shown."
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A figure of both, and the bootstrap interval of challenger less champion; NaN where nothing can be divided."""
-
-    challenger: float
-    champion: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
