@@ -33,7 +33,17 @@ def save(connection: Postgres, entries: int) -> None:
     for name, kind, of in (("blocked", Kind.DEVICE, "d"), ("customers", Kind.CUSTOMER, "c")):
         create(connection, name, kind, who=WHO)
         add(connection, name, [Entry(f"{of}-{n}", "a ring") for n in range(entries // 2)], who=WHO)
+    put_to_work(connection)
+
+
+def put_to_work(connection: Postgres) -> None:
+    """Saves the policy of 50 rules; the lists are there."""
     Desk(connection, COLUMNS, WHO).apply(Policy(rules=rules()), "fifty rules")
+
+
+def take_off(connection: Postgres) -> None:
+    """Saves one without rules: the lists stay, and nothing asks for them."""
+    Desk(connection, COLUMNS, WHO).apply(Policy(), "no rules")
 
 
 if __name__ == "__main__":
