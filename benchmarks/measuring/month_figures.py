@@ -8,7 +8,7 @@ from model.health.figure import share_interval
 
 #: Drift is to be seen within so much of its beginning.
 SEEN_WITHIN = timedelta(days=1)
-#: The part of the lost precision that a new model must make up for.
+#: The part that a new model must make up for of what precision lost, and of what F1 did.
 RECOVERED_SHARE = 0.5
 
 
@@ -38,6 +38,11 @@ class Counts:
     def recall(self) -> float:
         """Share of the frauds that were flagged; 0 of none."""
         return self.caught / self.frauds if self.frauds else 0.0
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall; 0 where nothing is flagged, and nothing was fraud."""
+        return 2 * self.caught / (self.flagged + self.frauds) if self.flagged or self.frauds else 0.0
 
     def __str__(self) -> str:
         low, high = share_interval(self.caught, self.flagged)
@@ -94,17 +99,19 @@ class Month:
             yield f"drift wasn't seen within {SEEN_WITHIN.days} day: {self.seen_at or 'never'}"
         if self.promoted_at is None or self.promoted_at <= self.drift_at:
             yield "no challenger was promoted for it"
-        lost = self.before.precision - self.drifted.precision
-        if lost <= 0:
+        before, drifted, after = self.before, self.drifted, self.after
+        if before.precision <= drifted.precision:
             yield "the drift did no harm to precision, so that nothing could recover"
             return
-        after, needed = self.after, self.drifted.precision + RECOVERED_SHARE * lost
-        if after.precision < needed:
+        if after.precision < (needed := _recovered(before.precision, drifted.precision)):
             yield f"precision didn't recover: {after.precision:.2f}, and {needed:.2f} makes up for half of the loss"
-        if share_interval(after.caught, after.flagged)[0] <= self.drifted.precision:
+        if share_interval(after.caught, after.flagged)[0] <= drifted.precision:
             yield f"by chance alone, precision {after.precision:.2f} may be that of before the promotion"
-        if after.recall < self.drifted.recall:
-            yield f"recall fell to {after.recall:.2f}: precision was bought with it"
+        if after.f1 < (needed := _recovered(before.f1, drifted.f1)):
+            yield (
+                f"precision was bought with recall, {after.recall:.2f}: F1 is {after.f1:.2f}, and {needed:.2f} makes "
+                "up for half of the loss"
+            )
 
     @property
     def _former(self) -> set[str]:
@@ -112,6 +119,10 @@ class Month:
 
     def _since_drift(self) -> Iterator[tuple[str, Counts]]:
         return (item for begin, by in self.days.items() if begin >= self.drift_at for item in by.items())
+
+
+def _recovered(before: float, drifted: float) -> float:
+    return drifted + RECOVERED_SHARE * (before - drifted)
 
 
 def _sum(counts: Iterable[Counts]) -> Counts:

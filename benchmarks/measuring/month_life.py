@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.measuring.month_figures import Month, count
 from benchmarks.measuring.simulated_days import Habit, SimulatedDays, frauds_of, write_days
-from benchmarks.measuring.training_dag import MOST_HOURS, Asked, train
+from benchmarks.measuring.training_dag import Asked, train
 from fraudstream.archive.archiving import archive
 from fraudstream.errors import FraudstreamError, told_in_one_line
 from fraudstream.kafka import offsets as kafka_offsets
@@ -28,6 +28,8 @@ from model.past.importing import Options, import_history
 
 HALF_DAY = timedelta(hours=12)
 DAY = 2 * HALF_DAY
+#: What a training gets at least, and at most: the shop as it is since the drift was seen, as somebody would choose it.
+LEAST_TRAINED, MOST_TRAINED = 3 * DAY, 10 * DAY
 #: After a rejection, until the next training is asked for.
 PATIENCE = 2 * DAY
 SCORED_SECONDS = 1_800.0
@@ -130,7 +132,7 @@ class _Life:
         while day < end:
             begun, notes = time.monotonic(), list[str]()
             for moment in (day + HALF_DAY, day + DAY):
-                notes += self._half_day(start, moment, month)
+                notes += self._half_day(moment, month)
             counts = count(self._database.execute(_SCORED, (day, day + DAY)), self._frauds)
             month.days[day] = counts
             seconds = time.monotonic() - begun
@@ -139,7 +141,7 @@ class _Life:
                 print(f"    {line}", flush=True)
             day += DAY
 
-    def _half_day(self, start: datetime, moment: datetime, month: Month) -> list[str]:
+    def _half_day(self, moment: datetime, month: Month) -> list[str]:
         self._shop.send_until(moment)
         self._wait_scored()
         self._refresh_entity_risk(moment)
@@ -160,7 +162,7 @@ class _Life:
                 self._ask_at = moment
                 notes.append(f"{at} a training is due: {why}")
         if self._ask_at and moment >= self._ask_at:
-            notes.append(f"{at} {self._train(start, moment, month)}")
+            notes.append(f"{at} {self._train(moment, month)}")
         return notes
 
     def _wait_scored(self) -> None:
@@ -180,10 +182,11 @@ class _Life:
         with session(self._settings, self._settings.postgres.writer, name="bench month") as connection:
             refresh(connection, moment, self._settings.entity_risk.component_customers)
 
-    def _train(self, start: datetime, moment: datetime, month: Month) -> str:
+    def _train(self, moment: datetime, month: Month) -> str:
         """Has a challenger trained, and says what became of it."""
-        hours = min(MOST_HOURS, (moment - start) / timedelta(hours=1) - 1)
-        answered = train(AirflowApi(self._settings), Asked(moment, hours, self._trials))
+        since_seen = moment - month.seen_at if month.seen_at else LEAST_TRAINED
+        period = min(max(since_seen, LEAST_TRAINED), MOST_TRAINED)
+        answered = train(AirflowApi(self._settings), Asked(moment, period / timedelta(hours=1), self._trials))
         if answered.promoted:
             month.promoted_at, self._ask_at = moment, None
         else:

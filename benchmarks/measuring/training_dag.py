@@ -9,8 +9,6 @@ from fraudstream.local.parts.airflow_api import AirflowApi
 from testbed.approvals import answer
 
 DAG = "train_fraud_model"
-#: A week: longer, and more of it is of before a drift.
-MOST_HOURS = 168
 RUN_SECONDS = 1_800.0
 _BETTER = "The challenger is better."
 
