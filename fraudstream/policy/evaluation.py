@@ -56,8 +56,8 @@ class Evaluator:
         live = [rule.is_live for rule in rules]
         votes = Votes(scored, matches, [rule.action for rule in rules], live)
         told: list[list[Match]] = [[] for _ in scores]
-        for number, rule in enumerate(rules):
-            matched = np.flatnonzero(matches[:, number])
+        for number in np.flatnonzero(matches.any(axis=0)).tolist():
+            rule, matched = rules[number], np.flatnonzero(matches[:, number])
             for row, differs in zip(matched, votes.changed(number, matched), strict=True):
                 told[row].append(Match(rule.name, rule.is_live, bool(differs)))
         decisions = [DECISIONS[code].value for code in votes.decide()]
