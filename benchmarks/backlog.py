@@ -5,19 +5,21 @@
     ./fraudctl bench backlog -- --events 2000000 --customers 1000000 --purchases 20
     ./fraudctl bench backlog -- --without-features
     ./fraudctl bench backlog -- --with-policy
+    ./fraudctl bench backlog -- --mapped
 
 The simulated shop sends while no streaming job runs; then the job is started, once, and drains what waits. With
 `--purchases` it begins with the profiles of all its customers, each with so many purchases (`made_profiles`); with
 `--without-features` nothing is published for the archive, and with `--with-policy` 50 rules and 100,000 list entries
-decide: two runs, with and without, tell what each costs. Kafka and Postgres lie in a folder and on ports of their own,
-so that a running platform isn't touched. Ends with 1 when a batch is larger than the setting allows, or a message is
-lost, repeated or not accounted for.
+decide; with `--mapped` all comes in a shop's own form, and is mapped (`shop_form`): two runs, with and without, tell
+what each costs. Kafka and Postgres lie in a folder and on ports of their own, so that a running platform isn't touched.
+Ends with 1 when a batch is larger than the setting allows, or a message is lost, repeated or not accounted for.
 """
 
 import argparse
 import time
 from pathlib import Path
 
+from benchmarks.measuring import shop_form
 from benchmarks.measuring.accounting import differences
 from benchmarks.measuring.samples import JOB_PARTS, SERVERS, Sample, Sampler, column
 from benchmarks.measuring.stream import BenchmarkError, Stream, fresh_stream
@@ -36,7 +38,7 @@ ROWS = "SELECT count(*), pg_total_relation_size('fraud.scored_transactions') FRO
 LEDGER = f"""
     SELECT count(*), sum(messages)::bigint, max(messages),
         extract(epoch FROM max(committed_at) - min(started_at))::float8,
-        percentile_cont(0.5) WITHIN GROUP (ORDER BY duration_ms), max(duration_ms)
+        percentile_cont(0.5) WITHIN GROUP (ORDER BY duration_ms), max(duration_ms), sum(dead_lettered)::bigint
     FROM (SELECT *, {MESSAGES} AS messages
           FROM fraud.stream_batches) AS batch
 """  # noqa: S608 (constants)
@@ -59,6 +61,8 @@ def main() -> None:
         if arguments.with_policy:
             stream.make_policy()
         stream.send_backlog(arguments.events, arguments.customers)
+        if arguments.mapped:
+            shop_form.rewrite(stream)
         waiting = stream.lag(database)
         print(f"{waiting} messages wait; the job starts, samples go to {arguments.out}", flush=True)
         started = time.monotonic()
@@ -86,6 +90,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--purchases", type=int, default=0, help="of each customer, before the first event (0)")
     parser.add_argument("--without-features", action="store_true", help="publish no features for the archive")
     parser.add_argument("--with-policy", action="store_true", help="50 rules and 100,000 list entries decide")
+    parser.add_argument("--mapped", action="store_true", help="the messages are in a shop's own form")
     parser.add_argument("--out", type=Path, default=Path("backlog.csv"), help="the samples (backlog.csv)")
     return parser.parse_args()
 
@@ -114,12 +119,12 @@ def _tell_batches(database: Postgres, samples: list[Sample], limit: int) -> int:
     row = database.execute(LEDGER).fetchone()
     if row is None or not row[0]:
         raise BenchmarkError("the ledger is empty")
-    batches, messages, largest, seconds, median_ms, slowest_ms = row
+    batches, messages, largest, seconds, median_ms, slowest_ms, refused = row
     cpu = samples[-1]["cpu_job"]
     parts = ", ".join(f"{name} {samples[-1][f'cpu_{name}'] / cpu:.0%}" for name in JOB_PARTS)
     print(
-        f"  {messages} messages in {batches} batches, the largest {largest} (at most {limit}); a batch takes "
-        f"{median_ms / 1000:.2f} s in the median, {slowest_ms / 1000:.2f} s at most\n"
+        f"  {messages} messages, {refused} of them dead letters, in {batches} batches, the largest {largest} (at most "
+        f"{limit}); a batch takes {median_ms / 1000:.2f} s in the median, {slowest_ms / 1000:.2f} s at most\n"
         f"  {messages / seconds:.0f} messages/s from the first batch's start to the last one's commit; "
         f"{cpu:.0f} CPU-s of the job with its start, {messages / cpu:.0f} messages a CPU-s ({parts})"
     )

@@ -18,7 +18,7 @@ from fraudstream.kafka.offsets import Offsets
 from fraudstream.ledger.gaps import ANSWER_SECONDS
 from fraudstream.local.up import Up
 from fraudstream.messages.contracts import INPUT_TOPICS
-from fraudstream.settings import PROJECT_DIR, Settings
+from fraudstream.settings import ENV_PREFIX, PROJECT_DIR, Settings
 from fraudstream.storage.connect import Postgres, connect
 from testbed.isolation import bare_servers
 
@@ -62,6 +62,7 @@ class Stream:
 
     def __init__(self, settings: Settings, stack: ExitStack) -> None:
         self.settings = settings
+        self.topics: tuple[str, ...] = INPUT_TOPICS
         self._stack = stack
 
     def run(
@@ -114,9 +115,15 @@ class Stream:
         if maker.process.wait():
             raise BenchmarkError(f"no policy was made: {maker.log.read_text()[-2000:]}")
 
+    def read_also(self, mappings: Path, topics: tuple[str, ...]) -> None:
+        """Has the job read `topics` of a shop's own form, by the folder of their mappings, beside the platform's."""
+        os.environ[f"{ENV_PREFIX}SOURCES"] = str(mappings)
+        self.settings = self.settings.model_copy(update={"sources": mappings})
+        self.topics = (*INPUT_TOPICS, *topics)
+
     def ends(self) -> Offsets:
         """Ends of the input topics now."""
-        return kafka_offsets.latest(self.settings.kafka, INPUT_TOPICS, ANSWER_SECONDS)
+        return kafka_offsets.latest(self.settings.kafka, self.topics, ANSWER_SECONDS)
 
     def connect(self) -> Postgres:
         """A connection of the reader's, which sees each statement's own moment."""
