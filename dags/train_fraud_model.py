@@ -10,11 +10,11 @@ before with a past that was imported, so that profiles and entity risk begin as 
 folder that this machine can read, as `./fraudctl produce --out` writes it. With `as_of` the hours end at that UTC time
 of the past, with the labels that had been made by then, and come from the archive only.
 
-**Decide**: *Required actions* shows the differences in average precision (how they rank), and in precision and recall
-(of what each flags by its own threshold), with their 95% intervals. An interval that includes 0 shows no difference.
-*The challenger is better* when it ranks better, or when more of what it flags is fraud and it isn't shown to rank worse
-or to miss more; else reject, or wait for more labels. *Approve* promotes. *Reject*, or no answer for three days, leaves
-the champion as it is.
+**Decide**: *Required actions* shows the differences in average precision (how they rank), and in precision, recall and
+their harmonic mean F1 (of what each flags by its own threshold), with their 95% intervals. An interval that includes 0
+shows no difference. *The challenger is better* when it ranks better, or when its F1 is better and it isn't shown to
+rank worse; else reject, or wait for more labels. Look at its recall, too: frauds that it misses more may be the price
+of fewer alerts. *Approve* promotes. *Reject*, or no answer for three days, leaves the champion as it is.
 
 **Until then** the challenger scores in the champion's shadow: `challenger_score` in `fraud.scored_transactions`.
 `./fraudctl models archive VERSION` ends that; `./fraudctl models promote VERSION` takes a promotion back.

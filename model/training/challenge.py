@@ -62,7 +62,7 @@ def summary(trained: "Trained", model: ModelVersion, found: "tuple[Comparison, F
     if isinstance(found, ArtifactError):
         return f"**{version}** can't be compared: the champion can't be used with this code. {found}"
     ranks, flags = found
-    figures = (ranks, flags.precision, flags.recall)
+    figures = (ranks, flags.precision, flags.recall, flags.f1)
     rows = (
         (f"challenger {version}", *(f"{each.challenger:.3f}" for each in figures)),
         (f"champion {model.version}", *(f"{each.champion:.3f}" for each in figures)),
@@ -73,19 +73,20 @@ def summary(trained: "Trained", model: ModelVersion, found: "tuple[Comparison, F
             f"**{_verdict(ranks, flags)}** On {ranks.transactions:,} transactions with {ranks.frauds:,} frauds, later",
             "than what it was trained on:",
             "",
-            "| model | average precision | precision | recall |",
-            "| --- | --- | --- | --- |",
+            "| model | average precision | precision | recall | F1 |",
+            "| --- | --- | --- | --- | --- |",
             *(f"| {' | '.join(row)} |" for row in rows),
             "",
-            f"Precision and recall are of what each flags: the challenger from {trained.metadata.threshold:.4f} on,",
-            f"for {trained.metadata.threshold_rule}. It scores in shadow until it is promoted, archived or replaced.",
+            "Precision, recall and F1 are of what each flags, the challenger from",
+            f"{trained.metadata.threshold:.4f} on, for {trained.metadata.threshold_rule}.",
+            "It scores in shadow until it is promoted, archived or replaced.",
         ]
     )
 
 
 def _verdict(ranks: "Comparison", flags: "FlagComparison") -> str:
     if ranks.low <= 0 <= ranks.high and flags.is_better:
-        return "The challenger is better. It isn't shown to rank better, but more of what it flags is fraud."
+        return "The challenger is better. It isn't shown to rank better, but what it flags is better, by F1."
     return ranks.verdict
 
 

@@ -41,15 +41,16 @@ class Comparison(Difference):
 
 @dataclass(frozen=True)
 class FlagComparison:
-    """What both flag, each from its own threshold on."""
+    """What both flag, each from its own threshold on. F1 is the harmonic mean of precision and recall."""
 
     precision: Difference
     recall: Difference
+    f1: Difference
 
     @property
     def is_better(self) -> bool:
-        """True when more of what the challenger flags is fraud, and it isn't shown to miss more."""
-        return self.precision.low > 0 and self.recall.high >= 0
+        """True when the challenger's flags are shown to be better in precision and recall together."""
+        return self.f1.low > 0
 
 
 def compare(
@@ -85,7 +86,7 @@ def compare(
 def compare_flags(
     truth: np.ndarray, customers: np.ndarray, challenger: np.ndarray, champion: np.ndarray, seed: int
 ) -> FlagComparison:
-    """Compares what two models flag, bool [n], by precision and recall. Resampled as in `compare`."""
+    """Compares what two models flag, bool [n], by precision, recall and F1. Resampled as in `compare`."""
     _, owner = np.unique(customers, return_inverse=True)
     told = (truth, challenger, challenger & truth, champion, champion & truth)
     counts = np.stack([np.bincount(owner, weights=each) for each in told], axis=1)
@@ -94,7 +95,8 @@ def compare_flags(
     with np.errstate(invalid="ignore"):
         precisions = caught / flagged, champion_caught / champion_flagged
         recalls = caught / frauds, champion_caught / frauds
-    return FlagComparison(_difference(*precisions), _difference(*recalls))
+        f1s = 2 * caught / (flagged + frauds), 2 * champion_caught / (champion_flagged + frauds)
+    return FlagComparison(_difference(*precisions), _difference(*recalls), _difference(*f1s))
 
 
 def _difference(challenger: np.ndarray, champion: np.ndarray) -> Difference:

@@ -54,18 +54,22 @@ def test_flags_of_which_more_are_fraud_are_better(truth: np.ndarray) -> None:
     assert (found.precision.challenger, found.precision.champion) == (1, pytest.approx(precision))
     assert 0 < found.precision.low < 1 - precision < found.precision.high
     assert (found.recall.low, found.recall.high) == (0, 0)
+    assert (found.f1.challenger, found.f1.champion) == (1, pytest.approx(2 * precision / (precision + 1)))
     assert found.is_better
     turned = compare_flags(truth, customers(truth), lavish, truth, seed=1)
     assert (turned.precision.low, turned.is_better) == (pytest.approx(-found.precision.high), False)
 
 
-def test_flags_that_miss_more_are_not_better(truth: np.ndarray) -> None:
+@pytest.mark.parametrize(("caught", "better"), [(0.8, True), (0.05, False)])
+def test_precision_makes_up_for_what_is_missed_more_but_not_for_most(
+    truth: np.ndarray, caught: float, better: bool
+) -> None:
     lavish = truth | (np.random.default_rng(3).random(len(truth)) < 0.1)
-    timid = truth & (np.random.default_rng(4).random(len(truth)) < 0.5)
+    timid = truth & (np.random.default_rng(4).random(len(truth)) < caught)
     found = compare_flags(truth, customers(truth), timid, lavish, seed=1)
     assert found.precision.low > 0
     assert found.recall.high < 0
-    assert not found.is_better
+    assert found.is_better is better
 
 
 def test_a_model_that_flags_nothing_is_not_better(truth: np.ndarray) -> None:
