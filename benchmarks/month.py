@@ -13,8 +13,9 @@ Each half of a simulated day is sent at once. When it is scored, what the Dags d
 entity risk, the archive, and the model's health, whose breaches are kept. When one lasts, the Dag `train_fraud_model`
 is triggered in Airflow with the days since the drift was seen (three to ten), as of then, and its question is answered
 as its runbook says: approved when the challenger is shown to be better; else rejected, and asked again two days later,
-when more labels have come. A breach of features alone, while score, calibration and alerts are as they were, is left:
-so ages a young shop. Simulated time stands still meanwhile. Labels count from when they were made.
+when more labels have come. A week after a promotion one is asked for, too, as the Dag's own schedule does. A breach of
+features alone, while score, calibration and alerts are as they were, is left: so ages a young shop. Simulated time
+stands still meanwhile. Labels count from when they were made.
 
 Precision and recall are by simulation-truth. Ends with 1 when the drift isn't seen within a simulated day (a figure out
 of bounds that wasn't in the days before), or precision doesn't recover: the promoted model must make up for half of

@@ -30,8 +30,8 @@ HALF_DAY = timedelta(hours=12)
 DAY = 2 * HALF_DAY
 #: What a training gets at least, and at most: the shop as it is since the drift was seen, as somebody would choose it.
 LEAST_TRAINED, MOST_TRAINED = 3 * DAY, 10 * DAY
-#: After a rejection, until the next training is asked for.
-PATIENCE = 2 * DAY
+#: After a rejection, until the next training is asked for; and after a promotion, as the Dag does by its own schedule.
+PATIENCE, SCHEDULE = 2 * DAY, 7 * DAY
 SCORED_SECONDS = 1_800.0
 #: Figures out of bounds at one time that are told one by one.
 MOST_TOLD = 4
@@ -123,7 +123,8 @@ class _Life:
         self._shop = SimulatedDays(settings, folders)
         self._frauds = frauds_of(folders)
         self._trials = trials
-        self._ask_at: datetime | None = None
+        self._ask_at: datetime | None = None  # for a breach
+        self._scheduled_at: datetime | None = None
 
     def live(self, start: datetime, month: Month, end: datetime) -> None:
         """Lives from `start` to `end`, half a day after the other, and notes it in `month`."""
@@ -161,7 +162,7 @@ class _Life:
             if self._ask_at is None:
                 self._ask_at = moment
                 notes.append(f"{at} a training is due: {why}")
-        if self._ask_at and moment >= self._ask_at:
+        if any(at and moment >= at for at in (self._ask_at, self._scheduled_at)):
             notes.append(f"{at} {self._train(moment, month)}")
         return notes
 
@@ -188,9 +189,10 @@ class _Life:
         period = min(max(since_seen, LEAST_TRAINED), MOST_TRAINED)
         answered = train(AirflowApi(self._settings), Asked(moment, period / timedelta(hours=1), self._trials))
         if answered.promoted:
-            month.promoted_at, self._ask_at = moment, None
+            month.promoted_at = month.promoted_at or moment
+            self._ask_at, self._scheduled_at = None, moment + SCHEDULE
         else:
-            self._ask_at = moment + PATIENCE
+            self._ask_at, self._scheduled_at = moment + PATIENCE, None
         outcome = "promoted" if answered.promoted else "not promoted"
         return f"trained in {answered.seconds:.0f} s, {outcome}: {answered.told}"
 
