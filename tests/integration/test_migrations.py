@@ -168,6 +168,41 @@ def test_segments_and_alerts_are_made_from_the_rows_that_are_there(fresh: Settin
         alembic.command.upgrade(migrate.configuration(fresh), "head")
 
 
+def test_sales_of_segments_are_summed_from_the_rows_that_are_there(fresh: Settings) -> None:
+    """Old ones by the day, as retention would have them."""
+    former = upgrade_to_before(fresh, "0033")
+    with owner_of(fresh) as connection:
+        for offset, fraud in enumerate((True, False, False, False)):
+            row = {"name": f"tx-{offset}", "customer": "c", "session": str(offset), "fraud": fraud}
+            connection.execute(TRANSACTION, row | {"counted": not fraud, "offset": offset})
+        connection.execute(
+            "UPDATE fraud.scored_transactions SET event_time = now(), payment_method = NULL, exchange_rate = NULL "
+            "WHERE transaction_id = 'tx-3'"
+        )
+        connection.execute(
+            "UPDATE fraud.scored_transactions SET event_time = event_time + interval '7 hours' "
+            "WHERE transaction_id = 'tx-2'"
+        )
+    migrate.migrate(fresh)
+    functions = "SELECT string_agg(prosrc, '') FROM pg_proc WHERE proname = 'erase_mentions'"
+    with owner_of(fresh) as connection:
+        columns = "product_id, shipping_country, payment_method, decision, units, revenue, seconds"
+        assert connection.execute(
+            f"SELECT {columns} FROM fraud.segment_sales ORDER BY seconds".encode()
+        ).fetchall() == [
+            ("p", "CH", "", "allow", 2, 0, 3600),
+            ("p", "CH", "card", "allow", 4, 20, 86_400),
+        ]
+        ((now,),) = connection.execute(functions).fetchall()
+        assert "'rescored_days', 'segment_counts', 'segment_sales'" in now
+        wrong = [found for found in rollups.differences(connection) if "segment_sales" in found]
+        assert wrong == []
+        alembic.command.downgrade(migrate.configuration(fresh), former)
+        ((before,),) = connection.execute(functions).fetchall()
+        assert before == now.replace(", 'segment_sales'", "")
+        alembic.command.upgrade(migrate.configuration(fresh), "head")
+
+
 def test_a_backup_of_the_release_before_takes_the_place_of_a_newer_schema(fresh: Settings, tmp_path: Path) -> None:
     """The way back to a release: later migrations' tables go, and the way forth is open again."""
     upgrade_to_before(fresh, "0008")
