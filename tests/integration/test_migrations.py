@@ -129,7 +129,10 @@ def test_what_was_stored_before_exchange_rates_counts_as_it_did(fresh: Settings)
 
 
 def test_segments_and_alerts_are_made_from_the_rows_that_are_there(fresh: Settings) -> None:
-    """An old row's window is an hour. A job of the code before, which wouldn't count segments, is replaced."""
+    """An old row's window is an hour. A job of the code before, which wouldn't count segments, is replaced.
+
+    The one that sums their sales replaces it, too.
+    """
     former = upgrade_to_before(fresh, "0029")
     with owner_of(fresh) as connection:
         for offset, fraud in enumerate((True, False, False)):
@@ -156,13 +159,13 @@ def test_segments_and_alerts_are_made_from_the_rows_that_are_there(fresh: Settin
             ("card", "review", 1, 1, 10, 0, 3600),
         ]
         assert connection.execute("SELECT payment_method FROM fraud.fraud_alerts").fetchall() == [("card",)]
-        assert connection.execute("SELECT epoch FROM fraud.stream_queries").fetchall() == [(5,)]
+        assert connection.execute("SELECT epoch FROM fraud.stream_queries").fetchall() == [(6,)]
         functions = "SELECT string_agg(prosrc, '') FROM pg_proc WHERE proname IN ('erase_mentions', 'erase_customer')"
         ((now,),) = connection.execute(functions).fetchall()
         assert "'rescored_days', 'segment_counts'" in now
         alembic.command.downgrade(migrate.configuration(fresh), former)
         ((before,),) = connection.execute(functions).fetchall()
-        assert before == now.replace(", 'segment_counts'", "").replace(
+        assert before == now.replace(", 'segment_counts', 'segment_sales'", "").replace(
             "'review_probability', 'payment_method'", "'review_probability'"
         )
         alembic.command.upgrade(migrate.configuration(fresh), "head")

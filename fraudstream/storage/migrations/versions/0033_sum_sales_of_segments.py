@@ -28,7 +28,8 @@ GROUP BY 1, 2, 3, 4, 5, 6, width
 """
 _HORIZON = """
 INSERT INTO fraud.rollup_horizons (table_name, thinned_until)
-VALUES ('segment_sales', date_trunc('day', now() - interval '48 hours', 'UTC'))
+SELECT 'segment_sales', date_trunc('day', now() - interval '48 hours', 'UTC')
+WHERE EXISTS (SELECT FROM fraud.scored_transactions)
 """
 _FORGET_HORIZON = "DELETE FROM fraud.rollup_horizons WHERE table_name = 'segment_sales'"
 _REPLACE_DRIVER = """
