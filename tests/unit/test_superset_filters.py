@@ -47,7 +47,7 @@ def test_counts_over_more_than_ten_hours_are_the_segments() -> None:
 
 def test_sales_over_more_than_ten_hours_are_the_segments() -> None:
     asked = filters.product_sales(chosen("country", "FR"))
-    assert asked.count("FROM whole, fraud.segment_sales") == asked.count("FROM whole, fraud.scored_transactions") == 2
+    assert asked.count("FROM whole, fraud.segment_sales") == asked.count("FROM fraud.scored_transactions") == 2
     assert asked.count("shipping_country IN ('FR')") == 4
 
 

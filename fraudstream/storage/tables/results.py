@@ -189,7 +189,8 @@ segment_sales = Table(
     Column("units", BigInteger, nullable=False),
     Column("revenue", Money, nullable=False),
     window_width(3600, "days"),
-    # Of hours there is one index, since the stream writes them; of days one for each thing that is filtered by.
+    # Of hours there is one index, since the stream writes them; of days one for each thing that is filtered by. What
+    # was sold though it wasn't allowed at once was cleared, and is little.
     Index(
         *("segment_sales_hours_idx", "window_start", "shipping_country", "payment_method"),
         postgresql_where=text("seconds = 3600"),
@@ -198,6 +199,7 @@ segment_sales = Table(
         *("segment_sales_countries_idx", "shipping_country", "window_start"), postgresql_where=text("seconds = 86400")
     ),
     Index("segment_sales_methods_idx", "payment_method", "window_start", postgresql_where=text("seconds = 86400")),
+    Index("segment_sales_cleared_idx", "decision", "window_start", postgresql_where=text("decision <> 'allow'")),
     comment="What product_sales has, per hour and segment of the transactions",
 )
 

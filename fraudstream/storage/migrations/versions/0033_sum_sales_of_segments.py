@@ -92,6 +92,7 @@ def upgrade() -> None:
         ("hours", ["window_start", "shipping_country", "payment_method"], sa.text("seconds = 3600")),
         ("countries", ["shipping_country", "window_start"], _OF_DAYS),
         ("methods", ["payment_method", "window_start"], _OF_DAYS),
+        ("cleared", ["decision", "window_start"], sa.text("decision <> 'allow'")),
     ):
         op.create_index(f"segment_sales_{name}_idx", "segment_sales", columns, schema="fraud", postgresql_where=of)
     op.execute(_in_function(_UNSWEPT, _UNSWEPT_NOW))
