@@ -165,7 +165,7 @@ def test_sales_are_filtered_as_their_rollups_are_counted(shop: Shop) -> None:
     assert shop.total("top_products", "revenue_total", card) == shop.figure("sales_revenue", card)
 
 
-#: Hours before noon, and the narrowest window of an axis over them. Days before noon of two days ago are windows.
+#: Hours before noon, and the narrowest window of an axis over them. Windows are days until 60 hours before.
 SPANS = pytest.mark.parametrize(
     ("since", "until", "narrowest"),
     [
