@@ -3,8 +3,8 @@
 ./fraudctl bench charts --transactions 1000000
 
 The transactions are of 30 days, one like the other, in two shops, 20 countries and 4 ways to pay; 2 % were flagged, and
-a third of these decided. Rollups are thinned as retention does. A million take 1.3 GB. Told is the median of
-three runs of each query, slowest first.
+a third of these decided. Rollups are thinned as retention does; the sales of segments are filled in as it would leave
+them. A million take 1.3 GB. Told is the median of three runs of each query, slowest first.
 """
 
 import math
@@ -81,6 +81,19 @@ SELECT date_bin('30 seconds', event_time, timestamptz '2000-01-01 00:00+00'), it
 FROM fraud.scored_transactions,
     jsonb_to_recordset(items) AS item (product_id text, quantity bigint, unit_price numeric)
 WHERE counted_in_sales GROUP BY 1, 2, 3""",
+    """
+INSERT INTO fraud.rollup_horizons (table_name, thinned_until)
+VALUES ('segment_sales', date_trunc('day', now() - interval '48 hours', 'UTC'))""",
+    """
+INSERT INTO fraud.segment_sales (window_start, product_id, shop, shipping_country, payment_method, decision, units,
+    revenue, seconds)
+SELECT date_bin(width, event_time, timestamptz '2000-01-01 00:00+00'), item.product_id, shop, shipping_country,
+    payment_method, decision, sum(item.quantity), sum(item.quantity * item.unit_price), extract(epoch FROM width)
+FROM (
+    SELECT *, CASE WHEN event_time < thinned_until THEN interval '1 day' ELSE interval '1 hour' END AS width
+    FROM fraud.scored_transactions, fraud.rollup_horizons WHERE table_name = 'segment_sales' AND counted_in_sales
+) AS rows, jsonb_to_recordset(items) AS item (product_id text, quantity bigint, unit_price numeric)
+GROUP BY 1, 2, 3, 4, 5, 6, width""",
     """
 INSERT INTO fraud.fraud_alerts (transaction_id, customer_id, event_time, amount, currency, exchange_rate, shipping_city,
     shipping_country, shop, payment_method, fraud_score, reasons, model_version, decision, created_at)

@@ -22,7 +22,10 @@ from model.past.importing import Options, import_history
 from testbed.isolation import isolated_servers
 
 MIB = 2**20
-TABLES = ("past_transactions", "past_labels", "product_sales", "fraud_counts", "segment_counts", "fraud_locations")
+TABLES = (
+    *("past_transactions", "past_labels", "product_sales", "segment_sales"),
+    *("fraud_counts", "segment_counts", "fraud_locations"),
+)
 
 
 def main() -> None:

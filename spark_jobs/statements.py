@@ -210,11 +210,30 @@ WHERE (f.customer_id, f.session_id) = (s.customer_id, s.session_id) AND NOT s.fl
 """
 
 _WINDOW_30_S = "date_bin('30 seconds', event_time, timestamptz '2000-01-01 00:00:00+00')"
-_ADD_TO_SALES = """
+_OF_SEGMENT = f"""coalesce(shipping_country, '') AS shipping_country, coalesce(payment_method, '') AS payment_method,
+    {DECISION} AS decision"""
+# From lines `sold`, which are read from the orders once; what goes to segments isn't published.
+_ADD_SOLD = f"""
+segments AS (
+    INSERT INTO fraud.segment_sales AS s
+        (window_start, product_id, shop, shipping_country, payment_method, decision, units, revenue)
+    SELECT date_bin('1 hour', event_time, timestamptz '2000-01-01 00:00:00+00'), product_id, shop, shipping_country,
+        payment_method, decision, sum(units), coalesce(sum(revenue), 0)
+    FROM sold
+    GROUP BY 1, 2, 3, 4, 5, 6
+    ON CONFLICT (window_start, product_id, shop, shipping_country, payment_method, decision) DO UPDATE
+    SET units = s.units + excluded.units, revenue = s.revenue + excluded.revenue
+)
+INSERT INTO fraud.product_sales AS p (window_start, product_id, shop, units, revenue, batch_id)
+SELECT {_WINDOW_30_S}, product_id, shop, sum(units), coalesce(sum(revenue), 0), %(batch_id)s
+FROM sold
+GROUP BY 1, 2, 3
 ON CONFLICT (window_start, product_id, shop) DO UPDATE
 SET units = p.units + excluded.units, revenue = p.revenue + excluded.revenue, batch_id = excluded.batch_id
-"""
+"""  # noqa: S608 (constants)
 
+_TURNED = """t.batch_id, t.event_time, t.shop, t.items, t.exchange_rate, t.shipping_country, t.payment_method,
+        t.decision, t.is_fraud, s.flagged"""
 # What was sold before in a session is taken back when it is flagged, and comes back when it is cleared. Of this batch's
 # own rows only the mark changes here: `_ADD_SALES` counts them. Of a window that was thinned or deleted since, what
 # moves is a row of its own, which isn't published, until the next thinning.
@@ -223,34 +242,31 @@ WITH of_session AS (
     UPDATE fraud.scored_transactions t SET counted_in_sales = NOT s.flagged
     FROM turned_sessions s
     WHERE (t.customer_id, t.session_id) = (s.customer_id, s.session_id) AND t.counted_in_sales = s.flagged
-    RETURNING t.batch_id, t.event_time, t.shop, t.items, t.exchange_rate, s.flagged
+    RETURNING {_TURNED}
 ), single AS (
     UPDATE fraud.scored_transactions t SET counted_in_sales = NOT s.flagged
     FROM turned_sessions s
     WHERE t.transaction_id = s.transaction_id
-    RETURNING t.batch_id, t.event_time, t.shop, t.items, t.exchange_rate, s.flagged
+    RETURNING {_TURNED}
 ), moved AS (
     SELECT *, CASE WHEN flagged THEN -1 ELSE 1 END AS direction
     FROM (SELECT * FROM of_session UNION ALL SELECT * FROM single) turned
-)
-INSERT INTO fraud.product_sales AS p (window_start, product_id, shop, units, revenue, batch_id)
-SELECT {_WINDOW_30_S}, item.product_id, shop, sum(direction * item.quantity),
-    coalesce(sum(direction * item.quantity * {SHOP_PRICE}), 0), %(batch_id)s
-FROM moved, jsonb_to_recordset(items) AS item (product_id text, quantity bigint, unit_price numeric)
-WHERE moved.batch_id <> %(batch_id)s
-GROUP BY 1, 2, 3
-{_ADD_TO_SALES}
+), sold AS (
+    SELECT event_time, item.product_id, shop, {_OF_SEGMENT}, direction * item.quantity AS units,
+        direction * item.quantity * {SHOP_PRICE} AS revenue
+    FROM moved, jsonb_to_recordset(items) AS item (product_id text, quantity bigint, unit_price numeric)
+    WHERE moved.batch_id <> %(batch_id)s
+), {_ADD_SOLD}
 """  # noqa: S608 (constants)
 
 _ADD_SALES = f"""
-INSERT INTO fraud.product_sales AS p (window_start, product_id, shop, units, revenue, batch_id)
-SELECT {_WINDOW_30_S}, item.product_id, shop, sum(item.quantity), coalesce(sum(item.quantity * {SHOP_PRICE}), 0),
-    %(batch_id)s
-FROM fraud.scored_transactions,
-    jsonb_to_recordset(items) AS item (product_id text, quantity bigint, unit_price numeric)
-WHERE batch_id = %(batch_id)s AND counted_in_sales
-GROUP BY 1, 2, 3
-{_ADD_TO_SALES}
+WITH sold AS (
+    SELECT event_time, item.product_id, shop, {_OF_SEGMENT}, item.quantity AS units,
+        item.quantity * {SHOP_PRICE} AS revenue
+    FROM fraud.scored_transactions,
+        jsonb_to_recordset(items) AS item (product_id text, quantity bigint, unit_price numeric)
+    WHERE batch_id = %(batch_id)s AND counted_in_sales
+), {_ADD_SOLD}
 """  # noqa: S608 (constants)
 
 _COUNTED = f"""count(*), count(*) FILTER (WHERE {FLAGGED}),

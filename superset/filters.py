@@ -2,8 +2,8 @@
 
 Superset puts a filter's condition around a dataset, and only where the dataset has the column. The datasets here have
 summed, ranked and cut to the newest before that, so the filters work inside of them, too. Rollups know the shop, those
-of places the country, and `segment_counts` all that can be filtered, by quarters of an hour. What else is filtered is
-counted from the scored transactions.
+of places the country, `segment_counts` and `segment_sales` all that can be filtered, by quarters of an hour and by
+hours or days. What else is filtered is counted from the scored transactions.
 
 A template hands over its variable `filter`: the filters of the query itself, which viewer_security.py has read. What
 Superset's own `filter_values` finds is in the request's `form_data`, which nobody has.
@@ -24,13 +24,21 @@ COLUMNS = {
     "payment_method": "payment_method",
     "decision": _DECISION,
 }
-#: The same of `segment_counts`.
+#: The same of `segment_counts` and `segment_sales`.
 _SEGMENT_COLUMNS = COLUMNS | {"decision": "decision"}
 #: Columns of a dataset that cross-filters filter besides, around it.
 CROSS_FILTERED = ("category", "product")
 NAMES = frozenset({*COLUMNS, *CROSS_FILTERED})
+#: What `product_sales` doesn't know.
+_OF_SALES = ("country", "payment_method", "decision")
+#: Until when windows of `segment_sales` may be days; all of them are hours where there is no horizon.
+_DAYS_UNTIL = (
+    "COALESCE((SELECT thinned_until FROM fraud.rollup_horizons WHERE table_name = 'segment_sales'), '-infinity')"
+)
 #: Time axes count from here, so that their windows are the rollups' own.
 _ORIGIN = "timestamptz '2000-01-01 00:00+00'"
+#: Shorter times are counted from the transactions.
+_LONG = "interval '10 hours'"
 _STEPS = (
     *("10 seconds", "30 seconds", "1 minute", "5 minutes", "15 minutes", "1 hour", "6 hours", "1 day"),
     *("7 days", "30 days"),
@@ -53,19 +61,28 @@ def moment(text: str | None) -> str:
     return f"{_literal(text)}::timestamp AT TIME ZONE 'UTC'" if text else "NULL::timestamptz"
 
 
-def step(shortest: str, windows: int) -> str:
+def step(shortest: str, windows: int, of_sales: Filters = ()) -> str:
     """The width of an axis' windows from `since` to `until`: at least `shortest`, and `windows` of them suffice.
 
-    30 days is the most.
+    30 days is the most. Filters `of_sales` are those of `product_sales`, of whose windows none is cut.
     """
     widths = ", ".join(f"interval '{width}'" for width in _STEPS[_STEPS.index(shortest) :])
     enough = f"SELECT min(width) FROM unnest(ARRAY[{widths}]) AS width WHERE width * {windows} >= until - since"  # noqa: S608 (constants)
+    if where(of_sales, *_OF_SALES):
+        enough += f""" AND width >= CASE WHEN until - since <= {_LONG} THEN interval '1 second'
+          WHEN {_begun("1 day", "since")} + interval '1 day' <= LEAST(until, {_DAYS_UNTIL}) THEN interval '1 day'
+          ELSE interval '1 hour' END"""
     return f"COALESCE(({enough}), interval '30 days')"
 
 
 def window(column: str) -> str:
     """The beginning of the window of width `step` in which `column` lies."""
     return f"date_bin(step, {column}, {_ORIGIN})"
+
+
+def _begun(width: str, column: str) -> str:
+    """The first window of a width that begins at or after `column`."""
+    return f"date_bin('{width}', {column} + interval '{width}' - interval '1 microsecond', {_ORIGIN})"
 
 
 def where(filters: Filters, *names: str) -> str:
@@ -97,10 +114,9 @@ def fraud_counts(filters: Filters) -> str:
     return f"""(
         WITH whole AS (
           SELECT since, until,
-            CASE WHEN is_long THEN date_bin('1 hour', since + interval '1 hour' - interval '1 microsecond', {_ORIGIN})
-              ELSE until END AS whole_since,
+            CASE WHEN is_long THEN {_begun("1 hour", "since")} ELSE until END AS whole_since,
             CASE WHEN is_long THEN date_bin('1 hour', until, {_ORIGIN}) ELSE until END AS whole_until
-          FROM (SELECT since, until, until - since > interval '10 hours' AS is_long FROM span) AS asked
+          FROM (SELECT since, until, until - since > {_LONG} AS is_long FROM span) AS asked
         )
         SELECT window_start, shop, transactions, flagged, amount, flagged_amount, unpriced, flagged_unpriced
         FROM whole, fraud.segment_counts
@@ -111,17 +127,21 @@ def fraud_counts(filters: Filters) -> str:
 
 
 def _counted(filters: Filters, time: str) -> str:
-    """The transactions of a part of `whole`, counted as `fraud.fraud_counts` has them."""
+    """The transactions of a part of `whole`, counted as `fraud.fraud_counts` has them.
+
+    Beside its bounds and not joined with them: Postgres would expect a ninth of all transactions, and read all.
+    """
     return f"""
+        SELECT counted.* FROM whole, LATERAL (
         SELECT date_bin('10 seconds', event_time, {_ORIGIN}) AS window_start, shop, count(*) AS transactions,
           count(*) FILTER (WHERE {_FLAGGED}) AS flagged,
           COALESCE(sum({_AMOUNT}), 0) AS amount,
           COALESCE(sum({_AMOUNT}) FILTER (WHERE {_FLAGGED}), 0) AS flagged_amount,
           count(*) FILTER (WHERE exchange_rate IS NULL) AS unpriced,
           count(*) FILTER (WHERE exchange_rate IS NULL AND {_FLAGGED}) AS flagged_unpriced
-        FROM whole, fraud.scored_transactions
+        FROM fraud.scored_transactions
         WHERE {time}{where(filters, *COLUMNS)}
-        GROUP BY 1, 2"""  # noqa: S608 (values are quoted by _literal)
+        GROUP BY 1, 2) AS counted"""  # noqa: S608 (values are quoted by _literal)
 
 
 def fraud_locations(filters: Filters) -> str:
@@ -143,18 +163,53 @@ def fraud_locations(filters: Filters) -> str:
 
 
 def product_sales(filters: Filters) -> str:
-    """`fraud.product_sales`, or a table like it of those transactions since `span` that the filters let through."""
-    if not where(filters, "country", "payment_method", "decision"):
+    """`fraud.product_sales`, or a table like it of those transactions since `span` that the filters let through.
+
+    Over more than 10 hours whole hours, and before `_DAYS_UNTIL` whole days, are those of `fraud.segment_sales`; what
+    is before and after them is added up from the transactions. Days and hours have indices of their own.
+    """
+    if not where(filters, *_OF_SALES):
         return "fraud.product_sales"
     return f"""(
-        SELECT date_bin('30 seconds', event_time, {_ORIGIN}) AS window_start, item.product_id, shop,
-          sum(item.quantity) AS units,
-          COALESCE(sum(item.quantity * round(item.unit_price * exchange_rate, 4)), 0) AS revenue
-        FROM span, fraud.scored_transactions,
-          jsonb_to_recordset(items) AS item (product_id text, quantity bigint, unit_price numeric)
-        WHERE counted_in_sales AND event_time >= since AND event_time < until{where(filters, *COLUMNS)}
-        GROUP BY 1, 2, 3
+        WITH asked AS (
+          SELECT since, until, until - since > {_LONG} AS is_long, {_DAYS_UNTIL} AS days_until FROM span
+        ), begun AS (
+          SELECT asked.*, CASE WHEN NOT is_long THEN until
+            WHEN since < days_until THEN LEAST(until, {_begun("1 day", "since")})
+            ELSE {_begun("1 hour", "since")} END AS whole_since
+          FROM asked
+        ), whole AS (
+          SELECT begun.*, GREATEST(whole_since, CASE WHEN NOT is_long THEN until
+            WHEN until < days_until THEN date_bin('1 day', until, {_ORIGIN})
+            ELSE date_bin('1 hour', until, {_ORIGIN}) END) AS whole_until
+          FROM begun
+        )
+        {_summed(filters, 86_400)}
+        UNION ALL {_summed(filters, 3_600)}
+        UNION ALL {_sold(filters, "event_time >= since AND event_time < whole_since")}
+        UNION ALL {_sold(filters, "event_time >= whole_until AND event_time < until")}
       ) AS product_sales"""  # noqa: S608 (values are quoted by _literal)
+
+
+def _summed(filters: Filters, seconds: int) -> str:
+    """The windows of `fraud.segment_sales` of a width within `whole`."""
+    return f"""
+        SELECT window_start, product_id, shop, units, revenue FROM whole, fraud.segment_sales
+        WHERE seconds = {seconds} AND window_start >= whole_since
+          AND window_start < whole_until{_where(filters, _SEGMENT_COLUMNS)}"""  # noqa: S608 (values are quoted by _literal)
+
+
+def _sold(filters: Filters, time: str) -> str:
+    """The transactions of a part of `whole`, added up as `fraud.product_sales` has them."""
+    return f"""
+        SELECT sold.* FROM whole, LATERAL (
+        SELECT date_bin('30 seconds', event_time, {_ORIGIN}) AS window_start, item.product_id, shop,
+          sum(item.quantity)::bigint AS units,
+          COALESCE(sum(item.quantity * round(item.unit_price * exchange_rate, 4)), 0) AS revenue
+        FROM fraud.scored_transactions,
+          jsonb_to_recordset(items) AS item (product_id text, quantity bigint, unit_price numeric)
+        WHERE counted_in_sales AND {time}{where(filters, *COLUMNS)}
+        GROUP BY 1, 2, 3) AS sold"""  # noqa: S608 (values are quoted by _literal)
 
 
 def _list(values: list[str]) -> str:

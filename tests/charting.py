@@ -20,7 +20,7 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 #: What the charts read.
 TABLES = (
     *("fraud_alerts", "scored_transactions", "products", "product_sales", "fraud_counts", "fraud_locations"),
-    *("segment_counts", "stream_batches", "platform_readings", "incidents"),
+    *("segment_counts", "segment_sales", "rollup_horizons", "stream_batches", "platform_readings", "incidents"),
     *("analyst_verdicts", "rule_counts", "model_health", "model_breaches", "model_versions"),
 )
 CATEGORIES, PRODUCTS = 30, 40
@@ -68,6 +68,11 @@ class Shop:
         """Changes the tables, as their owner."""
         self._connection.execute("SET LOCAL ROLE fraud_owner")
         self._connection.execute(statement.encode(), values)
+
+    def value(self, query: str, **values: object) -> Any:
+        """The first column of the first row of a query, as the tables' owner."""
+        self._connection.execute("SET LOCAL ROLE fraud_owner")
+        return self._connection.execute(query.encode(), values).fetchall()[0][0]
 
     def trade(self, newest: datetime) -> None:
         """70 minutes of the same sales and frauds in every window, until the end of the minute of `newest`."""

@@ -19,7 +19,10 @@ from model.training.history import HistoryFolder
 
 Postgres = psycopg.Connection[Any]
 #: What an import may change. Times of commits aren't among it.
-ROLLED_UP = ("past_transactions", "past_labels", "fraud_counts", "segment_counts", "fraud_locations", "product_sales")
+ROLLED_UP = (
+    *("past_transactions", "past_labels", "fraud_counts", "segment_counts", "fraud_locations", "product_sales"),
+    "segment_sales",
+)
 TABLES = (
     *ROLLED_UP,
     *("retired_totals", "rollup_horizons", "entity_risk", "history_imports", "stream_queries"),

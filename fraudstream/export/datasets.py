@@ -118,6 +118,7 @@ DATASETS = (
     _rollup(results.segment_counts, "segments"),
     _rollup(results.fraud_locations, "locations"),
     _rollup(results.product_sales, "sales"),
+    _rollup(results.segment_sales, "segment_sales"),
     Dataset(
         "dead_letters",
         "How many messages were refused; what they held stays behind, since it may be anything",

@@ -18,7 +18,7 @@ from fraudstream.storage.tables.results import COUNT_SUMS
 
 #: A batch is published right after its commit; what is unpublished for longer waits for a driver that is gone.
 PUBLISHED_WITHIN = "60 seconds"
-HOUR = timedelta(hours=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 #: Differing products of one hour that are named.
 PRODUCTS = 20
@@ -72,7 +72,8 @@ _NEXT_TIME = """
         (SELECT min(window_start) FROM fraud.fraud_counts WHERE window_start >= %(since)s),
         (SELECT min(window_start) FROM fraud.segment_counts WHERE window_start >= %(since)s),
         (SELECT min(window_start) FROM fraud.fraud_locations WHERE window_start >= %(since)s),
-        (SELECT min(window_start) FROM fraud.product_sales WHERE window_start >= %(since)s)
+        (SELECT min(window_start) FROM fraud.product_sales WHERE window_start >= %(since)s),
+        (SELECT min(window_start) FROM fraud.segment_sales WHERE window_start >= %(since)s)
     )
 """
 _RANGE = "{} >= %(begin)s AND {} < %(end)s"
@@ -102,6 +103,10 @@ _ROLLUPS = f"""
          FROM fraud.fraud_locations WHERE {_WINDOWS}) AS locations,
         (SELECT count(*) AS fraud_alerts_alerted FROM fraud.fraud_alerts WHERE {_EVENTS}) AS alerts
 """  # noqa: S608 (constants)
+_SOLD = "coalesce(sum(units), 0) AS {name}units, coalesce(sum(revenue), 0) AS {name}revenue"
+#: Whether the segments' sales may have been merged to days.
+_IN_DAYS = """EXISTS (
+        SELECT FROM fraud.rollup_horizons WHERE table_name = 'segment_sales' AND thinned_until > %(begin)s)"""
 _SALES = f"""
     WITH sold AS (
         SELECT item.product_id, sum(item.quantity) AS units, sum(item.quantity * {SHOP_PRICE}) AS revenue
@@ -112,12 +117,26 @@ _SALES = f"""
     ), held AS (
         SELECT product_id, sum(units) AS units, sum(revenue) AS revenue
         FROM fraud.product_sales WHERE {_WINDOWS} GROUP BY 1
+    ), differing AS (
+        SELECT product_id, coalesce(held.units, 0) AS held_units, coalesce(sold.units, 0) AS units,
+            coalesce(held.revenue, 0) AS held_revenue, coalesce(sold.revenue, 0) AS revenue
+        FROM sold FULL JOIN held USING (product_id)
+        WHERE coalesce(held.units, 0) <> coalesce(sold.units, 0)
+            OR coalesce(held.revenue, 0) <> coalesce(sold.revenue, 0)
+        ORDER BY product_id LIMIT {PRODUCTS}
     )
-    SELECT product_id, coalesce(held.units, 0) AS held_units, coalesce(sold.units, 0) AS units,
-        coalesce(held.revenue, 0) AS held_revenue, coalesce(sold.revenue, 0) AS revenue
-    FROM sold FULL JOIN held USING (product_id)
-    WHERE coalesce(held.units, 0) <> coalesce(sold.units, 0) OR coalesce(held.revenue, 0) <> coalesce(sold.revenue, 0)
-    ORDER BY product_id LIMIT {PRODUCTS}
+    TABLE differing UNION ALL
+    SELECT NULL, held_units, units, held_revenue, revenue
+    FROM (SELECT {_SOLD.format(name="held_")} FROM fraud.segment_sales WHERE {_WINDOWS}) AS segments,
+        (SELECT {_SOLD.format(name="")} FROM sold) AS rows
+    WHERE NOT {_IN_DAYS}
+"""  # noqa: S608 (constants)
+#: Of windows that may be days the whole day; `product_sales` is compared with the rows hour by hour.
+_DAY_SALES = f"""
+    SELECT held_units, units, held_revenue, revenue
+    FROM (SELECT {_SOLD.format(name="held_")} FROM fraud.segment_sales WHERE {_WINDOWS}) AS segments,
+        (SELECT {_SOLD.format(name="")} FROM fraud.product_sales WHERE {_WINDOWS}) AS sales
+    WHERE {_IN_DAYS}
 """  # noqa: S608 (constants)
 #: Each rollup's sum, and the sum of the rows that it must equal; those of counts have the same names.
 _SUMS = (
@@ -184,23 +203,33 @@ def hour(connection: Postgres, begin: datetime) -> tuple[int, list[Difference]]:
         for table, column, expected in _SUMS
         if found[f"{table}_{column}"] != found[expected]
     ]
-    for product in _rows(connection, _SALES, begin=begin, end=begin + HOUR):
-        for column in ("units", "revenue"):
-            held, sold = product[f"held_{column}"], product[column]
-            if held != sold:
-                place = f"fraud.product_sales of {product['product_id']}"
-                differences.append(_difference(name, place, column, held, sold))
+    for sold in _rows(connection, _SALES, begin=begin, end=begin + HOUR):
+        product = sold["product_id"]
+        place = "fraud.segment_sales" if product is None else f"fraud.product_sales of {product}"
+        differences += _of_sales(name, place, sold, "the rows give")
+    if begin == _hour_of(begin).replace(hour=0):
+        for sold in _rows(connection, _DAY_SALES, begin=begin, end=begin + DAY):
+            differences += _of_sales(f"day {begin:%Y-%m-%d}", "fraud.segment_sales", sold, "fraud.product_sales has")
     return found["transactions"], differences
+
+
+def _of_sales(name: str, place: str, sold: DictRow, other: str) -> Iterator[Difference]:
+    for column in ("units", "revenue"):
+        held, expected = sold[f"held_{column}"], sold[column]
+        if held != expected:
+            yield _difference(name, place, column, held, expected, other)
 
 
 def _hour_of(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
-def _difference(name: str, place: str, column: str, held: Decimal, expected: Decimal) -> Difference:
+def _difference(
+    name: str, place: str, column: str, held: Decimal, expected: Decimal, other: str = "the rows give"
+) -> Difference:
     return Difference(
         f"{name} {place} {column} {held - expected:+}",
-        f"{name}: {place} has {held} {column}, and the rows give {expected}",
+        f"{name}: {place} has {held} {column}, and {other} {expected}",
     )
 
 

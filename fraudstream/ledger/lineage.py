@@ -114,6 +114,12 @@ _COUNTS = {
     "flagged_unpriced": _JUDGED,
 }
 _SALES_VERDICT = _JUDGED + _of(Topic.TRANSACTION_LABELS, "transaction_id", "is_fraud", "labelled_at")
+_SALES = {
+    "window_start": _of_purchase("event_time"),
+    "product_id": _of_purchase("items"),
+    "units": _of_purchase("items") + _SALES_VERDICT,
+    "revenue": _of_purchase("items", "currency", "event_time") + _SALES_VERDICT,
+}
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's isn't typed
 #: The tables that the stream writes, whose fields their columns are named after, and what other columns follow from.
 _TABLES: tuple[tuple[Table, Topic | None, dict[str, tuple[Source, ...]]], ...] = (
@@ -131,16 +137,8 @@ _TABLES: tuple[tuple[Table, Topic | None, dict[str, tuple[Source, ...]]], ...] =
         {name: _COUNTS[name] for name in ("window_start", "flagged", "flagged_amount")}
         | {"latitude": _of_purchase("shipping_latitude"), "longitude": _of_purchase("shipping_longitude")},
     ),
-    (
-        results.product_sales,
-        Topic.TRANSACTIONS,
-        {
-            "window_start": _of_purchase("event_time"),
-            "product_id": _of_purchase("items"),
-            "units": _of_purchase("items") + _SALES_VERDICT,
-            "revenue": _of_purchase("items", "currency", "event_time") + _SALES_VERDICT,
-        },
-    ),
+    (results.product_sales, Topic.TRANSACTIONS, _SALES),
+    (results.segment_sales, Topic.TRANSACTIONS, _SALES | {"decision": _JUDGED}),
     (results.flagged_sessions, Topic.TRANSACTIONS, {}),
     (results.transaction_labels, Topic.TRANSACTION_LABELS, {}),
     (results.dead_letters, None, {}),

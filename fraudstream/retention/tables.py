@@ -30,6 +30,7 @@ ROLLUP_SUMS = {
     "fraud_counts": COUNT_SUMS,
     "segment_counts": COUNT_SUMS,
     "product_sales": ("units", "revenue"),
+    "segment_sales": ("units", "revenue"),
     "fraud_locations": ("flagged", "flagged_amount"),
 }
 
@@ -108,9 +109,10 @@ def _columns(*names: str) -> Mapping[str, str]:
 
 
 def _rollup(table: str, sums: Mapping[str, str]) -> Rule:
-    """Whole hours of a rollup: reconciliation compares hours."""
+    """Whole hours of a rollup, since reconciliation compares hours; whole days where its windows may be as long."""
     age = "make_interval(secs => %(seconds)s)"
-    until = f"date_bin('1 hour', {_NEWEST_WINDOW.format(table=table)} - {age}, timestamptz '2000-01-01 00:00:00+00')"
+    whole = "1 day" if table == "segment_sales" else "1 hour"
+    until = f"date_bin('{whole}', {_NEWEST_WINDOW.format(table=table)} - {age}, timestamptz '2000-01-01 00:00:00+00')"
     also = _KEEP_HORIZON.format(table=table, until=until)
     return Rule(table, "rollups_days", "window_start", f"window_start < {until}", "true", sums, also)
 

@@ -1,5 +1,7 @@
 """Thins rollups: windows of seconds become minutes, and minutes become hours. Every sum over whole hours stays.
 
+An hour by product and segment has nearly a row an order's line, so that those of `segment_sales` become days.
+
 Times are counted from a table's newest window, so that a shop that rests, or a replayed past, keeps its fine windows.
 A late transaction, or one that is taken back, adds a window of seconds again, which the next run merges.
 """
@@ -22,11 +24,11 @@ WHERE {finer} AND window_start >= %(since)s AND window_start < %(until)s
 """
 _COUNT = "SELECT count(*) FROM fraud.{table} WHERE {finer} AND window_start < %(until)s"
 # The insert reads what the delete returns, and so comes after it: a window's start may be that of one that goes, or of
-# a wider one, which stays.
+# one as wide or wider, which stays. A day is merged hour by hour, so that a commit never waits for the whole of it.
 _MERGE = """
 WITH gone AS (
     DELETE FROM fraud.{table}
-    WHERE window_start >= %(since)s AND window_start < %(until)s AND seconds <= {width} RETURNING *
+    WHERE window_start >= %(since)s AND window_start < %(until)s AND seconds < {width} RETURNING *
 ), merged AS (
     INSERT INTO fraud.{table} AS wider ({columns}, seconds)
     SELECT {selected}, {width} FROM gone GROUP BY {grouped}
@@ -38,6 +40,9 @@ _MOVE_HORIZON = """
 INSERT INTO fraud.rollup_horizons AS h (table_name, thinned_until) VALUES (%s, %s)
 ON CONFLICT (table_name) DO UPDATE SET thinned_until = greatest(h.thinned_until, excluded.thinned_until)
 """
+# The stream goes on with the day in which an imported past ends: as a whole, it couldn't be told apart again.
+_OF_ONE_BOOK = f"""date_bin('1 day', window_start, {_ORIGIN}) NOT IN (
+    SELECT date_bin('1 day', rollups_until, {_ORIGIN}) FROM fraud.history_imports)"""  # noqa: S608 (constants)
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,11 @@ ROLLUPS = (
     Rollup("fraud_counts", ("shop",)),
     Rollup("segment_counts", ("shop", "shipping_country", "payment_method", "decision"), finer={3600: "seconds = 900"}),
     Rollup("product_sales", ("product_id", "shop"), {"batch_id": "max(batch_id)"}),
+    Rollup(
+        "segment_sales",
+        ("product_id", "shop", "shipping_country", "payment_method", "decision"),
+        finer={86_400: f"seconds = 3600 AND {_OF_ONE_BOOK}"},
+    ),
     Rollup(
         "fraud_locations",
         ("shipping_country", "shipping_city", "shop"),
@@ -113,17 +123,16 @@ def _thin(connection: Postgres, rollup: Rollup, width: int, until: datetime) -> 
 
 
 def _ends(connection: Postgres, rollup: Rollup, keep: RetentionSettings) -> Iterator[tuple[int, datetime]]:
-    """Widths in seconds, each with the whole hour before which windows get it; nothing while there is no window."""
+    """Widths in seconds, each with the whole hour or day before which windows get it; nothing without a window."""
     newest = connection.execute(_NEWEST.format(table=rollup.table).encode()).fetchall()[0][0]
     if newest is None:
         return
-    for width, age in (
-        (60, timedelta(hours=keep.rollups_fine_hours)),
-        (3600, timedelta(days=keep.rollups_minutes_days)),
-    ):
-        if width in rollup.finer:
-            yield width, (newest - age).astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    fine, minutes = timedelta(hours=keep.rollups_fine_hours), timedelta(days=keep.rollups_minutes_days)
+    for width in rollup.finer:
+        until = (newest - (minutes if width == 3600 else fine)).astimezone(UTC)
+        until = until.replace(minute=0, second=0, microsecond=0)
+        yield width, until.replace(hour=0) if width == 86_400 else until
 
 
 def _told(rollup: Rollup, width: int) -> str:
-    return f"{rollup.table} to {'minutes' if width == 60 else 'hours'}"
+    return f"{rollup.table} to { {60: 'minutes', 3600: 'hours', 86_400: 'days'}[width] }"

@@ -33,7 +33,9 @@ class RetentionSettings(Group):
         90, gt=0, description="days for which a deleted transaction's id is known, to tell a repeat"
     )
     versions_days: float = Field(90, gt=0, description="refreshes of static data and entity risk, days")
-    rollups_fine_hours: float = Field(48, ge=2, description="rollups of 10, 30 and 60 s; older ones become minutes")
+    rollups_fine_hours: float = Field(
+        48, ge=2, description="rollups of 10, 30 and 60 s; older ones become minutes, and sales of segments days"
+    )
     rollups_minutes_days: float = Field(
         14, gt=0, description="rollups of 1 and 15 minutes, days; older ones become hours"
     )

@@ -51,6 +51,7 @@ WRITER: dict[str, WriterRights] = {
     "product_sales": WriterRights(update=("batch_id", "revenue", "units"), delete=True),
     "fraud_counts": WriterRights(update=tuple(sorted(COUNT_SUMS)), delete=True),
     "segment_counts": WriterRights(update=tuple(sorted(COUNT_SUMS)), delete=True),
+    "segment_sales": WriterRights(update=("revenue", "units"), delete=True),
     "fraud_locations": WriterRights(update=("flagged", "flagged_amount"), delete=True),
     "dead_letters": WriterRights(
         update=("replay_claimed_at", "replay_from", "replayed_at", "replayed_offset", "topic"), delete=True
@@ -147,6 +148,7 @@ CHARTS: dict[str, tuple[str, ...]] = {
     "platform_readings": ("at", "place", "reading", "value"),
     "product_sales": ("product_id", "revenue", "shop", "units", "window_start"),
     "products": ("category", "name", "product_id"),
+    "rollup_horizons": ("table_name", "thinned_until"),
     "rule_counts": ("amount", "changed", "matched", "rule", "state", "window_start"),
     "scored_transactions": (
         *("amount", "counted_in_sales", "decision", "event_time", "exchange_rate", "is_fraud", "items"),
@@ -156,6 +158,10 @@ CHARTS: dict[str, tuple[str, ...]] = {
     "segment_counts": (
         *("amount", "decision", "flagged", "flagged_amount", "flagged_unpriced", "payment_method", "shipping_country"),
         *("shop", "transactions", "unpriced", "window_start"),
+    ),
+    "segment_sales": (
+        *("decision", "payment_method", "product_id", "revenue", "seconds", "shipping_country", "shop", "units"),
+        "window_start",
     ),
     "stream_batches": ("committed_at",),
 }

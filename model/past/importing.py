@@ -154,7 +154,7 @@ def _import(settings: Settings, connection: Postgres, past: Past, options: Optio
             write_profiles(draft, past.folder, rules, options.processes, show)
         reach(Failpoint.AFTER_IMPORT_PROFILES)
         with console.status("adding up transactions"):
-            rows = read_rows(past.folder, past.rates, past.now_ms, settings.shop.name)
+            rows = read_rows(past.folder, past.rates, past.span.last_ms, past.now_ms, settings.shop.name)
         if rows.unpriced:
             console.print(told_unpriced(rows.unpriced, rows.different, settings.shop.currency))
         with console.status("writing to Postgres"):

@@ -1,4 +1,4 @@
-"""The rollups of a past, by the hour: what the stream would hold of it after `apply_retention` thinned it.
+"""The rollups of a past, by the hour or the day: what the stream would hold of it after `apply_retention` thinned it.
 
 A transaction is flagged when its newest label says fraud, since no model decided on it; its session's sales don't
 count. Sums are of ten-thousandths of the shop currency, in whole numbers, so that their order doesn't matter.
@@ -21,6 +21,7 @@ _HOUR = ["hour", "shop"]
 _SEGMENT = [*_HOUR, "shipping_country", "payment_method", "decision"]
 _PLACE = [*_HOUR, "shipping_country", "shipping_city"]
 _PRODUCT = [*_HOUR, "product_id"]
+_SEGMENT_PRODUCT = [*_SEGMENT, "product_id"]
 Frames = dict[str, pd.DataFrame]
 
 
@@ -31,6 +32,7 @@ class Rollups:
     frauds: pd.Index
     flagged_sessions: pd.MultiIndex  # (customer, session)
     shop: str  # of a transaction that names none
+    last_day: int  # the past's last: the hour at which it begins, since 1970
     _parts: list[Frames] = field(default_factory=list)
 
     def add(self, table: pa.Table, rates: np.ndarray) -> None:
@@ -44,27 +46,36 @@ class Rollups:
         session = pd.MultiIndex.from_frame(rows[["customer_id", "session_id"]])
         single = rows["session_id"].isna()  # a session by itself
         counted = ~np.where(single, rows["flagged"], session.isin(self.flagged_sessions))
+        segments = rows.assign(**_segments(rows))
+        by_day = segments.assign(hour=rows["hour"].where(rows["hour"] >= self.last_day, rows["hour"] // 24 * 24))
         self._parts.append(
             {
                 "counts": _counts(rows, _HOUR),
-                "segments": _counts(rows.assign(**_segments(rows)), _SEGMENT),
+                "segments": _counts(segments, _SEGMENT),
                 "locations": _locations(rows),
-                "sales": _sales(table, rows, rates, counted),
+                "sales": _sales(table, rows, rates, counted, _PRODUCT),
+                "segment sales": _sales(table, by_day, rates, counted, _SEGMENT_PRODUCT),
             }
         )
 
     def windows(self) -> dict[str, pa.Table]:
-        """The rows of each table by its name, with `hour` (since 1970) for the window, and money in PER_UNIT parts."""
+        """The rows of each table by its name, with `hour` (since 1970) for the window, and money in PER_UNIT parts.
+
+        Windows of `segment_sales`, which has their `seconds`, are days, and hours of the last day: the stream may go on
+        in that.
+        """
         counts, segments = self._summed("counts", _HOUR), self._summed("segments", _SEGMENT)
         places = self._summed("locations", _PLACE)
         for name in ("latitude", "longitude"):
             places[name] /= places["flagged"]
-        sales = self._summed("sales", _PRODUCT)
+        sales, of_segments = self._summed("sales", _PRODUCT), self._summed("segment sales", _SEGMENT_PRODUCT)
+        of_segments["seconds"] = np.where(of_segments["hour"] < self.last_day, 86_400, 3_600)
         named = {
             "fraud_counts": counts,
             "segment_counts": segments,
             "fraud_locations": places,
             "product_sales": sales,
+            "segment_sales": of_segments,
         }
         return {name: pa.Table.from_pandas(frame, preserve_index=False) for name, frame in named.items()}
 
@@ -122,16 +133,18 @@ def _locations(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns).groupby(_PLACE).sum().reset_index()
 
 
-def _sales(table: pa.Table, rows: pd.DataFrame, rates: np.ndarray, counted: np.ndarray) -> pd.DataFrame:
+def _sales(
+    table: pa.Table, rows: pd.DataFrame, rates: np.ndarray, counted: np.ndarray, keys: list[str]
+) -> pd.DataFrame:
     items = table["items"].combine_chunks()
     row = np.repeat(np.arange(len(rows)), pc.fill_null(pc.list_value_length(items), 0).to_numpy())
     lines = items.flatten()
     quantity = lines.field("quantity").to_numpy().astype(np.int64)
     price = _ten_thousandths(lines.field("unit_price").to_numpy(), rates[row])
     columns = {
-        **{name: rows[name].to_numpy()[row] for name in _HOUR},
+        **{name: rows[name].to_numpy()[row] for name in keys if name != "product_id"},
         "product_id": lines.field("product_id").to_numpy(zero_copy_only=False),
         "units": quantity,
         "revenue": quantity * price,
     }
-    return pd.DataFrame(columns)[counted[row]].groupby(_PRODUCT).sum().reset_index()
+    return pd.DataFrame(columns)[counted[row]].groupby(keys).sum().reset_index()

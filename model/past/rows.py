@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from fraudstream.static_data.currencies import CurrencyRates
 from fraudstream.static_data.entities import terminals_start, window_start
+from model.durations import HOUR_MS
 from model.past.rollups import Rollups, flagged_sessions
 from model.past.transactions import Labels, Transactions, exchange_rates, slim
 from model.training.history import HistoryFolder
@@ -27,14 +28,15 @@ class Rows:
     """Transactions in a currency without an exchange rate."""
 
 
-def read_rows(folder: HistoryFolder, rates: CurrencyRates, now_ms: int, shop: str) -> Rows:
-    """Reads a history's transactions and labels, as known at `now_ms` (milliseconds since the epoch).
+def read_rows(folder: HistoryFolder, rates: CurrencyRates, last_ms: int, now_ms: int, shop: str) -> Rows:
+    """Reads a history's transactions and labels until `last_ms`, as known at `now_ms` (milliseconds since the epoch).
 
     `shop` is that of a transaction that names none.
     """
     labels, transactions = Labels.read(folder), Transactions(folder)
     frauds = labels.frauds(now_ms)
-    rollups = Rollups(frauds, flagged_sessions(transactions.tables(), frauds), shop)
+    last_day = last_ms // HOUR_MS // 24 * 24
+    rollups = Rollups(frauds, flagged_sessions(transactions.tables(), frauds), shop, last_day)
     slimmed, unpriced = [], 0
     for table in transactions.tables():
         of_rows = exchange_rates(table, rates)

@@ -30,6 +30,7 @@ SELECT least(
     (SELECT min(window_start) FROM fraud.segment_counts WHERE window_start >= %(since)s),
     (SELECT min(window_start) FROM fraud.fraud_locations WHERE window_start >= %(since)s),
     (SELECT min(window_start) FROM fraud.product_sales WHERE window_start >= %(since)s),
+    (SELECT min(window_start) FROM fraud.segment_sales WHERE window_start >= %(since)s),
     (SELECT min(event_time) FROM fraud.scored_transactions WHERE event_time >= %(since)s)
 )
 """
@@ -55,6 +56,7 @@ _WINDOWS = {
     "segment_counts": ("shop", *_SEGMENT, *ROLLUP_SUMS["segment_counts"]),
     "fraud_locations": ("shop", *_LOCATION, *ROLLUP_SUMS["fraud_locations"]),
     "product_sales": ("shop", "product_id", *ROLLUP_SUMS["product_sales"]),
+    "segment_sales": ("shop", *_SEGMENT, "product_id", *ROLLUP_SUMS["segment_sales"], "seconds"),
 }
 _TYPES = dict.fromkeys(("shop", "product_id", "shipping_city", *_SEGMENT), "text") | dict.fromkeys(
     ("latitude", "longitude"), "float8"
@@ -144,7 +146,7 @@ def stage_rollups(connection: Postgres, windows: dict[str, pa.Table]) -> None:
 
 
 def insert_rollups(connection: Postgres, last_ms: int, now: datetime, replaced: Imported | None) -> datetime:
-    """Inserts the staged windows before the first hour that the stream has something of.
+    """Inserts the staged windows before the first hour that the stream has something of, or day that it has merged.
 
     Returns until when windows are a past's: this one's, or that of the past that it replaced. The hour of `now` is left
     to the stream.
@@ -154,20 +156,30 @@ def insert_rollups(connection: Postgres, last_ms: int, now: datetime, replaced: 
     ended = _EPOCH + timedelta(milliseconds=last_ms)
     until = min(_hour(ended) + HOUR, _hour(now), *([_hour(first)] if first else []))
     for table, columns in _WINDOWS.items():
-        sums = ROLLUP_SUMS[table]
-        values = [f"round({name} / {PER_UNIT}.0, 4)" if name in _MONEY else name for name in columns]
-        more = {"batch_id": str(NO_BATCH)} if table == "product_sales" else {}
-        inserting = (
-            f"WITH past AS (INSERT INTO fraud.{table} ({', '.join(('window_start', *columns, 'seconds', *more))}) "  # noqa: S608 (constants)
-            f"SELECT to_timestamp(hour * 3600), {', '.join([*values, '3600', *more.values()])} FROM past_{table} "
-            f"WHERE to_timestamp(hour * 3600) < %s RETURNING *) "
-            f"SELECT {', '.join(f'coalesce(sum({name}), 0)' for name in sums)} FROM past"
-        )
-        added = connection.execute(inserting.encode(), (until,)).fetchall()[0]
-        for name, total in zip(sums, added, strict=True):
+        added = connection.execute(_inserting(table).encode(), (until,)).fetchall()[0]
+        for name, total in zip(ROLLUP_SUMS[table], added, strict=True):
             connection.execute(_ADD_TO_TOTALS, (table, name, -total))
-        connection.execute(_HORIZON, (table, until))
+        by_day = "seconds" in columns
+        connection.execute(_HORIZON, (table, until.replace(hour=0) if by_day else until))
     return max(until, since)
+
+
+def _inserting(table: str) -> str:
+    """SQL: inserts the staged windows of a rollup that end by a time. Returns their sums."""
+    columns, sums = _WINDOWS[table], ROLLUP_SUMS[table]
+    values = [f"round({name} / {PER_UNIT}.0, 4)" if name in _MONEY else name for name in columns]
+    more = {"batch_id": str(NO_BATCH)} if table == "product_sales" else {}
+    more |= {} if "seconds" in columns else {"seconds": "3600"}
+    width = "seconds" if "seconds" in columns else "3600"
+    return f"""
+        WITH past AS (
+            INSERT INTO fraud.{table} ({", ".join(("window_start", *columns, *more))})
+            SELECT to_timestamp(hour * 3600), {", ".join([*values, *more.values()])} FROM past_{table}
+            WHERE to_timestamp(hour * 3600 + {width}) <= %s
+            RETURNING *
+        )
+        SELECT {", ".join(f"coalesce(sum({name}), 0)" for name in sums)} FROM past
+    """  # noqa: S608 (constants)
 
 
 def note(connection: Postgres, what: Note, rollups_until: datetime) -> None:

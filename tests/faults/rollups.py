@@ -1,7 +1,8 @@
 """Rollups, alerts and positions, recomputed from the rows in SQL, and compared with what the stream keeps.
 
-Windows that retention has merged are compared by the hour. Of rows that it has deleted nothing can be recomputed: no
-test that looks here is as old as its settings, and one that is would find a difference of `retired_totals`.
+Windows that retention has merged are compared by the hour, or the day. Of rows that it has deleted nothing can be
+recomputed: no test that looks here is as old as its settings, and one that is would find a difference of
+`retired_totals`.
 """
 
 from collections.abc import Iterator
@@ -25,10 +26,10 @@ FLAGGED = f"""
 """
 
 
-def _window(seconds: int, time: str, table: str) -> str:
-    """SQL: the start of the window of `time`, as wide as the stream makes it, or an hour where it may be merged."""
+def _window(seconds: int, time: str, table: str, widest: str = "1 hour") -> str:
+    """SQL: the start of the window of `time`, as wide as the stream makes it, or the widest where it may be merged."""
     merged = f"SELECT max(thinned_until) FROM fraud.rollup_horizons WHERE table_name = '{table}'"
-    width = f"CASE WHEN {time} < ({merged}) THEN interval '1 hour' ELSE interval '{seconds} seconds' END"
+    width = f"CASE WHEN {time} < ({merged}) THEN interval '{widest}' ELSE interval '{seconds} seconds' END"
     return f"date_bin({width}, {time}, timestamptz '2000-01-01 00:00:00+00')"
 
 
@@ -102,6 +103,28 @@ COMPARED = {
             WHERE (customer_id, {SESSION}) NOT IN ({FLAGGED})
             GROUP BY 1, 2, 3
         ) made USING (window_start, product_id, shop)
+        WHERE coalesce(kept.units, 0) <> coalesce(made.units, 0)
+            OR coalesce(kept.revenue, 0) <> coalesce(made.revenue, 0)
+    """,
+    "segment_sales": f"""
+        SELECT concat_ws(' ', window_start, product_id, shop, country, method, decision),
+            (kept.units, kept.revenue)::text, (made.units, made.revenue)::text
+        FROM (
+            SELECT {_window(3600, "window_start", "segment_sales", "1 day")} AS window_start, product_id, shop,
+                shipping_country AS country, payment_method AS method, decision,
+                sum(units) AS units, sum(revenue) AS revenue
+            FROM fraud.segment_sales GROUP BY 1, 2, 3, 4, 5, 6
+        ) kept FULL JOIN (
+            SELECT {_window(3600, "event_time", "segment_sales", "1 day")} AS window_start, item.product_id, shop,
+                coalesce(shipping_country, '') AS country, coalesce(payment_method, '') AS method,
+                CASE WHEN decision IS NOT NULL THEN decision WHEN is_fraud THEN 'review' ELSE 'allow' END AS decision,
+                sum(item.quantity) AS units,
+                sum(item.quantity * round(item.unit_price * exchange_rate, 4)) AS revenue
+            FROM fraud.scored_transactions,
+                jsonb_to_recordset(items) AS item (product_id text, quantity bigint, unit_price numeric)
+            WHERE (customer_id, {SESSION}) NOT IN ({FLAGGED})
+            GROUP BY 1, 2, 3, 4, 5, 6
+        ) made USING (window_start, product_id, shop, country, method, decision)
         WHERE coalesce(kept.units, 0) <> coalesce(made.units, 0)
             OR coalesce(kept.revenue, 0) <> coalesce(made.revenue, 0)
     """,

@@ -1,7 +1,7 @@
 """What the charts say under a dashboard's filters, on a real Postgres: of rows whose sums are known."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -46,6 +46,34 @@ SELECT transaction_id, customer_id, event_time, amount, currency, exchange_rate,
     payment_method, fraud_score, '[]', 'v1', decision
 FROM fraud.scored_transactions WHERE is_fraud;
 """
+#: Six days of a sale every 7 minutes, of which the oldest four are windows of a day.
+DAYS_OF_SALES = """
+INSERT INTO fraud.scored_transactions (
+    transaction_id, customer_id, event_time, amount, currency, exchange_rate, items, payment_method, shipping_country,
+    shop, fraud_score, is_fraud, threshold, reasons, decision, model_version, scored_at, late, ingest_time,
+    kafka_partition, kafka_offset, batch_id, counted_in_sales
+)
+SELECT 's' || n, 'c2', %(until)s - n * interval '7 minutes', 20, 'EUR', 1,
+    jsonb_build_array(jsonb_build_object('product_id', 'p1', 'quantity', 1 + n %% 3, 'unit_price', 10)),
+    (ARRAY['paypal', 'card'])[n %% 2 + 1], (ARRAY['DE', 'FR', NULL])[n %% 3 + 1], 'main', 0.5, false, 0.5, '[]',
+    'allow', 'v1', now(), false, now(), 0, 1000 + n, 2, n %% 10 > 0
+FROM generate_series(7, 6 * 24 * 60 / 7) AS n;
+INSERT INTO fraud.rollup_horizons (table_name, thinned_until)
+VALUES ('segment_sales', date_trunc('day', %(until)s, 'UTC') - interval '2 days');
+INSERT INTO fraud.segment_sales
+SELECT date_bin(width, event_time, '2000-01-01 00:00+00'), 'p1', shop, coalesce(shipping_country, ''), payment_method,
+    decision, sum((items -> 0 ->> 'quantity')::int), 10 * sum((items -> 0 ->> 'quantity')::int),
+    extract(epoch FROM width)
+FROM fraud.scored_transactions, fraud.rollup_horizons, LATERAL (
+    SELECT CASE WHEN event_time < thinned_until THEN interval '1 day' ELSE interval '1 hour' END AS width
+) AS wide
+WHERE counted_in_sales GROUP BY 1, 3, 4, 5, 6, width;
+"""
+SOLD = """
+SELECT 10 * sum((items -> 0 ->> 'quantity')::int)::float FROM fraud.scored_transactions
+WHERE counted_in_sales AND event_time >= %(since)s AND event_time < %(until)s
+    AND {column} = %(value)s
+"""
 Values = tuple[tuple[str, str], ...]
 
 
@@ -54,6 +82,7 @@ def asked(since: timedelta, until: timedelta = timedelta(), values: Values = ())
     return Asked(values, *((NOON - before).isoformat()[:19] for before in (since, until)))
 
 
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 LAST_TEN_MINUTES = asked(timedelta(minutes=10))
 LAST_QUARTER = asked(timedelta(days=90))
 
@@ -64,6 +93,14 @@ def shop(owner: Postgres) -> Iterator[Shop]:
         for statement in TRADE.split(";\n")[:-1]:
             made.run(statement, until=NOON)
         yield made
+
+
+@pytest.fixture
+def week(shop: Shop) -> Shop:
+    """Besides, days of sales, in windows of days and of hours."""
+    for statement in DAYS_OF_SALES.split(";\n")[:-1]:
+        shop.run(statement, until=NOON)
+    return shop
 
 
 FILTERED = pytest.mark.parametrize(
@@ -126,6 +163,48 @@ def test_sales_are_filtered_as_their_rollups_are_counted(shop: Shop) -> None:
     assert shop.total("revenue_by_category", "revenue_total", card) == shop.figure("sales_revenue", card)
     assert shop.total("revenue_over_time", "revenue_total", card) == shop.figure("sales_revenue", card)
     assert shop.total("top_products", "revenue_total", card) == shop.figure("sales_revenue", card)
+
+
+#: Hours before noon, and the narrowest window of an axis over them. Windows are days until 60 hours before.
+SPANS = pytest.mark.parametrize(
+    ("since", "until", "narrowest"),
+    [
+        (144, -1, DAY),
+        (131.3, 0.7, DAY),
+        (120.4, 61.2, DAY),  # both ends cut a day
+        (84, 60, DAY),  # one whole day, of midnights
+        (100.3, 89.9, HOUR),  # hours of two days
+        (71.1, 50.6, HOUR),  # to the first windows of hours
+        (40.2, 11.5, HOUR),
+        (70, 61, timedelta(seconds=30)),
+    ],
+    ids=str,
+)
+
+
+@SPANS
+@pytest.mark.parametrize(
+    ("name", "column", "value"), [("country", "shipping_country", "FR"), ("payment_method", "payment_method", "card")]
+)
+def test_filtered_sales_of_any_time_are_those_of_its_transactions(
+    week: Shop, since: float, until: float, narrowest: timedelta, name: str, column: str, value: str
+) -> None:
+    question = asked(HOUR * since, HOUR * until, ((name, value),))
+    expected = week.value(SOLD.format(column=column), since=NOON - HOUR * since, until=NOON - HOUR * until, value=value)
+    assert expected > 0
+    assert week.figure("sales_revenue", question) == expected
+    for chart in ("revenue_over_time", "revenue_by_category", "top_products"):
+        assert week.total(chart, "revenue_total", question) == expected
+    starts = {row["window_start"] for row in week.rows("revenue_over_time", question)}
+    assert all(start == datetime.min + (start - datetime.min) // narrowest * narrowest for start in starts)
+    assert len(starts) <= 101
+
+
+def test_segments_are_what_long_sales_are_added_up_from(week: Shop) -> None:
+    week.run("DELETE FROM fraud.segment_sales")
+    card = (("payment_method", "card"),)
+    assert week.figure("sales_revenue", asked(HOUR * 84, HOUR * 60, card)) == 0
+    assert week.figure("sales_revenue", asked(HOUR * 70, HOUR * 61, card)) > 0
 
 
 def test_the_time_filter_takes_the_place_of_the_newest(shop: Shop) -> None:

@@ -27,7 +27,7 @@ NOBODYS = {
     *("entity_risk_versions", "static_versions", "products", "currency_rates", "product_sales", "fraud_counts"),
     *("fraud_locations", "rule_counts", "retired_transactions", "retired_totals", "rollup_horizons"),
     *("stream_batches", "stream_offsets", "stream_queries", "batch_features", "feature_sets", "platform_readings"),
-    *("model_health", "rescored_days", "terminal_hours", "terminal_frauds", "segment_counts"),
+    *("model_health", "rescored_days", "terminal_hours", "terminal_frauds", "segment_counts", "segment_sales"),
 }
 
 pytestmark = pytest.mark.usefixtures("empty_tables", "empty_files")

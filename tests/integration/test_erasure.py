@@ -103,6 +103,7 @@ def test_the_books_agree_and_no_sum_changes(settings: Settings, shop: Postgres) 
     sums = [
         "SELECT sum(amount), count(*), sum(is_fraud::int), sum(counted_in_sales::int) FROM fraud.scored_transactions",
         "SELECT sum(units), sum(revenue) FROM fraud.product_sales",
+        "SELECT sum(units), sum(revenue) FROM fraud.segment_sales",
         "SELECT sum(transactions), sum(amount), sum(flagged_amount) FROM fraud.fraud_counts",
         "SELECT sum(flagged), sum(flagged_amount) FROM fraud.fraud_locations",
         "SELECT count(*) FROM fraud.dead_letters",

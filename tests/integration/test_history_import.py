@@ -52,6 +52,16 @@ SELECT hour, item.product_id, sum(item.quantity), sum(item.quantity * item.unit_
 FROM rows, jsonb_to_recordset(items) AS item (product_id text, quantity bigint, unit_price numeric)
 WHERE (customer_id, session_id) NOT IN (SELECT * FROM flagged) GROUP BY 1, 2 ORDER BY 1, 2
 """
+#: Days, but for the last, of which hours are kept; the fixture's history ends before now.
+SEGMENT_SALES = """
+SELECT CASE WHEN hour < date_trunc('day', last, 'UTC') THEN date_trunc('day', hour, 'UTC') ELSE hour END,
+    item.product_id, shipping_country, payment_method,
+    CASE WHEN hour < date_trunc('day', last, 'UTC') THEN 86400 ELSE 3600 END, sum(item.quantity),
+    sum(item.quantity * item.unit_price)
+FROM rows, jsonb_to_recordset(items) AS item (product_id text, quantity bigint, unit_price numeric),
+    (SELECT last_event FROM fraud.history_imports) AS past (last)
+WHERE (customer_id, session_id) NOT IN (SELECT * FROM flagged) GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4
+"""
 
 pytestmark = pytest.mark.usefixtures("emptied", "empty_tables", "no_snapshots")
 
@@ -103,8 +113,10 @@ def test_a_history_becomes_profiles_entity_risk_and_rollups(
         "segment_counts": "window_start, shipping_country, payment_method, decision, transactions, amount",
         "fraud_locations": "window_start, shipping_country, shipping_city, flagged, flagged_amount",
         "product_sales": "window_start, product_id, units, revenue",
+        "segment_sales": "window_start, product_id, shipping_country, payment_method, seconds, units, revenue",
     }
-    for (table, names), query in zip(columns.items(), (COUNTS, SEGMENTS, LOCATIONS, SALES), strict=True):
+    queries = (COUNTS, SEGMENTS, LOCATIONS, SALES, SEGMENT_SALES)
+    for (table, names), query in zip(columns.items(), queries, strict=True):
         rows = writer.execute(f"SELECT {names} FROM fraud.{table} ORDER BY 1, 2, 3, 4".encode()).fetchall()
         assert rows == writer.execute((EXPECTED + query).encode()).fetchall(), table
     assert one(writer, "SELECT sum(transactions) FROM fraud.fraud_counts") == 1_500

@@ -129,7 +129,10 @@ def test_what_was_stored_before_exchange_rates_counts_as_it_did(fresh: Settings)
 
 
 def test_segments_and_alerts_are_made_from_the_rows_that_are_there(fresh: Settings) -> None:
-    """An old row's window is an hour. A job of the code before, which wouldn't count segments, is replaced."""
+    """An old row's window is an hour. A job of the code before, which wouldn't count segments, is replaced.
+
+    The one that sums their sales replaces it, too.
+    """
     former = upgrade_to_before(fresh, "0029")
     with owner_of(fresh) as connection:
         for offset, fraud in enumerate((True, False, False)):
@@ -156,15 +159,50 @@ def test_segments_and_alerts_are_made_from_the_rows_that_are_there(fresh: Settin
             ("card", "review", 1, 1, 10, 0, 3600),
         ]
         assert connection.execute("SELECT payment_method FROM fraud.fraud_alerts").fetchall() == [("card",)]
-        assert connection.execute("SELECT epoch FROM fraud.stream_queries").fetchall() == [(5,)]
+        assert connection.execute("SELECT epoch FROM fraud.stream_queries").fetchall() == [(6,)]
         functions = "SELECT string_agg(prosrc, '') FROM pg_proc WHERE proname IN ('erase_mentions', 'erase_customer')"
         ((now,),) = connection.execute(functions).fetchall()
         assert "'rescored_days', 'segment_counts'" in now
         alembic.command.downgrade(migrate.configuration(fresh), former)
         ((before,),) = connection.execute(functions).fetchall()
-        assert before == now.replace(", 'segment_counts'", "").replace(
+        assert before == now.replace(", 'segment_counts', 'segment_sales'", "").replace(
             "'review_probability', 'payment_method'", "'review_probability'"
         )
+        alembic.command.upgrade(migrate.configuration(fresh), "head")
+
+
+def test_sales_of_segments_are_summed_from_the_rows_that_are_there(fresh: Settings) -> None:
+    """Old ones by the day, as retention would have them."""
+    former = upgrade_to_before(fresh, "0033")
+    with owner_of(fresh) as connection:
+        for offset, fraud in enumerate((True, False, False, False)):
+            row = {"name": f"tx-{offset}", "customer": "c", "session": str(offset), "fraud": fraud}
+            connection.execute(TRANSACTION, row | {"counted": not fraud, "offset": offset})
+        connection.execute(
+            "UPDATE fraud.scored_transactions SET event_time = now(), payment_method = NULL, exchange_rate = NULL "
+            "WHERE transaction_id = 'tx-3'"
+        )
+        connection.execute(
+            "UPDATE fraud.scored_transactions SET event_time = event_time + interval '7 hours' "
+            "WHERE transaction_id = 'tx-2'"
+        )
+    migrate.migrate(fresh)
+    functions = "SELECT string_agg(prosrc, '') FROM pg_proc WHERE proname = 'erase_mentions'"
+    with owner_of(fresh) as connection:
+        columns = "product_id, shipping_country, payment_method, decision, units, revenue, seconds"
+        assert connection.execute(
+            f"SELECT {columns} FROM fraud.segment_sales ORDER BY seconds".encode()
+        ).fetchall() == [
+            ("p", "CH", "", "allow", 2, 0, 3600),
+            ("p", "CH", "card", "allow", 4, 20, 86_400),
+        ]
+        ((now,),) = connection.execute(functions).fetchall()
+        assert "'rescored_days', 'segment_counts', 'segment_sales'" in now
+        wrong = [found for found in rollups.differences(connection) if "segment_sales" in found]
+        assert wrong == []
+        alembic.command.downgrade(migrate.configuration(fresh), former)
+        ((before,),) = connection.execute(functions).fetchall()
+        assert before == now.replace(", 'segment_sales'", "")
         alembic.command.upgrade(migrate.configuration(fresh), "head")
 
 

@@ -59,6 +59,7 @@ SOLD = (
     "INSERT INTO fraud.segment_counts VALUES (%(at)s, 'main', 'NO', 'card', 'review', 1, 1, 20, 20)",
     "INSERT INTO fraud.fraud_locations VALUES (%(at)s, 'NO', 'Oslo', 60, 10, 1, 20)",
     "INSERT INTO fraud.product_sales VALUES (%(at)s, 'p-1', 2, 20.00, %(batch)s)",
+    "INSERT INTO fraud.segment_sales VALUES (%(at)s, 'p-1', 'main', 'NO', 'card', 'review', 2, 20)",
     """
     INSERT INTO fraud.stream_batches (query, batch_id, epoch, offsets, scored, late, flagged, browse_events, labels,
         dead_lettered, duplicates, model_version, static_version, started_at, committed_at, duration_ms, latencies_ms,
@@ -165,6 +166,8 @@ def test_rollups_that_agree_are_no_difference(settings: Settings, sold: Postgres
         ("UPDATE fraud.fraud_counts SET flagged = 0", "fraud.fraud_counts has 0 flagged, and the rows give 1"),
         ("UPDATE fraud.segment_counts SET amount = 21", "fraud.segment_counts has 21 amount, and the rows give 20"),
         ("DELETE FROM fraud.segment_counts", "fraud.segment_counts has 0 transactions, and the rows give 1"),
+        ("UPDATE fraud.segment_sales SET units = 3", "fraud.segment_sales has 3 units, and the rows give 2"),
+        ("DELETE FROM fraud.segment_sales", "fraud.segment_sales has 0 revenue, and the rows give 20"),
         ("DELETE FROM fraud.fraud_locations", "fraud.fraud_locations has 0 flagged, and the rows give 1"),
         ("DELETE FROM fraud.fraud_alerts", "fraud.fraud_alerts has 0 alerted, and the rows give 1"),
     ],
@@ -173,6 +176,18 @@ def test_a_rollup_of_long_ago_that_differs_is_named(settings: Settings, sold: Po
     sold.execute(change)
     named = [difference for difference in reconcile(settings).differences if said in difference]
     assert [difference.split(": ")[0] for difference in named] == [f"hour 2026-08-01T1{n}Z" for n in range(3)]
+
+
+def test_sales_that_were_merged_to_days_are_compared_by_the_day(settings: Settings, sold: Postgres) -> None:
+    sold.execute("INSERT INTO fraud.rollup_horizons VALUES ('segment_sales', '2026-08-02 00:00+00')")
+    sold.execute("DELETE FROM fraud.segment_sales")
+    day = "INSERT INTO fraud.segment_sales VALUES ('2026-08-01 00:00+00', 'p-1', 'main', 'NO', 'card', 'review', 6, 60)"
+    sold.execute(day)
+    assert reconcile(settings, whole=True).differences == []
+    sold.execute("UPDATE fraud.segment_sales SET units = 7")
+    assert reconcile(settings, whole=True).differences == [
+        "day 2026-08-01: fraud.segment_sales has 7 units, and fraud.product_sales has 6"
+    ]
 
 
 def test_hours_that_may_have_lost_rows_to_their_age_are_left_out(settings: Settings, sold: Postgres) -> None:

@@ -147,13 +147,15 @@ def test_the_books_agree_on_rows_of_every_age(writer: Postgres, driver: Driver) 
     assert rotation.compare_next(writer, whole=True).hours == 4
     assert differences(writer) == []
     list(thinning.thin(writer, KEEP))
-    assert sum(retire(writer).values()) == 5, "the hour of 900 days ago in each rollup"
-    assert rotation.compare_next(writer, whole=True).hours == 3
+    assert sum(retire(writer).values()) == 6, "the hour, or day, of 900 days ago in each rollup"
+    days = {time.date() for time in times[4:12]}
+    assert rotation.compare_next(writer, whole=True).hours == 3 + len(days), "and the beginning of merged days"
     assert differences(writer) == []
     widths = "SELECT array_agg(DISTINCT seconds ORDER BY seconds) FROM fraud.{}"
     for table, of_stream in (("fraud_counts", 10), ("product_sales", 30), ("fraud_locations", 60)):
         assert set(one(writer, widths.format(table))) == {of_stream, 60, 3600}
     assert set(one(writer, widths.format("segment_counts"))) == {900, 3600}
+    assert set(one(writer, widths.format("segment_sales"))) == {3600, 86_400}
 
     changes = [labelled(n, transaction_id=f"tx-{4 * n}") for n in range(4)]
     commit(writer, driver, batch(1, (Topic.TRANSACTION_LABELS, 0, 4)), changes)
@@ -249,6 +251,29 @@ def test_what_is_taken_back_of_a_thinned_window_changes_its_sum(
     list(thinning.thin(writer, KEEP))
     assert one(writer, query) == (2, 40)
     assert one(writer, "SELECT count(*) FROM fraud.product_sales WHERE product_id <> 'newest'") == 1
+
+
+def test_segments_sales_become_days_except_where_a_past_ends(writer: Postgres) -> None:
+    """Of that day, a past that takes its place takes out its own hours alone."""
+    sale = "INSERT INTO fraud.segment_sales VALUES (%s, 'p', 'main', 'FR', 'card', 'allow', 1, 10)"
+    midnight = NOW.replace(hour=0, minute=0, second=0, microsecond=0)
+    for hours in (0, 5, 23, 24, 30, 100):
+        writer.execute(sale, (midnight + timedelta(hours=hours),))
+    writer.execute(
+        "INSERT INTO fraud.history_imports (fingerprint, folder, snapshot, first_event, last_event, customers, "
+        "browse_events, transactions, labels, rollups_until) "
+        "VALUES ('f', 'f', 's', %(at)s, %(at)s, 0, 0, 0, 0, %(at)s)",
+        {"at": midnight + timedelta(hours=28)},
+    )
+    assert {told.table: told.rows for told in thinning.count(writer, KEEP)}["segment_sales to days"] == 3
+    assert {told.table: told.rows for told in thinning.thin(writer, KEEP)}["segment_sales to days"] == 3
+    found = writer.execute("SELECT window_start, seconds, units FROM fraud.segment_sales ORDER BY 1").fetchall()
+    assert [((start - midnight) / timedelta(hours=1), *more) for start, *more in found] == [
+        *((0, 86_400, 3), (24, 3600, 1), (30, 3600, 1), (100, 3600, 1)),
+    ]
+    writer.execute(sale.replace("'allow'", "'review'"), (midnight,))
+    list(thinning.thin(writer, KEEP))
+    assert one(writer, "SELECT sum(units), count(*) FROM fraud.segment_sales WHERE seconds = 86400") == (4, 2)
 
 
 ages = st.integers(0, 60 * 86_400 // 30)

@@ -135,6 +135,17 @@ def test_the_sales_of_a_dismissed_alert_come_back(books: Books) -> None:
     assert books.value("SELECT min(batch_id) FROM fraud.product_sales") == 1, "and the window is published again"
 
 
+def test_sales_are_moved_in_the_segments_of_their_orders(books: Books) -> None:
+    segments = "SELECT jsonb_object_agg(shipping_country || ' ' || payment_method, units) FROM fraud.segment_sales"
+    french, nowhere = order("a", shipping_country="FR"), order("b", shipping_country=None, payment_method=None)
+    books.commit(french, nowhere, order("x", "c-2", "s-2", shipping_country="FR"))
+    assert books.value(segments) == {"FR card": 4, " ": 2}
+    books.commit(verdict("b", is_fraud=True))
+    assert books.value(segments) == {"FR card": 2, " ": 0}
+    books.commit(verdict("b", is_fraud=False, day=2))
+    assert books.value(segments) == {"FR card": 4, " ": 2}
+
+
 def test_a_session_with_another_fraud_stays_flagged(books: Books) -> None:
     books.commit(order("a", is_fraud=True), order("b", is_fraud=True), order("c"))
     books.commit(verdict("a", is_fraud=False))

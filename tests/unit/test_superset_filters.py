@@ -45,6 +45,17 @@ def test_counts_over_more_than_ten_hours_are_the_segments() -> None:
     assert "interval '15 minutes'" in filters.step("10 seconds", 120)
 
 
+def test_sales_over_more_than_ten_hours_are_the_segments() -> None:
+    asked = filters.product_sales(chosen("country", "FR"))
+    assert asked.count("FROM whole, fraud.segment_sales") == asked.count("FROM fraud.scored_transactions") == 2
+    assert asked.count("shipping_country IN ('FR')") == 4
+
+
+def test_an_axis_of_filtered_sales_cuts_no_window() -> None:
+    assert "thinned_until" in filters.step("30 seconds", 100, chosen("country", "FR"))
+    assert filters.step("30 seconds", 100, chosen("shop", "main")) == filters.step("30 seconds", 100)
+
+
 def test_an_axis_is_as_fine_as_it_may_be() -> None:
     assert "ARRAY[interval '1 day', interval '7 days', interval '30 days']" in filters.step("1 day", 7)
 

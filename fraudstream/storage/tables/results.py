@@ -151,6 +151,18 @@ flagged_sessions = Table(
     comment="Sessions with a fraud by the newest verdict; their sales don't count",
 )
 
+
+def _segment() -> tuple[Column[str], ...]:
+    """What tells segments apart."""
+    return (
+        Column("shipping_country", Text, primary_key=True, comment="empty: the message named none"),
+        Column("payment_method", Text, primary_key=True, comment="empty: the message named none"),
+        Column(
+            "decision", Text, primary_key=True, comment="of rows from before there were decisions: by the model's flag"
+        ),
+    )
+
+
 product_sales = Table(
     "product_sales",
     metadata,
@@ -165,6 +177,30 @@ product_sales = Table(
     Index("product_sales_fine_idx", "window_start", postgresql_where=text("seconds < 60")),
     Index("product_sales_minutes_idx", "window_start", postgresql_where=text("seconds = 60")),
     comment="Sales of sessions that aren't flagged; taken back, and put back, when the verdict changes",
+)
+
+segment_sales = Table(
+    "segment_sales",
+    metadata,
+    Column("window_start", Timestamp, primary_key=True, comment="start of a window of event time"),
+    Column("product_id", Text, primary_key=True),
+    shop(primary_key=True),
+    *_segment(),
+    Column("units", BigInteger, nullable=False),
+    Column("revenue", Money, nullable=False),
+    window_width(3600, "days"),
+    # Of hours there is one index, since the stream writes them; of days one for each thing that is filtered by. What
+    # was sold though it wasn't allowed at once was cleared, and is little.
+    Index(
+        *("segment_sales_hours_idx", "window_start", "shipping_country", "payment_method"),
+        postgresql_where=text("seconds = 3600"),
+    ),
+    Index(
+        *("segment_sales_countries_idx", "shipping_country", "window_start"), postgresql_where=text("seconds = 86400")
+    ),
+    Index("segment_sales_methods_idx", "payment_method", "window_start", postgresql_where=text("seconds = 86400")),
+    Index("segment_sales_cleared_idx", "decision", "window_start", postgresql_where=text("decision <> 'allow'")),
+    comment="What product_sales has, per hour and segment of the transactions",
 )
 
 #: What a rollup of counts adds up.
@@ -196,9 +232,7 @@ segment_counts = Table(
     metadata,
     Column("window_start", Timestamp, primary_key=True, comment="start of a window of event time"),
     shop(primary_key=True),
-    Column("shipping_country", Text, primary_key=True, comment="empty: the message named none"),
-    Column("payment_method", Text, primary_key=True, comment="empty: the message named none"),
-    Column("decision", Text, primary_key=True, comment="of rows from before there were decisions: by the model's flag"),
+    *_segment(),
     Column("transactions", BigInteger, nullable=False),
     Column("flagged", BigInteger, nullable=False),
     Column("amount", Money, nullable=False),

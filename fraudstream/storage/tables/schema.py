@@ -19,9 +19,9 @@ Timestamp = DateTime(timezone=True)
 Money = Numeric()
 
 
-def window_width(seconds: int) -> Column[object]:
+def window_width(seconds: int, thinned: str = "minutes, then to hours") -> Column[object]:
     """A rollup's column `seconds`; `seconds` are those that the stream makes its windows."""
-    comment = "width of the window; older ones are thinned to minutes, then to hours"
+    comment = f"width of the window; older ones are thinned to {thinned}"
     return Column("seconds", Integer, nullable=False, server_default=str(seconds), comment=comment)
 
 
