@@ -79,6 +79,21 @@ def down() -> None:
 
 
 @app.command()
+def create_topic(
+    name: Annotated[str, typer.Argument(help="As the shop's program calls it.")],
+) -> None:
+    """Create a topic of your shop's on the platform's Kafka, with the broker's time, for your messages to come.
+
+    Example: ./fraudctl create-topic shop.orders
+    """
+    from fraudstream.kafka import topics
+
+    settings = load_settings()
+    created = topics.create(settings.kafka, [name])
+    typer.echo(f"{name} {'is created' if created else 'was there already, and stays as it is'}")
+
+
+@app.command()
 def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
     """Show what runs, the stream's speed and the totals. Exit status 1 when something is wrong.
 
@@ -164,7 +179,8 @@ def _print_addresses(settings: Settings) -> None:
         f"  Airflow      {settings.airflow_url}\n"
         f"  Kafka        {settings.kafka.bootstrap}\n"
         f"  PostgreSQL   {settings.postgres.address}:{settings.postgres.port} (./fraudctl psql)\n"
-        f"  Sign in with the users and passwords in {settings.paths.credentials}\n"
+        f"  Sign in with the users and passwords in {settings.paths.credentials};\n"
+        f"  at the desk as `analyst`, with the password in {settings.paths.superset / 'analyst_password'}\n"
         f"  What runs: ./fraudctl status    Stop: ./fraudctl down"
     )
 

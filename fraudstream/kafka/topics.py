@@ -1,5 +1,7 @@
 """The platform's topics, created on whichever Kafka is used: the embedded one or your own."""
 
+from collections.abc import Iterable
+
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
@@ -28,12 +30,17 @@ def create_topics(kafka: KafkaSettings) -> None:
     So an administrator may make them beforehand, and the role `admin` then needs no right to. Raises KafkaRefusedError
     when we may not, KafkaUnavailableError for any other failure.
     """
+    create(kafka, [topic.value for topic in Topic])
+
+
+def create(kafka: KafkaSettings, names: Iterable[str]) -> list[str]:
+    """Creates those of the topics that are missing, and says which these were. Raises as `create_topics`."""
     kafka = kafka.as_role(Role.ADMIN)
     admin, _ = access.connect(kafka, REQUEST_SECONDS)
     known = admin.list_topics(timeout=REQUEST_SECONDS).topics
-    wanted = [_new_topic(kafka, topic) for topic in Topic if topic.value not in known]
+    wanted = [_new_topic(kafka, name) for name in names if name not in known]
     if not wanted:
-        return
+        return []
     for name, future in admin.create_topics(wanted, request_timeout=REQUEST_SECONDS).items():
         try:
             future.result(timeout=REQUEST_SECONDS + 5)
@@ -50,6 +57,7 @@ def create_topics(kafka: KafkaSettings) -> None:
                 ) from None
             if code != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise KafkaUnavailableError(f"topic {name} can't be created: {said}") from None
+    return [topic.topic for topic in wanted]
 
 
 def retention_config(kafka: KafkaSettings, partitions: int) -> dict[str, str]:
@@ -89,10 +97,10 @@ def _entries(kafka: KafkaSettings, partitions: int) -> list[ConfigEntry]:
     return [ConfigEntry(name, wanted.get(name), incremental_operation=how) for name, how in change.items()]
 
 
-def _new_topic(kafka: KafkaSettings, topic: Topic) -> NewTopic:
+def _new_topic(kafka: KafkaSettings, name: str) -> NewTopic:
     config = TOPIC_CONFIG | {"min.insync.replicas": str(kafka.min_insync_replicas)}
     return NewTopic(
-        topic.value,
+        name,
         num_partitions=kafka.partitions,
         replication_factor=kafka.replication_factor,
         config=config | retention_config(kafka, kafka.partitions),

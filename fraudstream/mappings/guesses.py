@@ -15,7 +15,8 @@ NAMES: dict[str, tuple[str, ...]] = {
     "transaction_id": (
         "transactionid", "txid", "txnid", "transnum", "transid", "transactionnumber", "paymentid", "chargeid",
         "charge", "orderid", "id", "ordernumber", "orderno", "ordernum", "orderreference", "orderref", "order",
-        "bestellnr", "bestellnummer", "auftragsnr", "auftragsnummer", "bestellid", "bestellung", "auftrag", "belegnr",
+        "bestellnr", "bestellnummer", "auftragsnr", "auftragsnummer", "bestellid", "bestellung", "auftrag",
+        "zubestellnr", "zubestellnummer", "zubestellung", "zuauftrag", "zuauftragsnr", "zuauftragsnummer", "belegnr",
         "belegnummer", "belegid", "beleg", "transaktionsid", "transaktionsnummer", "rechnungsnummer", "rechnungsnr",
         "commandeid", "idcommande", "numerocommande", "numerodecommande", "nocommande", "nodecommande", "ncommande",
         "ndecommande", "referencecommande", "refcommande", "commande",
@@ -32,6 +33,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         "transactiondate", "eventtimestamp", "purchasetime", "purchasedate", "orderdate", "ordertime", "orderedat",
         "placedat", "createdat", "datecreatedgmt", "datecreated", "created", "eventdate", "timestamp", "datetime",
         "unixtime", "bestelldatum", "auftragsdatum", "kaufdatum", "buchungsdatum", "erstelltam", "bestelltam",
+        "erfasstam", "erfasst", "angelegtam", "angelegt",
         "datecommande", "datedecommande", "datedelacommande", "dateachat", "datedachat", "dateheure", "horodatage",
         "fechapedido", "fechadepedido", "fechadelpedido", "fechacompra", "fechadecompra", "fechahora", "fechayhora",
         "besteldatum", "orderdatum", "aankoopdatum", "datumtijd", "tijdstip", "aangemaaktop",
@@ -40,7 +42,8 @@ NAMES: dict[str, tuple[str, ...]] = {
     ),
     "customer_id": (
         "customerid", "custid", "customer", "clientid", "client", "userid", "user", "userpseudoid", "shopperreference",
-        "accountid", "nameorig", "entityid", "kundennr", "kundennummer", "kundenid", "kdnr", "kunde", "memberid",
+        "accountid", "nameorig", "entityid", "kundennr", "kundennummer", "kundenid", "kdnr", "kundenr", "kundeid",
+        "kunde", "memberid",
         "buyerid", "customernumber", "customerno", "idclient", "numeroclient", "noclient", "nclient", "codeclient",
         "acheteur", "idcliente", "clienteid", "numerocliente", "ncliente", "codigocliente", "cliente", "comprador",
         "klantid", "klantnr", "klantnummer", "klant", "koper", "codicecliente", "acquirente",
@@ -58,7 +61,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         "importetotal", "importe", "totalpedido", "monto", "montototal", "preciototal",
         "totaalbedrag", "orderbedrag", "bedrag", "totaal", "totaalprijs", "orderwaarde",
         "importototale", "totaleordine", "importo", "totale", "prezzototale",
-        "value", "price", "preis", "prix", "precio", "prijs", "prezzo", "valor", "valore",
+        "value", "wert", "price", "preis", "prix", "precio", "prijs", "prezzo", "valor", "valore",
         "amountcents", "amountminor", "totalcents",
     ),
     "currency": (

@@ -69,7 +69,10 @@ def _ranges(consumer: Consumer, topic: str, count: int) -> dict[int, tuple[int, 
     """The offsets to read of each partition that holds something: the first one, and the one after the last."""
     known = consumer.list_topics(topic, _SECONDS).topics.get(topic)
     if known is None or known.error is not None or not known.partitions:
-        raise TopicError(f"Kafka has no topic {topic!r}, or doesn't show it: say --topic as your shop calls it")
+        raise TopicError(
+            f"Kafka has no topic {topic!r}, or doesn't show it: say --topic as your shop calls it, or make it before "
+            f"the first message comes (./fraudctl create-topic {topic})"
+        )
     share = count if len(known.partitions) <= _PARTITIONS else -(-_PARTITIONS * count // len(known.partitions))
     found = {}
     for partition in known.partitions:

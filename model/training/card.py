@@ -67,7 +67,7 @@ def _summary(metadata: Metadata) -> str:
         [
             f"A histogram gradient boosting classifier over {len(metadata.features)} features, trained at",
             f"{metadata.trained_at:%Y-%m-%d %H:%M} UTC with scikit-learn {metadata.libraries['scikit-learn']} and seed",
-            f"{metadata.seed}. A transaction with a score of {metadata.threshold:.4f} or more is flagged{rule}.",
+            f"{metadata.seed}. A transaction with a score of {metadata.threshold:.4g} or more is flagged{rule}.",
             f"Calibration: log-odds times {calibration.slope:.3f}, plus {calibration.intercept:.3f}.",
         ]
     )

@@ -78,7 +78,7 @@ def summary(trained: "Trained", model: ModelVersion, found: "tuple[Comparison, F
             *(f"| {' | '.join(row)} |" for row in rows),
             "",
             "Precision, recall and F1 are of what each flags, the challenger from",
-            f"{trained.metadata.threshold:.4f} on, for {trained.metadata.threshold_rule}.",
+            f"{trained.metadata.threshold:.4g} on, for {trained.metadata.threshold_rule}.",
             "It scores in shadow until it is promoted, archived or replaced.",
         ]
     )

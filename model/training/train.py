@@ -101,7 +101,7 @@ def train_and_write(splits: dict[str, Split], out: Path, options: "Options") -> 
     for name, metrics in metadata.metrics["histories"].items():
         console.print(
             f"{name}: average precision {metrics['average_precision']:.3f}, AUC {metrics['roc_auc']:.3f}, "
-            f"precision {metrics['precision']:.3f} and recall {metrics['recall']:.3f} at {metadata.threshold:.4f}"
+            f"precision {metrics['precision']:.3f} and recall {metrics['recall']:.3f} at {metadata.threshold:.4g}"
         )
     console.print(f"wrote {metadata.version} ({len(trained.artifact) / 1000:,.0f} kB) to {out}")
     return trained

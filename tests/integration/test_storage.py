@@ -7,7 +7,8 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
-from fraudstream.kafka.topics import RETENTION, create_topics, keep_as_set
+from fraudstream.kafka.errors import KafkaUnavailableError
+from fraudstream.kafka.topics import RETENTION, TOPIC_CONFIG, create, create_topics, keep_as_set
 from fraudstream.local import secrets
 from fraudstream.local.parts import postgres
 from fraudstream.messages.contracts import Topic
@@ -147,6 +148,20 @@ def test_topics_that_exist_keep_what_the_settings_say_now(settings: Settings) ->
     }
     assert (unbounded["retention.bytes"], unbounded["retention.ms"]) == ("-1", before["retention.ms"])
     assert kept() == before
+
+
+def test_a_shops_own_topic_is_created_once_as_the_stream_needs_it(settings: Settings) -> None:
+    name = "shop.created"
+    assert create(settings.kafka, [name]) == [name]
+    assert create(settings.kafka, [name]) == []
+    admin = AdminClient(settings.kafka.client_config())
+    resource = ConfigResource(ResourceType.TOPIC, name)
+    (answer,) = admin.describe_configs([resource]).values()
+    found = answer.result(timeout=10)
+    assert {key: found[key].value for key in TOPIC_CONFIG} == TOPIC_CONFIG
+    admin.delete_topics([name])[name].result(timeout=10)
+    with pytest.raises(KafkaUnavailableError, match="topic a b can't be created"):
+        create(settings.kafka, ["a b"])
 
 
 def test_a_topic_that_nobody_created_does_not_appear(settings: Settings) -> None:

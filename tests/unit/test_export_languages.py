@@ -146,3 +146,28 @@ def test_a_file_that_may_be_of_any_kind_says_how_to_tell(tmp_path: Path) -> None
     assert content["source"]["kind"] == "label"
     assert "say --kind transaction for orders" in doubts["kind"]
     assert "kind" not in suggested(tmp_path, "order,when,customer,total", "1,2026-03-01,c,2.50")[1]
+
+
+def test_orders_of_nested_objects_are_read_by_what_these_are_called(tmp_path: Path) -> None:
+    path = tmp_path / "live.jsonl"
+    path.write_bytes(
+        text(
+            '{"bestellung": {"nummer": "B-1", "erfasst": 1764356400000, "wert": 4990, "kunde": {"nr": "K1"}}}',
+            '{"bestellung": {"nummer": "B-2", "erfasst": 1764356461000, "wert": 1250, "kunde": {"nr": "K2"}}}',
+        )
+    )
+    found = suggest(path)
+    assert found.content["source"]["kind"] == Kind.TRANSACTION
+    assert found.content["fields"] == {
+        "transaction_id": "bestellung.nummer",
+        "event_time": {"path": "bestellung.erfasst", "time": "epoch_ms"},
+        "customer_id": "bestellung.kunde.nr",
+        "amount": "bestellung.wert",
+    }
+    assert "say unit = 'minor'" in found.doubts["amount"]
+
+
+def test_a_label_names_its_order_and_not_the_voucher(tmp_path: Path) -> None:
+    content, _ = suggested(tmp_path, "Beleg;zu Bestell-Nr;gemeldet am", "R1;B-1;13.12.2025", "R2;B-2;01.12.2025")
+    assert content["source"]["kind"] == "label"
+    assert content["fields"]["transaction_id"] == "zu Bestell-Nr"
