@@ -44,6 +44,26 @@ END_SECONDS = 300.0
 ATTEMPTS_AT_A_TIME = 3
 PRODUCE = ("fraudstream.simulator", "produce", "--rate", "4000", "--events", "16000", "--fraud-rate", "0.5")
 STREAM = ("spark_jobs.score_transactions", "--master", "local[2,4]")
+#: Reads as many messages as its argument says. A question that Kafka leaves without an answer is asked again, and a
+#: query that waits for it seems to have nothing left.
+READ_ALL = """
+import sys
+from threading import Event
+from fraudstream.settings import load_settings
+from spark_jobs.batch_size import BatchSize
+from spark_jobs.pace import Pace
+from spark_jobs.session import build_session
+from spark_jobs.source import read_events
+
+settings, size, read = load_settings(), BatchSize(20_000), []
+events = read_events(build_session(settings, "local[1]"), settings, size, Pace(0, Event()))
+query = events.writeStream.foreachBatch(lambda frame, _: read.append(frame.count())).start()
+size.follow(query)
+while sum(read) < int(sys.argv[1]):
+    query.processAllAvailable()
+query.stop()
+print("read", sum(read))
+"""
 READ_TRANSACTIONS = Right(Resource.TOPIC, Topic.TRANSACTIONS.value, Operation.READ)
 WRITE_TRANSACTIONS = Right(Resource.TOPIC, Topic.TRANSACTIONS.value, Operation.WRITE)
 WRITE_ALERTS = Right(Resource.TOPIC, Topic.FRAUD_ALERTS.value, Operation.WRITE)
@@ -318,19 +338,10 @@ def test_a_client_certificate_is_enough(broker: SecuredKafka) -> None:
 
 def test_spark_signs_in_with_a_client_certificate(settings: Settings, broker: SecuredKafka) -> None:
     certificate = broker.authority.issue(Role.STREAM.value)
-    program = (
-        "from fraudstream.settings import load_settings; from spark_jobs.session import build_session;"
-        "from spark_jobs.source import read_events; from spark_jobs.batch_size import BatchSize;"
-        "from spark_jobs.pace import Pace; from threading import Event;"
-        "s = load_settings(); spark = build_session(s, 'local[1]');"
-        "events = read_events(spark, s, BatchSize(20_000), Pace(0, Event()));"
-        "read = [];"
-        "query = events.writeStream.foreachBatch(lambda frame, _: read.append(frame.count())).start();"
-        "query.processAllAvailable(); query.stop(); print('read', sum(read))"
-    )
     variables = by_certificate(broker, certificate)
+    wanted = sum(sizes(broker).values())
     done = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", READ_ALL, str(wanted)],
         env=os.environ | variables,
         cwd=PROJECT_DIR,
         capture_output=True,
@@ -339,7 +350,7 @@ def test_spark_signs_in_with_a_client_certificate(settings: Settings, broker: Se
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert f"read {sum(sizes(broker).values())}" in done.stdout.splitlines()
+    assert f"read {wanted}" in done.stdout.splitlines(), done.stderr[-3000:]
 
 
 def by_certificate(broker: SecuredKafka, certificate: Certificate) -> dict[str, str]:
