@@ -134,6 +134,7 @@ def main(transactions: Annotated[int, typer.Option(help="scored transactions")] 
 def fill(owner: Postgres, transactions: int) -> None:
     """Transactions until now, their rollups, alerts and verdicts."""
     made_transactions.insert(owner, transactions, DAYS, COLUMNS)
+    owner.execute("SET work_mem = '512MB'")  # of this connection
     for each in ROLLUPS:
         owner.execute(each.encode())
     for thinned in thinning.thin(owner, RetentionSettings()):

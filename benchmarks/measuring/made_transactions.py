@@ -3,6 +3,9 @@
 Each column is an SQL expression over `n`, the transaction's number from 1 on, and `at`, its event time.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from psycopg.sql import SQL, Identifier, Literal
 
 from fraudstream.storage.connect import Postgres
@@ -38,21 +41,49 @@ SELECT {values} FROM (
 ) AS made
 """
 
+_CONSTRAINTS = """
+SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint
+WHERE conrelid = 'fraud.scored_transactions'::regclass AND contype IN ('p', 'u')
+"""
+_INDICES = """
+SELECT relname, pg_get_indexdef(indexrelid) FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+WHERE indrelid = 'fraud.scored_transactions'::regclass
+    AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)
+"""
+
 
 def insert(owner: Postgres, rows: int, days: int, columns: dict[str, str]) -> None:
     """Inserts `rows` transactions of the newest `days`, over an autocommitting connection. Raises psycopg.Error."""
     made = USUAL | columns
-    for first in range(1, rows + 1, CHUNK):
-        owner.execute(
-            SQL(_INSERT).format(
-                columns=SQL(", ").join(map(Identifier, made)),
-                values=SQL(", ".join(made.values())),
-                days=Literal(days),
-                rows=Literal(rows),
-                first=Literal(first),
-                last=Literal(min(first + CHUNK, rows + 1) - 1),
+    with _without_indices(owner):
+        for first in range(1, rows + 1, CHUNK):
+            owner.execute(
+                SQL(_INSERT).format(
+                    columns=SQL(", ").join(map(Identifier, made)),
+                    values=SQL(", ".join(made.values())),
+                    days=Literal(days),
+                    rows=Literal(rows),
+                    first=Literal(first),
+                    last=Literal(min(first + CHUNK, rows + 1) - 1),
+                )
             )
-        )
+
+
+@contextmanager
+def _without_indices(owner: Postgres) -> Iterator[None]:
+    """Makes the table's indices afterwards: each id goes anywhere into one, which of many is slow."""
+    constraints, indices = owner.execute(_CONSTRAINTS).fetchall(), owner.execute(_INDICES).fetchall()
+    for name, _ in constraints:
+        owner.execute(SQL("ALTER TABLE fraud.scored_transactions DROP CONSTRAINT {}").format(Identifier(name)))
+    for name, _ in indices:
+        owner.execute(SQL("DROP INDEX fraud.{}").format(Identifier(name)))
+    yield
+    owner.execute("SET maintenance_work_mem = '512MB'")
+    for name, definition in constraints:
+        adding = f"ALTER TABLE fraud.scored_transactions ADD CONSTRAINT {{}} {definition}"
+        owner.execute(SQL(adding).format(Identifier(name)))
+    for _, definition in indices:
+        owner.execute(definition.encode())
 
 
 def one_of(number: int, seed: int) -> str:
