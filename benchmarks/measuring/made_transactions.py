@@ -41,9 +41,12 @@ SELECT {values} FROM (
 ) AS made
 """
 
+#: Keys, and then what refers to them.
 _CONSTRAINTS = """
-SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint
+SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
 WHERE conrelid = 'fraud.scored_transactions'::regclass AND contype IN ('p', 'u')
+    OR confrelid = 'fraud.scored_transactions'::regclass
+ORDER BY contype = 'f'
 """
 _INDICES = """
 SELECT relname, pg_get_indexdef(indexrelid) FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
@@ -73,15 +76,14 @@ def insert(owner: Postgres, rows: int, days: int, columns: dict[str, str]) -> No
 def _without_indices(owner: Postgres) -> Iterator[None]:
     """Makes the table's indices afterwards: each id goes anywhere into one, which of many is slow."""
     constraints, indices = owner.execute(_CONSTRAINTS).fetchall(), owner.execute(_INDICES).fetchall()
-    for name, _ in constraints:
-        owner.execute(SQL("ALTER TABLE fraud.scored_transactions DROP CONSTRAINT {}").format(Identifier(name)))
+    for table, name, _ in reversed(constraints):
+        owner.execute(SQL(f"ALTER TABLE {table} DROP CONSTRAINT {{}}").format(Identifier(name)))
     for name, _ in indices:
         owner.execute(SQL("DROP INDEX fraud.{}").format(Identifier(name)))
     yield
     owner.execute("SET maintenance_work_mem = '512MB'")
-    for name, definition in constraints:
-        adding = f"ALTER TABLE fraud.scored_transactions ADD CONSTRAINT {{}} {definition}"
-        owner.execute(SQL(adding).format(Identifier(name)))
+    for table, name, definition in constraints:
+        owner.execute(SQL(f"ALTER TABLE {table} ADD CONSTRAINT {{}} {definition}").format(Identifier(name)))
     for _, definition in indices:
         owner.execute(definition.encode())
 
