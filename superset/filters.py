@@ -153,12 +153,13 @@ def fraud_locations(filters: Filters) -> str:
         return "fraud.fraud_locations"
     placed = "num_nulls(shipping_country, shipping_city, shipping_latitude, shipping_longitude) = 0"
     return f"""(
+        SELECT placed.* FROM span, LATERAL (
         SELECT min(event_time) AS window_start, shipping_country, shipping_city, shop,
           avg(shipping_latitude) AS latitude, avg(shipping_longitude) AS longitude, count(*) AS flagged,
           COALESCE(sum({_AMOUNT}), 0) AS flagged_amount
-        FROM fraud.scored_transactions, span
+        FROM fraud.scored_transactions
         WHERE event_time >= since AND event_time < until AND {_FLAGGED} AND {placed}{where(filters, *COLUMNS)}
-        GROUP BY 2, 3, 4
+        GROUP BY 2, 3, 4) AS placed
       ) AS fraud_locations"""  # noqa: S608 (values are quoted by _literal)
 
 
