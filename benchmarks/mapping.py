@@ -20,6 +20,7 @@ from pathlib import Path
 import msgspec
 import pyarrow as pa
 
+from benchmarks.measuring.shop_form import MAPPINGS, ORDERS
 from fraudstream.mappings.suggest import to_toml
 from fraudstream.messages.contracts import Topic, iso_milliseconds
 from fraudstream.messages.mapping.fields import Kind
@@ -33,7 +34,6 @@ from spark_jobs.bucket import Bucket, Limits, Message
 from spark_jobs.bucket import Kind as OutcomeKind
 from spark_jobs.mapped_messages import _GIVEN, _create_mapping
 
-TOPIC = "shop.orders"
 LIMITS = Limits(
     timedelta(minutes=5),
     allowed_lateness_ms=60_000,
@@ -44,34 +44,6 @@ LIMITS = Limits(
 )
 BATCH_ROWS = 10_000
 START = datetime(2026, 3, 1, tzinfo=UTC)
-MAPPING = {
-    "source": {"topic": TOPIC, "kind": "transaction", "format": "json"},
-    "fields": {
-        "transaction_id": "order.id",
-        "session_id": "order.session",
-        "customer_id": "order.customer.id",
-        "event_time": {"path": "order.created", "time": "epoch_ms"},
-        "amount": {"path": "order.total", "unit": "minor"},
-        "currency": {"path": "order.currency", "case": "upper"},
-        "payment_method": {"path": "order.gateway", "map": {"visa": "card", "pp": "paypal"}},
-        "card_token": "order.token",
-        "promo_code": "order.coupon",
-        "promo_amount": {"path": "order.discount", "default": 0},
-        "shipping_fee": {"path": "order.shipping.fee", "default": 0},
-        "shipping_city": "order.shipping.city",
-        "shipping_country": "order.shipping.country",
-        "shipping_latitude": "order.shipping.position[0]",
-        "shipping_longitude": "order.shipping.position[1]",
-        "ip_country": "order.ip_country",
-        "device_id": "order.device",
-    },
-    "items": {
-        "path": "order.lines",
-        "product_id": "sku",
-        "quantity": "count",
-        "unit_price": {"path": "price", "unit": "minor"},
-    },
-}
 
 
 def main() -> None:
@@ -80,7 +52,7 @@ def main() -> None:
     numbers = range(arguments.messages)
     own = _own_messages(numbers)
     given = _batches([_shops(number) for number in numbers], own[0].ingest_ms)
-    source = LiveSource(TOPIC, Kind.TRANSACTION, Path("orders.toml"), to_toml(MAPPING))
+    source = LiveSource(ORDERS, Kind.TRANSACTION, Path("orders.toml"), to_toml(MAPPINGS[ORDERS]))
     map_batch = _create_mapping([source], LIMITS.max_future)
 
     def decode_own() -> None:
@@ -123,7 +95,7 @@ def _mapped(map_batch: Callable[[pa.Array], pa.Array], given: list[pa.Array]) ->
         mapped, ingest_ms = map_batch(batch), batch.field("ingest_ms")[0].as_py()
         columns = (mapped.field(name).to_pylist() for name in ("key", "value", "fate", "detail"))
         for key, value, fate, detail in zip(*columns, strict=True):
-            yield Message(TOPIC, 0, next(offsets), ingest_ms, key, value, None, True, fate, detail)
+            yield Message(ORDERS, 0, next(offsets), ingest_ms, key, value, None, True, fate, detail)
 
 
 def _arguments() -> argparse.Namespace:
@@ -143,7 +115,7 @@ def _own_messages(numbers: range) -> list[Message]:
 
 def _batches(values: list[bytes], ingest_ms: int) -> list[pa.Array]:
     """As Spark hands them over."""
-    rows = [dict(zip(_GIVEN, (TOPIC, None, value, len(value), ingest_ms), strict=True)) for value in values]
+    rows = [dict(zip(_GIVEN, (ORDERS, None, value, len(value), ingest_ms), strict=True)) for value in values]
     kinds = (pa.string(), pa.binary(), pa.binary(), pa.int32(), pa.int64())
     kind = pa.struct(list(zip(_GIVEN, kinds, strict=True)))
     return [pa.array(rows[place : place + BATCH_ROWS], kind) for place in range(0, len(rows), BATCH_ROWS)]
